@@ -1,0 +1,132 @@
+//! Connections to Nextcloud's database.
+//!
+//! Guarantees: every connection has a connect timeout, TCP keepalives and an application name; TLS is verified against
+//! the system's roots and `ORW_CA_FILE`; no error or log names a password.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    #[error(
+        "ORW_DATABASE_URL is not a PostgreSQL connection string: {0}; it looks like postgres://user:password@host:5432/nextcloud"
+    )]
+    Url(#[source] tokio_postgres::Error),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+    #[error("cannot connect to PostgreSQL: {0}")]
+    Connect(#[source] tokio_postgres::Error),
+    #[error("the pool of connections gave none: {0}")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    #[error(transparent)]
+    Query(#[from] tokio_postgres::Error),
+}
+
+/// What connections are made from; cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database")
+            .field("dbname", &self.config.get_dbname())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Reads the connection string.
+    ///
+    /// # Errors
+    /// Where it is none, or TLS cannot be set up.
+    pub fn new(url: &SecretString, tls: rustls::ClientConfig) -> Result<Self, DbError> {
+        let mut config = Config::from_str(url.expose_secret()).map_err(DbError::Url)?;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("openregister-webhooks");
+        }
+        config
+            .keepalives_idle(Duration::from_secs(30))
+            .tcp_user_timeout(Duration::from_secs(30));
+        Ok(Self {
+            config,
+            tls: MakeRustlsConnect::new(tls),
+        })
+    }
+
+    /// A connection of one's own, outside the pool. Notifications arrive at the receiver; it closes with the
+    /// connection, so that a holder of a session lock learns of its loss. The buffer is unbounded in type only:
+    /// the one channel that is listened to carries empty payloads, which PostgreSQL folds within a transaction.
+    ///
+    /// # Errors
+    /// [`DbError::Connect`].
+    pub async fn connect(&self) -> Result<(Client, Notifications), DbError> {
+        let (client, mut connection) = self
+            .config
+            .connect(self.tls.clone())
+            .await
+            .map_err(DbError::Connect)?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            loop {
+                match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                    // A full channel already says what another message would say.
+                    Some(Ok(AsyncMessage::Notification(_))) => drop(sender.try_send(())),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => {
+                        tracing::debug!(%error, "database connection ended");
+                        return;
+                    }
+                    None => return,
+                }
+            }
+        });
+        Ok((client, Notifications(receiver)))
+    }
+
+    /// A pool for short transactions.
+    ///
+    /// # Errors
+    /// Where the pool cannot be built.
+    pub fn pool(&self, size: usize) -> Result<Pool, DbError> {
+        let manager = Manager::from_config(
+            self.config.clone(),
+            self.tls.clone(),
+            ManagerConfig {
+                recycling_method: RecyclingMethod::Fast,
+            },
+        );
+        Pool::builder(manager)
+            .max_size(size)
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .wait_timeout(Some(Duration::from_secs(30)))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .build()
+            .map_err(|error| DbError::Tls(error.to_string()))
+    }
+}
+
+/// Rings when a notification arrived since the last look; ends when the connection does.
+#[derive(Debug)]
+pub struct Notifications(tokio::sync::mpsc::Receiver<()>);
+
+impl Notifications {
+    /// Waits for a notification; `false` when the connection is gone. Cancel-safe.
+    pub async fn ring(&mut self) -> bool {
+        self.0.recv().await.is_some()
+    }
+}

@@ -1,0 +1,19 @@
+//! Durable, ordered, signed webhooks for the lifecycle events of OpenRegister on Nextcloud.
+//!
+//! Data flows one way: [`capture`] → [`lifecycle`] → [`registry`] × [`filter`] → [`delivery`]. The faces
+//! ([`ocs`], [`cli`], [`demo`]) depend on that pipeline, never the reverse. `docs/ARCHITECTURE.md` has the whole.
+#![forbid(unsafe_code)]
+
+pub mod capture;
+pub mod cli;
+pub mod config;
+pub mod db;
+pub mod delivery;
+pub mod demo;
+pub mod filter;
+pub mod lifecycle;
+pub mod ocs;
+pub mod openregister;
+pub mod pipeline;
+pub mod registry;
+pub mod telemetry;

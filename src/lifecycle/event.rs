@@ -1,0 +1,157 @@
+//! A lifecycle event: what the pipeline stores, matches and delivers.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+
+use crate::capture::Change;
+use crate::openregister::{Entity, EventClass};
+
+/// `evt_` and 32 hexadecimal digits: the `webhook-id` of every delivery of this event.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(String);
+
+impl EventId {
+    /// The id of the event at `place` among the events of `change`: the same for every webhook, every attempt, after
+    /// every crash, and after a restore. The table and the time are part of it because another cluster counts
+    /// its LSNs and xids anew.
+    #[must_use]
+    pub fn of(change: &Change, place: u8) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(change.table.name().as_bytes());
+        hash.update([0]);
+        hash.update(change.key.lsn.0.to_be_bytes());
+        hash.update(change.key.xid.0.to_be_bytes());
+        hash.update(change.key.ordinal.to_be_bytes());
+        hash.update(change.at.timestamp_micros().to_be_bytes());
+        hash.update([place]);
+        let digest = hash.finalize();
+        let mut id = String::with_capacity(36);
+        id.push_str("evt_");
+        for byte in &digest[..16] {
+            use fmt::Write as _;
+            let _ = write!(id, "{byte:02x}");
+        }
+        Self(id)
+    }
+
+    /// An id as it was stored.
+    #[must_use]
+    pub fn from_stored(id: String) -> Self {
+        Self(id)
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What events are ordered by, within one webhook: `object:<uuid>` for objects (whichever table they are in),
+/// `<table>:<id>` for the other kinds (an agent's uuid changes at every update, its id does not).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane(String);
+
+impl Lane {
+    #[must_use]
+    pub fn object(uuid: &str) -> Self {
+        Self(format!("object:{uuid}"))
+    }
+
+    #[must_use]
+    pub fn row(table: &str, id: &str) -> Self {
+        Self(format!("{table}:{id}"))
+    }
+
+    /// A lane as it was stored.
+    #[must_use]
+    pub fn from_stored(lane: String) -> Self {
+        Self(lane)
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The states of the entity that the event carries.
+#[derive(Debug, Clone, PartialEq)]
+pub enum States {
+    /// Created, Locked, Unlocked, Reverted: the state after. Deleted: the last state.
+    One(Entity),
+    /// Updated.
+    Both { new: Entity, old: Entity },
+}
+
+impl States {
+    /// The state after the change; for Deleted the last state.
+    #[must_use]
+    pub const fn current(&self) -> &Entity {
+        match self {
+            Self::One(entity) | Self::Both { new: entity, .. } => entity,
+        }
+    }
+
+    #[must_use]
+    pub const fn old(&self) -> Option<&Entity> {
+        match self {
+            Self::One(_) => None,
+            Self::Both { old, .. } => Some(old),
+        }
+    }
+}
+
+/// Who did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    pub uid: String,
+    pub display_name: Option<String>,
+    pub groups: Vec<String>,
+}
+
+/// What is known of who did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActorState {
+    /// Settled; `None` where nobody can tell.
+    Known(Option<Actor>),
+    /// The audit row of the same request may still come. `fallback` is what the row itself tells.
+    Awaited { fallback: Option<Actor> },
+}
+
+impl ActorState {
+    /// The actor as far as it is known now.
+    #[must_use]
+    pub const fn actor(&self) -> Option<&Actor> {
+        match self {
+            Self::Known(actor) | Self::Awaited { fallback: actor } => actor.as_ref(),
+        }
+    }
+}
+
+/// One lifecycle event.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub id: EventId,
+    pub class: EventClass,
+    pub lane: Lane,
+    /// When the change was made, by the database server's clock.
+    pub at: DateTime<Utc>,
+    pub states: States,
+    pub actor: ActorState,
+    /// The backend that made the change: joins the audit row of the same request.
+    pub pid: i32,
+}

@@ -1,0 +1,152 @@
+//! The 33 documented event classes, `OCA\OpenRegister\Event\…`.
+
+use std::fmt;
+
+use super::EntityKind;
+
+/// The namespace of every event class.
+const NAMESPACE: &str = r"OCA\OpenRegister\Event\";
+
+/// What happened to an entity. `Locked`, `Unlocked` and `Reverted` exist for objects only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Action {
+    Created = 0,
+    Updated = 1,
+    Deleted = 2,
+    Locked = 3,
+    Unlocked = 4,
+    Reverted = 5,
+}
+
+impl Action {
+    const ALL: [Self; 6] = [
+        Self::Created,
+        Self::Updated,
+        Self::Deleted,
+        Self::Locked,
+        Self::Unlocked,
+        Self::Reverted,
+    ];
+
+    /// The word in class names: `Created`, `Updated`, …
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "Created",
+            Self::Updated => "Updated",
+            Self::Deleted => "Deleted",
+            Self::Locked => "Locked",
+            Self::Unlocked => "Unlocked",
+            Self::Reverted => "Reverted",
+        }
+    }
+}
+
+/// One of the 33 documented event classes; no other can be made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventClass {
+    kind: EntityKind,
+    action: Action,
+}
+
+impl EventClass {
+    /// How many classes there are.
+    pub const COUNT: usize = 33;
+
+    /// The class for `action` on `kind`; `None` for a lock, unlock or revert of anything but an object.
+    #[must_use]
+    pub const fn new(kind: EntityKind, action: Action) -> Option<Self> {
+        match (kind, action) {
+            (EntityKind::Object, _) | (_, Action::Created | Action::Updated | Action::Deleted) => {
+                Some(Self { kind, action })
+            }
+            _ => None,
+        }
+    }
+
+    /// A class of an object; objects know every action.
+    #[must_use]
+    pub const fn object(action: Action) -> Self {
+        Self {
+            kind: EntityKind::Object,
+            action,
+        }
+    }
+
+    /// All classes, by kind, then action.
+    pub fn all() -> impl Iterator<Item = Self> {
+        EntityKind::ALL.into_iter().flat_map(|kind| {
+            Action::ALL
+                .into_iter()
+                .filter_map(move |action| Self::new(kind, action))
+        })
+    }
+
+    #[must_use]
+    pub const fn kind(self) -> EntityKind {
+        self.kind
+    }
+
+    #[must_use]
+    pub const fn action(self) -> Action {
+        self.action
+    }
+
+    /// A dense number below [`Self::COUNT`], for tables indexed by class.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self.kind {
+            EntityKind::Object => self.action as usize,
+            kind => 6 + (kind as usize - 1) * 3 + self.action as usize,
+        }
+    }
+
+    /// The full name, `OCA\OpenRegister\Event\ObjectCreatedEvent`.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("{NAMESPACE}{self}")
+    }
+
+    /// The class with this full name (a leading `\` is ignored, as Nextcloud does), if it is one of the 33.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let short = name.strip_prefix('\\').unwrap_or(name).strip_prefix(NAMESPACE)?;
+        Self::all().find(|c| c.to_string() == short)
+    }
+}
+
+/// The short name, `ObjectCreatedEvent`.
+impl fmt::Display for EventClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}Event", self.kind.class_name(), self.action.name())
+    }
+}
+
+impl fmt::Debug for EventClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_33_and_each_is_found_by_its_name_and_index() {
+        let all: Vec<_> = EventClass::all().collect();
+        assert_eq!(all.len(), EventClass::COUNT);
+        for (i, class) in all.iter().enumerate() {
+            assert_eq!(class.index(), i);
+            assert_eq!(EventClass::parse(&class.name()), Some(*class));
+            assert_eq!(EventClass::parse(&format!("\\{}", class.name())), Some(*class));
+        }
+        assert_eq!(all[0].name(), r"OCA\OpenRegister\Event\ObjectCreatedEvent");
+        assert_eq!(
+            EventClass::parse(r"OCA\OpenRegister\Event\RegisterLockedEvent"),
+            None
+        );
+        assert_eq!(EventClass::parse("ObjectCreatedEvent"), None);
+    }
+}

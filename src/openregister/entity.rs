@@ -1,0 +1,34 @@
+//! An entity's state, independent of the table it came from and of the format it is delivered in.
+
+use serde_json::{Map, Value};
+
+/// The canonical JSON of one state of one entity, from which every payload format is rendered. It is what is stored
+/// with an event, so its shape is part of the database's format.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity(Map<String, Value>);
+
+impl Entity {
+    #[must_use]
+    pub const fn new(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
+    #[must_use]
+    pub const fn fields(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// The text that is stored.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+
+    /// Reads what [`Self::to_text`] wrote.
+    ///
+    /// # Errors
+    /// Where `text` is not a JSON object.
+    pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text).map(Self)
+    }
+}

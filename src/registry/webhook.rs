@@ -1,0 +1,233 @@
+//! One registered webhook, valid in every field.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::openregister::EventClass;
+
+/// A field of a request that is missing or wrong: what the caller reads in the 400.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct InvalidField {
+    pub field: String,
+    pub reason: String,
+}
+
+/// Ids start at 1,000,000,000, so that they never meet Nextcloud's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WebhookId(pub i64);
+
+impl WebhookId {
+    pub const FIRST: i64 = 1_000_000_000;
+}
+
+impl fmt::Display for WebhookId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Every method carries the JSON body, as Nextcloud does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpMethod {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+/// What `event` names: one class, or a pattern in which `*` stands for any characters and `\` for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPattern {
+    text: String,
+    classes: Vec<EventClass>,
+}
+
+impl EventPattern {
+    /// Reads a class name or pattern; a leading `\` is dropped, as Nextcloud does.
+    ///
+    /// # Errors
+    /// Where it matches none of the 33 classes.
+    pub fn parse(text: &str) -> Result<Self, InvalidField> {
+        let text = text.strip_prefix('\\').unwrap_or(text);
+        let classes: Vec<_> = EventClass::all()
+            .filter(|class| glob(text, &class.name()))
+            .collect();
+        if classes.is_empty() {
+            return Err(InvalidField {
+                field: "event".into(),
+                reason: format!(
+                    "{text:?} is no event of OpenRegister and no pattern that matches one; \
+                     names look like OCA\\OpenRegister\\Event\\ObjectCreatedEvent, patterns like OCA\\OpenRegister\\Event\\Object*"
+                ),
+            });
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            classes,
+        })
+    }
+
+    /// As it was registered, without a leading `\`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The classes it matches; never empty.
+    #[must_use]
+    pub fn classes(&self) -> &[EventClass] {
+        &self.classes
+    }
+}
+
+/// Whether `*` in `pattern` can stand for characters so that it equals `name`; linear in both.
+fn glob(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// The shape of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    #[default]
+    Documented,
+    Nextcloud,
+    CloudEvents,
+    OpenRegister,
+}
+
+/// `authMethod` and `authData`.
+#[derive(Debug, Clone, Default)]
+pub enum Auth {
+    #[default]
+    None,
+    /// Headers that are added to every request.
+    Header(Vec<(String, SecretString)>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    Enabled,
+    /// Goes on collecting, delivers nothing.
+    Paused,
+    /// Collects nothing new, keeps what is pending.
+    Disabled {
+        reason: String,
+        since: DateTime<Utc>,
+    },
+}
+
+/// Whether the events of one object wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ordering {
+    #[default]
+    Object,
+    None,
+}
+
+/// Limits of one webhook; each is at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub per_second: u32,
+    pub burst: u32,
+    pub max_in_flight: u32,
+    /// For the whole request.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_second: 100,
+            burst: 200,
+            max_in_flight: 16,
+            timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// When a failed delivery is tried again: the delay after attempt n is `schedule[n - 1]` (the last repeats), until
+/// `max_attempts` were made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    pub max_attempts: u32,
+    pub schedule: Vec<Duration>,
+}
+
+impl Default for RetryPolicy {
+    /// 5 s, 30 s, 2 min, 10 min, 1 h, 3 h, 6 h, 12 h, 24 h, 24 h: the first attempt and ten retries.
+    fn default() -> Self {
+        let schedule = [5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200, 86_400, 86_400]
+            .map(Duration::from_secs)
+            .to_vec();
+        Self {
+            max_attempts: 11,
+            schedule,
+        }
+    }
+}
+
+/// A registered webhook.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    pub id: WebhookId,
+    /// Grows with every change of the registration.
+    pub revision: i64,
+    pub app_id: Option<String>,
+    /// The caller who registered it.
+    pub user_id: String,
+    pub method: HttpMethod,
+    pub uri: String,
+    pub event: EventPattern,
+    /// As it was registered; `[]` or `{}` where there is none.
+    pub event_filter: Value,
+    pub user_id_filter: Option<String>,
+    /// Headers that are sent, in the order given; `None` where none were given.
+    pub headers: Option<Vec<(String, SecretString)>>,
+    pub auth: Auth,
+    pub format: Format,
+    /// The signing secrets, `whsec_…`, newest first; several while one is being rotated.
+    pub secrets: Vec<SecretString>,
+    pub status: Status,
+    pub limits: Limits,
+    pub ordering: Ordering,
+    pub retry: RetryPolicy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_documented() {
+        let count = |p: &str| EventPattern::parse(p).map(|e| e.classes().len()).unwrap_or(0);
+        assert_eq!(count(r"OCA\OpenRegister\Event\ObjectCreatedEvent"), 1);
+        assert_eq!(count(r"\OCA\OpenRegister\Event\ObjectCreatedEvent"), 1);
+        assert_eq!(count(r"OCA\OpenRegister\Event\Object*"), 6);
+        assert_eq!(count("*CreatedEvent"), 10);
+        assert_eq!(count("*"), 33);
+        assert_eq!(count("*Register*Deleted*"), 10);
+        assert_eq!(count(r"OCA\OpenRegister\Event\Object"), 0);
+        assert_eq!(count(""), 0);
+        assert_eq!(count("*Created*Created*"), 0);
+    }
+}

@@ -1,0 +1,2 @@
+//! Integration tests: one binary, real PostgreSQL, real TLS, real processes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
