@@ -1,1 +1,9 @@
-//! (being written)
+//! What the demo shows the main job with, and the tests test with: a private PostgreSQL with OpenRegister's tables, a
+//! writer that writes as OpenRegister does, and an HTTPS receiver.
+//!
+//! Guarantees: nothing here is reached from `run`; nothing of it outlives the process.
+
+mod generation;
+pub mod postgres;
+
+pub use generation::Generation;

@@ -1,2 +1,5 @@
 //! Integration tests: one binary, real PostgreSQL, real TLS, real processes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+mod support;

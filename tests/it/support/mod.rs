@@ -1,0 +1,4 @@
+//! What every integration test stands on.
+#![allow(dead_code)]
+
+pub(crate) mod postgres;

@@ -1,0 +1,213 @@
+//! A private PostgreSQL for this test binary, and a database of its own for every test.
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
+
+use openregister_webhooks::demo::Generation;
+use openregister_webhooks::demo::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
+use tokio_postgres::{Client, NoTls};
+
+/// The unprivileged role that owns Nextcloud's database and tables, as in a real installation.
+pub(crate) const NEXTCLOUD: &str = "nextcloud";
+/// Its password over TCP.
+pub(crate) const PASSWORD: &str = "nextcloud-password";
+/// The superuser, for what a DBA does.
+pub(crate) const DBA: &str = SUPERUSER;
+
+/// A server with the template databases in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) postgres: Arc<PrivatePostgres>,
+    janitor: Sender<String>,
+}
+
+/// The server that tests share, started by the first one that asks.
+static SHARED: OnceLock<Server> = OnceLock::new();
+
+impl Server {
+    /// The server that tests share. Never stop it.
+    pub(crate) fn shared() -> &'static Self {
+        SHARED.get_or_init(|| Self::start(Options::default()))
+    }
+
+    /// A server of one's own, for tests that stop, restart, kill or reconfigure it.
+    pub(crate) async fn dedicated(options: Options) -> Self {
+        tokio::task::spawn_blocking(|| Self::start(options))
+            .await
+            .unwrap()
+    }
+
+    fn start(options: Options) -> Self {
+        let postgres = Programs::find()
+            .and_then(|programs| PrivatePostgres::start(programs, options))
+            .unwrap_or_else(|error| panic!("{error}"));
+        let postgres = Arc::new(postgres);
+        off_runtime({
+            let postgres = Arc::clone(&postgres);
+            move || async move { prepare(&postgres).await }
+        });
+        let janitor = spawn_janitor(postgres.url(DBA, "postgres"));
+        Self { postgres, janitor }
+    }
+
+    /// A new database with nothing in it, owned by `nextcloud`.
+    pub(crate) async fn empty(&self) -> Db {
+        self.create("empty").await
+    }
+
+    /// A new database with OpenRegister's tables and the seed rows, owned by `nextcloud`.
+    pub(crate) async fn openregister(&self, generation: Generation) -> Db {
+        self.create(generation.database()).await
+    }
+
+    async fn create(&self, template: &str) -> Db {
+        let name = format!("t_{}", uuid::Uuid::now_v7().simple());
+        let client = connect(&self.postgres.url(DBA, "postgres")).await;
+        let statement = format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {NEXTCLOUD}");
+        client.batch_execute(&statement).await.unwrap();
+        Db {
+            server: self.clone(),
+            name,
+        }
+    }
+}
+
+/// A database of one test; dropped, whoever is connected, when the test ends.
+#[derive(Debug)]
+pub(crate) struct Db {
+    server: Server,
+    name: String,
+}
+
+impl Db {
+    /// On the shared server: nothing in it, owned by `nextcloud`.
+    pub(crate) async fn empty() -> Self {
+        shared().await.empty().await
+    }
+
+    /// On the shared server: OpenRegister 0.2.13 (magic tables).
+    pub(crate) async fn openregister_0_2_13() -> Self {
+        shared().await.openregister(Generation::V0_2_13).await
+    }
+
+    /// On the shared server: OpenRegister 0.2.9 (blob table).
+    pub(crate) async fn openregister_0_2_9() -> Self {
+        shared().await.openregister(Generation::V0_2_9).await
+    }
+
+    /// On the shared server, either.
+    pub(crate) async fn openregister(generation: Generation) -> Self {
+        shared().await.openregister(generation).await
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The connection string of `role`; see [`NEXTCLOUD`] and [`DBA`].
+    pub(crate) fn url(&self, role: &str) -> String {
+        self.server.postgres.url(role, &self.name)
+    }
+
+    /// A connection as `nextcloud`.
+    pub(crate) async fn client(&self) -> Client {
+        self.client_as(NEXTCLOUD).await
+    }
+
+    pub(crate) async fn client_as(&self, role: &str) -> Client {
+        connect(&self.url(role)).await
+    }
+
+    /// A new role that may log in and has no right at all; roles belong to the server, so its name is unique.
+    pub(crate) async fn role(&self, prefix: &str) -> String {
+        let name = format!("{prefix}_{}", uuid::Uuid::now_v7().simple());
+        let statement = format!("CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'");
+        self.client_as(DBA).await.batch_execute(&statement).await.unwrap();
+        name
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        // The janitor ends with its server; then there is nothing to drop.
+        let _ = self.server.janitor.send(std::mem::take(&mut self.name));
+    }
+}
+
+async fn shared() -> &'static Server {
+    tokio::task::spawn_blocking(Server::shared).await.unwrap()
+}
+
+/// A connection whose driver runs on the current runtime.
+pub(crate) async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    client
+}
+
+/// The role, and the databases that others are copied from.
+async fn prepare(postgres: &PrivatePostgres) {
+    let dba = connect(&postgres.url(DBA, "postgres")).await;
+    let role = format!("CREATE ROLE {NEXTCLOUD} LOGIN PASSWORD '{PASSWORD}'");
+    dba.batch_execute(&role).await.unwrap();
+    let generations = Generation::ALL.map(|generation| (generation.database(), Some(generation)));
+    let templates = [("empty", None)].into_iter().chain(generations);
+    for (name, generation) in templates {
+        let statement = format!("CREATE DATABASE {name} OWNER {NEXTCLOUD} TEMPLATE template0");
+        dba.batch_execute(&statement).await.unwrap();
+        if let Some(generation) = generation {
+            let owner = connect(&postgres.url(NEXTCLOUD, name)).await;
+            owner.batch_execute(generation.tables()).await.unwrap();
+            owner.batch_execute(generation.seed()).await.unwrap();
+        }
+        // So that nobody's stray connection is in the way of the copies.
+        let close = format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false");
+        dba.batch_execute(&close).await.unwrap();
+    }
+}
+
+/// Drops databases one after another, so that no test waits for it.
+fn spawn_janitor(url: String) -> Sender<String> {
+    let (sender, receiver) = channel::<String>();
+    std::thread::spawn(move || {
+        for name in receiver {
+            let url = url.clone();
+            // The server of the test may be stopped, or gone: then nothing is left to drop.
+            let _ = std::panic::catch_unwind(|| {
+                off_runtime(move || async move {
+                    if let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await {
+                        tokio::spawn(connection);
+                        let _ = client
+                            .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+                            .await;
+                    }
+                });
+            });
+        }
+    });
+    sender
+}
+
+/// Runs a future to its end on a thread and runtime of its own: callable from any runtime, and from none.
+fn off_runtime<F, T>(future: impl FnOnce() -> F + Send + 'static)
+where
+    F: Future<Output = T>,
+{
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(future());
+    })
+    .join()
+    .unwrap();
+}
