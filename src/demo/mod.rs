@@ -3,7 +3,9 @@
 //!
 //! Guarantees: nothing here is reached from `run`; nothing of it outlives the process.
 
+pub mod certificate;
 mod generation;
 pub mod postgres;
+pub mod receiver;
 
 pub use generation::Generation;
