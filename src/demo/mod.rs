@@ -7,5 +7,6 @@ pub mod certificate;
 mod generation;
 pub mod postgres;
 pub mod receiver;
+pub mod writer;
 
 pub use generation::Generation;

@@ -4,3 +4,4 @@
 mod harness;
 mod receiver;
 mod support;
+mod writer;
