@@ -4,5 +4,19 @@
 //! never read; the host's writes succeed, fail and answer exactly as without us (`sql/` says how).
 
 mod change;
+mod discovery;
+mod doorbell;
+mod install;
+mod leader;
+mod locks;
+mod position;
+mod quarantine;
+mod reader;
+mod rotation;
 
 pub use change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
+pub use install::{InstallError, InstallOptions, Installed, install, uninstall};
+pub use leader::{CaptureSettings, CaptureStatus, SAFETY_POLL, run};
+pub use position::{Identity, LoadError, NoSnapshot};
+pub use quarantine::Undecoded;
+pub use reader::{Consumer, ReadError};

@@ -1,0 +1,368 @@
+-- Functions of capture. Replaced as a whole at every install; safe while writers are at work.
+--
+-- All run with the rights of their owner (the owner of Nextcloud's tables) and a pinned search_path. PUBLIC may call
+-- none of them; a trigger needs no such right when it fires.
+
+-- Advisory locks, each name's eight letters read as a number: 5715726729067189317 is 'ORW-GATE' (the reader sleeps),
+-- 5715726729151332676 'ORW-LEAD' (a leader lives), 5715726729101595476 'ORW-INST' (an installation is at work).
+
+-- What writers need to know is kept in two functions, not in a table: to call a function takes no lock that DROP
+-- SCHEMA or VACUUM FULL could hold, a changed one is seen by every command that starts later, whatever its snapshot, and
+-- the planner folds the call into a constant. They are STABLE, not IMMUTABLE: plans then follow a replacement.
+DO $do$ BEGIN
+    IF to_regprocedure('openregister_webhooks.slot()') IS NULL THEN
+        -- The change table that writers use now: 0, 1 or 2.
+        CREATE FUNCTION openregister_webhooks.slot() RETURNS integer LANGUAGE sql STABLE AS 'SELECT 0';
+    END IF;
+    IF to_regprocedure('openregister_webhooks.kinds()') IS NULL THEN
+        -- The bits of the captured kinds: registers (2) and schemas (4) always.
+        CREATE FUNCTION openregister_webhooks.kinds() RETURNS integer LANGUAGE sql STABLE AS 'SELECT 6';
+    END IF;
+END $do$;
+
+-- The trigger of every captured table. Arguments: the bit of the kind; 'object', 'audit' or 'plain'.
+--
+-- The first captured change of a transaction takes a lock on a change table (so that nobody can empty or drop it before
+-- the transaction ends) and rings the doorbell where the reader sleeps.
+-- It never waits: the lock is taken NOWAIT, and where it is not to be had, another of the three tables serves. A DROP
+-- SCHEMA … CASCADE takes our tables first and Nextcloud's next; a writer that waited for ours while it holds Nextcloud's
+-- would deadlock with it, and PostgreSQL would cancel the writer.
+-- It never raises: the block catches everything. It writes nothing, so its subtransaction gets no xid and takes no place
+-- in the list of subtransactions; the lock outlives it.
+CREATE OR REPLACE FUNCTION openregister_webhooks.capture() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held      text;
+    target    integer;
+    operation "char";
+    before    text;
+    after     text;
+    missing   text;
+BEGIN
+    IF openregister_webhooks.kinds() & TG_ARGV[0]::integer = 0 THEN
+        RETURN NULL;   -- no registration names this kind
+    END IF;
+
+    -- An image of up to 256 KiB, compressed as it is stored, is at most 64 MiB in full and 400 MiB with every
+    -- character escaped: below PostgreSQL's limit of 1 GiB for a value. Beyond that row_to_json might fail, which
+    -- must not fail the write.
+    IF TG_OP <> 'INSERT' THEN
+        IF pg_column_size(OLD) <= 262144 THEN
+            before := row_to_json(OLD);
+        ELSE
+            BEGIN
+                before := row_to_json(OLD);
+                IF octet_length(before) > 16777216 THEN
+                    missing := format('the row before has %s bytes, more than 16777216', octet_length(before));
+                    before := NULL;
+                END IF;
+            EXCEPTION WHEN OTHERS THEN
+                missing := 'the row before is too large: ' || SQLERRM;
+            END;
+        END IF;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        IF pg_column_size(NEW) <= 262144 THEN
+            after := row_to_json(NEW);
+        ELSE
+            BEGIN
+                after := row_to_json(NEW);
+                IF octet_length(after) > 16777216 THEN
+                    missing := format('the row after has %s bytes, more than 16777216', octet_length(after));
+                    after := NULL;
+                END IF;
+            EXCEPTION WHEN OTHERS THEN
+                missing := 'the row after is too large: ' || SQLERRM;
+            END;
+        END IF;
+    END IF;
+
+    operation := TG_OP::"char";
+    IF TG_ARGV[1] = 'audit' THEN
+        -- Reading an object is no event. The text is searched, since json that holds \u0000 cannot be taken apart.
+        IF position('"action":"read"' IN split_part(after, '"changed":', 1)) > 0 THEN
+            RETURN NULL;
+        END IF;
+    ELSIF before = after THEN
+        -- Of an object even this is needed: 0.2.13 locks by an UPDATE that changes nothing.
+        IF TG_ARGV[1] <> 'object' THEN
+            RETURN NULL;
+        END IF;
+        operation := 'N';
+        before := NULL;
+    END IF;
+
+    -- Which table this transaction holds is a setting local to it; a ROLLBACK TO SAVEPOINT takes back both the setting
+    -- and the lock behind it.
+    held := current_setting('openregister_webhooks.held', true);
+    IF held IS NULL OR held = '' THEN
+        FOR step IN 0..2 LOOP
+            target := (openregister_webhooks.slot() + step) % 3;
+            BEGIN
+                IF target = 0 THEN LOCK TABLE openregister_webhooks.change_0 IN ROW EXCLUSIVE MODE NOWAIT;
+                ELSIF target = 1 THEN LOCK TABLE openregister_webhooks.change_1 IN ROW EXCLUSIVE MODE NOWAIT;
+                ELSE LOCK TABLE openregister_webhooks.change_2 IN ROW EXCLUSIVE MODE NOWAIT;
+                END IF;
+                -- The reader holds the gate only while it sleeps. Whoever gets a share of it here keeps the reader from
+                -- falling asleep until this transaction has ended; whoever does not, rings.
+                IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) THEN
+                    PERFORM pg_notify('openregister_webhooks', '');
+                END IF;
+                held := target;
+                EXIT;
+            EXCEPTION WHEN OTHERS THEN
+                NULL;   -- being emptied, or being dropped: the next one
+            END;
+        END LOOP;
+        IF held IS NULL OR held = '' THEN
+            RAISE LOG 'openregister_webhooks: a change is not captured: every change table is locked exclusively (is the schema being dropped?)';
+            RETURN NULL;
+        END IF;
+        PERFORM set_config('openregister_webhooks.held', held, true);
+    END IF;
+
+    IF held = '0' THEN
+        INSERT INTO openregister_webhooks.change_0 VALUES (pg_current_wal_insert_lsn(), pg_current_xact_id(), 0,
+            TG_TABLE_NAME, operation, false, before, after, missing, pg_backend_pid(), clock_timestamp());
+    ELSIF held = '1' THEN
+        INSERT INTO openregister_webhooks.change_1 VALUES (pg_current_wal_insert_lsn(), pg_current_xact_id(), 0,
+            TG_TABLE_NAME, operation, false, before, after, missing, pg_backend_pid(), clock_timestamp());
+    ELSE
+        INSERT INTO openregister_webhooks.change_2 VALUES (pg_current_wal_insert_lsn(), pg_current_xact_id(), 0,
+            TG_TABLE_NAME, operation, false, before, after, missing, pg_backend_pid(), clock_timestamp());
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- The trigger's arguments for a table of Nextcloud, by its full name; NULL for a table that is not captured.
+CREATE OR REPLACE FUNCTION openregister_webhooks.trigger_arguments(tbl text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE
+        WHEN name ~ '^openregister_table_[0-9]{1,18}_[0-9]{1,18}$' THEN '1, object'
+        WHEN name = 'openregister_objects'       THEN '1, object'
+        WHEN name = 'openregister_audit_trails'  THEN '1, audit'
+        WHEN name = 'openregister_registers'     THEN '2, plain'
+        WHEN name = 'openregister_schemas'       THEN '4, plain'
+        WHEN name = 'openregister_applications'  THEN '8, plain'
+        WHEN name = 'openregister_agents'        THEN '16, plain'
+        WHEN name = 'openregister_sources'       THEN '32, plain'
+        WHEN name = 'openregister_configurations' THEN '64, plain'
+        WHEN name IN ('openregister_view', 'openregister_views') THEN '128, plain'
+        WHEN name = 'openregister_conversations' THEN '256, plain'
+        WHEN name = 'openregister_organisations' THEN '512, plain'
+    END
+    FROM (SELECT substr(tbl, length(s.table_prefix) + 1) AS name
+          FROM openregister_webhooks.settings s WHERE starts_with(tbl, s.table_prefix)) n
+$$;
+
+-- The tables that should be captured: name, oid, whether an enabled trigger of ours is on it, whether it is known.
+CREATE OR REPLACE FUNCTION openregister_webhooks.capturable()
+RETURNS TABLE (tbl text, relid oid, attached boolean, enabled boolean, known boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.relname::text, c.oid, t.oid IS NOT NULL, coalesce(t.tgenabled IN ('O', 'A'), false), k.tbl IS NOT NULL
+    FROM openregister_webhooks.settings s
+    JOIN pg_namespace n ON n.nspname = s.host_schema
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND starts_with(c.relname, s.table_prefix || 'openregister_')
+    LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'openregister_webhooks_capture' AND NOT t.tgisinternal
+    LEFT JOIN openregister_webhooks.captured_table k ON k.tbl = c.relname AND k.relid = c.oid
+    WHERE openregister_webhooks.trigger_arguments(c.relname::text) IS NOT NULL
+    ORDER BY c.oid
+$$;
+
+-- Puts the capture trigger on one table, unless it is there. True when it is there at the end. Takes the table's lock
+-- for an instant, waits at most 50 ms for it (writers queue behind a waiting lock), scans nothing.
+-- What is in a table that appeared after the first discovery becomes 'I' changes with found = true, under the same
+-- lock, so that no later change can overtake them; above 10,000 rows a gap is recorded instead.
+CREATE OR REPLACE FUNCTION openregister_webhooks.attach(wanted text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    setup     openregister_webhooks.settings%ROWTYPE;
+    arguments text := openregister_webhooks.trigger_arguments(wanted);
+    host      text;
+    id        oid;
+    is_known  boolean;
+    present   integer := 0;
+BEGIN
+    SELECT * INTO setup FROM openregister_webhooks.settings;
+    host := format('%I.%I', setup.host_schema, wanted);
+    id := to_regclass(host);
+    IF arguments IS NULL OR id IS NULL OR setup.detaching THEN
+        RETURN false;
+    END IF;
+    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture')
+       AND EXISTS (SELECT FROM openregister_webhooks.captured_table k WHERE k.tbl = wanted AND k.relid = id) THEN
+        RETURN true;
+    END IF;
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', host);
+    IF to_regclass(host) IS DISTINCT FROM id THEN
+        RETURN false;   -- replaced meanwhile: the next discovery
+    END IF;
+    is_known := EXISTS (SELECT FROM openregister_webhooks.captured_table k WHERE k.tbl = wanted AND k.relid = id);
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture') THEN
+        IF is_known THEN
+            INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES (wanted,
+                'the capture trigger had been dropped; it is back, what was written meanwhile is not captured',
+                'openregister-webhooks backfill --table ' || wanted);
+        END IF;
+        EXECUTE format('CREATE TRIGGER openregister_webhooks_capture AFTER INSERT%s ON %s FOR EACH ROW EXECUTE FUNCTION openregister_webhooks.capture(%s)',
+            CASE WHEN arguments LIKE '%audit' THEN '' ELSE ' OR UPDATE OR DELETE' END, host, arguments);
+    END IF;
+    IF setup.runtime_role IS NOT NULL THEN
+        PERFORM openregister_webhooks.grant_lookup(wanted);
+    END IF;
+    IF NOT is_known THEN
+        INSERT INTO openregister_webhooks.captured_table AS k (tbl, relid) VALUES (wanted, id)
+            ON CONFLICT (tbl) DO UPDATE SET relid = excluded.relid, first_seen = clock_timestamp();
+        IF setup.discovered_at IS NOT NULL AND arguments NOT LIKE '%audit' THEN
+            EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT 10001) r', host) INTO present;
+            IF present > 10000 THEN
+                INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES (wanted,
+                    'the table appeared without its trigger and held more than 10000 rows when it was found',
+                    'openregister-webhooks backfill --table ' || wanted);
+            ELSIF present > 0 AND openregister_webhooks.kinds() & split_part(arguments, ',', 1)::integer <> 0 THEN
+                EXECUTE format('INSERT INTO openregister_webhooks.change_%s SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), row_number() OVER ()::integer, %L, ''I'', true, NULL, row_to_json(r)::text, NULL, pg_backend_pid(), clock_timestamp() FROM %s r',
+                    openregister_webhooks.slot(), wanted, host);
+                IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) THEN
+                    PERFORM pg_notify('openregister_webhooks', '');
+                END IF;
+            END IF;
+        END IF;
+    END IF;
+    RETURN true;
+END $$;
+
+-- The hook on Nextcloud's appconfig: OpenRegister writes table_version_{register}_{schema} there after CREATE TABLE and
+-- before the first INSERT. Whatever goes wrong is left to discovery; the application's write never fails for it.
+CREATE OR REPLACE FUNCTION openregister_webhooks.appconfig_hook() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+BEGIN
+    IF NEW.appid = 'openregister' AND starts_with(NEW.configkey, 'table_version_') THEN
+        PERFORM openregister_webhooks.attach(s.table_prefix || 'openregister_table_' || substr(NEW.configkey, 15))
+        FROM openregister_webhooks.settings s;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION openregister_webhooks.attach_hook() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    host text := (SELECT format('%I.%I', s.host_schema, s.table_prefix || 'appconfig') FROM openregister_webhooks.settings s);
+BEGIN
+    IF to_regclass(host) IS NULL THEN
+        RETURN false;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass(host) AND t.tgname = 'openregister_webhooks_hook') THEN
+        EXECUTE format('CREATE TRIGGER openregister_webhooks_hook AFTER INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION openregister_webhooks.appconfig_hook()', host);
+    END IF;
+    RETURN true;
+END $$;
+
+-- Takes our triggers off one table. Waits at most 50 ms for its lock: raises lock_not_available, to be tried again.
+CREATE OR REPLACE FUNCTION openregister_webhooks.detach(wanted text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    host text := (SELECT format('%I.%I', s.host_schema, wanted) FROM openregister_webhooks.settings s);
+BEGIN
+    IF to_regclass(host) IS NOT NULL THEN
+        EXECUTE format('DROP TRIGGER IF EXISTS openregister_webhooks_capture ON %s', host);
+        EXECUTE format('DROP TRIGGER IF EXISTS openregister_webhooks_hook ON %s', host);
+    END IF;
+END $$;
+
+-- Lets the runtime role look things up in one table of Nextcloud, and remembers it.
+CREATE OR REPLACE FUNCTION openregister_webhooks.grant_lookup(wanted text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    setup openregister_webhooks.settings%ROWTYPE;
+    host  text;
+BEGIN
+    SELECT * INTO setup FROM openregister_webhooks.settings;
+    host := format('%I.%I', setup.host_schema, wanted);
+    IF setup.runtime_role IS NOT NULL AND to_regclass(host) IS NOT NULL THEN
+        EXECUTE format('GRANT SELECT ON %s TO %I', host, setup.runtime_role);
+        INSERT INTO openregister_webhooks.granted VALUES (wanted, setup.runtime_role) ON CONFLICT DO NOTHING;
+    END IF;
+END $$;
+
+-- Recomputes which kinds are captured: those that a registration names (enabled or not), registers and schemas always,
+-- all with capture_all. True where a kind was switched on.
+CREATE OR REPLACE FUNCTION openregister_webhooks.set_kinds() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wanted integer;
+    before integer;
+BEGIN
+    SELECT coalesce(bit_or(k.bit), 0) INTO wanted
+    FROM (VALUES ('Object', 1), ('Register', 2), ('Schema', 4), ('Application', 8), ('Agent', 16), ('Source', 32),
+                 ('Configuration', 64), ('View', 128), ('Conversation', 256), ('Organisation', 512)) AS k (name, bit),
+         openregister_webhooks.settings s
+    WHERE s.capture_all OR k.bit IN (2, 4)
+       OR EXISTS (SELECT FROM openregister_webhooks.webhook w, unnest(w.classes) AS c (class)
+                  WHERE c.class ~ ('^' || k.name || '(Created|Updated|Deleted|Locked|Unlocked|Reverted)Event$'));
+    LOCK TABLE openregister_webhooks.settings IN SHARE ROW EXCLUSIVE MODE;   -- one at a time
+    before := openregister_webhooks.kinds();
+    IF wanted <> before THEN
+        EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.kinds() RETURNS integer LANGUAGE sql STABLE AS %L', 'SELECT ' || wanted);
+    END IF;
+    RETURN wanted & ~before <> 0;
+END $$;
+
+-- Sends writers to the next change table, if it is empty; the number of the one in use afterwards.
+CREATE OR REPLACE FUNCTION openregister_webhooks.turn() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    following integer := (openregister_webhooks.slot() + 1) % 3;
+    vacant    boolean;
+BEGIN
+    EXECUTE format('SELECT NOT EXISTS (SELECT FROM openregister_webhooks.change_%s)', following) INTO vacant;
+    IF NOT vacant THEN
+        RETURN openregister_webhooks.slot();
+    END IF;
+    EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.slot() RETURNS integer LANGUAGE sql STABLE AS %L', 'SELECT ' || following);
+    RETURN following;
+END $$;
+
+-- Sets up how this installation is to be; called by install.
+CREATE OR REPLACE FUNCTION openregister_webhooks.set_capture_all(wanted boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE openregister_webhooks.settings SET capture_all = wanted WHERE capture_all <> wanted;
+    PERFORM openregister_webhooks.set_kinds();
+END $$;
+
+-- Ends the first discovery: what appears from now on is new.
+CREATE OR REPLACE FUNCTION openregister_webhooks.discovered() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE openregister_webhooks.settings SET discovered_at = clock_timestamp() WHERE discovered_at IS NULL
+$$;
+
+-- Lets the runtime role do its work, and nothing beyond: rows of our tables, TRUNCATE of the outbox, the functions above
+-- but those that only an owner calls.
+CREATE OR REPLACE FUNCTION openregister_webhooks.grant_runtime() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    setup  openregister_webhooks.settings%ROWTYPE;
+    runner text;
+    tbl    text;
+BEGIN
+    SELECT * INTO setup FROM openregister_webhooks.settings;
+    IF setup.runtime_role IS NULL THEN
+        RETURN;
+    END IF;
+    runner := quote_ident(setup.runtime_role);
+    EXECUTE 'GRANT USAGE ON SCHEMA openregister_webhooks TO ' || runner;
+    EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA openregister_webhooks TO ' || runner;
+    EXECUTE 'REVOKE INSERT, UPDATE, DELETE ON openregister_webhooks.settings, openregister_webhooks.captured_table, openregister_webhooks.granted, openregister_webhooks.migration FROM ' || runner;
+    EXECUTE 'GRANT TRUNCATE ON openregister_webhooks.change_0, openregister_webhooks.change_1, openregister_webhooks.change_2, openregister_webhooks.change_adopted, openregister_webhooks.position_0, openregister_webhooks.position_1 TO ' || runner;
+    EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA openregister_webhooks TO ' || runner;
+    EXECUTE 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA openregister_webhooks TO ' || runner;
+    EXECUTE 'REVOKE EXECUTE ON FUNCTION openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text) FROM ' || runner;
+    FOR tbl IN SELECT unnest(ARRAY['users', 'accounts', 'groups', 'group_user', 'activity', 'appconfig']) LOOP
+        PERFORM openregister_webhooks.grant_lookup(setup.table_prefix || tbl);
+    END LOOP;
+    PERFORM openregister_webhooks.grant_lookup(c.tbl) FROM openregister_webhooks.capturable() c;
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA openregister_webhooks FROM PUBLIC;

@@ -1,0 +1,50 @@
+-- Installs openregister-webhooks by hand:
+--     psql -v ON_ERROR_STOP=1 -f sql/install.sql  (connected to Nextcloud's database as the owner of Nextcloud's tables)
+-- The program's `install` does the same and waits for busy tables more patiently. Both may be run again at any time.
+-- Options: -v prefix=oc_  -v runtime_role=NAME (a role that exists)
+\if :{?prefix}
+\else
+\set prefix oc_
+\endif
+\if :{?runtime_role}
+\else
+\set runtime_role ''
+\endif
+
+BEGIN;
+SELECT pg_advisory_xact_lock(5715726729101595476);
+\ir bootstrap.sql
+SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1) AS m1,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 2) AS m2,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 3) AS m3,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 4) AS m4 \gset
+\if :m1
+\ir migrations/0001_capture.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
+\endif
+\if :m2
+\ir migrations/0002_event.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (2, 'event');
+\endif
+\if :m3
+\ir migrations/0003_registry.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (3, 'registry');
+\endif
+\if :m4
+\ir migrations/0004_delivery.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (4, 'delivery');
+\endif
+\ir functions.sql
+UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),
+    host_schema = (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE c.oid = (:'prefix' || 'appconfig')::regclass);
+SELECT openregister_webhooks.grant_runtime();
+COMMIT;
+
+-- One table a transaction, each waiting 50 ms at most. A table that was busy says so: run this file again.
+\set ON_ERROR_STOP off
+SELECT format('SELECT %L AS table, openregister_webhooks.attach(%L) AS captured', tbl, tbl) FROM openregister_webhooks.capturable() \gexec
+SELECT openregister_webhooks.attach_hook() AS hook;
+SELECT openregister_webhooks.set_kinds() IS NOT NULL AS kinds;
+SELECT openregister_webhooks.discovered() IS NOT NULL AS discovered
+WHERE NOT EXISTS (SELECT FROM openregister_webhooks.capturable() WHERE NOT attached);

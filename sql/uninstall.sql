@@ -1,0 +1,14 @@
+-- Uninstalls openregister-webhooks by hand:  psql -f sql/uninstall.sql  (as the owner of Nextcloud's tables)
+-- Each table's triggers go in a transaction of its own that waits 50 ms at most; where a table was busy this file stops
+-- before the schema is dropped: run it again. `DROP SCHEMA openregister_webhooks CASCADE` alone does it too, but holds
+-- the locks of all tables until it is done.
+\set ON_ERROR_STOP on
+UPDATE openregister_webhooks.settings SET detaching = true;
+SELECT format('SELECT openregister_webhooks.detach(%L)', c.relname)
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE t.tgname IN ('openregister_webhooks_capture', 'openregister_webhooks_hook')
+ORDER BY t.tgname DESC \gexec
+SELECT format('REVOKE SELECT ON %I.%I FROM %I', s.host_schema, g.tbl, g.role)
+FROM openregister_webhooks.granted g, openregister_webhooks.settings s
+WHERE to_regclass(format('%I.%I', s.host_schema, g.tbl)) IS NOT NULL \gexec
+DROP SCHEMA openregister_webhooks CASCADE;

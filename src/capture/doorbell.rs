@@ -1,0 +1,99 @@
+//! The doorbell: LISTEN on a connection of its own, and the gate that tells writers when to ring.
+//!
+//! NOTIFY takes a lock that serialises all commits, so writers ring only while the reader sleeps. The reader closes the
+//! gate (an exclusive advisory lock, by try-lock) before it sleeps and opens it when it wakes; a writer takes a share of it
+//! for its transaction and rings only where it gets none. So the gate closes only when no writer that found it open
+//! is still uncommitted, and none can slip by between the last look and the sleep.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::locks;
+use crate::config;
+use crate::db::{Database, Notifications};
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct Doorbell {
+    database: Database,
+    mode: config::Doorbell,
+    listening: Option<(Client, Notifications)>,
+}
+
+impl Doorbell {
+    pub(crate) const fn new(database: Database, mode: config::Doorbell) -> Self {
+        Self {
+            database,
+            mode,
+            listening: None,
+        }
+    }
+
+    /// Whether a ring would be heard; connects where needed. After a `false` the reader polls.
+    pub(crate) async fn ready(&mut self) -> bool {
+        if self.mode == config::Doorbell::Poll {
+            return false;
+        }
+        if self
+            .listening
+            .as_ref()
+            .is_some_and(|(client, _)| !client.is_closed())
+        {
+            return true;
+        }
+        let listen = async {
+            let (client, notifications) = self.database.connect().await?;
+            client.batch_execute("LISTEN openregister_webhooks").await?;
+            Ok::<_, crate::db::DbError>((client, notifications))
+        };
+        self.listening = match timeout(CONNECT, listen).await {
+            Ok(Ok(listening)) => Some(listening),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the doorbell's connection is away; polling");
+                None
+            }
+            Err(_) => None,
+        };
+        self.listening.is_some()
+    }
+
+    /// Waits for a ring, or for the end of the connection. Cancel-safe.
+    pub(crate) async fn ring(&mut self) {
+        match &mut self.listening {
+            Some((_, notifications)) => {
+                if !notifications.ring().await {
+                    self.listening = None;
+                }
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Finds out whether the connection still lives: a half-open one would never ring again.
+    pub(crate) async fn check(&mut self) {
+        if let Some((client, _)) = &self.listening
+            && !matches!(timeout(CONNECT, client.batch_execute("")).await, Ok(Ok(())))
+        {
+            self.listening = None;
+        }
+    }
+
+    /// Closes the gate if no writer that found it open is in flight.
+    pub(crate) async fn close_gate(&self, client: &Client) -> Result<bool, tokio_postgres::Error> {
+        let rows = client
+            .query_typed("SELECT pg_try_advisory_lock($1)", &[(&locks::GATE, Type::INT8)])
+            .await?;
+        Ok(rows.first().is_some_and(|r| r.get(0)))
+    }
+
+    pub(crate) async fn open_gate(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        client
+            .query_typed("SELECT pg_advisory_unlock($1)", &[(&locks::GATE, Type::INT8)])
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,355 @@
+//! Installing into Nextcloud's database and leaving it again.
+//!
+//! Guarantees: both may be run at any time and any number of times; one at a time (advisory lock); neither makes a writer
+//! wait longer than the 50 ms for which a lock is asked; what is registered and what is pending survives an upgrade. The
+//! SQL is the same that a DBA can run with `psql -f sql/install.sql`.
+
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+
+use super::locks;
+
+/// A numbered part of the schema, applied once.
+struct Migration {
+    version: i32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const BOOTSTRAP: &str = include_str!("../../sql/bootstrap.sql");
+const FUNCTIONS: &str = include_str!("../../sql/functions.sql");
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "capture",
+        sql: include_str!("../../sql/migrations/0001_capture.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "event",
+        sql: include_str!("../../sql/migrations/0002_event.sql"),
+    },
+];
+
+/// How often a busy table is asked for before it is left to discovery.
+const ATTEMPTS: u32 = 40;
+
+/// What install is asked for.
+#[derive(Debug, Clone)]
+pub struct InstallOptions {
+    /// `ORW_TABLE_PREFIX`.
+    pub table_prefix: String,
+    /// A role that exists already and will run the sidecar; `None`: the role that owns the tables.
+    pub runtime_role: Option<String>,
+    /// `ORW_CAPTURE=all`.
+    pub capture_all: bool,
+}
+
+/// What install did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// The migrations that were applied now.
+    pub migrations: Vec<String>,
+    /// The tables that are captured.
+    pub captured: Vec<String>,
+    /// Tables that stayed busy; discovery goes on trying.
+    pub busy: Vec<String>,
+}
+
+/// Why nothing was installed, or not everything uninstalled.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    #[error(
+        "there is no table {0}appconfig in this database: is ORW_DATABASE_URL Nextcloud's database, and ORW_TABLE_PREFIX the \
+         dbtableprefix of its config.php?"
+    )]
+    NotNextcloud(String),
+    #[error(
+        "{user} may not act for {owner}, who owns Nextcloud's tables: connect as {owner}, or run as a superuser: GRANT {owner} TO {user}"
+    )]
+    NotOwner { user: String, owner: String },
+    #[error(
+        "{owner} may not create a schema here; run as a superuser: GRANT CREATE ON DATABASE {database} TO {owner}"
+    )]
+    NoCreate { owner: String, database: String },
+    #[error("there is no role {0}; create it first: CREATE ROLE {0} LOGIN PASSWORD '…'")]
+    NoRole(String),
+    #[error(
+        "the schema openregister_webhooks is of version {found}, this program knows {known}: run the newer program, or restore the \
+         older schema from a backup"
+    )]
+    Newer { found: i32, known: i32 },
+    #[error("PostgreSQL {0} is too old: 14 or later is needed")]
+    TooOld(String),
+    #[error("these tables stayed busy: {0}; nothing else was changed, run it again")]
+    Busy(String),
+    #[error(transparent)]
+    Query(#[from] tokio_postgres::Error),
+}
+
+/// Installs or upgrades. `progress` is told each table as it is done.
+///
+/// # Errors
+/// See [`InstallError`]; what was done before stays done, and running it again goes on from there.
+pub async fn install(
+    client: &mut Client,
+    options: &InstallOptions,
+    mut progress: impl FnMut(&str, bool) + Send,
+) -> Result<Installed, InstallError> {
+    let migrations = install_schema(client, options).await?;
+    client.batch_execute("SET statement_timeout = '10s'").await?;
+    let mut captured = Vec::new();
+    let mut busy = Vec::new();
+    for row in client
+        .query("SELECT tbl FROM openregister_webhooks.capturable()", &[])
+        .await?
+    {
+        let table: String = row.get(0);
+        let done = attach(client, &table, ATTEMPTS).await?;
+        progress(&table, done);
+        if done { &mut captured } else { &mut busy }.push(table);
+    }
+    patiently(
+        client,
+        ATTEMPTS,
+        "SELECT openregister_webhooks.attach_hook()",
+        &[],
+    )
+    .await?;
+    client
+        .execute(
+            "SELECT openregister_webhooks.set_capture_all($1)",
+            &[&options.capture_all],
+        )
+        .await?;
+    if busy.is_empty() {
+        client
+            .execute("SELECT openregister_webhooks.discovered()", &[])
+            .await?;
+    }
+    client
+        .batch_execute("RESET ROLE; RESET statement_timeout")
+        .await?;
+    Ok(Installed {
+        migrations,
+        captured,
+        busy,
+    })
+}
+
+/// The part of install that is one transaction: schema, functions, rights.
+async fn install_schema(client: &mut Client, options: &InstallOptions) -> Result<Vec<String>, InstallError> {
+    let tx = client.transaction().await?;
+    tx.batch_execute("SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning")
+        .await?;
+    tx.execute("SELECT pg_advisory_xact_lock($1)", &[&locks::INSTALL])
+        .await?;
+    let version: String = tx.query_one("SHOW server_version", &[]).await?.get(0);
+    let number: i32 = tx
+        .query_one("SELECT current_setting('server_version_num')::int", &[])
+        .await?
+        .get(0);
+    if number < 140_000 {
+        return Err(InstallError::TooOld(version));
+    }
+    let appconfig = format!("{}appconfig", options.table_prefix);
+    let host = tx
+        .query_opt(
+            "SELECT n.nspname::text, o.rolname::text, current_user::text, current_database()::text, \
+                    pg_has_role(c.relowner, 'MEMBER'), has_database_privilege(current_database(), 'CREATE'), \
+                    has_database_privilege(o.rolname, current_database(), 'CREATE') \
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner \
+             WHERE c.oid = to_regclass(quote_ident($1))",
+            &[&appconfig],
+        )
+        .await?
+        .ok_or_else(|| InstallError::NotNextcloud(options.table_prefix.clone()))?;
+    let (schema, owner, user, database): (String, String, String, String) =
+        (host.get(0), host.get(1), host.get(2), host.get(3));
+    if !host.get::<_, bool>(4) {
+        return Err(InstallError::NotOwner { user, owner });
+    }
+    if let Some(role) = &options.runtime_role {
+        tx.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[role])
+            .await?
+            .ok_or_else(|| InstallError::NoRole(role.clone()))?;
+    }
+    let exists = tx
+        .query_opt(
+            "SELECT FROM pg_namespace WHERE nspname = 'openregister_webhooks'",
+            &[],
+        )
+        .await?
+        .is_some();
+    if !exists && !host.get::<_, bool>(5) && !host.get::<_, bool>(6) {
+        return Err(InstallError::NoCreate { owner, database });
+    }
+    let quoted = quote(&owner);
+    if user != owner {
+        if !exists && host.get::<_, bool>(5) {
+            tx.batch_execute(&format!(
+                "CREATE SCHEMA openregister_webhooks AUTHORIZATION {quoted}"
+            ))
+            .await?;
+        }
+        tx.batch_execute(&format!("SET ROLE {quoted}")).await?;
+    }
+    tx.batch_execute(BOOTSTRAP).await?;
+    let found: i32 = tx
+        .query_one(
+            "SELECT coalesce(max(version), 0) FROM openregister_webhooks.migration",
+            &[],
+        )
+        .await?
+        .get(0);
+    let known = MIGRATIONS.last().map_or(0, |m| m.version);
+    if found > known {
+        return Err(InstallError::Newer { found, known });
+    }
+    let mut applied = Vec::new();
+    for migration in MIGRATIONS.iter().filter(|m| m.version > found) {
+        tx.batch_execute(migration.sql).await?;
+        tx.execute(
+            "INSERT INTO openregister_webhooks.migration (version, name) VALUES ($1, $2)",
+            &[&migration.version, &migration.name],
+        )
+        .await?;
+        applied.push(format!("{:04} {}", migration.version, migration.name));
+    }
+    tx.batch_execute(FUNCTIONS).await?;
+    tx.execute(
+        "UPDATE openregister_webhooks.settings SET detaching = false, host_schema = $1, table_prefix = $2, runtime_role = coalesce($3, runtime_role)",
+        &[&schema, &options.table_prefix, &options.runtime_role],
+    )
+    .await?;
+    tx.execute("SELECT openregister_webhooks.grant_runtime()", &[])
+        .await?;
+    tx.commit().await?;
+    Ok(applied)
+}
+
+/// Puts the trigger on one table; `false` where it stayed busy or is gone.
+pub(super) async fn attach(
+    client: &Client,
+    table: &str,
+    attempts: u32,
+) -> Result<bool, tokio_postgres::Error> {
+    let row = patiently(
+        client,
+        attempts,
+        "SELECT openregister_webhooks.attach($1)",
+        &[&table],
+    )
+    .await?;
+    Ok(row.is_some_and(|r| r.get(0)))
+}
+
+/// Takes everything back: triggers table by table, rights, the schema. `progress` is told each table.
+///
+/// # Errors
+/// [`InstallError::Busy`] before the schema is dropped, where a table stayed busy.
+pub async fn uninstall(
+    client: &Client,
+    mut progress: impl FnMut(&str, bool) + Send,
+) -> Result<(), InstallError> {
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&locks::INSTALL])
+        .await?;
+    let owner = client
+        .query_opt(
+            "SELECT pg_get_userbyid(nspowner)::text, current_user::text FROM pg_namespace WHERE nspname = 'openregister_webhooks'",
+            &[],
+        )
+        .await?;
+    let Some(owner) = owner else {
+        client
+            .execute("SELECT pg_advisory_unlock($1)", &[&locks::INSTALL])
+            .await?;
+        return Ok(());
+    };
+    if owner.get::<_, String>(0) != owner.get::<_, String>(1) {
+        client
+            .batch_execute(&format!("SET ROLE {}", quote(owner.get(0))))
+            .await?;
+    }
+    let mut busy = Vec::new();
+    client
+        .execute("UPDATE openregister_webhooks.settings SET detaching = true", &[])
+        .await?;
+    let triggers = client
+        .query(
+            "SELECT c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
+             WHERE t.tgname IN ('openregister_webhooks_capture', 'openregister_webhooks_hook') ORDER BY t.tgname DESC",
+            &[],
+        )
+        .await?;
+    for row in triggers {
+        let table: String = row.get(0);
+        let row = patiently(
+            client,
+            ATTEMPTS,
+            "SELECT openregister_webhooks.detach($1)",
+            &[&table],
+        )
+        .await?;
+        let done = row.is_some();
+        progress(&table, done);
+        if !done {
+            busy.push(table);
+        }
+    }
+    if !busy.is_empty() {
+        return Err(InstallError::Busy(busy.join(", ")));
+    }
+    let grants = client
+        .query(
+            "SELECT format('REVOKE SELECT ON %I.%I FROM %I', s.host_schema, g.tbl, g.role) \
+             FROM openregister_webhooks.granted g, openregister_webhooks.settings s \
+             WHERE to_regclass(format('%I.%I', s.host_schema, g.tbl)) IS NOT NULL",
+            &[],
+        )
+        .await?;
+    for grant in grants {
+        client.batch_execute(grant.get(0)).await?;
+    }
+    // No trigger is left: whoever still writes to our tables is our own reader, which the drop may wait for.
+    client.batch_execute("SET lock_timeout = '30s'; SET client_min_messages = warning; DROP SCHEMA openregister_webhooks CASCADE; RESET lock_timeout; RESET client_min_messages; RESET ROLE").await?;
+    client
+        .execute("SELECT pg_advisory_unlock($1)", &[&locks::INSTALL])
+        .await?;
+    Ok(())
+}
+
+/// Runs `statement` until its lock is free, and gives its row; `None` where it never was. Between two tries the host has
+/// the table for itself for longer than a try can hold it up.
+async fn patiently(
+    client: &Client,
+    attempts: u32,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Option<Row>, tokio_postgres::Error> {
+    for attempt in 1..=attempts {
+        match client.query_one(statement, parameters).await {
+            Ok(row) => return Ok(Some(row)),
+            Err(error) if is_busy(&error) => {
+                let pause = Duration::from_millis(150 + u64::from(attempt) * 10);
+                tokio::time::sleep(pause).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the lock was not to be had in time, or taking it would have been a deadlock.
+fn is_busy(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_DEADLOCK_DETECTED)
+}
+
+/// An identifier as SQL wants it.
+fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}

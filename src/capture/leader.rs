@@ -1,0 +1,321 @@
+//! Leadership and the reading loop.
+//!
+//! Guarantees: one process reads at a time (session advisory lock on the very connection that writes; behind a transaction
+//! pooler a lock per transaction); another takes over within seconds of its death; while nothing is written the loop
+//! sleeps, and a commit wakes it. Without the doorbell (the LISTEN connection is away) the loop polls; with it, a slow
+//! poll every [`SAFETY_POLL`] bounds the delay should a ring ever be lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+use tokio_util::sync::CancellationToken;
+
+use super::position::{self, Identity};
+use super::reader::{Consumer, Progress, ReadError, Reader};
+use super::{discovery, doorbell, locks, rotation};
+use crate::config::Doorbell;
+use crate::db::{Database, DbError};
+
+/// The longest a sleeping reader goes without a look.
+pub const SAFETY_POLL: Duration = Duration::from_secs(5);
+/// How often a standby asks for the leadership.
+const STANDBY_POLL: Duration = Duration::from_millis(500);
+/// How often a held leader looks whether somebody adopted.
+const HELD_POLL: Duration = Duration::from_secs(1);
+/// Between two looks at the sizes of the change tables.
+const ROTATION_CHECK: Duration = Duration::from_secs(1);
+/// The oldest that a read change gets before its table is emptied, whatever its size.
+const ROTATION_ALWAYS: Duration = Duration::from_secs(60);
+/// No statement of the leader takes longer unless something is wrong.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// What capture is set to.
+#[derive(Debug, Clone)]
+pub struct CaptureSettings {
+    pub doorbell: Doorbell,
+    pub poll_interval: Duration,
+    pub discovery_interval: Duration,
+    pub batch_size: u32,
+    pub table_prefix: Arc<str>,
+}
+
+/// What this process' capture is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaptureStatus {
+    /// Not connected (yet); the reason is for a person.
+    Away(String),
+    /// Another process leads.
+    Standby,
+    /// The position belongs to another cluster: nothing is delivered until `adopt`.
+    Held {
+        stored: Identity,
+        current: Identity,
+    },
+    Leading,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Stop<E: std::error::Error + 'static> {
+    #[error(transparent)]
+    Connect(#[from] DbError),
+    #[error(transparent)]
+    Read(#[from] ReadError<E>),
+    #[error("the database did not answer within {} s", STUCK.as_secs())]
+    Stuck,
+    #[error("the schema openregister_webhooks is not in this database: run `openregister-webhooks install`")]
+    NotInstalled,
+}
+
+impl<E: std::error::Error + 'static> From<tokio_postgres::Error> for Stop<E> {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Read(ReadError::Query(error))
+    }
+}
+
+impl<E: std::error::Error + 'static> From<position::LoadError> for Stop<E> {
+    fn from(error: position::LoadError) -> Self {
+        Self::Read(ReadError::Position(error))
+    }
+}
+
+/// Leads whenever it can, until `shutdown`. Errors end a term, never the loop.
+pub async fn run<C: Consumer>(
+    database: Database,
+    settings: CaptureSettings,
+    mut consumer: C,
+    status: watch::Sender<CaptureStatus>,
+    shutdown: CancellationToken,
+) {
+    let mut pause = Duration::from_millis(50);
+    while !shutdown.is_cancelled() {
+        let began = Instant::now();
+        let term = Term {
+            database: &database,
+            settings: &settings,
+            status: &status,
+            shutdown: &shutdown,
+        };
+        let Err(stop) = term.serve(&mut consumer).await else {
+            break;
+        };
+        if matches!(stop, Stop::Read(ReadError::NotLeader)) {
+            status.send_replace(CaptureStatus::Standby);
+        } else {
+            tracing::warn!(error = %Chain(&stop), "capture stopped and begins again");
+            status.send_replace(CaptureStatus::Away(Chain(&stop).to_string()));
+        }
+        // A term that worked for a while was not the cause of its end.
+        pause = if began.elapsed() > Duration::from_secs(10) {
+            Duration::from_millis(50)
+        } else {
+            pause * 2
+        };
+        pause = pause.min(Duration::from_secs(2));
+        tokio::select! { () = sleep(pause) => {} () = shutdown.cancelled() => {} }
+    }
+}
+
+/// An error with all its causes, for one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        let mut said = self.0.to_string();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !said.contains(&text) {
+                write!(f, ": {text}")?;
+                said = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// One connection's time as (candidate for) leader.
+struct Term<'a> {
+    database: &'a Database,
+    settings: &'a CaptureSettings,
+    status: &'a watch::Sender<CaptureStatus>,
+    shutdown: &'a CancellationToken,
+}
+
+impl Term<'_> {
+    async fn serve<C: Consumer>(&self, consumer: &mut C) -> Result<(), Stop<C::Error>> {
+        let (mut client, _notifications) = self.database.connect().await?;
+        let direct = self.settings.doorbell == Doorbell::Notify;
+        if direct {
+            // Should this process vanish without a word, the server ends its session, and with it its locks, in 20 s.
+            client
+                .batch_execute(
+                    "SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'; \
+                     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2",
+                )
+                .await?;
+        }
+        let installed = client
+            .query_typed(
+                "SELECT to_regclass('openregister_webhooks.position_1') IS NOT NULL",
+                &[],
+            )
+            .await?;
+        if !installed.first().is_some_and(|r| r.get::<_, bool>(0)) {
+            return Err(Stop::NotInstalled);
+        }
+        if direct {
+            loop {
+                let got = client
+                    .query_typed("SELECT pg_try_advisory_lock($1)", &[(&locks::LEADER, Type::INT8)])
+                    .await?;
+                if got.first().is_some_and(|r| r.get::<_, bool>(0)) {
+                    break;
+                }
+                self.set(CaptureStatus::Standby);
+                if self.pause(STANDBY_POLL).await {
+                    return Ok(());
+                }
+            }
+        }
+        let Some(mut reader) = self.reader(&client).await? else {
+            return Ok(());
+        };
+        tracing::info!(position = reader.position().n, "leading: reading the outbox");
+        self.set(CaptureStatus::Leading);
+        let end = self.shutdown.child_token();
+        let discovery = tokio::spawn(discovery::run(
+            self.database.clone(),
+            self.settings.discovery_interval,
+            end.clone(),
+        ));
+        let ended = self.read(&mut client, &mut reader, consumer).await;
+        end.cancel();
+        // It ends at its next wait; every statement of it has a timeout.
+        drop(discovery.await);
+        ended
+    }
+
+    /// The reader at the stored position; waits while that belongs to another cluster. `None` at shutdown.
+    async fn reader<E: std::error::Error + 'static>(
+        &self,
+        client: &Client,
+    ) -> Result<Option<Reader>, Stop<E>> {
+        let mut said = false;
+        loop {
+            let (current, xmax) = position::current_identity(client).await?;
+            let stored = position::load(client).await?;
+            let foreign = stored
+                .as_ref()
+                .filter(|(position, identity)| *identity != current || position.snapshot.xmax() > xmax)
+                .map(|(_, identity)| *identity);
+            let Some(stored_identity) = foreign else {
+                return Ok(Some(Reader::new(
+                    stored.map(|(position, _)| position),
+                    current,
+                    self.settings.batch_size,
+                    self.settings.table_prefix.clone(),
+                    self.settings.doorbell == Doorbell::Poll,
+                )));
+            };
+            if !said {
+                tracing::error!(
+                    "this database was restored from another cluster: changes are captured, but nothing is delivered until \
+                     `openregister-webhooks adopt --deliver` (or `--discard`)"
+                );
+                said = true;
+            }
+            self.set(CaptureStatus::Held {
+                stored: stored_identity,
+                current,
+            });
+            if self.pause(HELD_POLL).await {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn read<C: Consumer>(
+        &self,
+        client: &mut Client,
+        reader: &mut Reader,
+        consumer: &mut C,
+    ) -> Result<(), Stop<C::Error>> {
+        let mut bell = doorbell::Doorbell::new(self.database.clone(), self.settings.doorbell);
+        let mut checked = Instant::now();
+        let mut emptied = Instant::now();
+        let mut idle = Duration::from_millis(1);
+        while !self.shutdown.is_cancelled() {
+            let progress = self.one(client, reader, consumer).await?;
+            if checked.elapsed() >= ROTATION_CHECK {
+                checked = Instant::now();
+                let always = emptied.elapsed() >= ROTATION_ALWAYS;
+                if always {
+                    emptied = Instant::now();
+                }
+                let rotated = rotation::rotate(client, reader.position(), always);
+                timeout(STUCK, rotated).await.map_err(|_| Stop::Stuck)??;
+            }
+            if progress != Progress::Empty {
+                idle = Duration::from_millis(1);
+                continue;
+            }
+            if self.settings.doorbell == Doorbell::Poll {
+                idle = (idle * 2).min(self.settings.poll_interval);
+                self.pause(idle).await;
+                continue;
+            }
+            if !bell.ready().await {
+                idle = (idle * 2).min(Duration::from_millis(100));
+                self.pause(idle).await;
+                continue;
+            }
+            if !bell.close_gate(client).await? {
+                // A writer that found the reader awake is still at work: its commit will not ring.
+                idle = (idle * 2).min(Duration::from_millis(20));
+                self.pause(idle).await;
+                continue;
+            }
+            // Whoever committed before the gate closed is visible now; whoever comes later rings.
+            if self.one(client, reader, consumer).await? == Progress::Empty {
+                tokio::select! {
+                    () = bell.ring() => {}
+                    () = sleep(SAFETY_POLL) => bell.check().await,
+                    () = self.shutdown.cancelled() => {}
+                }
+            }
+            bell.open_gate(client).await?;
+            idle = Duration::from_millis(1);
+        }
+        Ok(())
+    }
+
+    async fn one<C: Consumer>(
+        &self,
+        client: &mut Client,
+        reader: &mut Reader,
+        consumer: &mut C,
+    ) -> Result<Progress, Stop<C::Error>> {
+        Ok(timeout(STUCK, reader.read(client, consumer))
+            .await
+            .map_err(|_| Stop::Stuck)??)
+    }
+
+    fn set(&self, status: CaptureStatus) {
+        self.status.send_if_modified(|current| {
+            let changed = *current != status;
+            *current = status;
+            changed
+        });
+    }
+
+    /// Waits; true at shutdown.
+    async fn pause(&self, time: Duration) -> bool {
+        tokio::select! { () = sleep(time) => false, () = self.shutdown.cancelled() => true }
+    }
+}

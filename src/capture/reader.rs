@@ -1,0 +1,297 @@
+//! Reads the outbox in batches: each batch, what the consumer makes of it, and the new position are one transaction.
+//!
+//! The difference of two snapshots says what is unread: a change that is visible now and was not visible in the position's
+//! snapshot, whatever its LSN. (A cursor "everything above the last LSN" loses the changes of a transaction that began
+//! earlier and committed later.) Within a difference, changes come in key order, which per row is commit order: the second
+//! writer of a row waits for the first one's commit. A difference larger than a batch is worked through as a window.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_postgres::types::{PgLsn, Type};
+use tokio_postgres::{Client, Row, Transaction};
+
+use super::change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
+use super::position::{self, Floors, Identity, LoadError, NoSnapshot, Position, Snapshot};
+use super::{Undecoded, locks};
+use crate::openregister::TableName;
+
+/// Bytes of row images in one batch; one change more than that is a batch of its own.
+const BATCH_BYTES: i64 = 16 * 1024 * 1024;
+
+/// What becomes of the changes. Called inside the transaction that moves the position: what it writes with `tx` and the
+/// position are committed together or not at all.
+pub trait Consumer: Send {
+    /// Why the changes cannot be taken now; the batch is rolled back and tried again.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Takes a batch, in order. `undecoded` are changes that are not readable; they are in the quarantine table already.
+    fn consume(
+        &mut self,
+        tx: &Transaction<'_>,
+        changes: Vec<Change>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The transaction of the last batch is committed.
+    fn committed(&mut self);
+}
+
+/// Why a batch was not read; nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError<E: std::error::Error + 'static> {
+    #[error("the outbox cannot be read: {0}")]
+    Query(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    Snapshot(#[from] NoSnapshot),
+    #[error(transparent)]
+    Position(#[from] LoadError),
+    #[error("the changes cannot be turned into deliveries: {0}")]
+    Consumer(#[source] E),
+    #[error("another process leads")]
+    NotLeader,
+}
+
+/// What a read found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing was unread when the read began.
+    Empty,
+    /// So many changes; everything that was committed when the read began is read.
+    Complete(usize),
+    /// So many changes, and there are more.
+    More(usize),
+}
+
+/// Reads; owns the position. Only the leader has one that is used.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    position: Position,
+    identity: Identity,
+    floors: Floors,
+    batch_size: i64,
+    table_prefix: Arc<str>,
+    /// Behind a transaction pooler leadership is per transaction: the position is loaded anew each time.
+    per_transaction: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        position: Option<Position>,
+        identity: Identity,
+        batch_size: u32,
+        table_prefix: Arc<str>,
+        per_transaction: bool,
+    ) -> Self {
+        let position = position.unwrap_or(Position {
+            n: 0,
+            snapshot: Snapshot::beginning(),
+            window: None,
+        });
+        Self {
+            position,
+            identity,
+            floors: Floors::default(),
+            batch_size: i64::from(batch_size.max(1)),
+            table_prefix,
+            per_transaction,
+        }
+    }
+
+    pub(crate) const fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Reads one batch.
+    pub(crate) async fn read<C: Consumer>(
+        &mut self,
+        client: &mut Client,
+        consumer: &mut C,
+    ) -> Result<Progress, ReadError<C::Error>> {
+        if self.per_transaction {
+            self.reload(client).await?;
+        }
+        let tx = client.transaction().await?;
+        if self.per_transaction {
+            let rows = tx
+                .query_typed(
+                    "SELECT pg_try_advisory_xact_lock($1)",
+                    &[(&locks::LEADER, Type::INT8)],
+                )
+                .await?;
+            if !rows.first().is_some_and(|r| r.get::<_, bool>(0)) {
+                return Err(ReadError::NotLeader);
+            }
+        }
+        let (new, observed) = now(&tx).await?;
+        let (target, floor, after) = match &self.position.window {
+            Some((window, key)) => (window.clone(), key.lsn, Some(*key)),
+            None => (new.clone(), self.floors.from(&new), None),
+        };
+        let rows = self.fetch(&tx, &target, floor, after).await?;
+        let found = rows.first().map_or(0, |r| r.get::<_, i64>("found"));
+        let returned = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let complete = found <= self.batch_size && returned == found;
+        let rows = &rows[..rows
+            .len()
+            .min(usize::try_from(self.batch_size).unwrap_or(usize::MAX))];
+
+        let last = rows.last().map(key_of);
+        let next = Position {
+            n: self.position.n + 1,
+            snapshot: if complete {
+                target.clone()
+            } else {
+                self.position.snapshot.clone()
+            },
+            window: match last {
+                Some(key) if !complete => Some((target.clone(), key)),
+                _ => None,
+            },
+        };
+        let was_in_window = self.position.window.is_some();
+        if rows.is_empty() && !was_in_window {
+            tx.commit().await?;
+            self.floors.advance(&new, observed);
+            self.position.snapshot = new;
+            return Ok(Progress::Empty);
+        }
+        let changes = self.decode(&tx, rows).await?;
+        consumer
+            .consume(&tx, changes)
+            .await
+            .map_err(ReadError::Consumer)?;
+        position::save(&tx, &next, self.identity).await?;
+        tx.commit().await?;
+        consumer.committed();
+
+        if complete && !was_in_window {
+            self.floors.advance(&new, observed);
+        } else if complete {
+            // The window's snapshot is older than what the floors know: start over from nothing.
+            self.floors = Floors::default();
+        }
+        self.position = next;
+        Ok(if complete {
+            Progress::Complete(rows.len())
+        } else {
+            Progress::More(rows.len())
+        })
+    }
+
+    /// Behind a pooler another process may have read since.
+    async fn reload<E: std::error::Error + 'static>(&mut self, client: &Client) -> Result<(), ReadError<E>> {
+        if let Some((stored, _)) = position::load(client).await?
+            && stored.n > self.position.n
+        {
+            self.position = stored;
+            self.floors = Floors::default();
+        }
+        Ok(())
+    }
+
+    async fn fetch(
+        &self,
+        tx: &Transaction<'_>,
+        target: &Snapshot,
+        floor: Lsn,
+        after: Option<ChangeKey>,
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        // The tables have no statistics (nobody analyses them): the order of the index is what is wanted, always.
+        tx.batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashagg = off").await?;
+        let after = after.unwrap_or(ChangeKey {
+            lsn: floor,
+            xid: Xid(0),
+            ordinal: -1,
+        });
+        tx.query_typed(
+            "SELECT lsn, xid::text AS xid, ordinal, tbl, op, found AS discovered, old, new, fault, pid, at, total AS found FROM ( \
+                SELECT w.*, count(*) OVER () AS total, sum(bytes) OVER (ORDER BY lsn, xid, ordinal) - bytes AS before FROM ( \
+                    SELECT c.*, coalesce(octet_length(c.old), 0)::bigint + coalesce(octet_length(c.new), 0) AS bytes \
+                    FROM openregister_webhooks.change c \
+                    WHERE (lsn, xid, ordinal) > ($1, $2::text::xid8, $3) AND lsn >= $1 \
+                      AND NOT pg_visible_in_snapshot(xid, $4::text::pg_snapshot) \
+                      AND pg_visible_in_snapshot(xid, $5::text::pg_snapshot) \
+                    ORDER BY lsn, xid, ordinal LIMIT $6) w) b \
+             WHERE before < $7 ORDER BY lsn, xid, ordinal",
+            &[
+                (&PgLsn::from(after.lsn.0), Type::PG_LSN),
+                (&after.xid.0.to_string(), Type::TEXT),
+                (&after.ordinal, Type::INT4),
+                (&self.position.snapshot.as_str(), Type::TEXT),
+                (&target.as_str(), Type::TEXT),
+                (&(self.batch_size + 1), Type::INT8),
+                (&BATCH_BYTES, Type::INT8),
+            ],
+        )
+        .await
+    }
+
+    /// Rows into changes; what is no change goes to the quarantine table, in the same transaction.
+    async fn decode<E: std::error::Error + 'static>(
+        &self,
+        tx: &Transaction<'_>,
+        rows: &[Row],
+    ) -> Result<Vec<Change>, ReadError<E>> {
+        let mut changes = Vec::with_capacity(rows.len());
+        for row in rows {
+            match decode(row, &self.table_prefix) {
+                Ok(change) => changes.push(change),
+                Err(reason) => Undecoded::of(row, reason).store(tx).await?,
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// The snapshot now, and an insert position read after it was taken.
+async fn now<E: std::error::Error + 'static>(tx: &Transaction<'_>) -> Result<(Snapshot, Lsn), ReadError<E>> {
+    let rows = tx
+        .query_typed(
+            "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()",
+            &[],
+        )
+        .await?;
+    let row = rows.first().ok_or_else(|| NoSnapshot::empty())?;
+    Ok((Snapshot::parse(row.get(0))?, Lsn(row.get::<_, PgLsn>(1).into())))
+}
+
+fn key_of(row: &Row) -> ChangeKey {
+    ChangeKey {
+        lsn: Lsn(row.get::<_, PgLsn>("lsn").into()),
+        // The text of an xid8 is a number.
+        xid: Xid(row.get::<_, &str>("xid").parse().unwrap_or(0)),
+        ordinal: row.get("ordinal"),
+    }
+}
+
+/// One row of `openregister_webhooks.change`; `Err` says why it is no change of a table that is captured.
+pub(super) fn decode(row: &Row, table_prefix: &str) -> Result<Change, String> {
+    if let Some(fault) = row.get::<_, Option<String>>("fault") {
+        return Err(fault);
+    }
+    let table: &str = row.get("tbl");
+    let table = TableName::parse(table, table_prefix)
+        .ok_or_else(|| format!("{table} is no table of OpenRegister with the prefix {table_prefix}"))?;
+    let (old, new): (Option<String>, Option<String>) = (row.get("old"), row.get("new"));
+    let op = match (row.get::<_, i8>("op").cast_unsigned(), &old, &new) {
+        (b'I', None, Some(_)) => Op::Insert,
+        (b'U', Some(_), Some(_)) => Op::Update,
+        (b'N', None, Some(_)) => Op::Unchanged,
+        (b'D', Some(_), None) => Op::Delete,
+        (op, ..) => return Err(format!("the images do not fit the operation {}", char::from(op))),
+    };
+    Ok(Change {
+        key: key_of(row),
+        table,
+        op,
+        origin: if row.get("discovered") {
+            Origin::Discovered
+        } else {
+            Origin::Live
+        },
+        old,
+        new,
+        pid: row.get("pid"),
+        at: row.get("at"),
+    })
+}

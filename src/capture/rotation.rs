@@ -1,0 +1,84 @@
+//! Keeps the outbox small: sends writers to the next change table, and empties a table that is read.
+//!
+//! A table is emptied by TRUNCATE under its exclusive lock, taken NOWAIT: then no writer of it is in flight, every change in
+//! it is committed, and one look tells whether all of them are read. Writers never wait for it: one that meets the lock
+//! uses another table.
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use super::position::Position;
+
+/// A table that has grown to this many bytes is left for the next one.
+const TURN_AT_BYTES: i64 = 4 * 1024 * 1024;
+
+/// Turns where the current table is large enough (or `always`), and empties what is read. Returns the tables emptied.
+pub(crate) async fn rotate(
+    client: &mut Client,
+    position: &Position,
+    always: bool,
+) -> Result<usize, tokio_postgres::Error> {
+    if position.window.is_some() {
+        return Ok(0);
+    }
+    let rows = client
+        .query_typed(
+            "SELECT openregister_webhooks.slot(), \
+                    pg_relation_size('openregister_webhooks.change_0'), \
+                    pg_relation_size('openregister_webhooks.change_1'), \
+                    pg_relation_size('openregister_webhooks.change_2')",
+            &[],
+        )
+        .await?;
+    let Some(row) = rows.first() else { return Ok(0) };
+    let sizes: [i64; 3] = [row.get(1), row.get(2), row.get(3)];
+    let mut slot: i32 = row.get(0);
+    let used = sizes[usize::try_from(slot.rem_euclid(3)).unwrap_or(0)];
+    if used >= TURN_AT_BYTES || (always && used > 0) {
+        slot = match client
+            .query_typed("SELECT openregister_webhooks.turn()", &[])
+            .await
+        {
+            Ok(rows) => rows.first().map_or(slot, |r| r.get(0)),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => slot,
+            Err(error) => return Err(error),
+        };
+    }
+    let mut emptied = 0;
+    for (table, size) in (0_i32..).zip(sizes) {
+        if table != slot && size > 0 && empty(client, position, table).await? {
+            emptied += 1;
+        }
+    }
+    Ok(emptied)
+}
+
+/// Empties one table if nobody writes to it and everything in it is read.
+async fn empty(client: &mut Client, position: &Position, table: i32) -> Result<bool, tokio_postgres::Error> {
+    let tx = client.transaction().await?;
+    let lock = format!("LOCK TABLE openregister_webhooks.change_{table} IN ACCESS EXCLUSIVE MODE NOWAIT");
+    if let Err(error) = tx.batch_execute(&lock).await {
+        return if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            Ok(false)
+        } else {
+            Err(error)
+        };
+    }
+    let rows = tx
+        .query_typed(
+            &format!(
+                "SELECT EXISTS (SELECT FROM openregister_webhooks.change_{table} \
+                 WHERE NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot))"
+            ),
+            &[(&position.snapshot.as_str(), Type::TEXT)],
+        )
+        .await?;
+    if rows.first().is_none_or(|r| r.get::<_, bool>(0)) {
+        return Ok(false);
+    }
+    tx.batch_execute(&format!("TRUNCATE openregister_webhooks.change_{table}"))
+        .await?;
+    tx.commit().await?;
+    Ok(true)
+}
