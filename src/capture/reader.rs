@@ -251,7 +251,7 @@ async fn now<E: std::error::Error + 'static>(tx: &Transaction<'_>) -> Result<(Sn
             &[],
         )
         .await?;
-    let row = rows.first().ok_or_else(|| NoSnapshot::empty())?;
+    let row = rows.first().ok_or_else(NoSnapshot::empty)?;
     Ok((Snapshot::parse(row.get(0))?, Lsn(row.get::<_, PgLsn>(1).into())))
 }
 
