@@ -1,15 +1,39 @@
 //! The commands.
+//!
+//! Guarantees: what a user reads names the thing, the reason and the next step; results go to standard output, errors
+//! to standard error; the exit code is 0 only where everything that was asked for was done.
 
-use clap::Parser;
+mod args;
+mod config;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 /// Durable, ordered, signed webhooks for OpenRegister on Nextcloud.
 #[derive(Debug, Parser)]
-#[command(name = "openregister-webhooks", version)]
-struct Cli {}
+#[command(name = "openregister-webhooks", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the settings in effect, where each comes from, and what is wrong with them.
+    Config(config::ConfigArgs),
+}
 
 /// Runs the command that the process was started with; the exit code says how it went.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    let Cli {} = Cli::parse();
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Config(args) => config::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        // Nobody is left to tell where even this cannot be written.
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -1,0 +1,123 @@
+//! The flags that set settings, for every command that reads them: one for each open setting, from the one list.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
+
+use crate::config::{SETTINGS, Setting, Sources};
+
+/// The heading in `--help`.
+const HEADING: &str = "Settings (also ORW_… in the environment, or keys of the TOML file)";
+/// What `-h` shows; `--help` shows all.
+const COMMON: [&str; 3] = ["database_url", "listen", "nextcloud_url"];
+
+/// The flags' names beside their settings; clap wants names that live as long as the program.
+static FLAGS: LazyLock<Vec<(&'static Setting, String)>> = LazyLock::new(|| {
+    SETTINGS
+        .iter()
+        .filter_map(|setting| Some((setting, setting.flag()?)))
+        .collect()
+});
+
+/// `--config` and the flags of the settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SettingsArgs {
+    file: Option<PathBuf>,
+    flags: Vec<(&'static str, String)>,
+}
+
+impl SettingsArgs {
+    /// These flags, with this process's environment.
+    pub(crate) fn sources(self) -> Sources {
+        Sources::of_process(self.file, self.flags)
+    }
+}
+
+impl FromArgMatches for SettingsArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut this = Self::default();
+        this.update_from_arg_matches(matches)?;
+        Ok(this)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        if let Some(file) = matches.get_one::<PathBuf>("config") {
+            self.file = Some(file.clone());
+        }
+        self.flags.extend(FLAGS.iter().filter_map(|(setting, _)| {
+            let value = matches.get_one::<String>(setting.name)?;
+            Some((setting.name, value.clone()))
+        }));
+        Ok(())
+    }
+}
+
+impl Args for SettingsArgs {
+    fn augment_args(command: Command) -> Command {
+        let config = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .help("A TOML file with settings [env: ORW_CONFIG]")
+            .value_parser(value_parser!(PathBuf))
+            .help_heading(HEADING);
+        let flags = FLAGS.iter().map(|(setting, flag)| {
+            let default = setting
+                .default
+                .map_or_else(String::new, |value| format!(" [default: {value}]"));
+            let mut arg = Arg::new(setting.name)
+                .long(flag.as_str())
+                .value_name("VALUE")
+                .help(format!("{}{default}", setting.about))
+                .help_heading(HEADING)
+                .hide_short_help(!COMMON.contains(&setting.name));
+            if setting.default == Some("false") {
+                arg = arg
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true");
+            }
+            arg
+        });
+        command.arg(config).args(flags)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        settings: SettingsArgs,
+    }
+
+    #[test]
+    fn every_open_setting_is_a_flag_and_no_secret_is() {
+        let program = Program::try_parse_from([
+            "x",
+            "--listen",
+            "127.0.0.1:9",
+            "--targets-allow-http",
+            "--config",
+            "/etc/orw.toml",
+        ])
+        .unwrap();
+        let flags = [
+            ("listen", "127.0.0.1:9".to_owned()),
+            ("targets_allow_http", "true".to_owned()),
+        ];
+        assert_eq!(program.settings.flags, flags);
+        assert_eq!(program.settings.file, Some(PathBuf::from("/etc/orw.toml")));
+        for secret in ["--master-key", "--admins"] {
+            Program::try_parse_from(["x", secret, "y"]).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `config`: the settings in effect.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::SettingsArgs;
+use crate::config::{Effective, Loaded, Problem};
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
+    let loaded = Loaded::read(&args.settings.sources());
+    let problems = loaded
+        .settings
+        .as_ref()
+        .err()
+        .map_or(&[][..], |error| &error.problems);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{:#}", as_json(&loaded.effective, problems))?;
+    } else {
+        as_table(&mut out, &loaded.effective)?;
+        out.flush()?;
+        let mut err = std::io::stderr().lock();
+        for problem in problems {
+            writeln!(err, "error: {problem}")?;
+        }
+    }
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    })
+}
+
+fn as_json(effective: &[Effective], problems: &[Problem]) -> serde_json::Value {
+    let settings: Vec<_> = effective
+        .iter()
+        .map(|e| {
+            json!({
+                "name": e.setting.name, "variable": e.setting.variable(), "value": e.value,
+                "origin": e.origin.to_string(), "about": e.setting.about,
+            })
+        })
+        .collect();
+    let problems: Vec<_> = problems
+        .iter()
+        .map(|p| json!({"name": p.name, "reason": p.reason}))
+        .collect();
+    json!({"settings": settings, "problems": problems})
+}
+
+fn as_table(out: &mut impl Write, effective: &[Effective]) -> std::io::Result<()> {
+    let shown = |e: &Effective| e.value.clone().unwrap_or_else(|| "-".to_owned());
+    let width = |of: &dyn Fn(&Effective) -> usize| effective.iter().map(of).max().unwrap_or(0);
+    let name = width(&|e| e.setting.name.len());
+    let value = width(&|e| shown(e).chars().count()).min(60);
+    for e in effective {
+        writeln!(out, "{:name$}  {:value$}  {}", e.setting.name, shown(e), e.origin)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    #[test]
+    fn both_forms_name_the_origin_and_hide_secrets() {
+        let pairs = [
+            ("ORW_DATABASE_URL", "postgres://nc:s3cret@db/nextcloud"),
+            ("ORW_MASTER_KEY", "s3cret"),
+        ];
+        let sources = Sources {
+            environment: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            ..Sources::default()
+        };
+        let loaded = Loaded::read(&sources);
+        let problems = &loaded.settings.as_ref().unwrap_err().problems;
+        let json = as_json(&loaded.effective, problems);
+        assert_eq!(
+            json["settings"][0]["value"],
+            "postgres://nc:***@db:5432/nextcloud"
+        );
+        assert_eq!(json["settings"][0]["origin"], "ORW_DATABASE_URL");
+        assert_eq!(json["problems"][0]["name"], "ORW_MASTER_KEY");
+        let mut table = Vec::new();
+        as_table(&mut table, &loaded.effective).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        assert!(
+            table
+                .lines()
+                .any(|line| line.starts_with("master_key ") && line.contains("***"))
+        );
+        assert!(!table.contains("s3cret") && !json.to_string().contains("s3cret"));
+    }
+}
