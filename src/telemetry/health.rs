@@ -1,0 +1,117 @@
+//! `/healthz` (the process answers), `/readyz` (it does its work) and `/metrics`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Metrics;
+use crate::capture::CaptureStatus;
+
+/// Connections at one time; a scraper needs one.
+const CONNECTIONS: usize = 32;
+/// A request takes no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the answers are made from.
+#[derive(Debug, Clone)]
+pub struct Health {
+    metrics: Metrics,
+    capture: watch::Receiver<CaptureStatus>,
+}
+
+impl Health {
+    #[must_use]
+    pub const fn new(metrics: Metrics, capture: watch::Receiver<CaptureStatus>) -> Self {
+        Self { metrics, capture }
+    }
+
+    /// Whether the process does its work, and in a line why or why not.
+    #[must_use]
+    pub fn readiness(&self) -> (bool, String) {
+        match &*self.capture.borrow() {
+            CaptureStatus::Leading => (true, "leading".into()),
+            CaptureStatus::Standby => (true, "standby: another process leads".into()),
+            CaptureStatus::Away(reason) => (false, format!("capture is away: {reason}")),
+            CaptureStatus::Held { .. } => (
+                false,
+                "held: this database was restored from another cluster; run `openregister-webhooks adopt --deliver` or `--discard`"
+                    .into(),
+            ),
+        }
+    }
+
+    /// The answer to `path`; `None` where it is none of ours.
+    #[must_use]
+    pub fn answer(&self, path: &str) -> Option<Response<Full<Bytes>>> {
+        let (status, kind, text) = match path {
+            "/healthz" => (StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
+            "/readyz" => {
+                let (ready, why) = self.readiness();
+                let status = if ready {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                };
+                (status, "text/plain; charset=utf-8", why + "\n")
+            }
+            "/metrics" => (
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                self.metrics.render(),
+            ),
+            _ => return None,
+        };
+        let mut response = Response::new(Full::new(Bytes::from(text)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(
+            hyper::header::CONTENT_TYPE,
+            hyper::header::HeaderValue::from_static(kind),
+        );
+        Some(response)
+    }
+}
+
+/// Serves the three paths until `shutdown`.
+pub async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // No descriptor left, or the peer is gone already: the next one may fare better.
+                Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
+            },
+            () = shutdown.cancelled() => return,
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
+        let health = health.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let answer = health.answer(request.uri().path()).unwrap_or_else(|| {
+                    let mut missing = Response::new(Full::new(Bytes::from_static(b"not found\n")));
+                    *missing.status_mut() = StatusCode::NOT_FOUND;
+                    missing
+                });
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            let _ = tokio::time::timeout(PATIENCE, connection).await;
+            drop(place);
+        });
+    }
+}
