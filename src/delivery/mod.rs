@@ -1,4 +1,45 @@
 //! Delivery: from a stored event and a webhook to an answered HTTPS request.
 //!
 //! Guarantees: at least once; for one webhook and one lane in commit order, one at a time; nothing is sent to an
-//! address that the guard has not vetted; every wait and body is bounded.
+//! address that the guard has not vetted; every wait and body is bounded. `docs/delivery-states.md` has the states.
+
+mod backoff;
+mod breaker;
+pub mod client;
+mod connect;
+mod dispatcher;
+mod events;
+pub mod guard;
+pub mod partitions;
+pub mod queue;
+mod request;
+mod sign;
+pub mod tls;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+pub use client::{Answer, Cause, Client, Failure};
+pub use dispatcher::{Dispatcher, Options, Wake};
+pub use guard::Guard;
+pub use queue::{EventRef, NewDelivery, Reason, enqueue};
+pub use sign::{BadSecret, signatures};
+
+use crate::lifecycle::Event;
+use crate::registry::{Webhook, WebhookId};
+
+/// What delivery needs of the registry.
+pub trait Webhooks: Send + Sync + 'static {
+    /// The webhook as it is registered now; `None` where it is not known.
+    fn get(&self, id: WebhookId) -> Option<Arc<Webhook>>;
+
+    /// Every webhook, whatever its status.
+    fn all(&self) -> Vec<Arc<Webhook>>;
+
+    /// Whether the webhook still wants the event, now that it is known who did it.
+    fn wants(&self, webhook: &Webhook, event: &Event) -> bool;
+
+    /// Disables a webhook, for a reason that its owner reads.
+    fn disable(&self, id: WebhookId, reason: String) -> BoxFuture<'_, ()>;
+}

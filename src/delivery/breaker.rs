@@ -1,0 +1,119 @@
+//! The breaker of one webhook: a receiver that is down is probed, not hammered, and work resumes at its first success.
+//!
+//! Guarantees: after [`THRESHOLD`] failures in a row at most one request is under way, each a probe, 5 s to 5 min apart;
+//! one success closes it. A probe that came before its delivery was due uses up none of that delivery's attempts.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff::jitter;
+
+/// Failures in a row that open the breaker.
+pub(crate) const THRESHOLD: u32 = 5;
+const FIRST: Duration = Duration::from_secs(5);
+const LAST: Duration = Duration::from_secs(300);
+
+/// Failures in a row, and when the next probe may go.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    failures: u32,
+    probes: u32,
+    probe_at: Option<Instant>,
+}
+
+impl Breaker {
+    /// As the stored health tells; an open breaker probes at once.
+    pub(crate) fn resume(failures: u32, now: Instant) -> Self {
+        Self {
+            failures,
+            probes: 0,
+            probe_at: (failures >= THRESHOLD).then_some(now),
+        }
+    }
+
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// When the next probe may go; `None` where the breaker is closed and anything may go.
+    pub(crate) const fn probe_at(&self) -> Option<Instant> {
+        self.probe_at
+    }
+
+    /// A request succeeded; says whether that closed the breaker.
+    pub(crate) fn succeeded(&mut self) -> bool {
+        self.failures = 0;
+        self.probes = 0;
+        self.probe_at.take().is_some()
+    }
+
+    /// A request failed; says whether that opened the breaker. What was under way when it opened, and fails after, says
+    /// nothing new: the next probe comes no later for it.
+    pub(crate) fn failed(&mut self, seed: i64, now: Instant) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures < THRESHOLD || self.probe_at.is_some_and(|at| at > now) {
+            return false;
+        }
+        let opened = self.probe_at.is_none();
+        let wait = FIRST.saturating_mul(1 << self.probes.min(16)).min(LAST);
+        self.probe_at = Some(now + wait.mul_f64(jitter(seed, self.probes)));
+        self.probes += 1;
+        opened
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn opens_after_failures_in_a_row_and_closes_at_a_success() {
+        let mut breaker = Breaker::resume(0, Instant::now());
+        for _ in 0..THRESHOLD - 1 {
+            breaker.failed(1, Instant::now());
+        }
+        assert_eq!(breaker.probe_at(), None);
+        assert!(!breaker.succeeded());
+        for _ in 0..THRESHOLD {
+            breaker.failed(1, Instant::now());
+        }
+        assert!(breaker.probe_at().is_some());
+        assert!(breaker.succeeded());
+        assert_eq!((breaker.probe_at(), breaker.failures()), (None, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn probes_come_five_seconds_to_five_minutes_apart() {
+        let mut breaker = Breaker::resume(0, Instant::now());
+        let mut waits = vec![];
+        for _ in 0..40 {
+            breaker.failed(7, Instant::now());
+            if let Some(at) = breaker.probe_at() {
+                waits.push((at - Instant::now()).as_secs_f64());
+                tokio::time::advance(at - Instant::now()).await;
+            }
+        }
+        assert!((4.5..=5.5).contains(&waits[0]), "{waits:?}");
+        assert!((9.0..=11.0).contains(&waits[1]), "{waits:?}");
+        assert!(
+            waits.iter().skip(7).all(|w| (270.0..=330.0).contains(w)),
+            "{waits:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_failing_at_once_count_as_one_step() {
+        let mut breaker = Breaker::resume(0, Instant::now());
+        let opened = (0..100).filter(|_| breaker.failed(1, Instant::now())).count();
+        assert_eq!((opened, breaker.failures()), (1, 100));
+        let wait = breaker.probe_at().unwrap() - Instant::now();
+        assert!(wait < Duration::from_secs(6), "{wait:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_breaker_survives_a_restart() {
+        let breaker = Breaker::resume(THRESHOLD + 3, Instant::now());
+        assert_eq!(breaker.probe_at(), Some(Instant::now()));
+    }
+}

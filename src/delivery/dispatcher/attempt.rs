@@ -1,0 +1,259 @@
+//! One attempt, from the leased row to its outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::Utc;
+use hyper::StatusCode;
+use tokio::time::Instant;
+
+use crate::delivery::client::{Answer, Cause, Client, Failure};
+use crate::delivery::events::{EventError, Events};
+use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Settled};
+use crate::delivery::{Webhooks, backoff, request};
+use crate::lifecycle::Event;
+use crate::registry::{RetryPolicy, Webhook};
+
+/// The longest a request may take, whatever the registration says.
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of a response is kept.
+const KEPT_RESPONSE: usize = 2048;
+
+/// What an attempt needs.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) events: Events,
+    pub(super) webhooks: Arc<dyn Webhooks>,
+}
+
+/// What the scheduler learns of an attempt.
+pub(super) struct Attempted {
+    pub(super) settled: Settled,
+    pub(super) verdict: Verdict,
+}
+
+/// What the attempt tells of the receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Good,
+    /// It failed, with this in a few words; the receiver may ask for a pause.
+    Bad {
+        why: String,
+        pause: Option<Duration>,
+    },
+    /// The receiver wants no more: disable.
+    Gone,
+    /// Nothing was asked of it.
+    Silent,
+}
+
+/// Makes one attempt.
+pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delivery: Claimed) -> Attempted {
+    let event = match context.events.get(delivery.event).await {
+        Ok(event) => event,
+        Err(error @ EventError::Database(_)) => {
+            tracing::warn!(delivery = delivery.id, %error, "delivery put off");
+            return untried(delivery, None, Outcome::Released);
+        }
+        // It will never be there again.
+        Err(error) => return impossible(delivery, &error),
+    };
+    let about = (event.id.as_str().to_owned(), event.class.to_string());
+    if delivery.awaited && !context.webhooks.wants(&webhook, &event) {
+        return untried(delivery, Some(about), Outcome::Dropped);
+    }
+    let at = Utc::now();
+    let begun = Instant::now();
+    let sent = send(&context.client, &webhook, &delivery, &event).await;
+    let duration = begun.elapsed();
+    let mut record = AttemptRecord {
+        at,
+        duration,
+        number: delivery.attempt + 1,
+        status: None,
+        cause: None,
+        error: None,
+        response: None,
+        probe: !delivery.due,
+    };
+    let verdict = judge(sent, &mut record);
+    let outcome = match &verdict {
+        Verdict::Good => {
+            // A success uses up its attempt, in turn or not.
+            record.probe = false;
+            Outcome::Succeeded
+        }
+        _ => after_failure(&webhook, &delivery, &verdict),
+    };
+    Attempted {
+        settled: Settled {
+            delivery,
+            outcome,
+            attempt: Some(record),
+            event: Some(about),
+        },
+        verdict,
+    }
+}
+
+/// What becomes of a delivery whose attempt failed.
+fn after_failure(webhook: &Webhook, delivery: &Claimed, verdict: &Verdict) -> Outcome {
+    if delivery.overdue {
+        return Outcome::GivenUp;
+    }
+    if !delivery.due {
+        return Outcome::Probed;
+    }
+    let pause = match verdict {
+        Verdict::Bad { pause, .. } => *pause,
+        _ => None,
+    };
+    match backoff::delay(&webhook.retry, delivery.id, delivery.attempt + 1, pause) {
+        Some(wait) => Outcome::Retry(wait),
+        // The webhook is disabled with it: kept for the day it is enabled again.
+        None if *verdict == Verdict::Gone => Outcome::Retry(Duration::ZERO),
+        None => Outcome::GivenUp,
+    }
+}
+
+async fn send(
+    client: &Client,
+    webhook: &Webhook,
+    delivery: &Claimed,
+    event: &Event,
+) -> Result<Answer, Failure> {
+    let payload = request::render(event, webhook);
+    let request = request::build(
+        webhook,
+        delivery,
+        event,
+        delivery.attempt + 1,
+        Utc::now(),
+        payload,
+    )
+    .map_err(|error| Failure {
+        cause: Cause::Request,
+        error: error.to_string(),
+    })?;
+    client
+        .send(request, webhook.limits.timeout.min(MAX_TIMEOUT))
+        .await
+}
+
+/// Reads an answer, and fills the record in.
+fn judge(sent: Result<Answer, Failure>, record: &mut AttemptRecord) -> Verdict {
+    match sent {
+        Ok(answer) => {
+            record.status = Some(answer.status.as_u16());
+            record.response = text(&answer.body);
+            record.error = answer.note;
+            if answer.status.is_success() {
+                return Verdict::Good;
+            }
+            record.cause = Some(Cause::Status.name());
+            if answer.status == StatusCode::GONE {
+                return Verdict::Gone;
+            }
+            Verdict::Bad {
+                why: format!("status {}", answer.status.as_u16()),
+                pause: answer.retry_after,
+            }
+        }
+        Err(failure) => {
+            record.cause = Some(failure.cause.name());
+            let why = format!("{}: {}", failure.cause.name(), failure.error);
+            record.error = Some(cut(failure.error));
+            Verdict::Bad {
+                why: cut(why),
+                pause: None,
+            }
+        }
+    }
+}
+
+/// An outcome without an attempt.
+pub(super) fn untried(delivery: Claimed, event: Option<(String, String)>, outcome: Outcome) -> Attempted {
+    Attempted {
+        settled: Settled {
+            delivery,
+            outcome,
+            attempt: None,
+            event,
+        },
+        verdict: Verdict::Silent,
+    }
+}
+
+/// An attempt that failed inside, before anyone knows what the receiver saw.
+pub(super) fn broken(delivery: Claimed) -> Settled {
+    let record = AttemptRecord {
+        at: Utc::now(),
+        duration: Duration::ZERO,
+        number: delivery.attempt + 1,
+        status: None,
+        cause: Some(Cause::Internal.name()),
+        error: Some("the attempt failed inside; the log has more".to_owned()),
+        response: None,
+        probe: false,
+    };
+    let policy = RetryPolicy::default();
+    let wait = backoff::delay(&policy, delivery.id, delivery.attempt + 1, None);
+    let outcome = match wait {
+        Some(wait) if !delivery.overdue => Outcome::Retry(wait),
+        _ => Outcome::GivenUp,
+    };
+    Settled {
+        delivery,
+        outcome,
+        attempt: Some(record),
+        event: None,
+    }
+}
+
+/// A delivery that can never be made.
+fn impossible(delivery: Claimed, error: &EventError) -> Attempted {
+    let record = AttemptRecord {
+        at: Utc::now(),
+        duration: Duration::ZERO,
+        number: delivery.attempt + 1,
+        status: None,
+        cause: Some(Cause::Event.name()),
+        error: Some(cut(error.to_string())),
+        response: None,
+        probe: false,
+    };
+    Attempted {
+        settled: Settled {
+            delivery,
+            outcome: Outcome::GivenUp,
+            attempt: Some(record),
+            event: None,
+        },
+        verdict: Verdict::Silent,
+    }
+}
+
+/// The beginning of a body as text that PostgreSQL takes.
+fn text(body: &Bytes) -> Option<String> {
+    if body.is_empty() {
+        return None;
+    }
+    let head = &body[..body.len().min(KEPT_RESPONSE)];
+    Some(cut(String::from_utf8_lossy(head).into_owned()))
+}
+
+/// At most [`KEPT_RESPONSE`] bytes, without NUL, which PostgreSQL's text cannot hold.
+fn cut(text: String) -> String {
+    let mut text = if text.contains('\0') {
+        text.replace('\0', "\u{FFFD}")
+    } else {
+        text
+    };
+    let mut end = text.len().min(KEPT_RESPONSE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}

@@ -1,0 +1,100 @@
+//! Keeps the receivers' health in the database, and disables webhooks that have failed for too long.
+//!
+//! Guarantees: at most one write a second for each webhook, whatever the rate of failures; the latest state wins.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::db::DbError;
+use crate::delivery::{Webhooks, queue};
+use crate::registry::WebhookId;
+
+/// A webhook that has failed for so long without a success is disabled.
+const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
+
+/// Takes reports; the keeper ends when it is dropped.
+pub(super) struct Reports(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    latest: Mutex<State>,
+    notify: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Failures in a row, and the last cause.
+    reports: BTreeMap<WebhookId, (u32, Option<String>)>,
+    closed: bool,
+}
+
+impl Reports {
+    /// How a webhook is doing now.
+    pub(super) fn report(&self, webhook: WebhookId, failures: u32, cause: Option<String>) {
+        self.0.lock().reports.insert(webhook, (failures, cause));
+        self.0.notify.notify_one();
+    }
+}
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.notify.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts keeping.
+pub(super) fn start(pool: Pool, webhooks: Arc<dyn Webhooks>) -> (Reports, JoinHandle<()>) {
+    let shared = Arc::new(Shared::default());
+    let reports = Reports(Arc::clone(&shared));
+    let task = tokio::spawn(async move {
+        loop {
+            let (batch, closed) = {
+                let mut state = shared.lock();
+                (std::mem::take(&mut state.reports), state.closed)
+            };
+            if batch.is_empty() {
+                if closed {
+                    return;
+                }
+                shared.notify.notified().await;
+                continue;
+            }
+            if let Err(error) = write(&pool, webhooks.as_ref(), &batch).await {
+                tracing::warn!(%error, "the health of webhooks cannot be written");
+            }
+            if !closed {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    });
+    (reports, task)
+}
+
+async fn write(
+    pool: &Pool,
+    webhooks: &dyn Webhooks,
+    batch: &BTreeMap<WebhookId, (u32, Option<String>)>,
+) -> Result<(), DbError> {
+    let client = pool.get().await?;
+    for (webhook, (failures, cause)) in batch {
+        let failing = queue::record_health(&client, *webhook, *failures, cause.as_deref()).await?;
+        if *failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {
+            let cause = cause.as_deref().unwrap_or("unknown");
+            let reason = format!("no delivery has succeeded for five days; the last failure: {cause}");
+            webhooks.disable(*webhook, reason).await;
+        }
+    }
+    Ok(())
+}

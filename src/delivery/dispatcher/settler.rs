@@ -1,0 +1,90 @@
+//! Writes outcomes down, many at a time.
+//!
+//! Guarantees: while one batch is written the next gathers; an outcome is kept until the database has it; how many
+//! wait is bounded by the scheduler, which stops sending.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use tokio::sync::mpsc;
+
+use crate::db::DbError;
+use crate::delivery::queue::{self, Settled, WorkerId};
+use crate::registry::WebhookId;
+
+/// Outcomes a transaction.
+const BATCH: usize = 512;
+
+/// What the scheduler learns of a batch.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Outcomes that are written, or given up because the lease had been lost, by worker.
+    pub(super) done: BTreeMap<WorkerId, usize>,
+    /// Webhooks that have a new head of a lane.
+    pub(super) promoted: Vec<WebhookId>,
+}
+
+/// Starts writing; ends when the sender is dropped and everything is written.
+pub(super) fn start(pool: Pool) -> (mpsc::UnboundedSender<Settled>, mpsc::UnboundedReceiver<Written>) {
+    // Unbounded in type only: the scheduler counts what it has handed over and not heard of.
+    let (sender, mut outcomes) = mpsc::unbounded_channel::<Settled>();
+    let (report, reports) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut wait = Duration::from_millis(50);
+        loop {
+            if batch.is_empty() && outcomes.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+            while batch.len() < BATCH
+                && let Ok(more) = outcomes.try_recv()
+            {
+                batch.push(more);
+            }
+            let sent = batch.clone();
+            match write(&pool, sent).await {
+                Ok(result) => {
+                    wait = Duration::from_millis(50);
+                    if result.lost > 0 {
+                        tracing::warn!(
+                            count = result.lost,
+                            "outcomes came after their lease had been lost; those deliveries are repeated"
+                        );
+                    }
+                    let mut done = BTreeMap::new();
+                    for one in &batch {
+                        *done.entry(one.delivery.worker).or_default() += 1;
+                    }
+                    for one in &result.again {
+                        *done.entry(one.delivery.worker).or_default() -= 1;
+                    }
+                    let stuck = batch.len() == result.again.len();
+                    batch = result.again;
+                    let written = Written {
+                        done,
+                        promoted: result.promoted.into_iter().map(WebhookId).collect(),
+                    };
+                    if report.send(written).is_err() && batch.is_empty() {
+                        continue;
+                    }
+                    if stuck {
+                        // Rows are held by a transaction that enqueues; it ends within milliseconds.
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, count = batch.len(), "outcomes cannot be written; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(2));
+                }
+            }
+        }
+    });
+    (sender, reports)
+}
+
+async fn write(pool: &Pool, batch: Vec<Settled>) -> Result<queue::SettledBatch, DbError> {
+    let mut client = pool.get().await?;
+    Ok(queue::settle(&mut client, batch).await?)
+}

@@ -1,0 +1,161 @@
+//! One webhook in the scheduler's eyes: what is ready, in flight, and allowed.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, QuantaClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::time::Instant;
+
+use crate::delivery::breaker::Breaker;
+use crate::delivery::queue::Claimed;
+use crate::registry::{Limits, Status, Webhook};
+
+/// What a slot may hold leased and unsent, in seconds of its rate: rows that wait here are not another process's.
+const HORIZON_SECONDS: u32 = 2;
+
+/// One webhook.
+pub(super) struct Slot {
+    pub(super) webhook: Arc<Webhook>,
+    /// Leased, not sent.
+    pub(super) ready: VecDeque<Claimed>,
+    pub(super) in_flight: u32,
+    pub(super) bytes: u64,
+    /// It is among the webhooks that take turns.
+    pub(super) in_turn: bool,
+    /// There may be more that is due.
+    pub(super) dirty: bool,
+    /// When to look into the queue again, and when to try the gate again: the timers that are set.
+    pub(super) look_at: Option<Instant>,
+    pub(super) gate_at: Option<Instant>,
+    pub(super) breaker: Breaker,
+    /// The receiver asked for a pause, or the rate is used up.
+    pub(super) hold_until: Option<Instant>,
+    limiter: DefaultDirectRateLimiter,
+    clock: QuantaClock,
+    limits: Limits,
+}
+
+/// Which leases to take for a webhook.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// None, until something changes.
+    Nothing,
+    /// None before this moment.
+    Later(Instant),
+    /// At most so many of those due.
+    Due(u32),
+    /// One, due or not.
+    Probe,
+}
+
+/// Whether something may be sent now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    /// Not before this moment.
+    At(Instant),
+    /// Not before something in flight ends, or something is ready.
+    Full,
+}
+
+impl Slot {
+    pub(super) fn new(webhook: Arc<Webhook>, failures: u32, now: Instant) -> Self {
+        let clock = QuantaClock::default();
+        let limits = webhook.limits;
+        Self {
+            limiter: limiter(limits, &clock),
+            clock,
+            limits,
+            webhook,
+            ready: VecDeque::new(),
+            in_flight: 0,
+            bytes: 0,
+            in_turn: false,
+            dirty: true,
+            look_at: None,
+            gate_at: None,
+            breaker: Breaker::resume(failures, now),
+            hold_until: None,
+        }
+    }
+
+    /// The registration as it is now.
+    pub(super) fn update(&mut self, webhook: Arc<Webhook>) {
+        if webhook.limits != self.limits {
+            self.limits = webhook.limits;
+            self.limiter = limiter(self.limits, &self.clock);
+        }
+        self.webhook = webhook;
+    }
+
+    pub(super) fn delivers(&self) -> bool {
+        self.webhook.status == Status::Enabled
+    }
+
+    /// Which leases to take.
+    pub(super) fn want(&self, now: Instant) -> Wanted {
+        if !self.delivers() || !self.dirty {
+            return Wanted::Nothing;
+        }
+        let held = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
+        if let Some(probe_at) = self.breaker.probe_at() {
+            return match self.in_flight == 0 && held == 0 {
+                true if probe_at <= now => Wanted::Probe,
+                true => Wanted::Later(probe_at),
+                false => Wanted::Nothing,
+            };
+        }
+        if let Some(at) = self.hold_until
+            && at > now + Duration::from_secs(1)
+        {
+            return Wanted::Later(at);
+        }
+        let rate = self.limits.per_second.saturating_mul(HORIZON_SECONDS);
+        let room = self
+            .limits
+            .max_in_flight
+            .saturating_mul(2)
+            .min(rate.max(self.limits.burst))
+            .max(1);
+        let free = room.saturating_sub(self.in_flight + held);
+        // A few are not worth a query while many are at hand.
+        if free == 0 || (held > 0 && free < room / 4) {
+            return Wanted::Nothing;
+        }
+        Wanted::Due(free)
+    }
+
+    /// Whether the next of `ready` may be sent; takes it off the rate where it may.
+    pub(super) fn gate(&mut self, now: Instant) -> Gate {
+        let limit = if self.breaker.probe_at().is_some() {
+            1
+        } else {
+            self.limits.max_in_flight
+        };
+        if self.ready.is_empty() || self.in_flight >= limit {
+            return Gate::Full;
+        }
+        if let Some(at) = self.hold_until
+            && at > now
+        {
+            return Gate::At(at);
+        }
+        match self.limiter.check() {
+            Ok(()) => Gate::Open,
+            Err(not_until) => {
+                let at = now + not_until.wait_time_from(self.clock.now());
+                self.hold_until = Some(at);
+                Gate::At(at)
+            }
+        }
+    }
+}
+
+fn limiter(limits: Limits, clock: &QuantaClock) -> DefaultDirectRateLimiter {
+    let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    let quota = Quota::per_second(at_least_one(limits.per_second)).allow_burst(at_least_one(limits.burst));
+    RateLimiter::direct_with_clock(quota, clock.clone())
+}

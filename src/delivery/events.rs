@@ -1,0 +1,140 @@
+//! Reading the events that are to be delivered.
+//!
+//! Guarantees: reads that are asked for at the same time become one query; at most [`BATCH`] a query. How many events
+//! are in memory is the caller's bound.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Pool;
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio_postgres::Row;
+
+use super::queue::EventRef;
+use crate::db::DbError;
+use crate::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
+use crate::openregister::{Entity, EventClass};
+
+/// Events a query.
+const BATCH: usize = 64;
+
+/// Why an event cannot be had.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum EventError {
+    #[error("the event is no longer there: it was older than the retention, or erased")]
+    Gone,
+    #[error("the stored event cannot be read: {0}")]
+    Unreadable(String),
+    #[error("the event could not be read from the database: {0}")]
+    Database(String),
+}
+
+type Reply = oneshot::Sender<Result<Arc<Event>, EventError>>;
+
+/// Reads events; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Events(mpsc::Sender<(EventRef, Reply)>);
+
+impl Events {
+    /// Starts reading; ends when the last clone is dropped.
+    pub(crate) fn start(pool: Pool) -> Self {
+        let (sender, mut receiver) = mpsc::channel::<(EventRef, Reply)>(BATCH);
+        tokio::spawn(async move {
+            let mut asked = Vec::with_capacity(BATCH);
+            while receiver.recv_many(&mut asked, BATCH).await > 0 {
+                let mut found = load(&pool, &asked).await;
+                for (event, reply) in asked.drain(..) {
+                    let answer = match &mut found {
+                        Ok(found) => found.get(&event).cloned().unwrap_or(Err(EventError::Gone)),
+                        Err(error) => Err(EventError::Database(error.to_string())),
+                    };
+                    // Nobody waits any more: fine.
+                    let _ = reply.send(answer);
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    pub(crate) async fn get(&self, event: EventRef) -> Result<Arc<Event>, EventError> {
+        let ended = || EventError::Database("the reader of events has ended".to_owned());
+        let (sender, receiver) = oneshot::channel();
+        self.0.send((event, sender)).await.map_err(|_| ended())?;
+        receiver.await.map_err(|_| ended())?
+    }
+}
+
+type Found = HashMap<EventRef, Result<Arc<Event>, EventError>>;
+
+async fn load(pool: &Pool, asked: &[(EventRef, Reply)]) -> Result<Found, DbError> {
+    // LIMIT 1 keeps this a look-up per event: a join could be planned as a scan of all events.
+    let sql = "SELECT e.* FROM unnest($1::date[], $2::bigint[]) AS r(day, seq) CROSS JOIN LATERAL \
+        (SELECT day, seq, id, class, lane, at, pid, new, old, actor, awaiting FROM openregister_webhooks.event e \
+        WHERE e.day = r.day AND e.seq = r.seq LIMIT 1) e";
+    let days: Vec<_> = asked.iter().map(|(e, _)| e.day).collect();
+    let seqs: Vec<_> = asked.iter().map(|(e, _)| e.seq).collect();
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(sql).await?;
+    let rows = client.query(&statement, &[&days, &seqs]).await?;
+    rows.iter()
+        .map(|row| {
+            let key = EventRef {
+                day: row.try_get("day")?,
+                seq: row.try_get("seq")?,
+            };
+            Ok((key, read(row).map(Arc::new)))
+        })
+        .collect()
+}
+
+/// One stored event. Stands in for the lifecycle's own reading until that is there.
+fn read(row: &Row) -> Result<Event, EventError> {
+    let column = |error: tokio_postgres::Error| EventError::Unreadable(error.to_string());
+    let json = |error: serde_json::Error| EventError::Unreadable(error.to_string());
+    let class: String = row.try_get("class").map_err(column)?;
+    let new: &str = row.try_get("new").map_err(column)?;
+    let old: Option<&str> = row.try_get("old").map_err(column)?;
+    let actor: Option<&str> = row.try_get("actor").map_err(column)?;
+    let new = Entity::from_text(new).map_err(json)?;
+    let actor = actor
+        .map(serde_json::from_str::<StoredActor>)
+        .transpose()
+        .map_err(json)?
+        .map(|a| Actor {
+            uid: a.uid,
+            display_name: a.display_name,
+            groups: a.groups,
+        });
+    Ok(Event {
+        id: EventId::from_stored(row.try_get("id").map_err(column)?),
+        class: EventClass::all()
+            .find(|c| c.to_string() == class)
+            .ok_or_else(|| EventError::Unreadable(format!("there is no event class {class:?}")))?,
+        lane: Lane::from_stored(row.try_get("lane").map_err(column)?),
+        at: row.try_get::<_, DateTime<Utc>>("at").map_err(column)?,
+        states: match old {
+            Some(old) => States::Both {
+                new,
+                old: Entity::from_text(old).map_err(json)?,
+            },
+            None => States::One(new),
+        },
+        actor: if row.try_get("awaiting").map_err(column)? {
+            ActorState::Awaited { fallback: actor }
+        } else {
+            ActorState::Known(actor)
+        },
+        pid: row.try_get("pid").map_err(column)?,
+    })
+}
+
+#[derive(Deserialize)]
+struct StoredActor {
+    uid: String,
+    #[serde(rename = "displayName")]
+    display_name: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+}

@@ -1,0 +1,121 @@
+//! Taking leases on what is due.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use deadpool_postgres::Client;
+use tokio_postgres::{Error, Row};
+
+use super::worker::{WorkerId, alive_sql};
+use super::{Claimed, EventRef, Reason};
+use crate::lifecycle::Lane;
+use crate::registry::WebhookId;
+
+/// What is asked for one webhook.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want {
+    pub(crate) webhook: WebhookId,
+    /// At most so many.
+    pub(crate) most: u32,
+    /// Also what is not due yet: a probe.
+    pub(crate) early: bool,
+}
+
+/// What was taken, and when more will be due.
+#[derive(Debug, Default)]
+pub(crate) struct Claim {
+    pub(crate) claimed: Vec<Claimed>,
+    /// For each webhook that had less than was asked for: how long until its next row is due; absent where none waits.
+    pub(crate) next_due: HashMap<WebhookId, Duration>,
+}
+
+/// Each webhook gets its share, whatever waits for the others: the work is proportional to what is asked for.
+fn claim_sql() -> String {
+    format!(
+        "WITH alive AS MATERIALIZED (
+            SELECT coalesce(array_agg(w.id), '{{}}') AS ids FROM openregister_webhooks.worker w WHERE {alive}
+        ), picked AS MATERIALIZED (
+            SELECT d.id, d.due_at <= clock_timestamp() AS due
+            FROM unnest($2::bigint[], $3::integer[], $4::boolean[]) AS want(webhook, most, early)
+            CROSS JOIN LATERAL (
+                SELECT d.id, d.due_at FROM openregister_webhooks.delivery d
+                WHERE d.webhook = want.webhook AND d.head
+                  AND d.due_at <= CASE WHEN want.early THEN 'infinity' ELSE clock_timestamp() END
+                  AND NOT (d.awaiting AND d.due_at > clock_timestamp())
+                  AND (d.lease_owner IS NULL OR d.lease_owner <> ALL ((SELECT ids FROM alive)::uuid[]))
+                ORDER BY d.due_at, d.id LIMIT want.most FOR NO KEY UPDATE SKIP LOCKED
+            ) d
+        ), leased AS (
+            UPDATE openregister_webhooks.delivery d
+            SET state = 'leased', lease_owner = $1, fence = d.fence + 1
+            FROM picked p, (SELECT set_config('synchronous_commit', 'off', true)) AS fast
+            WHERE d.id = p.id
+            RETURNING d.*, p.due
+        )
+        SELECT l.id, l.webhook, l.event_day, l.event_seq, l.lane, l.attempt, l.fence, l.reason, l.awaiting, l.due,
+            l.deadline_at <= clock_timestamp() AS overdue,
+            coalesce((SELECT octet_length(e.new) + coalesce(octet_length(e.old), 0)
+                FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq), 0) AS size
+        FROM leased l ORDER BY l.id",
+        alive = alive_sql()
+    )
+}
+
+const NEXT_DUE: &str = "\
+SELECT w.webhook, extract(epoch FROM d.due_at - clock_timestamp())::float8 AS wait
+FROM unnest($1::bigint[]) AS w(webhook)
+CROSS JOIN LATERAL (
+    SELECT d.due_at FROM openregister_webhooks.delivery d
+    WHERE d.webhook = w.webhook AND d.head AND d.due_at > clock_timestamp()
+    ORDER BY d.due_at LIMIT 1
+) d";
+
+/// Takes leases for `worker`, and looks when more will be due.
+pub(crate) async fn claim(client: &Client, worker: WorkerId, wants: &[Want]) -> Result<Claim, Error> {
+    let webhooks: Vec<i64> = wants.iter().map(|w| w.webhook.0).collect();
+    let most: Vec<i32> = wants
+        .iter()
+        .map(|w| i32::try_from(w.most).unwrap_or(i32::MAX))
+        .collect();
+    let early: Vec<bool> = wants.iter().map(|w| w.early).collect();
+    let take = client.prepare_cached(&claim_sql()).await?;
+    let next = client.prepare_cached(NEXT_DUE).await?;
+    let (taken, next) = futures::future::try_join(
+        client.query(&take, &[&worker.0, &webhooks, &most, &early]),
+        client.query(&next, &[&webhooks]),
+    )
+    .await?;
+    Ok(Claim {
+        claimed: taken
+            .iter()
+            .map(|row| read(row, worker))
+            .collect::<Result<_, _>>()?,
+        next_due: next
+            .iter()
+            .map(|row| {
+                let wait = Duration::try_from_secs_f64(row.try_get("wait")?).unwrap_or_default();
+                Ok((WebhookId(row.try_get("webhook")?), wait))
+            })
+            .collect::<Result<_, Error>>()?,
+    })
+}
+
+fn read(row: &Row, worker: WorkerId) -> Result<Claimed, Error> {
+    Ok(Claimed {
+        worker,
+        id: row.try_get("id")?,
+        webhook: WebhookId(row.try_get("webhook")?),
+        event: EventRef {
+            day: row.try_get("event_day")?,
+            seq: row.try_get("event_seq")?,
+        },
+        lane: Lane::from_stored(row.try_get("lane")?),
+        attempt: u32::try_from(row.try_get::<_, i32>("attempt")?).unwrap_or_default(),
+        fence: row.try_get("fence")?,
+        reason: Reason::from_stored(row.try_get("reason")?),
+        awaited: row.try_get("awaiting")?,
+        due: row.try_get("due")?,
+        overdue: row.try_get("overdue")?,
+        size: u64::try_from(row.try_get::<_, i32>("size")?).unwrap_or_default(),
+    })
+}

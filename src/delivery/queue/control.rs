@@ -1,0 +1,149 @@
+//! What acts on the queue from outside the dispatcher: cancel, retry by hand, the user becoming known; and the health
+//! of receivers.
+
+use std::time::Duration;
+
+use deadpool_postgres::Client;
+use tokio_postgres::{Error, GenericClient};
+
+use super::EventRef;
+use crate::registry::WebhookId;
+
+/// Cancels everything that waits for a webhook, in the caller's transaction; it goes to the log as cancelled. What is
+/// in flight ends, but its outcome finds no row.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn cancel_webhook<C: GenericClient + Sync>(
+    client: &C,
+    webhook: WebhookId,
+    cause: &str,
+) -> Result<u64, Error> {
+    let sql = "WITH gone AS (DELETE FROM openregister_webhooks.delivery WHERE webhook = $1 RETURNING *) \
+        INSERT INTO openregister_webhooks.delivery_log \
+        (day, id, webhook, event_day, event_seq, lane, state, reason, attempt, cause, created_at) \
+        SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, id, webhook, event_day, event_seq, lane, 'cancelled', reason, \
+        attempt, $2, created_at FROM gone";
+    client.execute(sql, &[&webhook.0, &cause]).await
+}
+
+/// The row that names the user of these events has come: the deliveries that waited for it are due. Wake the
+/// dispatcher for the webhooks that this returns, after the commit.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn resolve_user<C: GenericClient + Sync>(
+    tx: &C,
+    events: &[EventRef],
+) -> Result<Vec<WebhookId>, Error> {
+    let seqs: Vec<i64> = events.iter().map(|e| e.seq).collect();
+    // A row that is leased already runs with what was known; `awaiting` stays, so that its filter is looked at again.
+    let sql = "WITH woken AS (UPDATE openregister_webhooks.delivery SET due_at = least(due_at, clock_timestamp()) \
+        WHERE awaiting AND lease_owner IS NULL AND event_seq = ANY ($1) RETURNING webhook) \
+        SELECT DISTINCT webhook FROM woken";
+    let rows = client_query(tx, sql, &seqs).await?;
+    rows.iter().map(|row| row.try_get(0).map(WebhookId)).collect()
+}
+
+async fn client_query<C: GenericClient + Sync>(
+    tx: &C,
+    sql: &str,
+    seqs: &[i64],
+) -> Result<Vec<tokio_postgres::Row>, Error> {
+    tx.query_typed(sql, &[(&seqs, tokio_postgres::types::Type::INT8_ARRAY)])
+        .await
+}
+
+/// Puts finished deliveries that failed back into the queue, at the end of their lanes, oldest first: the one with
+/// `id`, or all of the webhook (at most `limit`). They stay in the log. Returns how many.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn retry_given_up<C: GenericClient + Sync>(
+    tx: &C,
+    webhook: WebhookId,
+    id: Option<i64>,
+    ordered: bool,
+    limit: i64,
+) -> Result<usize, Error> {
+    let sql = "SELECT event_day, event_seq, lane FROM openregister_webhooks.delivery_log \
+        WHERE webhook = $1 AND state <> 'succeeded' AND ($2::bigint IS NULL OR id = $2) ORDER BY id LIMIT $3";
+    let again: Vec<super::NewDelivery> = tx
+        .query(sql, &[&webhook.0, &id, &limit])
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(super::NewDelivery {
+                webhook,
+                event: EventRef {
+                    day: row.try_get(0)?,
+                    seq: row.try_get(1)?,
+                },
+                lane: crate::lifecycle::Lane::from_stored(row.try_get(2)?),
+                ordered,
+                await_user: None,
+                reason: super::Reason::Retry,
+            })
+        })
+        .collect::<Result<_, Error>>()?;
+    super::enqueue(tx, &again).await?;
+    Ok(again.len())
+}
+
+/// The receiver is back: everything that waits for its next attempt is due.
+pub(crate) async fn due_now(client: &Client, webhook: WebhookId) -> Result<u64, Error> {
+    let sql = "UPDATE openregister_webhooks.delivery SET due_at = clock_timestamp() \
+        WHERE webhook = $1 AND head AND NOT awaiting AND lease_owner IS NULL AND due_at > clock_timestamp()";
+    client.execute(sql, &[&webhook.0]).await
+}
+
+/// How a webhook's receiver is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// In a row.
+    pub(crate) failures: u32,
+    /// Since the first failure after the last success.
+    pub(crate) failing_for: Option<Duration>,
+}
+
+/// The stored health; healthy where nothing is stored.
+pub(crate) async fn health(client: &Client, webhooks: &[i64]) -> Result<Vec<(WebhookId, Health)>, Error> {
+    let sql = "SELECT webhook, failures, extract(epoch FROM clock_timestamp() - failing_since)::float8 \
+        FROM openregister_webhooks.webhook_health WHERE webhook = ANY ($1)";
+    client
+        .query(sql, &[&webhooks])
+        .await?
+        .iter()
+        .map(|row| {
+            let failing_for: Option<f64> = row.try_get(2)?;
+            let health = Health {
+                failures: u32::try_from(row.try_get::<_, i32>(1)?).unwrap_or_default(),
+                failing_for: failing_for.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()),
+            };
+            Ok((WebhookId(row.try_get(0)?), health))
+        })
+        .collect()
+}
+
+/// Stores how a webhook's receiver is doing: its failures in a row, and the last cause (`None` after a success).
+pub(crate) async fn record_health(
+    client: &Client,
+    webhook: WebhookId,
+    failures: u32,
+    cause: Option<&str>,
+) -> Result<Option<Duration>, Error> {
+    let sql = "INSERT INTO openregister_webhooks.webhook_health AS h \
+        (webhook, failures, failing_since, last_success, last_failure, last_cause) \
+        SELECT $1, $2::integer, CASE WHEN $2::integer > 0 THEN t END, CASE WHEN $2::integer = 0 THEN t END, \
+        CASE WHEN $2::integer > 0 THEN t END, $3::text FROM clock_timestamp() AS t \
+        ON CONFLICT (webhook) DO UPDATE SET failures = excluded.failures, \
+        failing_since = CASE WHEN excluded.failures > 0 THEN coalesce(h.failing_since, excluded.failing_since) END, \
+        last_success = coalesce(excluded.last_success, h.last_success), \
+        last_failure = coalesce(excluded.last_failure, h.last_failure), \
+        last_cause = coalesce(excluded.last_cause, h.last_cause) \
+        RETURNING extract(epoch FROM clock_timestamp() - h.failing_since)::float8";
+    let failures = i32::try_from(failures).unwrap_or(i32::MAX);
+    let row = client.query_one(sql, &[&webhook.0, &failures, &cause]).await?;
+    let seconds: Option<f64> = row.try_get(0)?;
+    Ok(seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
+}

@@ -1,0 +1,73 @@
+//! Putting deliveries into the queue.
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, GenericClient};
+
+use super::NewDelivery;
+
+/// How long a delivery is tried.
+const DEADLINE_HOURS: i32 = 72;
+
+/// One transaction at a time puts deliveries in, until its end, so that ids ascend in commit order.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('openregister_webhooks.enqueue', 0))";
+
+/// A new row is a head where its lane is empty. The lane's last row is locked against deletion until this transaction
+/// ends: `settle` then either finds the new row as its successor, or is over and the lane is empty.
+const INSERT: &str = "\
+WITH new AS MATERIALIZED (
+    SELECT * FROM unnest($1::bigint[], $2::date[], $3::bigint[], $4::text[], $5::boolean[], $6::float8[], $7::text[])
+    WITH ORDINALITY AS n(webhook, event_day, event_seq, lane, ordered, await_user, reason, place)
+), tail AS MATERIALIZED (
+    SELECT l.webhook, l.lane, t.id
+    FROM (SELECT DISTINCT webhook, lane FROM new WHERE ordered) l
+    LEFT JOIN LATERAL (
+        SELECT d.id FROM openregister_webhooks.delivery d
+        WHERE d.webhook = l.webhook AND d.lane = l.lane ORDER BY d.id DESC LIMIT 1 FOR KEY SHARE
+    ) t ON true
+)
+INSERT INTO openregister_webhooks.delivery
+    (webhook, event_day, event_seq, lane, head, awaiting, state, due_at, reason, deadline_at)
+SELECT n.webhook, n.event_day, n.event_seq, n.lane,
+    NOT n.ordered
+        OR (t.id IS NULL AND 1 = row_number() OVER (PARTITION BY n.webhook, n.lane, n.ordered ORDER BY n.place)),
+    n.await_user IS NOT NULL,
+    CASE WHEN n.await_user IS NULL THEN 'pending' ELSE 'awaiting_user' END,
+    clock_timestamp() + make_interval(secs => coalesce(n.await_user, 0)),
+    n.reason,
+    clock_timestamp() + make_interval(hours => $8)
+FROM new n LEFT JOIN tail t ON n.ordered AND t.webhook = n.webhook AND t.lane = n.lane
+ORDER BY n.place";
+
+/// Puts deliveries in, in the caller's transaction, in the order given. The transaction must be READ COMMITTED and
+/// should end soon after: others that enqueue wait for it. Wake the [`super::super::Dispatcher`] after the commit.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn enqueue<C: GenericClient + Sync>(tx: &C, deliveries: &[NewDelivery]) -> Result<(), Error> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let each = || deliveries.iter();
+    let webhooks: Vec<i64> = each().map(|d| d.webhook.0).collect();
+    let days: Vec<_> = each().map(|d| d.event.day).collect();
+    let seqs: Vec<i64> = each().map(|d| d.event.seq).collect();
+    let lanes: Vec<&str> = each().map(|d| d.lane.as_str()).collect();
+    let ordered: Vec<bool> = each().map(|d| d.ordered).collect();
+    let awaits: Vec<Option<f64>> = each().map(|d| d.await_user.map(|w| w.as_secs_f64())).collect();
+    let reasons: Vec<&str> = each().map(|d| d.reason.name()).collect();
+    let params: [(&(dyn ToSql + Sync), Type); 8] = [
+        (&webhooks, Type::INT8_ARRAY),
+        (&days, Type::DATE_ARRAY),
+        (&seqs, Type::INT8_ARRAY),
+        (&lanes, Type::TEXT_ARRAY),
+        (&ordered, Type::BOOL_ARRAY),
+        (&awaits, Type::FLOAT8_ARRAY),
+        (&reasons, Type::TEXT_ARRAY),
+        (&DEADLINE_HOURS, Type::INT4),
+    ];
+    let insert = tx.query_typed(INSERT, &params);
+    // Both go out at once; the server runs them one after the other, each with its own snapshot.
+    futures::future::try_join(tx.query_typed(LOCK, &[]), insert)
+        .await
+        .map(drop)
+}

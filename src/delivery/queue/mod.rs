@@ -1,0 +1,146 @@
+//! The durable queue: `openregister_webhooks.delivery` and its log.
+//!
+//! Guarantees: of a lane (webhook, lane) only the first row, its head, is ever leased (for `ordering: none` every row
+//! is a head); an outcome counts only from the holder of the current lease; a finished row moves to the log, and its
+//! successor becomes the head, in one transaction. Nothing here forces a wait for the disk but `enqueue`, whose
+//! transaction is the caller's: an outcome that a crash of PostgreSQL loses is a repeat.
+
+mod claim;
+mod control;
+mod enqueue;
+mod settle;
+mod worker;
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+pub use control::{cancel_webhook, resolve_user, retry_given_up};
+pub use enqueue::enqueue;
+
+pub(crate) use claim::{Claim, Want, claim};
+pub(crate) use control::{Health, due_now, health, record_health};
+pub(crate) use settle::{Settled, SettledBatch, settle};
+pub(crate) use worker::{LEASE, WorkerId, beat, leave};
+
+use crate::lifecycle::Lane;
+use crate::registry::WebhookId;
+
+/// A row of `openregister_webhooks.event`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventRef {
+    pub day: NaiveDate,
+    pub seq: i64,
+}
+
+/// Why something is delivered; the value of `ORW-Reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Live,
+    Retry,
+    Replay,
+    Backfill,
+    Test,
+}
+
+impl Reason {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Retry => "retry",
+            Self::Replay => "replay",
+            Self::Backfill => "backfill",
+            Self::Test => "test",
+        }
+    }
+
+    fn from_stored(name: &str) -> Self {
+        match name {
+            "retry" => Self::Retry,
+            "replay" => Self::Replay,
+            "backfill" => Self::Backfill,
+            "test" => Self::Test,
+            _ => Self::Live,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A delivery to be made.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    pub webhook: WebhookId,
+    pub event: EventRef,
+    pub lane: Lane,
+    /// `false` for `ordering: none`: it waits for nothing.
+    pub ordered: bool,
+    /// How long the row that names the user is waited for; `None` where the webhook does not need to know.
+    pub await_user: Option<Duration>,
+    pub reason: Reason,
+}
+
+/// A delivery that this process holds the lease of.
+#[derive(Debug, Clone)]
+pub(crate) struct Claimed {
+    /// Who holds the lease.
+    pub(crate) worker: WorkerId,
+    pub(crate) id: i64,
+    pub(crate) webhook: WebhookId,
+    pub(crate) event: EventRef,
+    pub(crate) lane: Lane,
+    /// Attempts made so far.
+    pub(crate) attempt: u32,
+    pub(crate) fence: i64,
+    pub(crate) reason: Reason,
+    /// It waited for the row that names the user.
+    pub(crate) awaited: bool,
+    /// It was due; else it was taken early, as a probe.
+    pub(crate) due: bool,
+    /// Its time is over: the next failure is the last.
+    pub(crate) overdue: bool,
+    /// Bytes of the event's states, as stored.
+    pub(crate) size: u64,
+}
+
+/// What becomes of a leased delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Succeeded,
+    /// No attempt or time is left.
+    GivenUp,
+    /// Nobody wants it any more; leaves no trace.
+    Dropped,
+    /// Tried again after the wait.
+    Retry(Duration),
+    /// A probe out of turn failed: due when it was due before.
+    Probed,
+    /// Handed back untried.
+    Released,
+}
+
+impl Outcome {
+    /// Whether the row leaves the queue.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::GivenUp | Self::Dropped)
+    }
+}
+
+/// What one attempt met with.
+#[derive(Debug, Clone)]
+pub(crate) struct AttemptRecord {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) duration: Duration,
+    pub(crate) number: u32,
+    pub(crate) status: Option<u16>,
+    pub(crate) cause: Option<&'static str>,
+    pub(crate) error: Option<String>,
+    pub(crate) response: Option<String>,
+    pub(crate) probe: bool,
+}

@@ -1,0 +1,212 @@
+//! Writing down what became of leased deliveries.
+
+use std::collections::BTreeSet;
+
+use deadpool_postgres::Client;
+use tokio_postgres::Error;
+
+use super::{AttemptRecord, Claimed, Outcome};
+
+/// One delivery's outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct Settled {
+    pub(crate) delivery: Claimed,
+    pub(crate) outcome: Outcome,
+    pub(crate) attempt: Option<AttemptRecord>,
+    /// The event's id and class, where it could be read.
+    pub(crate) event: Option<(String, String)>,
+}
+
+/// A row that a transaction which enqueues holds (see `enqueue`) is passed over and comes again with the next batch, so
+/// that this never waits while it holds rows itself.
+const SETTLE: &str = "\
+WITH o AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::float8[], $7::text[], $8::text[],
+        $9::timestamptz[], $10::integer[], $11::integer[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::integer[])
+    AS o(owner, id, fence, outcome, attempt, wait, event_id, class, at, duration_ms, status, cause, error, response, probe, number)
+), mine AS MATERIALIZED (
+    SELECT d.id FROM openregister_webhooks.delivery d JOIN o ON o.id = d.id
+    WHERE d.lease_owner = o.owner AND d.fence = o.fence
+    FOR UPDATE OF d SKIP LOCKED
+), gone AS (
+    DELETE FROM openregister_webhooks.delivery d USING mine m, o
+    WHERE d.id = m.id AND o.id = m.id AND o.outcome IN ('succeeded', 'given_up', 'dropped')
+    RETURNING d.*
+), kept AS (
+    UPDATE openregister_webhooks.delivery d
+    SET lease_owner = NULL,
+        attempt = o.attempt,
+        state = CASE WHEN d.awaiting AND o.outcome = 'released' THEN 'awaiting_user'
+                     WHEN o.attempt > 0 THEN 'retrying' ELSE 'pending' END,
+        awaiting = d.awaiting AND o.outcome = 'released',
+        due_at = CASE WHEN o.outcome = 'retry' THEN clock_timestamp() + make_interval(secs => o.wait) ELSE d.due_at END
+    FROM mine m, o
+    WHERE d.id = m.id AND o.id = m.id AND o.outcome IN ('retry', 'probed', 'released')
+), logged AS (
+    INSERT INTO openregister_webhooks.delivery_log
+        (day, id, webhook, event_day, event_seq, event_id, class, lane, state, reason, attempt, status, cause, created_at)
+    SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, g.id, g.webhook, g.event_day, g.event_seq, o.event_id, o.class,
+        g.lane, o.outcome, g.reason, o.attempt, o.status, o.cause, g.created_at
+    FROM gone g JOIN o ON o.id = g.id WHERE o.outcome <> 'dropped'
+), attempted AS (
+    INSERT INTO openregister_webhooks.attempt
+        (day, delivery, number, webhook, at, duration_ms, status, cause, error, response, probe)
+    SELECT (o.at AT TIME ZONE 'UTC')::date, d.id, o.number, d.webhook, o.at, o.duration_ms, o.status, o.cause, o.error,
+        o.response, o.probe
+    FROM mine m JOIN o ON o.id = m.id JOIN openregister_webhooks.delivery d ON d.id = m.id WHERE o.at IS NOT NULL
+)
+SELECT m.id FROM mine m, (SELECT set_config('synchronous_commit', 'off', true)) AS fast";
+
+/// The first row of a lane becomes its head. A statement of its own, so that it sees what was put in until the rows
+/// before it were deleted; see `enqueue`.
+const PROMOTE: &str = "\
+UPDATE openregister_webhooks.delivery d SET head = true
+FROM unnest($1::bigint[], $2::text[]) AS l(webhook, lane)
+CROSS JOIN LATERAL (
+    SELECT f.id, f.head FROM openregister_webhooks.delivery f
+    WHERE f.webhook = l.webhook AND f.lane = l.lane ORDER BY f.id LIMIT 1
+) f
+WHERE d.id = f.id AND NOT f.head
+RETURNING d.webhook";
+
+/// What is left of a batch: passed over, or no longer ours.
+const LEFT: &str = "\
+SELECT d.id FROM openregister_webhooks.delivery d JOIN unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS o(owner, id, fence) ON o.id = d.id
+WHERE d.lease_owner = o.owner AND d.fence = o.fence";
+
+/// How a batch went.
+#[derive(Debug, Default)]
+pub(crate) struct SettledBatch {
+    /// Webhooks that have a new head.
+    pub(crate) promoted: BTreeSet<i64>,
+    /// To be settled again with the next batch.
+    pub(crate) again: Vec<Settled>,
+    /// How many leases had been lost: another worker decides about those rows.
+    pub(crate) lost: usize,
+}
+
+/// Settles a batch. Safe to repeat where it is not known whether it was committed.
+pub(crate) async fn settle(client: &mut Client, batch: Vec<Settled>) -> Result<SettledBatch, Error> {
+    let settle = client.prepare_cached(SETTLE).await?;
+    let promote = client.prepare_cached(PROMOTE).await?;
+    let columns = Columns::of(&batch);
+    let lanes: BTreeSet<(i64, &str)> = batch
+        .iter()
+        .filter(|s| s.outcome.is_final())
+        .map(|s| (s.delivery.webhook.0, s.delivery.lane.as_str()))
+        .collect();
+    let (lane_webhooks, lane_names): (Vec<i64>, Vec<&str>) = lanes.into_iter().unzip();
+    let tx = client.transaction().await?;
+    let c = &columns;
+    let settle_params: [&(dyn tokio_postgres::types::ToSql + Sync); 16] = [
+        &c.owners,
+        &c.ids,
+        &c.fences,
+        &c.outcomes,
+        &c.attempts,
+        &c.waits,
+        &c.event_ids,
+        &c.classes,
+        &c.ats,
+        &c.durations,
+        &c.statuses,
+        &c.causes,
+        &c.errors,
+        &c.responses,
+        &c.probes,
+        &c.numbers,
+    ];
+    // Both go out at once; the server runs them one after the other, each with its own snapshot.
+    let (done, promoted) = futures::future::try_join(tx.query(&settle, &settle_params), async {
+        if lane_webhooks.is_empty() {
+            return Ok(vec![]);
+        }
+        tx.query(&promote, &[&lane_webhooks, &lane_names]).await
+    })
+    .await?;
+    tx.commit().await?;
+    let mut result = SettledBatch {
+        promoted: promoted
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?,
+        ..SettledBatch::default()
+    };
+    if done.len() < batch.len() {
+        let settled: BTreeSet<i64> = done.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let left: BTreeSet<i64> = client
+            .query(LEFT, &[&columns.owners, &columns.ids, &columns.fences])
+            .await?
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?;
+        for one in batch {
+            if left.contains(&one.delivery.id) {
+                result.again.push(one);
+            } else if !settled.contains(&one.delivery.id) {
+                result.lost += 1;
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// A batch, column by column.
+#[derive(Default)]
+struct Columns<'a> {
+    owners: Vec<uuid::Uuid>,
+    ids: Vec<i64>,
+    fences: Vec<i64>,
+    outcomes: Vec<&'static str>,
+    attempts: Vec<i32>,
+    waits: Vec<f64>,
+    event_ids: Vec<Option<&'a str>>,
+    classes: Vec<Option<&'a str>>,
+    ats: Vec<Option<chrono::DateTime<chrono::Utc>>>,
+    durations: Vec<Option<i32>>,
+    statuses: Vec<Option<i32>>,
+    causes: Vec<Option<&'static str>>,
+    errors: Vec<Option<&'a str>>,
+    responses: Vec<Option<&'a str>>,
+    probes: Vec<bool>,
+    numbers: Vec<i32>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a [Settled]) -> Self {
+        let mut c = Self::default();
+        for s in batch {
+            let record = s.attempt.as_ref();
+            // A probe out of turn uses up no attempt.
+            let used = u32::from(record.is_some_and(|r| !r.probe));
+            let (name, wait) = match s.outcome {
+                Outcome::Succeeded => ("succeeded", 0.0),
+                Outcome::GivenUp => ("given_up", 0.0),
+                Outcome::Dropped => ("dropped", 0.0),
+                Outcome::Retry(wait) => ("retry", wait.as_secs_f64()),
+                Outcome::Probed => ("probed", 0.0),
+                Outcome::Released => ("released", 0.0),
+            };
+            c.owners.push(s.delivery.worker.0);
+            c.ids.push(s.delivery.id);
+            c.fences.push(s.delivery.fence);
+            c.outcomes.push(name);
+            c.attempts
+                .push(i32::try_from(s.delivery.attempt + used).unwrap_or(i32::MAX));
+            c.waits.push(wait);
+            c.event_ids.push(s.event.as_ref().map(|(id, _)| id.as_str()));
+            c.classes.push(s.event.as_ref().map(|(_, class)| class.as_str()));
+            c.ats.push(record.map(|r| r.at));
+            c.durations
+                .push(record.map(|r| i32::try_from(r.duration.as_millis()).unwrap_or(i32::MAX)));
+            c.statuses.push(record.and_then(|r| r.status).map(i32::from));
+            c.causes.push(record.and_then(|r| r.cause));
+            c.errors.push(record.and_then(|r| r.error.as_deref()));
+            c.responses.push(record.and_then(|r| r.response.as_deref()));
+            c.probes.push(record.is_some_and(|r| r.probe));
+            c.numbers
+                .push(record.map_or(0, |r| i32::try_from(r.number).unwrap_or(i32::MAX)));
+        }
+        c
+    }
+}

@@ -1,0 +1,142 @@
+//! The request of one attempt.
+//!
+//! Guarantees: the signature covers the bytes that are sent; the registration's headers can override neither what is
+//! signed nor what HTTP itself is held together by; no error names a header's value.
+
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{HeaderMap, Method, Request};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::queue::Claimed;
+use super::sign::signatures;
+use crate::lifecycle::Event;
+use crate::registry::{Auth, HttpMethod, Webhook};
+
+const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that a registration cannot set: they are ours, or belong to the connection.
+const RESERVED: [&str; 15] = [
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "orw-event-time",
+    "orw-sequence",
+    "orw-attempt",
+    "orw-reason",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "te",
+    "trailer",
+    "expect",
+];
+
+/// A rendered payload.
+pub(crate) struct Payload {
+    pub(crate) body: Bytes,
+    pub(crate) content_type: &'static str,
+}
+
+/// Renders the payload. Stands in for `delivery::format` until that is there.
+pub(crate) fn render(event: &Event, _: &Webhook) -> Payload {
+    let entity = |e: &crate::openregister::Entity| serde_json::Value::Object(e.fields().clone());
+    let kind = event.class.kind().name();
+    let mut data = serde_json::Map::new();
+    match event.states.old() {
+        Some(old) => {
+            let mut name = kind.to_owned();
+            name[..1].make_ascii_uppercase();
+            data.insert(format!("new{name}"), entity(event.states.current()));
+            data.insert(format!("old{name}"), entity(old));
+        }
+        None => drop(data.insert(kind.to_owned(), entity(event.states.current()))),
+    }
+    let body = serde_json::json!({"event": event.class.name(), "data": data});
+    Payload {
+        body: Bytes::from(body.to_string()),
+        content_type: "application/json",
+    }
+}
+
+/// Why a request cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("the webhook's uri cannot be read as a URL")]
+    Uri,
+    #[error("the webhook's header {0:?} is not one that HTTP can carry")]
+    Header(String),
+    #[error(transparent)]
+    Secret(#[from] super::BadSecret),
+}
+
+/// Makes the request of attempt number `attempt`.
+pub(crate) fn build(
+    webhook: &Webhook,
+    delivery: &Claimed,
+    event: &Event,
+    attempt: u32,
+    now: DateTime<Utc>,
+    payload: Payload,
+) -> Result<Request<Full<Bytes>>, RequestError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(payload.content_type));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    for (name, value) in webhook.headers.iter().flatten() {
+        set(&mut headers, name, value)?;
+    }
+    if let Auth::Header(pairs) = &webhook.auth {
+        for (name, value) in pairs {
+            set(&mut headers, name, value)?;
+        }
+    }
+    let mut own = |name: &'static str, value: &str| {
+        let value = HeaderValue::from_str(value).map_err(|_| RequestError::Header(name.to_owned()))?;
+        headers.insert(HeaderName::from_static(name), value);
+        Ok::<_, RequestError>(())
+    };
+    let id = event.id.as_str();
+    let timestamp = now.timestamp();
+    own("webhook-id", id)?;
+    own("webhook-timestamp", &timestamp.to_string())?;
+    let signature = signatures(&webhook.secrets, id, timestamp, &payload.body)?;
+    if !signature.is_empty() {
+        own("webhook-signature", &signature)?;
+    }
+    own(
+        "orw-event-time",
+        &event.at.to_rfc3339_opts(SecondsFormat::Micros, true),
+    )?;
+    own("orw-sequence", &delivery.event.seq.to_string())?;
+    own("orw-attempt", &attempt.to_string())?;
+    own("orw-reason", delivery.reason.name())?;
+
+    let mut request = Request::new(Full::new(payload.body));
+    *request.method_mut() = match webhook.method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Delete => Method::DELETE,
+    };
+    *request.uri_mut() = webhook.uri.parse().map_err(|_| RequestError::Uri)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Sets a header of the registration; a reserved one is passed over.
+fn set(headers: &mut HeaderMap, name: &str, value: &SecretString) -> Result<(), RequestError> {
+    let bad = || RequestError::Header(name.to_owned());
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+    if RESERVED.contains(&parsed.as_str()) {
+        return Ok(());
+    }
+    let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| bad())?;
+    value.set_sensitive(true);
+    headers.insert(parsed, value);
+    Ok(())
+}
