@@ -32,6 +32,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "event",
         sql: include_str!("../../sql/migrations/0002_event.sql"),
     },
+    Migration {
+        version: 4,
+        name: "delivery",
+        sql: include_str!("../../sql/migrations/0004_delivery.sql"),
+    },
 ];
 
 /// How often a busy table is asked for before it is left to discovery.
