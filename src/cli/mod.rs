@@ -5,6 +5,7 @@
 
 mod args;
 mod config;
+mod filter;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Show the settings in effect, where each comes from, and what is wrong with them.
     Config(config::ConfigArgs),
+    /// Try filters, or check one.
+    Filter(filter::FilterArgs),
 }
 
 /// Runs the command that the process was started with; the exit code says how it went.
@@ -30,6 +33,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Config(args) => config::run(args),
+        Command::Filter(args) => filter::run(args),
     };
     done.unwrap_or_else(|error| {
         // Nobody is left to tell where even this cannot be written.

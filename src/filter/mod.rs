@@ -1,7 +1,105 @@
 //! Filters: Nextcloud's PHPMongoQuery dialect, exactly.
 //!
-//! Guarantees: a filter means here what it means in Nextcloud; evaluation never panics and ends in bounded time.
+//! Guarantees: a filter means here what it means in Nextcloud (PHP 8); evaluation never panics and ends in bounded time;
+//! what could never be evaluated is refused by [`Filter::parse`] with the place, and what can never match is named in
+//! [`Filter::warnings`]. `docs/filters.md` describes the dialect for users.
+//!
+//! JSON is compiled ([`Filter`]) and evaluated on a [`Document`], which is built once for an event, only as far as
+//! the filters in play look into it ([`Needs`]).
 
+mod check;
+mod compare;
+mod compile;
+mod document;
 mod error;
+mod eval;
+mod needs;
+mod number;
+mod regex;
+mod set;
+mod value;
 
+use serde_json::Value as Json;
+
+pub use document::{Document, State, Subject};
 pub use error::{EvalError, ParseError};
+pub use needs::Needs;
+pub use regex::regex_runaways;
+pub use value::{Alias, MAX_DEPTH, Map, TooDeep, Value};
+
+/// A filter, ready to be evaluated.
+#[derive(Debug)]
+pub struct Filter {
+    root: compile::Clause,
+    warnings: Vec<String>,
+    needs: Needs,
+}
+
+impl Filter {
+    /// Reads a filter. `null`, `[]` and `{}` match everything.
+    ///
+    /// # Errors
+    /// Where it could never be evaluated: an operator that does not exist, an operand of the wrong type.
+    pub fn parse(json: &Json) -> Result<Self, ParseError> {
+        let (filter, fault) = Self::compile(json)?;
+        fault.map_or(Ok(filter), Err)
+    }
+
+    /// Reads a filter as Nextcloud does, which notices what is wrong with it only when evaluation gets there.
+    ///
+    /// # Errors
+    /// Where it is neither object nor list, or nests too deep.
+    pub fn parse_leniently(json: &Json) -> Result<Self, ParseError> {
+        Self::compile(json).map(|(filter, _)| filter)
+    }
+
+    fn compile(json: &Json) -> Result<(Self, Option<ParseError>), ParseError> {
+        let whole = |reason| ParseError {
+            place: "filter".into(),
+            reason,
+        };
+        let value = match json {
+            Json::Null => Value::List(Vec::new()),
+            Json::Object(_) | Json::Array(_) => {
+                Value::from_json(json).map_err(|e| whole(format!("{e}; write it flatter")))?
+            }
+            _ => {
+                return Err(whole(
+                    "needs an object of conditions such as {\"user.uid\": \"bob\"}, or {} for everything"
+                        .into(),
+                ));
+            }
+        };
+        let compiled = compile::compile(&value);
+        let filter = Self {
+            root: compiled.root,
+            warnings: compiled.warnings,
+            needs: compiled.needs,
+        };
+        Ok((filter, compiled.faults.into_iter().next()))
+    }
+
+    /// What is legal but can never match, or always does, each with its place and a suggestion.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What it looks into.
+    #[must_use]
+    pub const fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    /// Whether the document fulfils it.
+    ///
+    /// # Errors
+    /// Where PHP would throw (`%` on a text, a path into a list of texts), or evaluation takes too many steps. It counts
+    /// as no match; the caller counts and logs it.
+    pub fn matches(&self, document: &Document<'_>) -> Result<bool, EvalError> {
+        eval::evaluate(&self.root, document.root())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! `filter eval` and `filter check`.
+
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::filter::{Document, Filter, MAX_DEPTH};
+
+/// A longer line is not read into memory.
+const MAX_LINE: usize = 32 * 1024 * 1024;
+
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
+    #[command(subcommand)]
+    command: FilterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum FilterCommand {
+    /// Evaluate filters: reads a JSON object {"filter": …, "document": …} from each line of standard input and answers with
+    /// a line {"result": true}, {"result": false} or {"error": "…"}.
+    Eval {
+        /// Evaluate this filter on every line; each line is then a document itself.
+        #[arg(long, value_name = "JSON")]
+        filter: Option<String>,
+    },
+    /// Check one filter as registration does: says what is refused and where, and what can never match.
+    Check {
+        /// The filter as JSON; from standard input where neither this nor --file is given.
+        #[arg(value_name = "JSON", conflicts_with = "file")]
+        filter: Option<String>,
+        /// Read the filter from this file.
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+        /// Answer with one JSON object {"ok", "warnings"} or {"ok", "place", "reason"}.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) fn run(args: FilterArgs) -> anyhow::Result<ExitCode> {
+    match args.command {
+        FilterCommand::Eval { filter } => {
+            let filter = filter
+                .map(|text| -> anyhow::Result<_> {
+                    let json = read_json(text.as_bytes()).map_err(|e| anyhow::anyhow!("--filter: {e}"))?;
+                    Filter::parse_leniently(&json).context("--filter")
+                })
+                .transpose()?;
+            eval(filter.as_ref(), io::stdin().lock(), io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        FilterCommand::Check { filter, file, json } => {
+            let text = match (filter, file) {
+                (Some(text), _) => text.into_bytes(),
+                (None, Some(path)) => std::fs::read(&path)
+                    .with_context(|| format!("cannot read the filter in {}", path.display()))?,
+                (None, None) => {
+                    let mut text = Vec::new();
+                    io::stdin()
+                        .lock()
+                        .take(MAX_LINE as u64)
+                        .read_to_end(&mut text)
+                        .context("cannot read the filter from standard input")?;
+                    text
+                }
+            };
+            check(&text, json, io::stdout().lock())
+        }
+    }
+}
+
+/// One answer for each line, in their order, as soon as no further line is waiting.
+fn eval(filter: Option<&Filter>, input: impl Read, output: impl Write) -> io::Result<()> {
+    let mut input = BufReader::with_capacity(64 * 1024, input);
+    let mut output = BufWriter::with_capacity(64 * 1024, output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let answer = match read_line(&mut input, &mut line)? {
+            Line::End => return output.flush(),
+            Line::TooLong => Err(format!("the line is longer than {MAX_LINE} bytes")),
+            Line::Whole => eval_line(filter, &line),
+        };
+        let answer = match answer {
+            Ok(result) => json!({ "result": result }),
+            Err(error) => json!({ "error": error }),
+        };
+        writeln!(output, "{answer}")?;
+        if input.buffer().is_empty() {
+            output.flush()?;
+        }
+    }
+}
+
+fn eval_line(filter: Option<&Filter>, line: &[u8]) -> Result<bool, String> {
+    let json = read_json(line)?;
+    let (parsed, document) = match filter {
+        Some(_) => (None, &json),
+        None => {
+            let part = |name: &str| {
+                json.get(name).ok_or_else(|| {
+                    format!("the line has no {name:?}; it needs {{\"filter\": …, \"document\": …}}")
+                })
+            };
+            let filter = Filter::parse_leniently(part("filter")?).map_err(|e| e.to_string())?;
+            (Some(filter), part("document")?)
+        }
+    };
+    let document = Document::from_json(document).map_err(|e| e.to_string())?;
+    match filter.or(parsed.as_ref()) {
+        Some(filter) => filter.matches(&document).map_err(|e| e.to_string()),
+        None => Ok(false),
+    }
+}
+
+fn read_json(text: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(text).map_err(|error| {
+        let error = error.to_string();
+        if error.contains("recursion limit") {
+            format!("nested deeper than {MAX_DEPTH} levels: {error}")
+        } else {
+            format!("not JSON: {error}")
+        }
+    })
+}
+
+enum Line {
+    Whole,
+    TooLong,
+    End,
+}
+
+/// Reads the next line without its end. What is too long is skipped.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
+    let read = input.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', line)?;
+    if read == 0 {
+        return Ok(Line::End);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        return Ok(Line::Whole);
+    }
+    if line.len() <= MAX_LINE {
+        return Ok(Line::Whole);
+    }
+    line.clear();
+    input.skip_until(b'\n')?;
+    Ok(Line::TooLong)
+}
+
+fn check(text: &[u8], as_json: bool, mut output: impl Write) -> anyhow::Result<ExitCode> {
+    let parsed = read_json(text)
+        .map_err(|reason| ("filter".to_owned(), reason))
+        .and_then(|json| Filter::parse(&json).map_err(|error| (error.place, error.reason)));
+    match parsed {
+        Ok(filter) => {
+            if as_json {
+                writeln!(output, "{}", json!({ "ok": true, "warnings": filter.warnings() }))?;
+            } else {
+                writeln!(output, "OK")?;
+                for warning in filter.warnings() {
+                    writeln!(output, "warning: {warning}")?;
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err((place, reason)) => {
+            if as_json {
+                writeln!(
+                    output,
+                    "{}",
+                    json!({ "ok": false, "place": place, "reason": reason })
+                )?;
+            } else {
+                writeln!(output, "refused: {place}: {reason}")?;
+            }
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

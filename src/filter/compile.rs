@@ -1,0 +1,507 @@
+//! From JSON to what is evaluated: paths are split, operands typed and regular expressions compiled once.
+//!
+//! What PHPMongoQuery would throw becomes a part of the compiled filter that fails when evaluation reaches it, because
+//! it often does not (`{"a": 1, "b": {"$oops": 1}}` is plainly false where `a` is not 1). [`super::Filter::parse`] refuses such
+//! filters; `filter eval` evaluates them as Nextcloud does.
+
+use std::fmt;
+
+use super::check;
+use super::error::ParseError;
+use super::needs::Needs;
+use super::number;
+use super::regex::{self, Regex};
+use super::set::Set;
+use super::value::Value;
+
+/// So many regular expressions one filter may have: compiling one takes microseconds.
+const MAX_REGEXES: usize = 1000;
+/// So many warnings are kept.
+const MAX_WARNINGS: usize = 20;
+
+/// A condition on the document.
+#[derive(Debug)]
+pub(super) enum Clause {
+    /// All tests hold for what is at the path.
+    Field {
+        path: Path,
+        tests: Box<[Test]>,
+    },
+    /// `$and`, and the conditions side by side in an object or list.
+    All(Box<[Clause]>),
+    Any(Box<[Clause]>),
+    /// `$nor`.
+    Neither(Box<[Clause]>),
+    Not(Box<Clause>),
+    /// An operator that PHPMongoQuery does not know: it evaluates the first condition, then gives up with false.
+    Unknown(Box<Clause>),
+    Fault(Box<str>),
+}
+
+/// A dotted path.
+pub(super) type Path = Box<[Segment]>;
+
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) key: Box<str>,
+    /// The key as the index of a list, where it is one.
+    pub(super) index: Option<usize>,
+}
+
+/// A test of what is at a path.
+#[derive(Debug)]
+pub(super) enum Test {
+    /// The tests inside do not all hold.
+    Not(Box<[Test]>),
+    Is(Op),
+    /// Fails whatever is at the path.
+    Fault(Box<str>),
+}
+
+#[derive(Debug)]
+pub(super) enum Op {
+    Equal(Equality),
+    NotEqual(Equality),
+    Less(Value<'static>),
+    LessOrEqual(Value<'static>),
+    Greater(Value<'static>),
+    GreaterOrEqual(Value<'static>),
+    In(Set),
+    NotIn(Set),
+    All(Set),
+    Exists(bool),
+    Mod {
+        divisor: Value<'static>,
+        remainder: Value<'static>,
+    },
+    /// An operand of the wrong type, or an operator that does not exist: what it is where the path leads nowhere (`None`: a
+    /// fault there too), else a fault.
+    Refused {
+        missing: Option<bool>,
+        fault: Box<str>,
+    },
+}
+
+/// What a value is compared with for equality.
+#[derive(Debug)]
+pub(super) struct Equality {
+    pub(super) operand: Value<'static>,
+    /// Set where the operand is a regular expression.
+    pub(super) regex: Option<Regex>,
+}
+
+/// A compiled filter and what was noticed on the way.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) root: Clause,
+    pub(super) faults: Vec<ParseError>,
+    pub(super) warnings: Vec<String>,
+    pub(super) needs: Needs,
+}
+
+pub(super) fn compile(filter: &Value<'_>) -> Compiled {
+    let mut compiler = Compiler {
+        faults: Vec::new(),
+        warnings: Vec::new(),
+        needs: Needs::default(),
+        regexes: 0,
+    };
+    let root = compiler.query(filter, &Place::ROOT);
+    Compiled {
+        root,
+        faults: compiler.faults,
+        warnings: compiler.warnings,
+        needs: compiler.needs,
+    }
+}
+
+/// Where in the filter we are; written only where something is wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p> {
+    inside: Option<&'p Place<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'p> {
+    Root,
+    Key(&'p str),
+    Index(usize),
+}
+
+impl<'p> Place<'p> {
+    const ROOT: Self = Self {
+        inside: None,
+        step: Step::Root,
+    };
+
+    fn key(&'p self, key: &'p str) -> Self {
+        Self {
+            inside: Some(self),
+            step: Step::Key(key),
+        }
+    }
+
+    fn index(&'p self, index: usize) -> Self {
+        Self {
+            inside: Some(self),
+            step: Step::Index(index),
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(inside) = self.inside else {
+            return f.write_str("filter");
+        };
+        let top = matches!(inside.step, Step::Root);
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Index(index) => write!(f, "{inside}[{index}]"),
+            Step::Key(key) => {
+                if !top {
+                    write!(f, "{inside}.")?;
+                }
+                if key.is_empty() {
+                    return f.write_str("\"\"");
+                }
+                // Somebody's megabyte of a key would bury the message.
+                key.chars().take(100).try_for_each(|c| write!(f, "{c}"))
+            }
+        }
+    }
+}
+
+struct Compiler {
+    faults: Vec<ParseError>,
+    warnings: Vec<String>,
+    needs: Needs,
+    regexes: usize,
+}
+
+impl Compiler {
+    /// Notes that the filter cannot be evaluated, and returns the message for who evaluates it all the same.
+    fn fault(&mut self, place: &Place<'_>, reason: String) -> Box<str> {
+        let fault = ParseError {
+            place: place.to_string(),
+            reason,
+        };
+        let message = fault.to_string().into_boxed_str();
+        // One is enough to refuse it; the rest would only be memory.
+        if self.faults.len() < MAX_WARNINGS {
+            self.faults.push(fault);
+        }
+        message
+    }
+
+    fn warn(&mut self, place: &Place<'_>, warning: Option<String>) {
+        if let Some(warning) = warning
+            && self.warnings.len() < MAX_WARNINGS
+        {
+            self.warnings.push(format!("{place}: {warning}"));
+        }
+    }
+
+    /// Conditions that must all hold.
+    fn query(&mut self, query: &Value<'_>, place: &Place<'_>) -> Clause {
+        if !query.is_array() {
+            let reason = format!(
+                "needs an object of conditions such as {{\"user.uid\": \"bob\"}}, or a list of such objects, but is {}",
+                shown(query)
+            );
+            return Clause::Fault(self.fault(place, reason));
+        }
+        let is_list = is_list(query);
+        let clauses = entries(query)
+            .map(|(key, condition)| match key {
+                Key::Name(key) if key.starts_with('$') => self.operator(key, condition, &place.key(key)),
+                _ if is_list => self.query(condition, &key.place(place)),
+                Key::Name(key) => self.field(key, condition, &place.key(key)),
+                // A list is a list.
+                Key::Index(index) => self.query(condition, &place.index(index)),
+            })
+            .collect();
+        Clause::All(clauses)
+    }
+
+    fn operator(&mut self, operator: &str, operand: &Value<'_>, place: &Place<'_>) -> Clause {
+        match operator {
+            "$not" => return Clause::Not(Box::new(self.query(operand, place))),
+            "$and" => return self.query(operand, place),
+            _ => {}
+        }
+        let known = matches!(operator, "$or" | "$nor");
+        if !known {
+            let reason = check::unknown_logical_operator(operator);
+            self.fault(place, reason);
+        }
+        if !operand.is_array() || operand.at(0).is_null() {
+            let reason = format!(
+                "needs a list with at least one object of conditions, but is {}",
+                shown(operand)
+            );
+            return Clause::Fault(self.fault(place, reason));
+        }
+        let mut clauses = entries(operand).map(|(key, condition)| match key {
+            Key::Name(key) if key.starts_with('$') => self.operator(key, condition, &place.key(key)),
+            _ => self.query(condition, &key.place(place)),
+        });
+        if known {
+            let clauses = clauses.collect();
+            return match operator {
+                "$or" => Clause::Any(clauses),
+                _ => Clause::Neither(clauses),
+            };
+        }
+        // Element 0 is set, so there is a first one.
+        let first = clauses.next().unwrap_or(Clause::All(Box::default()));
+        Clause::Unknown(Box::new(first))
+    }
+
+    fn field(&mut self, key: &str, condition: &Value<'_>, place: &Place<'_>) -> Clause {
+        let path: Path = key
+            .split('.')
+            .map(|segment| Segment {
+                key: segment.into(),
+                index: number::list_index(segment),
+            })
+            .collect();
+        self.needs.add(key);
+        self.warn(place, check::path(key));
+        let tests = if condition.is_array() {
+            if condition.count() == 0 {
+                self.warn(place, Some("has no condition, so it always holds".into()));
+            }
+            self.tests(key, condition, place)
+        } else {
+            Box::new([Test::Is(self.equality(key, condition, place, Op::Equal))])
+        };
+        Clause::Field { path, tests }
+    }
+
+    fn tests(&mut self, path: &str, operators: &Value<'_>, place: &Place<'_>) -> Box<[Test]> {
+        if is_list(operators) {
+            let reason = format!(
+                "a list is no condition; write {{\"$in\": {0}}} for any of these values or {{\"$e\": {0}}} for exactly this list",
+                shown(operators)
+            );
+            let fault = self.fault(place, reason);
+            // PHPMongoQuery takes the indices for operators and fails at the first.
+            return Box::new([Test::Is(Op::Refused { missing: None, fault })]);
+        }
+        entries(operators)
+            .map(|(key, operand)| match key {
+                Key::Name(operator) => self.test(path, operator, operand, &place.key(operator)),
+                Key::Index(index) => self.test(path, "", operand, &place.index(index)),
+            })
+            .collect()
+    }
+
+    fn test(&mut self, path: &str, operator: &str, operand: &Value<'_>, place: &Place<'_>) -> Test {
+        let owned = || operand.clone().into_owned();
+        Test::Is(match operator {
+            "$not" if operand.is_array() => {
+                return Test::Not(self.tests(path, operand, place));
+            }
+            "$not" => {
+                let reason = format!(
+                    "needs an object of operators such as {{\"$e\": {0}}}, but is {0}; to exclude a value write {{\"$ne\": {0}}}",
+                    shown(operand)
+                );
+                return Test::Fault(self.fault(place, reason));
+            }
+            "$e" => self.equality(path, operand, place, Op::Equal),
+            "$ne" => self.equality(path, operand, place, Op::NotEqual),
+            "$lt" => Op::Less(owned()),
+            "$lte" => Op::LessOrEqual(owned()),
+            "$gt" => Op::Greater(owned()),
+            "$gte" => Op::GreaterOrEqual(owned()),
+            "$in" | "$nin" | "$all" => return self.membership(operator, operand, place),
+            "$exists" => Op::Exists(operand.truthy()),
+            "$mod" => self.modulo(operand, place),
+            _ => Op::Refused {
+                missing: None,
+                fault: self.fault(place, check::unknown_operator(path, operator)),
+            },
+        })
+    }
+
+    fn membership(&mut self, operator: &str, operand: &Value<'_>, place: &Place<'_>) -> Test {
+        if !operand.is_array() {
+            let reason = format!("needs a list of values, but is {}", shown(operand));
+            return Test::Is(Op::Refused {
+                missing: Some(operator == "$nin"),
+                fault: self.fault(place, reason),
+            });
+        }
+        if operand.count() == 0 && operator != "$nin" {
+            self.warn(place, Some("the list is empty, so nothing matches".into()));
+        }
+        self.warn(place, check::regex_in_list(operand));
+        let set = Set::new(operand);
+        Test::Is(match operator {
+            "$in" => Op::In(set),
+            "$nin" => Op::NotIn(set),
+            _ => Op::All(set),
+        })
+    }
+
+    fn modulo(&mut self, operand: &Value<'_>, place: &Place<'_>) -> Op {
+        let (divisor, remainder) = (operand.at(0), operand.at(1));
+        let reason = if !operand.is_array() || operand.count() != 2 {
+            Some(format!(
+                "needs a list of divisor and remainder such as [2, 0], but is {}",
+                shown(operand)
+            ))
+        } else {
+            check::divisor(divisor)
+        };
+        if let Some(reason) = reason {
+            return Op::Refused {
+                missing: Some(false),
+                fault: self.fault(place, reason),
+            };
+        }
+        if !matches!(remainder, Value::Int(_)) {
+            let warning = format!(
+                "the remainder {} is no integer, so nothing matches",
+                shown(remainder)
+            );
+            self.warn(place, Some(warning));
+        }
+        Op::Mod {
+            divisor: divisor.clone().into_owned(),
+            remainder: remainder.clone().into_owned(),
+        }
+    }
+
+    fn equality(&mut self, path: &str, operand: &Value<'_>, place: &Place<'_>, op: fn(Equality) -> Op) -> Op {
+        let mut regex = None;
+        if let Value::Text(text) = operand
+            && let Some((pattern, flags)) = regex::split(text)
+        {
+            self.regexes += 1;
+            if self.regexes > MAX_REGEXES {
+                let reason = format!(
+                    "a filter may have {MAX_REGEXES} regular expressions, and this is one more; use $in for texts"
+                );
+                return Op::Refused {
+                    missing: None,
+                    fault: self.fault(place, reason),
+                };
+            }
+            let (compiled, refused) = Regex::new(text, pattern, flags);
+            let warning = match refused {
+                Some(refused) => Some(check::refused_regex(text, &refused)),
+                None => check::regex_on_list(path),
+            };
+            self.warn(place, warning);
+            regex = Some(compiled);
+        }
+        if operand.is_null() {
+            let warning = "null equals nothing, not even a missing value; write {\"$exists\": false}";
+            self.warn(place, Some(warning.into()));
+        }
+        op(Equality {
+            operand: operand.clone().into_owned(),
+            regex,
+        })
+    }
+}
+
+/// A key of a PHP array.
+#[derive(Clone, Copy)]
+enum Key<'k> {
+    Name(&'k str),
+    Index(usize),
+}
+
+impl Key<'_> {
+    fn place<'p>(&'p self, inside: &'p Place<'p>) -> Place<'p> {
+        match self {
+            Self::Name(name) => inside.key(name),
+            Self::Index(index) => inside.index(*index),
+        }
+    }
+}
+
+fn entries<'v>(array: &'v Value<'_>) -> Box<dyn Iterator<Item = (Key<'v>, &'v Value<'v>)> + 'v> {
+    match array {
+        Value::List(items) => Box::new(
+            items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| (Key::Index(index), item)),
+        ),
+        Value::Map(map) => Box::new(
+            map.entries()
+                .iter()
+                .map(|(key, item)| (Key::Name(key.as_ref()), item)),
+        ),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// `array_is_list` of an array that is not empty: `{"0": …, "1": …}` is one too.
+fn is_list(array: &Value<'_>) -> bool {
+    match array {
+        Value::List(items) => !items.is_empty(),
+        Value::Map(map) => {
+            array.count() > 0
+                && map
+                    .entries()
+                    .iter()
+                    .enumerate()
+                    .all(|(place, (key, _))| number::list_index(key) == Some(place))
+        }
+        _ => false,
+    }
+}
+
+/// A value as it stands in messages.
+pub(super) fn shown(value: &Value<'_>) -> String {
+    let mut out = String::new();
+    show(value, &mut out);
+    if out.chars().count() > 80 {
+        out = out.chars().take(77).chain("...".chars()).collect();
+    }
+    out
+}
+
+fn show(value: &Value<'_>, out: &mut String) {
+    use std::fmt::Write as _;
+    // Long values are cut anyway.
+    if out.len() > 400 {
+        return;
+    }
+    let _ = match value {
+        Value::Null => write!(out, "null"),
+        Value::Bool(b) => write!(out, "{b}"),
+        Value::Int(i) => write!(out, "{i}"),
+        Value::Float(f) => write!(out, "{f:?}"),
+        Value::Text(text) => {
+            let start: String = text.chars().take(80).collect();
+            write!(out, "{}", serde_json::Value::String(start))
+        }
+        Value::Alias(alias) => write!(out, "{:?}", alias.first()),
+        Value::List(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate().take(20) {
+                out.push_str(if index > 0 { ", " } else { "" });
+                show(item, out);
+            }
+            write!(out, "]")
+        }
+        Value::Map(map) => {
+            out.push('{');
+            for (index, (key, item)) in map.entries().iter().enumerate().take(20) {
+                out.push_str(if index > 0 { ", " } else { "" });
+                let start: String = key.chars().take(80).collect();
+                let _ = write!(out, "{}: ", serde_json::Value::String(start));
+                show(item, out);
+            }
+            write!(out, "}}")
+        }
+    };
+}

@@ -1,0 +1,155 @@
+//! The document that filters look at.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map as JsonMap, Value as Json};
+
+use crate::lifecycle::Actor;
+use crate::openregister::{Action, EventClass};
+
+use super::error::EvalError;
+use super::needs::Needs;
+use super::value::{TooDeep, Value};
+
+/// What filters are evaluated on; built once for an event, for all webhooks.
+#[derive(Debug, Clone)]
+pub struct Document<'a> {
+    root: Value<'a>,
+}
+
+/// One state of the entity of an event, in the documented form.
+#[derive(Debug)]
+pub struct State<'a> {
+    /// As in the documented payload: `id`, `uuid`, `register`, …
+    pub fields: &'a JsonMap<String, Json>,
+    /// What stands in the place of fields of these names: the references that can be called by several names
+    /// ([`Value::alias`]).
+    pub references: Vec<(&'static str, Value<'a>)>,
+}
+
+/// An event as filters see it.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    pub class: EventClass,
+    /// The state after the change; for Deleted the last one.
+    pub current: State<'a>,
+    /// The state before; for Updated.
+    pub old: Option<State<'a>>,
+    pub actor: Option<&'a Actor>,
+    pub at: DateTime<Utc>,
+}
+
+impl<'a> Document<'a> {
+    /// A document that is given as JSON.
+    ///
+    /// # Errors
+    /// Where it is neither object nor list, or nests too deep.
+    pub fn from_json(json: &'a Json) -> Result<Self, EvalError> {
+        let root = Value::from_json(json).map_err(|e| EvalError(format!("document: {e}")))?;
+        if !root.is_array() {
+            return Err(EvalError(format!(
+                "document: needs an object, but is a value of type {}",
+                root.type_name()
+            )));
+        }
+        Ok(Self { root })
+    }
+
+    /// A document with these parts.
+    #[must_use]
+    pub fn new(parts: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Self {
+        Self {
+            root: Value::map(parts),
+        }
+    }
+
+    /// The document of an event, as far as `needs` looks into it:
+    ///
+    /// `{"event": {"class", "object" | "newObject", "oldObject"}, "data": the documented data, "user": {"uid", "displayName",
+    /// "groups"} | null, "group", "groups", "time"}`, with the entity's own name in the place of `object`.
+    ///
+    /// # Errors
+    /// Where a state nests too deep; such an event matches no filter that looks into that state.
+    pub fn of_event(subject: &Subject<'a>, needs: &Needs) -> Result<Self, TooDeep> {
+        let mut parts: Vec<(&'static str, Value<'a>)> = Vec::with_capacity(6);
+        if needs.wants("event") {
+            let mut event = vec![("class".to_owned(), Value::text(subject.class.name()))];
+            event.extend(subject.states("event", needs)?);
+            parts.push(("event", Value::map(event)));
+        }
+        if needs.wants("data") {
+            parts.push(("data", Value::map(subject.states("data", needs)?)));
+        }
+        if needs.user() {
+            let groups = || -> Value<'a> {
+                let ids = subject.actor.map_or(&[][..], |actor| &actor.groups);
+                Value::List(ids.iter().map(|id| Value::text(id.as_str())).collect())
+            };
+            let user = subject.actor.map_or(Value::Null, |actor| {
+                Value::map([
+                    ("uid", Value::text(actor.uid.as_str())),
+                    (
+                        "displayName",
+                        actor.display_name.as_deref().map_or(Value::Null, Value::text),
+                    ),
+                    ("groups", groups()),
+                ])
+            });
+            parts.push(("user", user));
+            parts.push(("group", groups()));
+            parts.push(("groups", groups()));
+        }
+        if needs.wants("time") {
+            parts.push(("time", Value::Int(subject.at.timestamp())));
+        }
+        Ok(Self::new(parts))
+    }
+
+    pub(super) const fn root(&self) -> &Value<'a> {
+        &self.root
+    }
+}
+
+impl<'a> Subject<'a> {
+    /// The states under the names that they have in `part`. The documented data of an Updated ends with the new state
+    /// under the plain name, so there it can be called so too.
+    fn states(&self, part: &str, needs: &Needs) -> Result<Vec<(String, Value<'a>)>, TooDeep> {
+        let kind = self.class.kind();
+        let new = || (format!("new{}", kind.class_name()), &self.current);
+        let plain = || (kind.name().to_owned(), &self.current);
+        let names = match &self.old {
+            Some(old) if self.class.action() == Action::Updated => {
+                let mut names = vec![new(), (format!("old{}", kind.class_name()), old)];
+                if part == "data" {
+                    names.push(plain());
+                }
+                names
+            }
+            _ => vec![plain()],
+        };
+        names
+            .into_iter()
+            .filter_map(|(name, state)| {
+                let path = format!("{part}.{name}");
+                needs.wants(&path).then(|| Ok((name, state.value(&path, needs)?)))
+            })
+            .collect()
+    }
+}
+
+impl<'a> State<'a> {
+    fn value(&self, path: &str, needs: &Needs) -> Result<Value<'a>, TooDeep> {
+        let mut fields = Vec::new();
+        for (key, json) in self.fields {
+            if !needs.wants(&format!("{path}.{key}")) {
+                continue;
+            }
+            let reference = self.references.iter().find(|(name, _)| name == key);
+            let value = match reference {
+                Some((_, value)) => value.clone(),
+                None => Value::from_json(json)?,
+            };
+            fields.push((key.as_str(), value));
+        }
+        Ok(Value::map(fields))
+    }
+}

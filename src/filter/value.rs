@@ -1,0 +1,346 @@
+//! Values as PHP sees decoded JSON, made to be compared often: numbers are read once, text is borrowed.
+
+use std::borrow::Cow;
+
+use serde_json::Value as Json;
+
+use super::number::{self, ShortText};
+
+/// How deep a value may nest; deeper ones are not built. Everything that walks values recurses, so this bounds the stack.
+pub const MAX_DEPTH: usize = 128;
+
+/// A value nests deeper than [`MAX_DEPTH`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nested deeper than {MAX_DEPTH} levels")]
+pub struct TooDeep;
+
+/// A value of a document or of a filter's operand.
+///
+/// [`List`](Self::List) and [`Map`](Self::Map) are both PHP arrays: `{"0": 1}` equals `[1]`, `{}` equals `[]`.
+#[derive(Debug, Clone)]
+pub enum Value<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Cow<'a, str>),
+    List(Vec<Value<'a>>),
+    Map(Map<'a>),
+    /// A reference that may be written in several ways.
+    Alias(Box<Alias<'a>>),
+}
+
+/// A reference to a register or schema: one thing with several names, which a filter may call by any of them.
+///
+/// * It is equal to an operand (literally, `$e`, `$in`, `$all`, inside arrays) when one of its names is; `$ne` and `$nin` are
+///   the opposite. A regular expression matches it when it matches one of the names.
+/// * The numeric id equals the number and the same digits as text.
+/// * Compared (`$gt` …) or divided (`$mod`) with a number it is its id, with anything else its first name.
+/// * To everything else (`$exists`, paths that go on below it) it is its first name.
+#[derive(Debug, Clone)]
+pub struct Alias<'a> {
+    /// Never empty; the first is what payloads show. The id as text is one of them.
+    names: Vec<Cow<'a, str>>,
+    id: Option<i64>,
+}
+
+impl<'a> Alias<'a> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(AsRef::as_ref)
+    }
+
+    pub(super) fn first(&self) -> &str {
+        self.names.first().map_or("", AsRef::as_ref)
+    }
+
+    pub(super) const fn id(&self) -> Option<i64> {
+        self.id
+    }
+
+    /// What it is in a comparison with `other`.
+    pub(super) fn beside(&self, other: &Value<'_>) -> Value<'_> {
+        match (other, self.id) {
+            (Value::Int(_) | Value::Float(_), Some(id)) => Value::Int(id),
+            _ => Value::Text(Cow::Borrowed(self.first())),
+        }
+    }
+
+    /// Whether `test` holds for one of the names or the id.
+    pub(super) fn any(&self, mut test: impl FnMut(&Value<'_>) -> bool) -> bool {
+        self.names().any(|name| test(&Value::Text(Cow::Borrowed(name))))
+            || self.id.is_some_and(|id| test(&Value::Int(id)))
+    }
+}
+
+/// The keys and values of an object, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Map<'a> {
+    entries: Vec<(Cow<'a, str>, Value<'a>)>,
+    /// The entries' places sorted by key, where a linear scan would be slow.
+    sorted: Option<Box<[u32]>>,
+    /// Whether `isset($map[0])`: PHPMongoQuery then takes it for a list.
+    zero_is_set: bool,
+}
+
+/// Up to this many entries a map is searched from the front.
+const LINEAR: usize = 24;
+
+impl<'a> Map<'a> {
+    /// A map of these entries; keys must differ.
+    fn new(entries: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
+        let sorted = (entries.len() > LINEAR).then(|| {
+            // A document cannot have 2^32 entries; beyond, entries would only not be found.
+            let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            let mut places: Vec<u32> = (0..count).collect();
+            places.sort_unstable_by(|&a, &b| entries[a as usize].0.cmp(&entries[b as usize].0));
+            places.into_boxed_slice()
+        });
+        let zero_is_set = entries
+            .iter()
+            .any(|(key, value)| key == "0" && !matches!(value, Value::Null));
+        Self {
+            entries,
+            sorted,
+            zero_is_set,
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Value<'a>> {
+        match &self.sorted {
+            None => self
+                .entries
+                .iter()
+                .find(|(k, _)| k.as_ref() == key)
+                .map(|(_, value)| value),
+            Some(sorted) => sorted
+                .binary_search_by(|&place| self.entries[place as usize].0.as_ref().cmp(key))
+                .ok()
+                .map(|found| &self.entries[sorted[found] as usize].1),
+        }
+    }
+
+    pub(super) fn entries(&self) -> &[(Cow<'a, str>, Value<'a>)] {
+        &self.entries
+    }
+
+    pub(super) const fn zero_is_set(&self) -> bool {
+        self.zero_is_set
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The value of `json`; its texts are borrowed.
+    ///
+    /// # Errors
+    /// Where it nests deeper than [`MAX_DEPTH`].
+    pub fn from_json(json: &'a Json) -> Result<Self, TooDeep> {
+        Self::at_depth(json, 0)
+    }
+
+    fn at_depth(json: &'a Json, depth: usize) -> Result<Self, TooDeep> {
+        if depth > MAX_DEPTH {
+            return Err(TooDeep);
+        }
+        Ok(match json {
+            Json::Null => Self::Null,
+            Json::Bool(b) => Self::Bool(*b),
+            Json::Number(n) => Self::from_number(n.as_str()),
+            Json::String(s) => Self::Text(Cow::Borrowed(s)),
+            Json::Array(items) => Self::List(
+                items
+                    .iter()
+                    .map(|item| Self::at_depth(item, depth + 1))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Json::Object(entries) => Self::Map(Map::new(
+                entries
+                    .iter()
+                    .map(|(key, value)| Ok((Cow::Borrowed(key.as_str()), Self::at_depth(value, depth + 1)?)))
+                    .collect::<Result<_, _>>()?,
+            )),
+        })
+    }
+
+    /// As `json_decode`: an integer where there is neither point nor exponent and 64 bits hold it.
+    fn from_number(written: &str) -> Self {
+        if !written.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'))
+            && let Ok(i) = written.parse()
+        {
+            return Self::Int(i);
+        }
+        // JSON numbers are a subset of what Rust reads; too large ones become infinite, as in PHP.
+        Self::Float(written.parse().unwrap_or(0.0))
+    }
+
+    /// Text, borrowed or owned.
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// An object with these entries; of two with the same key the last counts.
+    pub fn map<K: Into<Cow<'a, str>>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
+        let mut kept: Vec<(Cow<'a, str>, Self)> = Vec::new();
+        for (key, value) in entries {
+            let key = key.into();
+            match kept.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, old)) => *old = value,
+                None => kept.push((key, value)),
+            }
+        }
+        Self::Map(Map::new(kept))
+    }
+
+    /// A reference that can be called by any of `names` (the first is what payloads show; empty ones are ignored) and by
+    /// `id`. Null where it has neither.
+    pub fn alias<N: Into<Cow<'a, str>>>(names: impl IntoIterator<Item = N>, id: Option<i64>) -> Self {
+        let mut kept: Vec<Cow<'a, str>> = Vec::new();
+        let id_text = id.map(|id| Cow::Owned(id.to_string()));
+        for name in names.into_iter().map(Into::into).chain(id_text) {
+            if !name.is_empty() && !kept.contains(&name) {
+                kept.push(name);
+            }
+        }
+        if kept.is_empty() {
+            return Self::Null;
+        }
+        Self::Alias(Box::new(Alias { names: kept, id }))
+    }
+
+    /// The same value, borrowing nothing.
+    pub(super) fn into_owned(self) -> Value<'static> {
+        let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(b) => Value::Bool(b),
+            Self::Int(i) => Value::Int(i),
+            Self::Float(f) => Value::Float(f),
+            Self::Text(text) => Value::Text(own(text)),
+            Self::List(items) => Value::List(items.into_iter().map(Value::into_owned).collect()),
+            Self::Map(map) => Value::Map(Map {
+                entries: map
+                    .entries
+                    .into_iter()
+                    .map(|(key, value)| (own(key), value.into_owned()))
+                    .collect(),
+                sorted: map.sorted,
+                zero_is_set: map.zero_is_set,
+            }),
+            Self::Alias(alias) => Value::Alias(Box::new(Alias {
+                names: alias.names.into_iter().map(own).collect(),
+                id: alias.id,
+            })),
+        }
+    }
+
+    pub(super) const fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    pub(super) const fn is_array(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Map(_))
+    }
+
+    /// `(bool)`.
+    pub(super) fn truthy(&self) -> bool {
+        match self {
+            Self::Null => false,
+            Self::Bool(b) => *b,
+            Self::Int(i) => *i != 0,
+            Self::Float(f) => *f != 0.0,
+            Self::Text(text) => text_is_truthy(text),
+            Self::List(items) => !items.is_empty(),
+            Self::Map(map) => !map.entries.is_empty(),
+            Self::Alias(alias) => text_is_truthy(alias.first()),
+        }
+    }
+
+    /// `count`; 0 for what is no array.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::List(items) => items.len(),
+            Self::Map(map) => map.entries.len(),
+            _ => 0,
+        }
+    }
+
+    /// What `foreach` goes through.
+    pub(super) fn items(&self) -> Items<'_, 'a> {
+        match self {
+            Self::List(items) => Items::List(items.iter()),
+            Self::Map(map) => Items::Map(map.entries.iter()),
+            _ => Items::List([].iter()),
+        }
+    }
+
+    /// `$array[$index]`, null where it is not set.
+    pub(super) fn at(&self, index: usize) -> &Self {
+        let found = match self {
+            Self::List(items) => items.get(index),
+            Self::Map(map) => map.get(number::int_text(i64::try_from(index).unwrap_or(-1)).as_str()),
+            _ => None,
+        };
+        found.unwrap_or(&Self::Null)
+    }
+
+    /// The type as PHP's messages call it.
+    pub(super) const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Float(_) => "float",
+            Self::Text(_) | Self::Alias(_) => "string",
+            Self::List(_) | Self::Map(_) => "array",
+        }
+    }
+
+    /// `(string)`; `Array` for arrays.
+    pub(super) fn to_text(&self) -> Text<'_> {
+        match self {
+            Self::Null | Self::Bool(false) => Text::Borrowed(""),
+            Self::Bool(true) => Text::Borrowed("1"),
+            Self::Int(i) => Text::Number(number::int_text(*i)),
+            Self::Float(f) => Text::Number(number::float_text(*f)),
+            Self::Text(text) => Text::Borrowed(text),
+            Self::List(_) | Self::Map(_) => Text::Borrowed("Array"),
+            Self::Alias(alias) => Text::Borrowed(alias.first()),
+        }
+    }
+}
+
+/// `(bool)` of a string.
+fn text_is_truthy(text: &str) -> bool {
+    !matches!(text, "" | "0")
+}
+
+/// A value as text, without an allocation.
+pub(super) enum Text<'v> {
+    Borrowed(&'v str),
+    Number(ShortText),
+}
+
+impl Text<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Number(text) => text.as_str(),
+        }
+    }
+}
+
+/// The values of an array.
+pub(super) enum Items<'v, 'a> {
+    List(std::slice::Iter<'v, Value<'a>>),
+    Map(std::slice::Iter<'v, (Cow<'a, str>, Value<'a>)>),
+}
+
+impl<'v, 'a> Iterator for Items<'v, 'a> {
+    type Item = &'v Value<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::List(items) => items.next(),
+            Self::Map(entries) => entries.next().map(|(_, value)| value),
+        }
+    }
+}
