@@ -1,0 +1,8 @@
+#!/bin/sh
+# The benchmarks; docs/BENCHMARKS.md says what they measure and what was measured.
+. "$(dirname "$0")/common.sh"
+need_cargo
+need_postgres
+ls benches/*.rs >/dev/null 2>&1 || fail "there are no benchmarks yet"
+# shellcheck disable=SC2086  # several arguments are meant
+exec cargo bench --locked ${BENCH_ARGS:-}

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Everything that can be said of the source without running it.
+. "$(dirname "$0")/common.sh"
+need_cargo
+
+step() { say "== $1"; }
+
+step "formatting"
+cargo fmt --all -- --check
+step "lints"
+cargo clippy --locked --all-targets --quiet -- -D warnings
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+step "unused dependencies"
+need_tool cargo-machete
+cargo machete
+step "licences, sources, duplicates and bans of dependencies"
+need_tool cargo-deny
+cargo deny --locked check --hide-inclusion-graph licenses sources bans
+step "known vulnerabilities"
+if cargo deny --locked fetch db >/dev/null 2>&1; then
+    cargo deny --locked check --hide-inclusion-graph advisories
+    say "all checks passed"
+elif [ "${CHECK_OFFLINE:-}" = 1 ]; then
+    say "NOT CHECKED: the advisory database (https://github.com/rustsec/advisory-db) cannot be reached"
+    say "all other checks passed"
+else
+    fail "vulnerable dependencies were NOT CHECKED: the advisory database (https://github.com/rustsec/advisory-db) cannot be reached; CHECK_OFFLINE=1 accepts that. All other checks passed."
+fi

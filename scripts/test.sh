@@ -1,0 +1,7 @@
+#!/bin/sh
+# The whole test suite.
+. "$(dirname "$0")/common.sh"
+need_cargo
+need_postgres
+# shellcheck disable=SC2086  # several arguments are meant
+exec cargo test --locked ${TEST_ARGS:-}
