@@ -21,9 +21,9 @@ step "known vulnerabilities"
 if cargo deny --locked fetch db >/dev/null 2>&1; then
     cargo deny --locked check --hide-inclusion-graph advisories
     say "all checks passed"
-elif [ "${CHECK_OFFLINE:-}" = 1 ]; then
-    say "NOT CHECKED: the advisory database (https://github.com/rustsec/advisory-db) cannot be reached"
-    say "all other checks passed"
 else
-    fail "vulnerable dependencies were NOT CHECKED: the advisory database (https://github.com/rustsec/advisory-db) cannot be reached; CHECK_OFFLINE=1 accepts that. All other checks passed."
+    missing="known vulnerabilities were NOT CHECKED: https://github.com/rustsec/advisory-db cannot be reached from here"
+    [ "${CHECK_ADVISORIES:-}" != required ] || fail "$missing"
+    say "all other checks passed"
+    say "$missing (CHECK_ADVISORIES=required makes this an error)"
 fi
