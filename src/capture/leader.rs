@@ -139,6 +139,15 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
+/// What became of the question whose the stored position is.
+#[derive(Debug, PartialEq, Eq)]
+enum Cluster {
+    /// This cluster's, and where it stands.
+    Same(Option<position::Position>, Identity),
+    /// The process ends before anybody decided.
+    Shutdown,
+}
+
 /// One connection's time as (candidate for) leader.
 struct Term<'a> {
     database: &'a Database,
@@ -169,6 +178,10 @@ impl Term<'_> {
         if !installed.first().is_some_and(|r| r.get::<_, bool>(0)) {
             return Err(Stop::NotInstalled);
         }
+        // Also a standby delivers: it must know a restored copy for what it is.
+        if self.same_cluster(&client).await? == Cluster::Shutdown {
+            return Ok(());
+        }
         if direct {
             loop {
                 let got = client
@@ -183,9 +196,16 @@ impl Term<'_> {
                 }
             }
         }
-        let Some(mut reader) = self.reader(&client).await? else {
+        let Cluster::Same(stored, identity) = self.same_cluster(&client).await? else {
             return Ok(());
         };
+        let mut reader = Reader::new(
+            stored,
+            identity,
+            self.settings.batch_size,
+            self.settings.table_prefix.clone(),
+            !direct,
+        );
         tracing::info!(position = reader.position().n, "leading: reading the outbox");
         self.set(CaptureStatus::Leading);
         let end = self.shutdown.child_token();
@@ -201,11 +221,11 @@ impl Term<'_> {
         ended
     }
 
-    /// The reader at the stored position; waits while that belongs to another cluster. `None` at shutdown.
-    async fn reader<E: std::error::Error + 'static>(
+    /// Waits while the stored position belongs to another cluster.
+    async fn same_cluster<E: std::error::Error + 'static>(
         &self,
         client: &Client,
-    ) -> Result<Option<Reader>, Stop<E>> {
+    ) -> Result<Cluster, Stop<E>> {
         let mut said = false;
         loop {
             let (current, xmax) = position::current_identity(client).await?;
@@ -215,13 +235,7 @@ impl Term<'_> {
                 .filter(|(position, identity)| *identity != current || position.snapshot.xmax() > xmax)
                 .map(|(_, identity)| *identity);
             let Some(stored_identity) = foreign else {
-                return Ok(Some(Reader::new(
-                    stored.map(|(position, _)| position),
-                    current,
-                    self.settings.batch_size,
-                    self.settings.table_prefix.clone(),
-                    self.settings.doorbell == Doorbell::Poll,
-                )));
+                return Ok(Cluster::Same(stored.map(|(position, _)| position), current));
             };
             if !said {
                 tracing::error!(
@@ -235,7 +249,7 @@ impl Term<'_> {
                 current,
             });
             if self.pause(HELD_POLL).await {
-                return Ok(None);
+                return Ok(Cluster::Shutdown);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Integration tests: one binary, real PostgreSQL, real TLS, real processes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod chaos;
 mod harness;
 mod receiver;
 mod support;
