@@ -1,5 +1,5 @@
 //! Integration tests: one binary, real PostgreSQL, real TLS, real processes.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod chaos;
 mod harness;
