@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod chaos;
+mod delivery;
 mod harness;
 mod receiver;
 mod support;

@@ -497,7 +497,7 @@ impl Scheduler {
                 }
             }
         }
-        for id in report.promoted {
+        for id in report.look {
             self.look(id);
         }
     }
@@ -578,26 +578,21 @@ impl Scheduler {
             self.release_ready(id);
         }
         let deadline = Instant::now() + self.options.drain;
-        loop {
+        while !(self.tasks.is_empty() && self.claiming.is_none()) {
             tokio::select! {
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done),
                 Some(report) = written.recv() => self.written(report),
-                result = claimed(&mut self.claiming) => {
-                    self.claimed(result);
-                    let ids: Vec<WebhookId> = self.slots.keys().copied().collect();
-                    ids.into_iter().for_each(|id| self.release_ready(id));
+                result = claimed(&mut self.claiming) => self.claimed(result),
+                () = tokio::time::sleep_until(deadline) => {
+                    self.tasks.abort_all();
+                    while let Some(done) = self.tasks.join_next_with_id().await {
+                        self.ended(done);
+                    }
+                    break;
                 }
-                () = tokio::time::sleep_until(deadline) => self.tasks.abort_all(),
             }
-            if self.tasks.is_empty() && self.claiming.is_none() {
-                break;
-            }
-            if Instant::now() >= deadline {
-                while let Some(done) = self.tasks.join_next_with_id().await {
-                    self.ended(done);
-                }
-                break;
-            }
+            let ids: Vec<WebhookId> = self.turns.drain(..).collect();
+            ids.into_iter().for_each(|id| self.release_ready(id));
         }
         let deadline = Instant::now() + SETTLE_AT_END;
         while self.unsettled > 0 {

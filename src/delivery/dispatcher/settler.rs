@@ -3,7 +3,7 @@
 //! Guarantees: while one batch is written the next gathers; an outcome is kept until the database has it; how many
 //! wait is bounded by the scheduler, which stops sending.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
@@ -21,8 +21,8 @@ const BATCH: usize = 512;
 pub(super) struct Written {
     /// Outcomes that are written, or given up because the lease had been lost, by worker.
     pub(super) done: BTreeMap<WorkerId, usize>,
-    /// Webhooks that have a new head of a lane.
-    pub(super) promoted: Vec<WebhookId>,
+    /// Webhooks that have something in the queue that they had not: a new head of a lane, or a row put back.
+    pub(super) look: BTreeSet<WebhookId>,
 }
 
 /// Starts writing; ends when the sender is dropped and everything is written.
@@ -42,8 +42,7 @@ pub(super) fn start(pool: Pool) -> (mpsc::UnboundedSender<Settled>, mpsc::Unboun
             {
                 batch.push(more);
             }
-            let sent = batch.clone();
-            match write(&pool, sent).await {
+            match write(&pool, batch.clone()).await {
                 Ok(result) => {
                     wait = Duration::from_millis(50);
                     if result.lost > 0 {
@@ -59,12 +58,12 @@ pub(super) fn start(pool: Pool) -> (mpsc::UnboundedSender<Settled>, mpsc::Unboun
                     for one in &result.again {
                         *done.entry(one.delivery.worker).or_default() -= 1;
                     }
+                    let back = batch.iter().filter(|s| !s.outcome.is_final());
+                    let look = back.map(|s| s.delivery.webhook);
+                    let look = look.chain(result.promoted.into_iter().map(WebhookId)).collect();
                     let stuck = batch.len() == result.again.len();
                     batch = result.again;
-                    let written = Written {
-                        done,
-                        promoted: result.promoted.into_iter().map(WebhookId).collect(),
-                    };
+                    let written = Written { done, look };
                     if report.send(written).is_err() && batch.is_empty() {
                         continue;
                     }

@@ -66,8 +66,14 @@ pub async fn retry_given_up<C: GenericClient + Sync>(
     ordered: bool,
     limit: i64,
 ) -> Result<usize, Error> {
-    let sql = "SELECT event_day, event_seq, lane FROM openregister_webhooks.delivery_log \
-        WHERE webhook = $1 AND state <> 'succeeded' AND ($2::bigint IS NULL OR id = $2) ORDER BY id LIMIT $3";
+    // Not what was put back already: it has a later row, in the queue or in the log.
+    let sql = "SELECT l.event_day, l.event_seq, l.lane FROM openregister_webhooks.delivery_log l \
+        WHERE l.webhook = $1 AND l.state <> 'succeeded' AND ($2::bigint IS NULL OR l.id = $2) \
+        AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery_log o WHERE o.lane = l.lane AND o.id > l.id \
+            AND o.webhook = l.webhook AND o.event_seq = l.event_seq) \
+        AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery d WHERE d.webhook = l.webhook AND d.lane = l.lane \
+            AND d.event_seq = l.event_seq AND d.id > l.id) \
+        ORDER BY l.id LIMIT $3";
     let again: Vec<super::NewDelivery> = tx
         .query(sql, &[&webhook.0, &id, &limit])
         .await?

@@ -1,0 +1,155 @@
+//! What pausing, changing and deleting a webhook does to what waits for it.
+
+use std::time::Duration;
+
+use openregister_webhooks::delivery::queue::{cancel_webhook, retry_given_up};
+use openregister_webhooks::registry::{Ordering, Status, WebhookId};
+
+use super::rig::{Rig, webhook};
+use crate::support::receiver::{Answer, https};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const LEFT: &str = "SELECT count(*) FROM openregister_webhooks.delivery";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_webhook_keeps_collecting_and_resumes_in_order() {
+    let (rig, receiver) = tokio::join!(Rig::new(), https());
+    rig.webhooks.put(webhook(1, receiver.url("/")));
+    let id = WebhookId(1);
+    rig.webhooks.change(id, |w| w.status = Status::Paused);
+    let running = rig.dispatcher(&receiver.ca_pem());
+    rig.send(1, "a", 0..5).await;
+    running.wake(1);
+    rig.webhooks.put(webhook(2, receiver.url("/other")));
+    rig.send(2, "b", 0..1).await;
+    running.wake(2);
+    receiver.wait_for(1, PATIENCE).await.unwrap();
+    rig.until(LEFT, 5).await;
+    rig.webhooks.change(id, |w| w.status = Status::Enabled);
+    running.wake(1);
+    let got = receiver.wait_for(6, PATIENCE).await.unwrap();
+    let ids: Vec<_> = got[1..].iter().map(|r| r.header("webhook-id")).collect();
+    assert_eq!(ids, ["evt_a_0", "evt_a_1", "evt_a_2", "evt_a_3", "evt_a_4"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_registration_applies_to_what_waits() {
+    let (rig, receiver) = tokio::join!(Rig::new(), https());
+    rig.webhooks.put(webhook(1, receiver.url("/old")));
+    receiver.decide(|r| Answer::Status(if r.path == "/old" { 500 } else { 200 }));
+    let running = rig.dispatcher(&receiver.ca_pem());
+    rig.send(1, "a", 0..2).await;
+    running.wake(1);
+    receiver.wait_for(1, PATIENCE).await.unwrap();
+    let uri = receiver.url("/new");
+    rig.webhooks.change(WebhookId(1), |w| w.uri = uri);
+    running.wake(1);
+    rig.until(LEFT, 0).await;
+    let got = receiver.received();
+    let new: Vec<_> = got
+        .iter()
+        .filter(|r| r.path == "/new")
+        .map(|r| r.header("webhook-id"))
+        .collect();
+    assert_eq!(new, ["evt_a_0", "evt_a_1"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_cancels_what_waits_and_keeps_the_log() {
+    let (rig, receiver) = tokio::join!(Rig::new(), https());
+    rig.webhooks.put(webhook(1, receiver.url("/")));
+    receiver.always(Answer::After(
+        Duration::from_millis(300),
+        Box::new(Answer::Status(200)),
+    ));
+    let running = rig.dispatcher(&receiver.ca_pem());
+    rig.send(1, "a", 0..3).await;
+    rig.send(1, "b", 0..1).await;
+    running.wake(1);
+    receiver.wait_for(1, PATIENCE).await.unwrap();
+    rig.webhooks.remove(WebhookId(1));
+    let cancelled = cancel_webhook(
+        &**rig.pool.get().await.unwrap(),
+        WebhookId(1),
+        "the webhook was deleted",
+    )
+    .await
+    .unwrap();
+    assert_eq!(cancelled, 4);
+    let logged = "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'cancelled' \
+        AND cause = 'the webhook was deleted'";
+    rig.until(logged, 4).await;
+    running.stop().await;
+    // The one in flight ended, and found no row.
+    assert_eq!(
+        rig.count("SELECT count(*) FROM openregister_webhooks.delivery_log")
+            .await,
+        4
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ordering_nothing_waits() {
+    let (rig, receiver) = tokio::join!(Rig::new(), https());
+    let mut hook = webhook(1, receiver.url("/"));
+    hook.ordering = Ordering::None;
+    rig.webhooks.put(hook);
+    receiver.decide(|r| match r.header("webhook-id") {
+        "evt_a_0" => Answer::Status(500),
+        _ => Answer::Status(200),
+    });
+    let events = rig.events("a", 0..10).await;
+    let new: Vec<_> = events
+        .into_iter()
+        .map(|e| openregister_webhooks::delivery::NewDelivery {
+            ordered: false,
+            ..super::rig::delivery(1, "a", e)
+        })
+        .collect();
+    rig.enqueue(&new).await;
+    let running = rig.dispatcher(&receiver.ca_pem());
+    rig.until(
+        "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'succeeded'",
+        9,
+    )
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_can_be_retried_by_hand() {
+    let (rig, receiver) = tokio::join!(Rig::new(), https());
+    let mut hook = webhook(1, receiver.url("/"));
+    hook.retry.max_attempts = 1;
+    rig.webhooks.put(hook);
+    receiver.next([Answer::Status(500), Answer::Status(500), Answer::Status(500)]);
+    let running = rig.dispatcher(&receiver.ca_pem());
+    rig.send(1, "a", 0..3).await;
+    running.wake(1);
+    let given_up = "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'given_up'";
+    rig.until(given_up, 3).await;
+    let mut client = rig.pool.get().await.unwrap();
+    let tx = client.transaction().await.unwrap();
+    assert_eq!(
+        retry_given_up(&*tx, WebhookId(1), None, true, 100).await.unwrap(),
+        3
+    );
+    tx.commit().await.unwrap();
+    running.wake(1);
+    let got = receiver.wait_for(6, PATIENCE).await.unwrap();
+    for (i, again) in got[3..].iter().enumerate() {
+        assert_eq!(again.header("webhook-id"), format!("evt_a_{i}"));
+        assert_eq!(again.header("orw-reason"), "retry");
+    }
+    running.stop().await;
+    // Nothing is left to retry.
+    let client = rig.pool.get().await.unwrap();
+    assert_eq!(
+        retry_given_up(&**client, WebhookId(1), None, true, 100)
+            .await
+            .unwrap(),
+        0
+    );
+}

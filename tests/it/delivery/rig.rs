@@ -1,0 +1,252 @@
+//! A queue, webhooks that a test makes up, and dispatchers over them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use futures::future::BoxFuture;
+use openregister_webhooks::config::AllowedTarget;
+use openregister_webhooks::db::Database;
+use openregister_webhooks::delivery::{
+    Client, Dispatcher, EventRef, Guard, NewDelivery, Options, Reason, Wake, Webhooks, enqueue, tls,
+};
+use openregister_webhooks::lifecycle::{Event, Lane};
+use openregister_webhooks::registry::{
+    Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::postgres::{Db, NEXTCLOUD};
+
+/// The part of the schema that delivery stands on.
+const SCHEMA: [&str; 3] = [
+    "CREATE SCHEMA openregister_webhooks",
+    include_str!("../../../sql/migrations/0002_event.sql"),
+    include_str!("../../../sql/migrations/0004_delivery.sql"),
+];
+
+pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Webhooks in memory.
+#[derive(Default)]
+pub(super) struct Fixed {
+    webhooks: Mutex<BTreeMap<WebhookId, Arc<Webhook>>>,
+    unwanted: Mutex<Vec<WebhookId>>,
+}
+
+impl Fixed {
+    pub(super) fn put(&self, mut webhook: Webhook) {
+        let mut all = self.webhooks.lock().unwrap();
+        webhook.revision = all.get(&webhook.id).map_or(1, |w| w.revision + 1);
+        all.insert(webhook.id, Arc::new(webhook));
+    }
+
+    pub(super) fn change(&self, id: WebhookId, change: impl FnOnce(&mut Webhook)) {
+        let mut webhook = Webhook::clone(&self.get(id).unwrap());
+        change(&mut webhook);
+        self.put(webhook);
+    }
+
+    pub(super) fn remove(&self, id: WebhookId) {
+        self.webhooks.lock().unwrap().remove(&id);
+    }
+
+    pub(super) fn unwant(&self, id: WebhookId) {
+        self.unwanted.lock().unwrap().push(id);
+    }
+}
+
+impl Webhooks for Fixed {
+    fn get(&self, id: WebhookId) -> Option<Arc<Webhook>> {
+        self.webhooks.lock().unwrap().get(&id).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Webhook>> {
+        self.webhooks.lock().unwrap().values().cloned().collect()
+    }
+
+    fn wants(&self, webhook: &Webhook, _: &Event) -> bool {
+        !self.unwanted.lock().unwrap().contains(&webhook.id)
+    }
+
+    fn disable(&self, id: WebhookId, reason: String) -> BoxFuture<'_, ()> {
+        let since = chrono::Utc::now();
+        self.change(id, |w| w.status = Status::Disabled { reason, since });
+        Box::pin(async {})
+    }
+}
+
+/// A webhook that posts to `uri` as fast as it can.
+pub(super) fn webhook(id: i64, uri: String) -> Webhook {
+    Webhook {
+        id: WebhookId(id),
+        revision: 0,
+        app_id: None,
+        user_id: "admin".into(),
+        method: HttpMethod::Post,
+        uri,
+        event: EventPattern::parse("*").unwrap(),
+        event_filter: serde_json::json!({}),
+        user_id_filter: None,
+        headers: None,
+        auth: Auth::None,
+        format: Format::Documented,
+        secrets: vec![SECRET.to_owned().into()],
+        status: Status::Enabled,
+        limits: Limits {
+            per_second: 1_000_000,
+            burst: 1_000_000,
+            max_in_flight: 64,
+            timeout: Duration::from_secs(5),
+        },
+        ordering: Ordering::Object,
+        retry: RetryPolicy {
+            max_attempts: 11,
+            schedule: vec![Duration::from_millis(20)],
+        },
+    }
+}
+
+/// A database with our schema in it.
+pub(super) struct Rig {
+    pub(super) db: Db,
+    pub(super) pool: Pool,
+    pub(super) webhooks: Arc<Fixed>,
+}
+
+impl Rig {
+    pub(super) async fn new() -> Self {
+        let db = Db::empty().await;
+        let client = db.client().await;
+        for sql in SCHEMA {
+            client.batch_execute(sql).await.unwrap();
+        }
+        let pool = database(&db).pool(8).unwrap();
+        Self {
+            db,
+            pool,
+            webhooks: Arc::default(),
+        }
+    }
+
+    /// Stores an event of an object and says where.
+    pub(super) async fn event(&self, object: &str, number: usize) -> EventRef {
+        self.events(object, number..number + 1).await[0]
+    }
+
+    pub(super) async fn events(&self, object: &str, numbers: std::ops::Range<usize>) -> Vec<EventRef> {
+        let sql = "INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, awaiting) \
+            SELECT (now() AT TIME ZONE 'UTC')::date, 'evt_' || $1 || '_' || n, 'ObjectCreatedEvent', 'object:' || $1, \
+            clock_timestamp(), 1, json_build_object('uuid', $1, 'number', n)::text, false \
+            FROM generate_series($2::bigint, $3::bigint - 1) n RETURNING day, seq";
+        let (from, to) = (numbers.start as i64, numbers.end as i64);
+        let client = self.pool.get().await.unwrap();
+        let rows = client.query(sql, &[&object, &from, &to]).await.unwrap();
+        rows.iter()
+            .map(|row| EventRef {
+                day: row.get(0),
+                seq: row.get(1),
+            })
+            .collect()
+    }
+
+    /// Enqueues, commits, and leaves the waking to the test.
+    pub(super) async fn enqueue(&self, deliveries: &[NewDelivery]) {
+        let mut client = self.pool.get().await.unwrap();
+        let tx = client.transaction().await.unwrap();
+        enqueue(&*tx, deliveries).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// `count` events of `object`, to the webhook.
+    pub(super) async fn send(&self, webhook: i64, object: &str, numbers: std::ops::Range<usize>) {
+        let events = self.events(object, numbers).await;
+        let new: Vec<_> = events.into_iter().map(|e| delivery(webhook, object, e)).collect();
+        self.enqueue(&new).await;
+    }
+
+    /// A dispatcher that trusts the receiver's authority and may connect to loopback.
+    pub(super) fn dispatcher(&self, ca_pem: &str) -> Running {
+        self.dispatcher_with(ca_pem, Options::default())
+    }
+
+    pub(super) fn dispatcher_with(&self, ca_pem: &str, options: Options) -> Running {
+        let dispatcher = Dispatcher::new(
+            database(&self.db),
+            database(&self.db).pool(6).unwrap(),
+            Arc::clone(&self.webhooks) as Arc<dyn Webhooks>,
+            client(ca_pem),
+            options,
+        );
+        let wake = dispatcher.wake();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(dispatcher.run(stop.clone()));
+        Running { wake, stop, task }
+    }
+
+    /// One number from one query.
+    pub(super) async fn count(&self, sql: &str) -> i64 {
+        let client = self.pool.get().await.unwrap();
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// Waits until a query gives this number.
+    pub(super) async fn until(&self, sql: &str, expected: i64) {
+        let mut last = -1;
+        for _ in 0..400 {
+            last = self.count(sql).await;
+            if last == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{sql}: {last}, expected {expected}");
+    }
+}
+
+pub(super) fn client(ca_pem: &str) -> Client {
+    let allow = ["127.0.0.0/8", "::1/128"].map(|n| AllowedTarget::Network(n.parse().unwrap()));
+    client_with(ca_pem, Guard::new(allow.to_vec(), true))
+}
+
+pub(super) fn client_with(ca_pem: &str, guard: Guard) -> Client {
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), ca_pem).unwrap();
+    Client::new(guard, tls::client_config(Some(ca.path())).unwrap(), None)
+}
+
+pub(super) fn database(db: &Db) -> Database {
+    Database::new(&db.url(NEXTCLOUD).into(), tls::client_config(None).unwrap()).unwrap()
+}
+
+pub(super) fn delivery(webhook: i64, object: &str, event: EventRef) -> NewDelivery {
+    NewDelivery {
+        webhook: WebhookId(webhook),
+        event,
+        lane: Lane::object(object),
+        ordered: true,
+        await_user: None,
+        reason: Reason::Live,
+    }
+}
+
+/// A dispatcher at work.
+pub(super) struct Running {
+    pub(super) wake: Wake,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(super) fn wake(&self, webhook: i64) {
+        self.wake.wake([WebhookId(webhook)]);
+    }
+
+    /// Shuts down in good order.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
