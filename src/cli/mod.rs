@@ -6,6 +6,7 @@
 mod args;
 mod config;
 mod filter;
+mod receive;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Try filters, or check one.
     Filter(filter::FilterArgs),
+    /// Receive events on this machine, and print each and whether its signature is good.
+    Receive(receive::ReceiveArgs),
 }
 
 /// Runs the command that the process was started with; the exit code says how it went.
@@ -34,6 +37,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Config(args) => config::run(args),
         Command::Filter(args) => filter::run(args),
+        Command::Receive(args) => receive::run(args),
     };
     done.unwrap_or_else(|error| {
         // Nobody is left to tell where even this cannot be written.

@@ -24,7 +24,7 @@ pub use client::{Answer, Cause, Client, Failure};
 pub use dispatcher::{Dispatcher, Options, Wake};
 pub use guard::Guard;
 pub use queue::{EventRef, NewDelivery, Reason, enqueue};
-pub use sign::{BadSecret, signatures};
+pub use sign::{BadSecret, BadSignature, signatures, verify};
 
 use crate::lifecycle::Event;
 use crate::registry::{Webhook, WebhookId};

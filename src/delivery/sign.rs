@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// What is wrong with a signing secret; never shows it.
@@ -44,6 +45,54 @@ pub fn signatures(
         STANDARD.encode_string(mac.finalize().into_bytes(), &mut all);
     }
     Ok(all)
+}
+
+/// How far a timestamp may be from now.
+const TOLERANCE_SECONDS: i64 = 300;
+
+/// Why a request is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    #[error("it has no {0}")]
+    Missing(&'static str),
+    #[error("its webhook-timestamp is more than five minutes from now")]
+    Stale,
+    #[error("no signature matches: another secret, or the body was changed")]
+    Wrong,
+    #[error(transparent)]
+    Secret(#[from] BadSecret),
+}
+
+/// Verifies a request as a receiver does: the values of its three headers (empty where missing) and its body.
+///
+/// # Errors
+/// [`BadSignature`].
+pub fn verify(
+    secret: &SecretString,
+    (id, timestamp, given): (&str, &str, &str),
+    body: &[u8],
+    now: i64,
+) -> Result<(), BadSignature> {
+    for (name, value) in [
+        ("webhook-id", id),
+        ("webhook-timestamp", timestamp),
+        ("webhook-signature", given),
+    ] {
+        if value.is_empty() {
+            return Err(BadSignature::Missing(name));
+        }
+    }
+    let at: i64 = timestamp.parse().map_err(|_| BadSignature::Stale)?;
+    if now.abs_diff(at) > TOLERANCE_SECONDS.unsigned_abs() {
+        return Err(BadSignature::Stale);
+    }
+    let expected = signatures(std::slice::from_ref(secret), id, at, body)?;
+    let matches = |one: &str| bool::from(one.as_bytes().ct_eq(expected.as_bytes()));
+    given
+        .split(' ')
+        .any(matches)
+        .then_some(())
+        .ok_or(BadSignature::Wrong)
 }
 
 #[cfg(test)]
@@ -89,5 +138,18 @@ mod tests {
     fn a_bad_secret_is_said_without_showing_it() {
         let error = signatures(&[SecretString::from("whsec_§§§")], ID, 0, BODY).unwrap_err();
         assert!(!error.to_string().contains('§'));
+    }
+
+    #[test]
+    fn a_receiver_believes_what_is_signed_and_fresh() {
+        let secret = SecretString::from(SECRET);
+        let signed = "v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+        let check = |signature, body, now| verify(&secret, (ID, "1614265330", signature), body, now);
+        assert_eq!(check(signed, BODY, 1_614_265_331), Ok(()));
+        assert_eq!(check(signed, BODY, 1_614_265_931), Err(BadSignature::Stale));
+        assert_eq!(check(signed, b"{}", 1_614_265_331), Err(BadSignature::Wrong));
+        assert_eq!(check("v1,AAAA", BODY, 1_614_265_331), Err(BadSignature::Wrong));
+        let missing = Err(BadSignature::Missing("webhook-signature"));
+        assert_eq!(check("", BODY, 1_614_265_331), missing);
     }
 }

@@ -1,0 +1,224 @@
+//! `receive`: a receiver to try webhooks with, on one's own machine.
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use secrecy::SecretString;
+
+use crate::delivery::verify;
+use crate::demo::receiver::{Answer, Options, Received, Receiver};
+
+#[derive(Debug, Args)]
+pub(super) struct ReceiveArgs {
+    /// The port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 9000)]
+    port: u16,
+    /// The address to listen on; 0.0.0.0 for every one.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+    /// The webhook's signing secret; with it each signature is checked.
+    #[arg(
+        long,
+        env = "ORW_RECEIVE_SECRET",
+        hide_env_values = true,
+        value_name = "whsec_…"
+    )]
+    secret: Option<String>,
+    /// HTTPS, with a certificate of an authority that is made up for this run.
+    #[arg(long)]
+    tls: bool,
+    /// Where to write the certificate of that authority, for ORW_CA_FILE.
+    #[arg(long, requires = "tls", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// What to answer: 200, or a failure to see how it is retried.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
+    status: u16,
+    /// One line for each event, without its body.
+    #[arg(long)]
+    brief: bool,
+}
+
+pub(super) fn run(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(receive(args))
+}
+
+async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
+    let options = Options {
+        address: SocketAddr::new(args.address, args.port),
+        tls: args.tls,
+        ..Options::default()
+    };
+    let receiver = Receiver::start(options).await?;
+    let secret = args.secret.map(SecretString::from);
+    let brief = args.brief;
+    let status = args.status;
+    receiver.decide(move |received| {
+        // A closed pipe is no reason not to answer.
+        let _ = write!(
+            std::io::stdout().lock(),
+            "{}",
+            describe(received, secret.as_ref(), brief)
+        );
+        Answer::Status(status)
+    });
+    if let Some(path) = &args.ca_file {
+        std::fs::write(path, receiver.ca_pem())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let hint = match (&args.ca_file, args.tls) {
+        (Some(path), _) => format!("ORW_CA_FILE={}", path.display()),
+        (None, true) => "--ca-file FILE, and ORW_CA_FILE=FILE".to_owned(),
+        (None, false) => "ORW_TARGETS_ALLOW_HTTP=true".to_owned(),
+    };
+    writeln!(
+        std::io::stderr(),
+        "listening on {}\nthe sidecar needs: ORW_TARGETS_ALLOW={} {hint}\nstop with Ctrl-C",
+        receiver.url("/"),
+        args.address,
+    )?;
+    let mut arrivals = receiver.arrivals();
+    loop {
+        tokio::select! {
+            changed = arrivals.changed() => {
+                changed?;
+                // What is printed need not be kept.
+                receiver.forget();
+            }
+            stopped = tokio::signal::ctrl_c() => {
+                stopped?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
+}
+
+/// One event for people to read. Nothing in it can move a terminal's cursor.
+fn describe(received: &Received, secret: Option<&SecretString>, brief: bool) -> String {
+    let body = received.json();
+    let event = match &body["event"] {
+        serde_json::Value::String(name) => name
+            .rsplit('\\')
+            .next()
+            .unwrap_or(name)
+            .escape_debug()
+            .to_string(),
+        _ => "(no event named)".to_owned(),
+    };
+    let signed = (
+        received.header("webhook-id"),
+        received.header("webhook-timestamp"),
+        received.header("webhook-signature"),
+    );
+    let signature = match secret {
+        None if signed.2.is_empty() => "not signed".to_owned(),
+        None => "signature not checked (give --secret)".to_owned(),
+        Some(secret) => match verify(secret, signed, &received.body, received.at.timestamp()) {
+            Ok(()) => "signature good".to_owned(),
+            Err(why) => format!("SIGNATURE BAD: {why}"),
+        },
+    };
+    let attempt = match received.header("orw-attempt") {
+        "" | "1" => String::new(),
+        n => format!("  attempt {n}"),
+    };
+    let mut text = format!(
+        "{}  {} {}  {event}  {}{attempt}  {signature}\n",
+        received.at.format("%H:%M:%S%.3f"),
+        received.method,
+        received.path.escape_debug(),
+        if signed.0.is_empty() {
+            "(no webhook-id)"
+        } else {
+            signed.0
+        },
+    );
+    if !brief {
+        match &body {
+            serde_json::Value::Null => {
+                text.push_str(&String::from_utf8_lossy(&received.body).escape_debug().to_string());
+            }
+            body => text.push_str(&format!("{body:#}")),
+        }
+        text.push('\n');
+    }
+    // JSON leaves some control characters as they are.
+    let plain = |c: char| {
+        if c.is_control() && c != '\n' {
+            '\u{FFFD}'
+        } else {
+            c
+        }
+    };
+    text.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::signatures;
+    use hyper::{HeaderMap, Method, Version};
+
+    fn received(body: &str, headers: &[(&'static str, &str)]) -> Received {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        Received {
+            number: 0,
+            connection: 0,
+            version: Version::HTTP_11,
+            method: Method::POST,
+            path: "/hook".into(),
+            headers: map,
+            body: body.to_owned().into(),
+            at: chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+            instant: std::time::Instant::now(),
+            answer: Answer::Status(200),
+        }
+    }
+
+    #[test]
+    fn says_whether_the_signature_is_good() {
+        let secret = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let body = r#"{"event":"OCA\\OpenRegister\\Event\\ObjectCreatedEvent","data":{}}"#;
+        let signature = signatures(
+            std::slice::from_ref(&secret),
+            "evt_1",
+            1_700_000_000,
+            body.as_bytes(),
+        )
+        .unwrap();
+        let headers = [
+            ("webhook-id", "evt_1"),
+            ("webhook-timestamp", "1700000000"),
+            ("webhook-signature", signature.as_str()),
+        ];
+        let good = describe(&received(body, &headers), Some(&secret), true);
+        assert_eq!(
+            good,
+            "22:13:20.000  POST /hook  ObjectCreatedEvent  evt_1  signature good\n"
+        );
+        let bad = describe(&received("{}", &headers), Some(&secret), true);
+        assert!(bad.contains("SIGNATURE BAD"), "{bad}");
+    }
+
+    #[test]
+    fn a_body_cannot_move_the_cursor() {
+        let text = describe(&received("\u{1b}[2J\0", &[]), None, false);
+        assert!(!text.contains('\u{1b}') && !text.contains('\0'), "{text:?}");
+        let text = describe(
+            &received("{\"event\":\"\\u001b[2J\",\"x\":\"\u{9b}2J\"}", &[]),
+            None,
+            false,
+        );
+        assert!(!text.contains(['\u{1b}', '\u{9b}']), "{text:?}");
+    }
+}
