@@ -9,6 +9,7 @@ pub mod client;
 mod connect;
 mod dispatcher;
 mod events;
+pub mod format;
 pub mod guard;
 pub mod partitions;
 pub mod queue;

@@ -1,8 +1,25 @@
 //! Lifecycle: from captured changes to the documented events.
 //!
 //! Guarantees: classification is by state, not by SQL verb; a change that changed nothing gives no event; an event's
-//! id is made from its change and its place in it, so it is the same after every crash.
+//! id is made from its change and its place in it, so it is the same after every crash; memory is bounded, and losing
+//! it (a restart) costs lookups, not correctness.
 
+mod audit;
+mod bounded;
+mod core;
+mod difference;
 mod event;
+mod facts;
+mod lookup;
+mod outcome;
+mod people;
+mod references;
+mod settings;
+pub mod store;
 
+pub use self::core::{Core, Decoded};
 pub use event::{Actor, ActorState, Event, EventId, Lane, States};
+pub use facts::{Facts, LockNeed, Needs, RequestNeed, User};
+pub use lookup::{Lifecycle, LookupError};
+pub use outcome::{ActorFound, Outcome, Undecodable};
+pub use settings::{LifecycleSettings, OBJECT_HOUSEKEEPING, PLAIN_HOUSEKEEPING};

@@ -111,7 +111,12 @@ impl EventClass {
     /// The class with this full name (a leading `\` is ignored, as Nextcloud does), if it is one of the 33.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        let short = name.strip_prefix('\\').unwrap_or(name).strip_prefix(NAMESPACE)?;
+        Self::from_short(name.strip_prefix('\\').unwrap_or(name).strip_prefix(NAMESPACE)?)
+    }
+
+    /// The class with this short name, `ObjectCreatedEvent`: as it is stored.
+    #[must_use]
+    pub fn from_short(short: &str) -> Option<Self> {
         Self::all().find(|c| c.to_string() == short)
     }
 }

@@ -18,6 +18,11 @@ impl Entity {
         &self.0
     }
 
+    /// Puts `value` in the place of the field `name`.
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+
     /// The text that is stored.
     #[must_use]
     pub fn to_text(&self) -> String {

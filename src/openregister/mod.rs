@@ -6,9 +6,20 @@
 mod class;
 mod entity;
 mod kind;
+mod mask;
+mod object;
+mod plain;
+mod row;
+mod schema;
 mod table;
+pub(crate) mod time;
 
 pub use class::{Action, EventClass};
 pub use entity::Entity;
 pub use kind::EntityKind;
+pub use object::object;
+pub use plain::plain;
+pub use row::{ObjectRow, Row, RowError, parse_row};
+pub(crate) use row::{decode_text, is_set};
+pub use schema::{Reference, Schema};
 pub use table::{Store, TableName};

@@ -1,0 +1,48 @@
+//! `cloudevents`: CloudEvents 1.0, structured JSON.
+
+use chrono::SecondsFormat;
+use serde_json::{Map, Value};
+
+use super::documented;
+use crate::lifecycle::Event;
+
+pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
+
+/// Where events come from: OpenRegister, as its own CloudEvents say.
+const SOURCE: &str = "/apps/openregister";
+
+/// `type` is `nl.conduction.openregister.object.created`; the class is in the extension attribute `eventclass`.
+/// An attribute without a value is left out, as the specification demands.
+pub(super) fn body(event: &Event) -> Value {
+    let mut fields = Map::new();
+    let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    put("specversion", "1.0".into());
+    put("id", event.id.as_str().into());
+    put("source", SOURCE.into());
+    let kind = event.class.kind();
+    let action = event.class.action().name().to_ascii_lowercase();
+    put(
+        "type",
+        format!("nl.conduction.openregister.{kind}.{action}").into(),
+    );
+    let entity = event.states.current().fields();
+    let uuid = entity
+        .get("uuid")
+        .and_then(Value::as_str)
+        .filter(|s| !s.is_empty());
+    put(
+        "subject",
+        format!("{kind}:{}", uuid.unwrap_or_else(|| event.lane.as_str())).into(),
+    );
+    put(
+        "time",
+        event.at.to_rfc3339_opts(SecondsFormat::Micros, true).into(),
+    );
+    put("datacontenttype", "application/json".into());
+    put("eventclass", event.class.name().into());
+    if let Some(actor) = event.actor.actor() {
+        put("userid", actor.uid.clone().into());
+    }
+    put("data", Value::Object(documented::data(event)));
+    Value::Object(fields)
+}

@@ -1,0 +1,66 @@
+//! The shapes of a body.
+//!
+//! Guarantees: rendering is a pure function of the event and the registration, so every attempt sends the same bytes
+//! as long as the registration is the same. What differs between attempts (attempt, time of sending, signature) is in
+//! the headers alone; in particular the `attempt` of the `openregister` envelope is always 1 and its `timestamp` the
+//! time of the change. Numbers keep their digits; empty maps are `{}`.
+
+mod cloudevents;
+mod documented;
+mod nextcloud;
+mod openregister;
+
+pub use documented::{data, document};
+
+use serde_json::Value;
+
+use crate::lifecycle::Event;
+use crate::registry::{Format, Webhook};
+
+/// A body and its `Content-Type`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    pub body: Vec<u8>,
+    pub content_type: &'static str,
+}
+
+const JSON: &str = "application/json";
+
+/// Renders `event` as `webhook` wants it.
+#[must_use]
+pub fn render(event: &Event, webhook: &Webhook) -> Rendered {
+    let (value, content_type) = match webhook.format {
+        Format::Documented => (documented::body(event), JSON),
+        Format::Nextcloud => (nextcloud::body(event), JSON),
+        Format::CloudEvents => (cloudevents::body(event), cloudevents::CONTENT_TYPE),
+        Format::OpenRegister => (openregister::body(event, &sender(webhook)), JSON),
+    };
+    Rendered {
+        body: value.to_string().into_bytes(),
+        content_type,
+    }
+}
+
+/// What the `openregister` envelope says of the webhook.
+struct Sender {
+    id: String,
+    name: String,
+}
+
+fn sender(webhook: &Webhook) -> Sender {
+    let id = webhook.id.to_string();
+    Sender {
+        name: webhook.app_id.clone().unwrap_or_else(|| format!("webhook {id}")),
+        id,
+    }
+}
+
+/// A JSON object of these fields, in this order.
+fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(
+        fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
+}

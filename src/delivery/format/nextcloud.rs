@@ -1,0 +1,24 @@
+//! `nextcloud`: the envelope that Nextcloud's own `webhook_listeners` sends.
+
+use serde_json::{Map, Value};
+
+use super::{documented, map};
+use crate::lifecycle::Event;
+
+pub(super) fn body(event: &Event) -> Value {
+    let mut fields = Map::new();
+    fields.insert("class".into(), event.class.name().into());
+    fields.extend(documented::data(event));
+    let user = event.actor.actor().map_or(Value::Null, |actor| {
+        let name = actor.display_name.as_ref().unwrap_or(&actor.uid);
+        map([
+            ("uid", actor.uid.clone().into()),
+            ("displayName", name.clone().into()),
+        ])
+    });
+    map([
+        ("event", Value::Object(fields)),
+        ("user", user),
+        ("time", event.at.timestamp().into()),
+    ])
+}

@@ -1,0 +1,79 @@
+//! A row of `openregister_audit_trails`: who did what to which object.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::openregister::{Row, decode_text, is_set};
+
+/// An audit row, as far as it tells something about an event.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Audit {
+    pub id: i64,
+    /// `create`, `update`, `delete`, `lock`, `unlock`, `referential_integrity.…`.
+    pub action: String,
+    /// Missing in the first generation, which writes no audit row for locks either.
+    pub object_uuid: Option<String>,
+    /// The numeric id, unique within one table only.
+    pub object: Option<i64>,
+    pub register: Option<i64>,
+    pub schema: Option<i64>,
+    /// `None` where nobody was logged in.
+    pub user: Option<String>,
+    pub user_name: Option<String>,
+    /// Nextcloud's id of the request; the same for all rows of one request.
+    pub request: Option<String>,
+    /// As it is kept, without zone.
+    pub created: Value,
+    /// The row says itself that the lock column changed.
+    pub lock_changed: bool,
+}
+
+impl Audit {
+    #[must_use]
+    pub(crate) fn from_row(row: &Row) -> Option<Self> {
+        let text = |key: &str| {
+            row.get(key)
+                .and_then(Value::as_str)
+                .filter(|s| !s.is_empty())
+                .map(str::to_owned)
+        };
+        let id = |key: &str| row.get(key).and_then(Value::as_i64);
+        let user = text("user").filter(|user| !user.eq_ignore_ascii_case("system"));
+        Some(Self {
+            id: id("id")?,
+            action: text("action")?,
+            object_uuid: text("object_uuid"),
+            object: id("object"),
+            register: id("register"),
+            schema: id("schema"),
+            user_name: user.as_ref().and_then(|_| text("user_name")),
+            user,
+            request: text("request"),
+            created: row.get("created").cloned().unwrap_or(Value::Null),
+            lock_changed: lock_changed(row.get("changed")),
+        })
+    }
+
+    /// Whether the object was only read: no trace of a change.
+    #[must_use]
+    pub(crate) fn is_read(&self) -> bool {
+        self.action == "read"
+    }
+}
+
+fn lock_changed(changed: Option<&Value>) -> bool {
+    let Some(own) = changed.map(decode_text).and_then(|c| c.get("@self").cloned()) else {
+        return false;
+    };
+    let lock = |side: &str| {
+        own.get(side)
+            .and_then(|state| state.get("locked"))
+            .filter(|lock| is_set(Some(lock)))
+    };
+    lock("old") != lock("new")
+}
+
+/// When an audit row was written, by the application's clock.
+pub(crate) fn created(value: &Value) -> Option<DateTime<Utc>> {
+    crate::openregister::time::parse(value.as_str()?)
+}

@@ -1,0 +1,144 @@
+//! What an UPDATE changed, and what that means.
+
+use serde_json::Value;
+
+use super::settings::LifecycleSettings;
+use crate::openregister::{Action, EntityKind, ObjectRow, Row, decode_text, is_set};
+
+/// The columns that differ. A column that is missing equals one that is null: adding a column to a table changes no
+/// entity.
+fn changed<'a>(old: &'a Row, new: &'a Row) -> impl Iterator<Item = &'a str> {
+    let null = &Value::Null;
+    let differ = new
+        .iter()
+        .filter(move |(column, value)| old.get(*column).unwrap_or(null) != *value)
+        .map(|(column, _)| column.as_str());
+    let dropped = old
+        .iter()
+        .filter(|(column, value)| !value.is_null() && !new.contains_key(*column))
+        .map(|(column, _)| column.as_str());
+    differ.chain(dropped)
+}
+
+/// What happened to a soft-delete column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deletion {
+    Alive,
+    Deleted,
+    /// Deleted before and after: a repeated delete, or work on a row in the bin.
+    StillDeleted,
+    Restored,
+}
+
+const fn deletion(before: bool, after: bool) -> Deletion {
+    match (before, after) {
+        (false, false) => Deletion::Alive,
+        (false, true) => Deletion::Deleted,
+        (true, true) => Deletion::StillDeleted,
+        (true, false) => Deletion::Restored,
+    }
+}
+
+/// The events of an UPDATE of an object's row, in their order; at most one of each.
+pub(crate) fn of_object(settings: &LifecycleSettings, old: ObjectRow<'_>, new: ObjectRow<'_>) -> Vec<Action> {
+    match deletion(old.is_deleted(), new.is_deleted()) {
+        Deletion::Deleted => return vec![Action::Deleted],
+        Deletion::StillDeleted => return Vec::new(),
+        Deletion::Restored => return vec![Action::Updated],
+        Deletion::Alive => {}
+    }
+    let mut actions = Vec::new();
+    let updated = changed(old.columns(), new.columns()).any(|column| is_news(settings, column, old, new));
+    if updated {
+        actions.push(Action::Updated);
+    }
+    if was_reverted(old, new) {
+        actions.push(Action::Reverted);
+    }
+    actions.extend(lock_change(old, new));
+    actions
+}
+
+/// Whether the change of `column` makes an Updated.
+fn is_news(settings: &LifecycleSettings, column: &str, old: ObjectRow<'_>, new: ObjectRow<'_>) -> bool {
+    let name = if new.is_magic() {
+        match column.strip_prefix('_') {
+            Some(name) => name,
+            // A property, whatever it is called.
+            None => return true,
+        }
+    } else {
+        column
+    };
+    if matches!(name, "locked" | "deleted") || settings.is_housekeeping(EntityKind::Object, name) {
+        return false;
+    }
+    // OpenRegister fills an empty description with the numeric id and an empty name with the uuid when it writes a row
+    // a second time.
+    let filled = |with: &str| {
+        !is_set(old.meta(name))
+            && match (new.meta(name), new.meta(with)) {
+                (Some(Value::String(text)), Some(Value::String(source))) => text == source,
+                (Some(Value::String(text)), Some(Value::Number(source))) => *text == source.to_string(),
+                _ => false,
+            }
+    };
+    match name {
+        "description" => !filled("id"),
+        "name" => !filled("uuid"),
+        _ => !both_empty(old.columns().get(column), new.columns().get(column)),
+    }
+}
+
+/// `[]`, `{}`, the empty text and null are the same to OpenRegister's metadata columns.
+fn both_empty(old: Option<&Value>, new: Option<&Value>) -> bool {
+    !is_set(old) && !is_set(new)
+}
+
+/// A revert raises the version and leaves `updated` alone, which no other write does.
+fn was_reverted(old: ObjectRow<'_>, new: ObjectRow<'_>) -> bool {
+    let version = |row: ObjectRow<'_>| {
+        row.text("version").map(|text| {
+            text.split('.')
+                .map(|part| part.parse().unwrap_or(0u64))
+                .collect::<Vec<_>>()
+        })
+    };
+    version(new).is_some_and(|raised| version(old).unwrap_or_default() < raised)
+        && new.meta("updated") == old.meta("updated")
+}
+
+fn lock_change(old: ObjectRow<'_>, new: ObjectRow<'_>) -> Option<Action> {
+    let lock = |row: ObjectRow<'_>| row.meta("locked").map(decode_text).filter(|v| is_set(Some(v)));
+    match (lock(old), lock(new)) {
+        (before, Some(after)) if before.as_ref() != Some(&after) => Some(Action::Locked),
+        (Some(_), None) => Some(Action::Unlocked),
+        _ => None,
+    }
+}
+
+/// Whether a row of a kind that is soft-deleted by a time is in the bin.
+pub(crate) fn is_plain_deleted(kind: EntityKind, row: &Row) -> bool {
+    match kind {
+        EntityKind::Conversation => is_set(row.get("deleted_at")),
+        EntityKind::Register | EntityKind::Schema => is_set(row.get("deleted")),
+        _ => false,
+    }
+}
+
+/// The event of an UPDATE of a row of another kind.
+pub(crate) fn of_plain(
+    settings: &LifecycleSettings,
+    kind: EntityKind,
+    old: &Row,
+    new: &Row,
+) -> Option<Action> {
+    match deletion(is_plain_deleted(kind, old), is_plain_deleted(kind, new)) {
+        Deletion::Deleted => Some(Action::Deleted),
+        Deletion::StillDeleted => None,
+        Deletion::Restored => Some(Action::Updated),
+        Deletion::Alive => changed(old, new)
+            .any(|column| !settings.is_housekeeping(kind, column))
+            .then_some(Action::Updated),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the classification must know beyond the changes themselves: what it asks for, and the answers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+
+use super::event::Lane;
+use crate::openregister::{Action, Row};
+
+/// What a batch needs to know.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// Registers and schemas, by numeric id.
+    pub registers: BTreeSet<i64>,
+    pub schemas: BTreeSet<i64>,
+    /// Users, by uid.
+    pub users: BTreeSet<String>,
+    /// Uuids of rows inserted into magic tables: are they in the blob table?
+    pub in_blob: BTreeSet<String>,
+    /// The same uuids and the table (without prefix) of each: is it in another magic table, too?
+    pub homes: BTreeMap<String, String>,
+    /// Tables (without prefix) and uuids: is there such a row?
+    pub rows_exist: BTreeSet<(String, String)>,
+    /// Audit rows `unlock`: does an `update` of the same object and request precede it?
+    pub requests: BTreeSet<RequestNeed>,
+    /// Audit rows `lock`/`unlock` of which no row change is remembered: which lock events did the backend cause lately?
+    pub locks: BTreeSet<LockNeed>,
+    /// Present rows of objects, by table (without prefix) and uuid.
+    pub rows: BTreeSet<(String, String)>,
+}
+
+/// Asks whether an `update` row precedes the `unlock` row `audit`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestNeed {
+    pub audit: i64,
+    pub uuid: String,
+    pub request: String,
+}
+
+/// Asks for the events of the last seconds before `at`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockNeed {
+    pub lane: Lane,
+    pub pid: i32,
+    pub at: DateTime<Utc>,
+}
+
+impl Needs {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A user of Nextcloud.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct User {
+    pub display_name: Option<String>,
+    /// Sorted.
+    pub groups: Vec<String>,
+}
+
+/// The answers. What is asked for and missing here does not exist.
+#[derive(Debug, Default, Clone)]
+pub struct Facts {
+    pub registers: HashMap<i64, Row>,
+    pub schemas: HashMap<i64, Row>,
+    pub users: HashMap<String, User>,
+    pub in_blob: HashSet<String>,
+    /// By uuid: the other table (without prefix) and its row.
+    pub homes: HashMap<String, (String, Row)>,
+    pub rows_exist: HashSet<(String, String)>,
+    /// The audit ids for which the answer is yes.
+    pub requests: HashSet<i64>,
+    /// The actions of the events, per question.
+    pub locks: HashMap<LockNeed, Vec<Action>>,
+    pub rows: HashMap<(String, String), Row>,
+}

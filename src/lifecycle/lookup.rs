@@ -1,0 +1,373 @@
+//! The classifier with its lookups in Nextcloud's tables.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::core::{Core, Decoded};
+use super::facts::{Facts, LockNeed, Needs, User};
+use super::outcome::Outcome;
+use super::settings::LifecycleSettings;
+use crate::capture::Change;
+use crate::openregister::{EventClass, Row, Store, TableName, parse_row};
+
+/// Why a batch could not be worked on; nothing of it may be committed.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    #[error(
+        "cannot look up {what}: {source}; does the sidecar's role have SELECT on that table? `doctor` says"
+    )]
+    Query {
+        what: &'static str,
+        #[source]
+        source: tokio_postgres::Error,
+    },
+}
+
+/// How far before an audit row the lock events of its request can be.
+const LOCK_WINDOW: TimeDelta = TimeDelta::seconds(10);
+/// How many audit rows before an `unlock` are searched for the `update` of its request.
+const AUDIT_WINDOW: i64 = 1000;
+/// How many magic tables one statement searches for an object's other row.
+const TABLES_PER_QUERY: usize = 100;
+
+/// Turns changes into events, looking up what they need, in the transaction they are worked on in.
+#[derive(Debug)]
+pub struct Lifecycle {
+    prefix: String,
+    core: Core,
+    /// A batch was worked on and [`Self::committed`] was not called since: memory may be ahead of the database.
+    uncommitted: bool,
+}
+
+impl Lifecycle {
+    #[must_use]
+    pub fn new(settings: LifecycleSettings) -> Self {
+        Self {
+            prefix: settings.table_prefix.clone(),
+            core: Core::new(settings),
+            uncommitted: false,
+        }
+    }
+
+    /// Works on the next changes. `changes` come in the order of the stream; the events are in the same order.
+    /// Call [`Self::committed`] when the transaction has committed: where it has not, everything is forgotten, so that
+    /// the same changes give the same events again.
+    ///
+    /// # Errors
+    /// Where a lookup fails. The transaction is then aborted.
+    pub async fn process(
+        &mut self,
+        tx: &impl GenericClient,
+        changes: Vec<Change>,
+    ) -> Result<Outcome, LookupError> {
+        if std::mem::replace(&mut self.uncommitted, true) {
+            self.core.forget();
+        }
+        let mut decoded = Vec::with_capacity(changes.len());
+        let mut undecodable = Vec::new();
+        for change in changes {
+            match Decoded::read(change) {
+                Ok(change) => decoded.push(change),
+                Err(reason) => undecodable.push(*reason),
+            }
+        }
+        let needs = self.core.needs(&decoded);
+        let facts = look_up(tx, &self.prefix, &needs).await?;
+        let mut outcome = self.core.classify(decoded, needs, &facts);
+        outcome.undecodable = undecodable;
+        Ok(outcome)
+    }
+
+    /// The transaction of the last batch has committed.
+    pub fn committed(&mut self) {
+        self.uncommitted = false;
+    }
+}
+
+/// Looks up what a batch needs: a handful of statements, whatever its size, and none where nothing is needed.
+async fn look_up(tx: &impl GenericClient, prefix: &str, needs: &Needs) -> Result<Facts, LookupError> {
+    if needs.is_empty() {
+        return Ok(Facts::default());
+    }
+    let mut facts = Facts::default();
+    if !needs.registers.is_empty() {
+        let ids: Vec<i64> = needs.registers.iter().copied().collect();
+        facts.registers = rows_by_id(tx, prefix, "openregister_registers", &ids, "registers").await?;
+    }
+    if !needs.schemas.is_empty() {
+        let ids: Vec<i64> = needs.schemas.iter().copied().collect();
+        facts.schemas = rows_by_id(tx, prefix, "openregister_schemas", &ids, "schemas").await?;
+    }
+    if !needs.users.is_empty() {
+        facts.users = users(tx, prefix, needs).await?;
+    }
+    if !needs.requests.is_empty() {
+        requests(tx, prefix, needs, &mut facts).await?;
+    }
+    for need in &needs.locks {
+        let events = lock_events(tx, need).await?;
+        facts.locks.insert(need.clone(), events);
+    }
+    if !(needs.homes.is_empty()
+        && needs.in_blob.is_empty()
+        && needs.rows_exist.is_empty()
+        && needs.rows.is_empty())
+    {
+        let tables = object_tables(tx, prefix).await?;
+        stores(tx, prefix, needs, &tables, &mut facts).await?;
+        homes(tx, prefix, needs, &tables, &mut facts).await?;
+    }
+    Ok(facts)
+}
+
+async fn query(
+    tx: &impl GenericClient,
+    what: &'static str,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<tokio_postgres::Row>, LookupError> {
+    tx.query_typed(sql, parameters)
+        .await
+        .map_err(|source| LookupError::Query { what, source })
+}
+
+/// A name between double quotes.
+fn quoted(prefix: &str, name: &str) -> String {
+    format!("\"{}\"", format!("{prefix}{name}").replace('"', "\"\""))
+}
+
+/// A row image that the database gave; one that cannot be read counts as missing.
+fn image(text: Option<&str>) -> Option<Row> {
+    text.and_then(|text| parse_row(text).ok())
+}
+
+async fn rows_by_id(
+    tx: &impl GenericClient,
+    prefix: &str,
+    table: &str,
+    ids: &[i64],
+    what: &'static str,
+) -> Result<HashMap<i64, Row>, LookupError> {
+    let sql = format!(
+        "SELECT t.id::int8, row_to_json(t)::text FROM {} t WHERE t.id = ANY($1)",
+        quoted(prefix, table)
+    );
+    let rows = query(tx, what, &sql, &[(&ids, Type::INT8_ARRAY)]).await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| Some((row.get(0), image(row.get(1))?)))
+        .collect())
+}
+
+async fn users(
+    tx: &impl GenericClient,
+    prefix: &str,
+    needs: &Needs,
+) -> Result<HashMap<String, User>, LookupError> {
+    let uids: Vec<&str> = needs.users.iter().map(String::as_str).collect();
+    let sql = format!(
+        "SELECT w.uid, u.displayname, a.data,
+                ARRAY(SELECT g.gid::text FROM {} g WHERE g.uid = w.uid ORDER BY 1)
+           FROM unnest($1::text[]) w (uid)
+           LEFT JOIN {} u ON u.uid = w.uid
+           LEFT JOIN {} a ON a.uid = w.uid",
+        quoted(prefix, "group_user"),
+        quoted(prefix, "users"),
+        quoted(prefix, "accounts"),
+    );
+    let rows = query(tx, "users", &sql, &[(&uids, Type::TEXT_ARRAY)]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let account: Option<&str> = row.get(2);
+            let display_name = row
+                .get::<_, Option<&str>>(1)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .or_else(|| account_name(account?));
+            let user = User {
+                display_name,
+                groups: row.get(3),
+            };
+            (row.get(0), user)
+        })
+        .collect())
+}
+
+/// The display name among a user's account data.
+fn account_name(data: &str) -> Option<String> {
+    let data: Value = serde_json::from_str(data).ok()?;
+    let name = data.get("displayname")?.get("value")?.as_str()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// Which `unlock` rows follow an `update` of the same request. The rows of one request are close together, so a range
+/// of the primary key is enough and needs no index of its own.
+async fn requests(
+    tx: &impl GenericClient,
+    prefix: &str,
+    needs: &Needs,
+    facts: &mut Facts,
+) -> Result<(), LookupError> {
+    let audits: Vec<i64> = needs.requests.iter().map(|need| need.audit).collect();
+    let uuids: Vec<&str> = needs.requests.iter().map(|need| need.uuid.as_str()).collect();
+    let requests: Vec<&str> = needs.requests.iter().map(|need| need.request.as_str()).collect();
+    let sql = format!(
+        "SELECT q.audit FROM unnest($1::int8[], $2::text[], $3::text[]) q (audit, uuid, request)
+          WHERE EXISTS (SELECT FROM {} a
+                         WHERE a.id > q.audit - {AUDIT_WINDOW} AND a.id < q.audit AND a.action = 'update'
+                           AND a.object_uuid = q.uuid AND a.request = q.request)",
+        quoted(prefix, "openregister_audit_trails")
+    );
+    let rows = query(
+        tx,
+        "audit trails",
+        &sql,
+        &[
+            (&audits, Type::INT8_ARRAY),
+            (&uuids, Type::TEXT_ARRAY),
+            (&requests, Type::TEXT_ARRAY),
+        ],
+    )
+    .await?;
+    facts.requests = rows.iter().map(|row| row.get(0)).collect();
+    Ok(())
+}
+
+async fn lock_events(
+    tx: &impl GenericClient,
+    need: &LockNeed,
+) -> Result<Vec<crate::openregister::Action>, LookupError> {
+    let since: DateTime<Utc> = need.at - LOCK_WINDOW;
+    let rows = query(
+        tx,
+        "stored events",
+        "SELECT class FROM openregister_webhooks.event
+          WHERE lane = $1 AND pid = $2 AND at BETWEEN $3 AND $4 ORDER BY seq DESC LIMIT 10",
+        &[
+            (&need.lane.as_str(), Type::TEXT),
+            (&need.pid, Type::INT4),
+            (&since, Type::TIMESTAMPTZ),
+            (&need.at, Type::TIMESTAMPTZ),
+        ],
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| EventClass::from_short(row.get(0)))
+        .map(EventClass::action)
+        .collect())
+}
+
+/// The tables that hold objects, or views, and that can be read, without prefix.
+async fn object_tables(tx: &impl GenericClient, prefix: &str) -> Result<Vec<String>, LookupError> {
+    let rows = query(
+        tx,
+        "tables",
+        "SELECT relname::text FROM pg_catalog.pg_class
+          WHERE relkind IN ('r', 'p') AND starts_with(relname::text, $1)
+            AND pg_catalog.pg_table_is_visible(oid) AND pg_catalog.has_table_privilege(oid, 'SELECT')",
+        &[(&format!("{prefix}openregister_"), Type::TEXT)],
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| TableName::parse(row.get(0), prefix))
+        .filter(|table| !matches!(table.store(), Store::Audit))
+        .map(|table| table.name().to_owned())
+        .collect())
+}
+
+/// The questions that name their table.
+async fn stores(
+    tx: &impl GenericClient,
+    prefix: &str,
+    needs: &Needs,
+    tables: &[String],
+    facts: &mut Facts,
+) -> Result<(), LookupError> {
+    let there = |name: &str| tables.iter().any(|table| table == name);
+    if !needs.in_blob.is_empty() && there("openregister_objects") {
+        let uuids: Vec<&str> = needs.in_blob.iter().map(String::as_str).collect();
+        let sql = format!(
+            "SELECT uuid::text FROM {} WHERE uuid = ANY($1)",
+            quoted(prefix, "openregister_objects")
+        );
+        let rows = query(tx, "objects", &sql, &[(&uuids, Type::TEXT_ARRAY)]).await?;
+        facts.in_blob = rows.iter().map(|row| row.get(0)).collect();
+    }
+    let mut by_table: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (table, uuid) in needs.rows_exist.iter().chain(&needs.rows) {
+        if there(table) {
+            by_table.entry(table).or_default().push(uuid);
+        }
+    }
+    for (table, uuids) in by_table {
+        let column = uuid_column(table);
+        let sql = format!(
+            "SELECT t.{column}::text, row_to_json(t)::text FROM {} t WHERE t.{column} = ANY($1)",
+            quoted(prefix, table)
+        );
+        for row in query(tx, "objects", &sql, &[(&uuids, Type::TEXT_ARRAY)]).await? {
+            let key = (table.to_owned(), row.get::<_, String>(0));
+            if needs.rows_exist.contains(&key) {
+                facts.rows_exist.insert(key.clone());
+            }
+            if let Some(found) = image(row.get(1)).filter(|_| needs.rows.contains(&key)) {
+                facts.rows.insert(key, found);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn uuid_column(table: &str) -> &'static str {
+    if table.starts_with("openregister_table_") {
+        "_uuid"
+    } else {
+        "uuid"
+    }
+}
+
+/// Whether objects inserted into one magic table have a row in another.
+async fn homes(
+    tx: &impl GenericClient,
+    prefix: &str,
+    needs: &Needs,
+    tables: &[String],
+    facts: &mut Facts,
+) -> Result<(), LookupError> {
+    let magic: Vec<&String> = tables
+        .iter()
+        .filter(|table| table.starts_with("openregister_table_"))
+        .collect();
+    let uuids: Vec<&str> = needs.homes.keys().map(String::as_str).collect();
+    if uuids.is_empty() || magic.len() < 2 {
+        return Ok(());
+    }
+    for chunk in magic.chunks(TABLES_PER_QUERY) {
+        let sql = chunk
+            .iter()
+            .map(|table| {
+                format!(
+                    "SELECT '{table}', t._uuid::text, row_to_json(t)::text FROM {} t WHERE t._uuid = ANY($1)",
+                    quoted(prefix, table)
+                )
+            })
+            .collect::<Vec<_>>()
+            .join(" UNION ALL ");
+        for row in query(tx, "objects", &sql, &[(&uuids, Type::TEXT_ARRAY)]).await? {
+            let (table, uuid): (String, String) = (row.get(0), row.get(1));
+            if needs.homes.get(&uuid) != Some(&table)
+                && let Some(found) = image(row.get(2))
+            {
+                facts.homes.insert(uuid, (table, found));
+            }
+        }
+    }
+    Ok(())
+}

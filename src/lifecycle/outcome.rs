@@ -1,0 +1,36 @@
+//! What comes out of a batch.
+
+use chrono::{DateTime, Utc};
+
+use super::event::{Actor, Event, Lane};
+use crate::capture::Change;
+
+/// The result of a batch.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// In the order of their changes; each is final but for an awaited actor.
+    pub events: Vec<Event>,
+    /// Who caused events of earlier batches.
+    pub actors: Vec<ActorFound>,
+    /// For quarantine.
+    pub undecodable: Vec<Undecodable>,
+}
+
+/// An audit row names the actor of stored events: those of `lane` by `pid`, made between `since` and `at`, that still
+/// wait for it. There may be none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActorFound {
+    pub pid: i32,
+    pub lane: Lane,
+    pub since: DateTime<Utc>,
+    pub at: DateTime<Utc>,
+    /// `None`: nobody was logged in.
+    pub actor: Option<Actor>,
+}
+
+/// A change that cannot be read.
+#[derive(Debug)]
+pub struct Undecodable {
+    pub change: Change,
+    pub reason: String,
+}

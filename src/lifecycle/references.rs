@@ -1,0 +1,76 @@
+//! Registers and schemas as they are at the present point of the stream.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::openregister::{EntityKind, Reference, Row, Schema};
+
+/// How many registers or schemas are remembered; beyond that everything is forgotten and looked up again.
+const BOUND: usize = 4096;
+
+/// `Some(None)`: looked up, and gone.
+type Known<T> = HashMap<i64, Option<Arc<T>>>;
+
+/// What is known of registers and schemas.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    registers: Known<Reference>,
+    schemas: Known<Schema>,
+}
+
+impl References {
+    pub(crate) fn clear(&mut self) {
+        self.registers.clear();
+        self.schemas.clear();
+    }
+
+    /// Makes room before a batch, so that nothing is forgotten within it.
+    pub(crate) fn make_room(&mut self) {
+        if self.registers.len() > BOUND {
+            self.registers.clear();
+        }
+        if self.schemas.len() > BOUND {
+            self.schemas.clear();
+        }
+    }
+
+    pub(crate) fn knows_register(&self, id: i64) -> bool {
+        self.registers.contains_key(&id)
+    }
+
+    pub(crate) fn knows_schema(&self, id: i64) -> bool {
+        self.schemas.contains_key(&id)
+    }
+
+    pub(crate) fn register(&self, id: Option<i64>) -> Option<&Reference> {
+        self.registers.get(&id?)?.as_deref()
+    }
+
+    pub(crate) fn schema(&self, id: Option<i64>) -> Option<&Schema> {
+        self.schemas.get(&id?)?.as_deref()
+    }
+
+    /// Takes over what was looked up, but never over what the stream has told.
+    pub(crate) fn learn(&mut self, kind: EntityKind, id: i64, row: Option<&Row>) {
+        match kind {
+            EntityKind::Register if !self.knows_register(id) => self.set(kind, id, row),
+            EntityKind::Schema if !self.knows_schema(id) => self.set(kind, id, row),
+            _ => {}
+        }
+    }
+
+    /// Takes over what the stream tells: the row is so from here on; `None`, it is gone.
+    pub(crate) fn set(&mut self, kind: EntityKind, id: i64, row: Option<&Row>) {
+        match kind {
+            EntityKind::Register => {
+                self.registers
+                    .insert(id, row.and_then(Reference::from_row).map(Arc::new));
+            }
+            EntityKind::Schema => {
+                self.schemas
+                    .insert(id, row.and_then(Schema::from_row).map(Arc::new));
+            }
+            _ => {}
+        }
+    }
+}

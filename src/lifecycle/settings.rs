@@ -1,0 +1,64 @@
+//! What can be set about the classification.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::openregister::EntityKind;
+
+/// Columns of objects whose change alone is no event, by their names in the blob table (a magic table puts `_` before
+/// them): times, storage, what is derived from other columns, and the inverse side of relations, which the
+/// application writes on its own account.
+pub const OBJECT_HOUSEKEEPING: [&str; 7] = [
+    "updated",
+    "size",
+    "folder",
+    "files",
+    "relations",
+    "schema_version",
+    "validation",
+];
+
+/// Columns of the other kinds whose change alone is no event. `folder` is a register's, `facets` a schema's, the rest
+/// is what background jobs write about their own work into configurations.
+pub const PLAIN_HOUSEKEEPING: [&str; 7] = [
+    "updated",
+    "folder",
+    "facets",
+    "last_checked",
+    "remote_version",
+    "last_sync_date",
+    "sync_status",
+];
+
+/// How changes become events.
+#[derive(Debug, Clone)]
+pub struct LifecycleSettings {
+    /// The prefix of Nextcloud's tables, `oc_`.
+    pub table_prefix: String,
+    /// See [`OBJECT_HOUSEKEEPING`].
+    pub object_housekeeping: HashSet<String>,
+    /// See [`PLAIN_HOUSEKEEPING`].
+    pub plain_housekeeping: HashSet<String>,
+    /// How long after a change the audit row that names its actor may come.
+    pub actor_window: Duration,
+}
+
+impl LifecycleSettings {
+    #[must_use]
+    pub fn new(table_prefix: &str) -> Self {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            table_prefix: table_prefix.to_owned(),
+            object_housekeeping: set(&OBJECT_HOUSEKEEPING),
+            plain_housekeeping: set(&PLAIN_HOUSEKEEPING),
+            actor_window: Duration::from_millis(500),
+        }
+    }
+
+    pub(crate) fn is_housekeeping(&self, kind: EntityKind, column: &str) -> bool {
+        match kind {
+            EntityKind::Object => self.object_housekeeping.contains(column),
+            _ => self.plain_housekeeping.contains(column),
+        }
+    }
+}

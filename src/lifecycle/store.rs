@@ -1,0 +1,149 @@
+//! Events as rows of `openregister_webhooks.event`.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::{Map, Value};
+use tokio_postgres::types::Type;
+use tokio_postgres::{GenericClient, Row};
+
+use super::event::{Actor, ActorState, Event, EventId, Lane, States};
+use crate::openregister::{Action, Entity, EventClass};
+
+/// The columns that [`from_row`] reads, in its order, to be put behind `SELECT`.
+pub const COLUMNS: &str = "event.id, event.class, event.lane, event.at, event.pid, event.new, event.old, \
+                           event.actor, event.awaiting";
+
+/// A row of the event table that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored event {id} cannot be read: {reason}")]
+pub struct StoredEventError {
+    id: String,
+    reason: String,
+}
+
+/// Stores `events` under `day` and answers the key of each, in the same order: ascending `seq`.
+///
+/// # Errors
+/// Where the database refuses.
+pub async fn insert(
+    tx: &impl GenericClient,
+    day: NaiveDate,
+    events: &[Event],
+) -> Result<Vec<(NaiveDate, i64)>, tokio_postgres::Error> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<&str> = events.iter().map(|e| e.id.as_str()).collect();
+    let classes: Vec<String> = events.iter().map(|e| e.class.to_string()).collect();
+    let lanes: Vec<&str> = events.iter().map(|e| e.lane.as_str()).collect();
+    let at: Vec<DateTime<Utc>> = events.iter().map(|e| e.at).collect();
+    let pids: Vec<i32> = events.iter().map(|e| e.pid).collect();
+    let new: Vec<String> = events.iter().map(|e| e.states.current().to_text()).collect();
+    let old: Vec<Option<String>> = events
+        .iter()
+        .map(|e| e.states.old().map(Entity::to_text))
+        .collect();
+    let actors: Vec<Option<String>> = events
+        .iter()
+        .map(|e| e.actor.actor().map(actor_to_text))
+        .collect();
+    let awaiting: Vec<bool> = events
+        .iter()
+        .map(|e| matches!(e.actor, ActorState::Awaited { .. }))
+        .collect();
+    let rows = tx
+        .query_typed(
+            "INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, old, actor, awaiting)
+             SELECT $1, id, class, lane, at, pid, new, old, actor, awaiting
+               FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::int4[], $7::text[], $8::text[],
+                           $9::text[], $10::bool[])
+                    WITH ORDINALITY AS e (id, class, lane, at, pid, new, old, actor, awaiting, place)
+              ORDER BY place
+             RETURNING seq",
+            &[
+                (&day, Type::DATE),
+                (&ids, Type::TEXT_ARRAY),
+                (&classes, Type::TEXT_ARRAY),
+                (&lanes, Type::TEXT_ARRAY),
+                (&at, Type::TIMESTAMPTZ_ARRAY),
+                (&pids, Type::INT4_ARRAY),
+                (&new, Type::TEXT_ARRAY),
+                (&old, Type::TEXT_ARRAY),
+                (&actors, Type::TEXT_ARRAY),
+                (&awaiting, Type::BOOL_ARRAY),
+            ],
+        )
+        .await?;
+    let mut keys: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    // The identity counts up in the order of the rows; RETURNING follows it, and sorting makes that no assumption.
+    keys.sort_unstable();
+    Ok(keys.into_iter().map(|seq| (day, seq)).collect())
+}
+
+/// Reads a row that was selected with [`COLUMNS`] first.
+///
+/// # Errors
+/// Where a newer or broken version wrote it.
+pub fn from_row(row: &Row) -> Result<Event, StoredEventError> {
+    let id: String = row.get(0);
+    let fail = |reason: String| StoredEventError {
+        id: id.clone(),
+        reason,
+    };
+    let entity = |text: &str| Entity::from_text(text).map_err(|error| fail(error.to_string()));
+    let class: &str = row.get(1);
+    let class = EventClass::from_short(class).ok_or_else(|| fail(format!("the class {class} is unknown")))?;
+    let new = entity(row.get(5))?;
+    let states = match (class.action(), row.get::<_, Option<&str>>(6)) {
+        (Action::Updated, Some(old)) => States::Both {
+            new,
+            old: entity(old)?,
+        },
+        (Action::Updated, None) => return Err(fail("the old state is missing".into())),
+        _ => States::One(new),
+    };
+    let actor = row
+        .get::<_, Option<&str>>(7)
+        .map(|text| actor_from_text(text).ok_or_else(|| fail("the actor is not readable".into())))
+        .transpose()?;
+    Ok(Event {
+        class,
+        lane: Lane::from_stored(row.get(2)),
+        at: row.get(3),
+        states,
+        actor: if row.get(8) {
+            ActorState::Awaited { fallback: actor }
+        } else {
+            ActorState::Known(actor)
+        },
+        pid: row.get(4),
+        id: EventId::from_stored(id),
+    })
+}
+
+/// An actor as the column `actor` keeps it.
+#[must_use]
+pub fn actor_to_text(actor: &Actor) -> String {
+    let mut map = Map::new();
+    map.insert("uid".into(), actor.uid.clone().into());
+    map.insert("displayName".into(), actor.display_name.clone().into());
+    map.insert("groups".into(), actor.groups.clone().into());
+    Value::Object(map).to_string()
+}
+
+fn actor_from_text(text: &str) -> Option<Actor> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    Some(Actor {
+        uid: value.get("uid")?.as_str()?.to_owned(),
+        display_name: value
+            .get("displayName")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        groups: value
+            .get("groups")?
+            .as_array()?
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
+    })
+}

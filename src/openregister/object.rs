@@ -1,0 +1,230 @@
+//! An object's row as an entity.
+
+use serde_json::{Map, Value};
+
+use super::row::{METADATA, ObjectRow, decode_text};
+use super::schema::{Reference, Schema, camel_case};
+use super::{Entity, TableName, time};
+
+/// Metadata that is JSON, which the blob table keeps in text columns in part, and whether its empty value is a list.
+const JSON: [(&str, bool); 15] = [
+    ("files", true),
+    ("relations", false),
+    ("authorization", false),
+    ("validation", false),
+    ("geo", false),
+    ("retention", false),
+    ("groups", true),
+    ("tmlo", false),
+    ("mail", true),
+    ("contacts", true),
+    ("notes", true),
+    ("todos", true),
+    ("calendar", true),
+    ("talk", true),
+    ("deck", true),
+];
+
+/// Times among the metadata that are there in some generations only.
+const OPTIONAL_TIMES: [&str; 3] = ["expires", "published", "depublished"];
+
+/// Reads an object's row.
+///
+/// The entity keeps everything that any format and any filter may want: the names of register and schema in each form,
+/// the properties under their schema names, `locked` and `deleted` as OpenRegister keeps them (`null` where not set).
+#[must_use]
+pub fn object(
+    table: &TableName,
+    row: ObjectRow<'_>,
+    register: Option<&Reference>,
+    schema: Option<&Schema>,
+) -> Entity {
+    let (register_id, schema_id) = row.ids(table);
+    let gone = |id: Option<i64>| id.map_or(Value::Null, |id| Reference::gone(id).to_value());
+    let meta = |name: &str| row.meta(name).cloned().unwrap_or(Value::Null);
+    let text = |name: &str| row.text(name).map_or(Value::Null, Value::from);
+
+    let mut fields = Map::new();
+    fields.insert("id".into(), meta("id"));
+    fields.insert("uuid".into(), meta("uuid"));
+    fields.insert(
+        "register".into(),
+        register.map_or_else(|| gone(register_id), Reference::to_value),
+    );
+    fields.insert(
+        "schema".into(),
+        schema.map_or_else(|| gone(schema_id), |s| s.reference.to_value()),
+    );
+    fields.insert("data".into(), Value::Object(properties(row, schema)));
+    fields.insert("organisation".into(), text("organisation"));
+    fields.insert("created".into(), time::stamp(&meta("created")));
+    fields.insert("updated".into(), time::stamp(&meta("updated")));
+    for name in [
+        "version",
+        "owner",
+        "name",
+        "description",
+        "summary",
+        "image",
+        "slug",
+        "uri",
+        "application",
+        "folder",
+    ] {
+        fields.insert(name.into(), text(name));
+    }
+    fields.insert("size".into(), meta("size"));
+    fields.insert("schemaVersion".into(), text("schema_version"));
+    for name in OPTIONAL_TIMES {
+        if let Some(value) = row.meta(name) {
+            fields.insert(name.into(), time::stamp(value));
+        }
+    }
+    for name in ["locked", "deleted"] {
+        let value = row.meta(name).map_or(Value::Null, decode_text);
+        let value = if super::row::is_set(Some(&value)) {
+            value
+        } else {
+            Value::Null
+        };
+        fields.insert(name.into(), value);
+    }
+    for (name, list) in JSON {
+        if let Some(value) = row.meta(name) {
+            fields.insert(name.into(), emptied(decode_text(value), list));
+        }
+    }
+    Entity::new(fields)
+}
+
+/// `value`, where it is null or the empty value of the other shape: the empty value of its own shape.
+fn emptied(value: Value, list: bool) -> Value {
+    match value {
+        Value::Null if list => Value::Array(Vec::new()),
+        Value::Null => Value::Object(Map::new()),
+        Value::Array(items) if items.is_empty() && !list => Value::Object(Map::new()),
+        other => other,
+    }
+}
+
+/// The object's properties, under their names in the schema.
+fn properties(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> {
+    if row.is_magic() {
+        from_columns(row, schema)
+    } else {
+        from_json(row, schema)
+    }
+}
+
+fn from_columns(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> {
+    let mut data = Map::new();
+    for (column, value) in row.columns() {
+        if column.strip_prefix('_').is_some_and(is_metadata) {
+            continue;
+        }
+        if let Some((name, value)) = schema.and_then(|s| s.property(column, value)) {
+            data.insert(name.to_owned(), value);
+        } else if !column.starts_with('_') && !value.is_null() {
+            // A column that the schema no longer has, or whose schema is gone.
+            data.entry(camel_case(column)).or_insert_with(|| value.clone());
+        }
+    }
+    data
+}
+
+fn from_json(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> {
+    let mut data = match row.meta("object").map(decode_text) {
+        Some(Value::Object(map)) => map,
+        _ => Map::new(),
+    };
+    // 0.2.9 keeps the uuid among the properties, too.
+    if data.get("id").is_some_and(|id| id.as_str() == row.uuid()) {
+        data.shift_remove("id");
+    }
+    for name in schema.map_or(&[] as &[String], Schema::maps) {
+        if let Some(value) = data.get_mut(name)
+            && value.as_array().is_some_and(Vec::is_empty)
+        {
+            *value = Value::Object(Map::new());
+        }
+    }
+    data
+}
+
+fn is_metadata(name: &str) -> bool {
+    METADATA.contains(&name) || name == "deck"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openregister::row::parse_row;
+    use serde_json::json;
+
+    fn schema() -> Schema {
+        let row = json!({"id": 4, "uuid": "s-u", "slug": "person", "properties": {
+            "firstName": {"type": "string"}, "E-mail address": {"type": "string"}, "born": {"type": "string", "format": "date"},
+            "when": {"type": "string"}, "address": {"type": "object"}, "Über": {"type": "integer"}}});
+        Schema::from_row(row.as_object().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_magic_row_gets_its_property_names_back() {
+        let table = TableName::parse("oc_openregister_table_2_4", "oc_").unwrap();
+        let row = parse_row(
+            r#"{"_id":7,"_uuid":"u","_register":"2","_schema":"4","_owner":"admin","_created":"2026-11-23T23:59:15",
+                "_locked":[],"_deleted":null,"_relations":null,"_files":null,"_tmlo":[],"first_name":"Ada",
+                "e_mail_address":null,"born":"1815-12-10T00:00:00","when":"12","address":[],"_ber":3,
+                "old_column":5,"older_column":null}"#,
+        )
+        .unwrap();
+        let entity = object(&table, ObjectRow::new(&table, &row), None, Some(&schema()));
+        let fields = entity.fields();
+        assert_eq!(
+            fields["data"],
+            json!({"firstName": "Ada", "E-mail address": null, "born": "1815-12-10", "when": "12", "address": {},
+                   "Über": 3, "oldColumn": 5})
+        );
+        assert_eq!(fields["register"], json!({"id": 2, "uuid": null, "slug": null}));
+        assert_eq!(
+            fields["schema"],
+            json!({"id": 4, "uuid": "s-u", "slug": "person"})
+        );
+        assert_eq!(fields["created"], "2026-11-23T23:59:15+00:00");
+        assert_eq!(fields["locked"], Value::Null);
+        assert_eq!((&fields["relations"], &fields["files"]), (&json!({}), &json!([])));
+        assert!(!fields.contains_key("mail"));
+    }
+
+    #[test]
+    fn a_blob_row_has_its_properties_in_json() {
+        let table = TableName::parse("oc_openregister_objects", "oc_").unwrap();
+        let row = parse_row(
+            r#"{"id":2,"uuid":"u","version":"0.0.1","register":"2","schema":"4",
+                "object":{"id":"u","firstName":"Ada","address":[],"n":1.50},"authorization":"{\"read\":[\"x\"]}",
+                "created":"2026-11-24T00:01:41","updated":"2026-11-24T00:01:42","folder":"","locked":{"userId":"admin"}}"#,
+        )
+        .unwrap();
+        let register = Reference {
+            id: 2,
+            uuid: Some("r-u".into()),
+            slug: Some("people".into()),
+        };
+        let entity = object(
+            &table,
+            ObjectRow::new(&table, &row),
+            Some(&register),
+            Some(&schema()),
+        );
+        let fields = entity.fields();
+        assert_eq!(
+            fields["data"].to_string(),
+            r#"{"firstName":"Ada","address":{},"n":1.50}"#
+        );
+        assert_eq!(fields["authorization"], json!({"read": ["x"]}));
+        assert_eq!(fields["folder"], Value::Null);
+        assert_eq!(fields["locked"], json!({"userId": "admin"}));
+        assert_eq!(fields["register"]["slug"], "people");
+        assert_eq!(Entity::from_text(&entity.to_text()).unwrap(), entity);
+    }
+}

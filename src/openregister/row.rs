@@ -1,0 +1,230 @@
+//! A captured row image, and how an object's row is read whichever store it is in.
+
+use serde_json::{Map, Value};
+
+use super::{Store, TableName};
+
+/// A row as `row_to_json` wrote it.
+pub type Row = Map<String, Value>;
+
+/// Why a row image cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the row image is not a JSON object: {0}")]
+pub struct RowError(#[from] serde_json::Error);
+
+/// Reads a row image. A `json` column may hold an escaped surrogate without its other half, which no string can hold;
+/// it becomes U+FFFD.
+///
+/// # Errors
+/// Where it is not a JSON object, or is nested deeper than 128 levels.
+pub fn parse_row(text: &str) -> Result<Row, RowError> {
+    match serde_json::from_str(text) {
+        Ok(row) => Ok(row),
+        Err(error) => match replace_lone_surrogates(text) {
+            Some(repaired) => Ok(serde_json::from_str(&repaired)?),
+            None => Err(error.into()),
+        },
+    }
+}
+
+/// `text` with `\ufffd` for every escaped surrogate that stands alone; `None` where there is none.
+fn replace_lone_surrogates(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let escape = |at: usize| -> Option<u16> {
+        (bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'u'))
+            .then(|| text.get(at + 2..at + 6))
+            .flatten()
+            .and_then(|hex| u16::from_str_radix(hex, 16).ok())
+    };
+    let mut out = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        match escape(at) {
+            Some(0xD800..=0xDBFF) if matches!(escape(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
+            Some(0xD800..=0xDFFF) => {
+                out.push_str(&text[copied..at]);
+                out.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            // Skips the escaped character, which may be a backslash.
+            _ => at += 2,
+        }
+    }
+    if copied == 0 {
+        return None;
+    }
+    out.push_str(&text[copied..]);
+    Some(out)
+}
+
+/// Whether a JSON column counts as set: `null`, `[]`, `{}` and empty text do not.
+pub(crate) fn is_set(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(map)) => !map.is_empty(),
+        Some(Value::String(text)) => !matches!(text.trim(), "" | "[]" | "{}" | "null"),
+        Some(Value::Bool(_) | Value::Number(_)) => true,
+    }
+}
+
+/// The metadata of an object, by the blob table's column names; a magic table puts `_` before them.
+pub(crate) const METADATA: [&str; 38] = [
+    "id",
+    "uuid",
+    "slug",
+    "uri",
+    "version",
+    "register",
+    "schema",
+    "owner",
+    "organisation",
+    "application",
+    "folder",
+    "name",
+    "description",
+    "summary",
+    "image",
+    "size",
+    "schema_version",
+    "created",
+    "updated",
+    "expires",
+    "published",
+    "depublished",
+    "files",
+    "relations",
+    "locked",
+    "authorization",
+    "validation",
+    "deleted",
+    "geo",
+    "retention",
+    "groups",
+    "tmlo",
+    "mail",
+    "contacts",
+    "notes",
+    "todos",
+    "calendar",
+    "talk",
+];
+
+/// The row of an object.
+#[derive(Debug, Clone, Copy)]
+pub struct ObjectRow<'a> {
+    row: &'a Row,
+    magic: bool,
+}
+
+impl<'a> ObjectRow<'a> {
+    #[must_use]
+    pub fn new(table: &TableName, row: &'a Row) -> Self {
+        Self {
+            row,
+            magic: matches!(table.store(), Store::Magic { .. }),
+        }
+    }
+
+    /// A metadata column, by its name in the blob table.
+    pub(crate) fn meta(self, name: &str) -> Option<&'a Value> {
+        if !self.magic {
+            return self.row.get(name);
+        }
+        let mut column = String::with_capacity(name.len() + 1);
+        column.push('_');
+        column.push_str(name);
+        self.row.get(&column)
+    }
+
+    /// A metadata column that holds text; `None` where it is empty.
+    pub(crate) fn text(self, name: &str) -> Option<&'a str> {
+        self.meta(name).and_then(Value::as_str).filter(|s| !s.is_empty())
+    }
+
+    /// The object's uuid.
+    #[must_use]
+    pub fn uuid(self) -> Option<&'a str> {
+        self.text("uuid")
+    }
+
+    #[must_use]
+    pub(crate) fn is_deleted(self) -> bool {
+        is_set(self.meta("deleted"))
+    }
+
+    #[must_use]
+    pub(crate) const fn is_magic(self) -> bool {
+        self.magic
+    }
+
+    #[must_use]
+    pub(crate) const fn columns(self) -> &'a Row {
+        self.row
+    }
+
+    /// The ids of the object's register and schema: a magic table carries them in its name, the blob table in its
+    /// columns.
+    pub(crate) fn ids(self, table: &TableName) -> (Option<i64>, Option<i64>) {
+        if let Store::Magic { register, schema } = table.store() {
+            return (Some(*register), Some(*schema));
+        }
+        let id = |name| match self.row.get(name) {
+            Some(Value::Number(number)) => number.as_i64(),
+            Some(Value::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        (id("register"), id("schema"))
+    }
+}
+
+/// JSON that is kept in a text column, decoded; anything else as it is.
+pub(crate) fn decode_text(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.trim().is_empty() => Value::Null,
+        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
+        _ => value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_postgresql_can_write_can_be_read() {
+        let row = parse_row(r#"{"a":"x\u0000y","n":12345678901234567890.10}"#).unwrap();
+        assert_eq!(row["a"], "x\0y");
+        assert_eq!(row["n"].to_string(), "12345678901234567890.10");
+        let lone = r#"{"a":"\ud83d","b":"\\ud83d","c":"\ud83d\ude00","d":"\ude00\\"}"#;
+        let row = parse_row(lone).unwrap();
+        assert_eq!(row["a"], "\u{fffd}");
+        assert_eq!(row["b"], "\\ud83d");
+        assert_eq!(row["c"], "😀");
+        assert_eq!(row["d"], "\u{fffd}\\");
+        assert!(parse_row("[1]").is_err());
+        assert!(parse_row("{").is_err());
+    }
+
+    #[test]
+    fn empty_json_counts_as_not_set() {
+        for (text, set) in [
+            ("null", false),
+            ("[]", false),
+            ("{}", false),
+            (r#""""#, false),
+            (r#""[]""#, false),
+            (r#"{"user":"admin"}"#, true),
+            (r#""2026-11-24T00:02:06""#, true),
+        ] {
+            assert_eq!(is_set(Some(&serde_json::from_str(text).unwrap())), set, "{text}");
+        }
+        assert!(!is_set(None));
+    }
+}

@@ -1,0 +1,286 @@
+//! What payloads need to know of registers and schemas: how they are called, and how a schema's properties are kept
+//! in columns.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::time;
+
+/// How a register or schema is called. Every part but the id may be unknown: the row may be gone while its objects stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    pub id: i64,
+    pub uuid: Option<String>,
+    pub slug: Option<String>,
+}
+
+impl Reference {
+    /// A reference to a row that is gone.
+    #[must_use]
+    pub const fn gone(id: i64) -> Self {
+        Self {
+            id,
+            uuid: None,
+            slug: None,
+        }
+    }
+
+    /// Reads the row of a register or schema; `None` where it has no id.
+    #[must_use]
+    pub fn from_row(row: &Map<String, Value>) -> Option<Self> {
+        let text = |key: &str| {
+            row.get(key)
+                .and_then(Value::as_str)
+                .filter(|s| !s.is_empty())
+                .map(str::to_owned)
+        };
+        Some(Self {
+            id: row.get("id")?.as_i64()?,
+            uuid: text("uuid"),
+            slug: text("slug"),
+        })
+    }
+
+    /// As an entity keeps it.
+    pub(crate) fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        map.insert("id".into(), self.id.into());
+        map.insert("uuid".into(), self.uuid.clone().into());
+        map.insert("slug".into(), self.slug.clone().into());
+        Value::Object(map)
+    }
+}
+
+/// How a value of a property is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PropertyType {
+    Text,
+    Date,
+    DateTime,
+    Number,
+    Boolean,
+    Array,
+    Object,
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Property {
+    name: String,
+    kind: PropertyType,
+}
+
+/// A schema as far as its objects' payloads need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    pub reference: Reference,
+    /// By column of the magic table.
+    columns: HashMap<String, Property>,
+    /// Properties of type object, whose empty value is `{}`.
+    maps: Vec<String>,
+}
+
+/// The longest identifier PostgreSQL keeps.
+const MAX_IDENTIFIER: usize = 63;
+
+impl Schema {
+    /// Reads the row of a schema; `None` where it has no id.
+    #[must_use]
+    pub fn from_row(row: &Map<String, Value>) -> Option<Self> {
+        let reference = Reference::from_row(row)?;
+        let mut columns = HashMap::new();
+        let mut maps = Vec::new();
+        let parsed;
+        let properties = match row.get("properties") {
+            Some(Value::Object(map)) => Some(map),
+            Some(Value::String(text)) => {
+                parsed = serde_json::from_str::<Map<String, Value>>(text).ok();
+                parsed.as_ref()
+            }
+            _ => None,
+        };
+        for (name, definition) in properties.into_iter().flatten() {
+            let kind = PropertyType::read(definition);
+            if kind == PropertyType::Object {
+                maps.push(name.clone());
+            }
+            let mut column = column_name(name);
+            let property = Property {
+                name: name.clone(),
+                kind,
+            };
+            if column.len() > MAX_IDENTIFIER {
+                column.truncate(MAX_IDENTIFIER);
+            }
+            columns.insert(column, property);
+        }
+        Some(Self {
+            reference,
+            columns,
+            maps,
+        })
+    }
+
+    /// The property kept in `column`, and `value` typed as the schema says.
+    pub(crate) fn property(&self, column: &str, value: &Value) -> Option<(&str, Value)> {
+        let property = self.columns.get(column)?;
+        Some((&property.name, property.kind.typed(value)))
+    }
+
+    /// The names of the properties whose value is a map.
+    pub(crate) fn maps(&self) -> &[String] {
+        &self.maps
+    }
+}
+
+impl PropertyType {
+    fn read(definition: &Value) -> Self {
+        let kind = match definition.get("type") {
+            Some(Value::String(kind)) => Some(kind.as_str()),
+            // ["string", "null"]
+            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).find(|k| *k != "null"),
+            _ => None,
+        };
+        let format = definition.get("format").and_then(Value::as_str);
+        match (kind, format) {
+            (Some("string"), Some("date")) => Self::Date,
+            (Some("string"), Some("date-time" | "datetime")) => Self::DateTime,
+            (Some("string"), _) => Self::Text,
+            (Some("integer" | "number"), _) => Self::Number,
+            (Some("boolean"), _) => Self::Boolean,
+            (Some("array"), _) => Self::Array,
+            (Some("object"), _) => Self::Object,
+            _ => Self::Other,
+        }
+    }
+
+    /// A column's value as the property's JSON type; numbers keep their digits. What cannot be read so stays as it is.
+    fn typed(self, value: &Value) -> Value {
+        match (self, value) {
+            (_, Value::Null) => Value::Null,
+            (Self::Date, _) => time::date(value),
+            (Self::DateTime, _) => time::date_time(value),
+            (Self::Text, Value::Number(number)) => Value::String(number.to_string()),
+            (Self::Text, Value::Bool(flag)) => Value::String(flag.to_string()),
+            (Self::Number, Value::String(text)) => match serde_json::from_str::<Value>(text) {
+                Ok(number @ Value::Number(_)) => number,
+                _ => value.clone(),
+            },
+            (Self::Boolean, Value::String(text)) => match text.as_str() {
+                "true" | "t" | "1" | "yes" => Value::Bool(true),
+                "false" | "f" | "0" | "no" | "" => Value::Bool(false),
+                _ => value.clone(),
+            },
+            (Self::Boolean, Value::Number(number)) => Value::Bool(number.as_f64() != Some(0.0)),
+            (Self::Object, Value::Array(items)) if items.is_empty() => Value::Object(Map::new()),
+            (Self::Array | Self::Object | Self::Other, Value::String(text))
+                if text.starts_with(['[', '{']) =>
+            {
+                match serde_json::from_str(text) {
+                    Ok(Value::Array(items)) if items.is_empty() && self == Self::Object => {
+                        Value::Object(Map::new())
+                    }
+                    Ok(decoded) => decoded,
+                    Err(_) => value.clone(),
+                }
+            }
+            _ => value.clone(),
+        }
+    }
+}
+
+/// The column in which OpenRegister keeps the property `name`: `firstName` → `first_name`, `E-mail address` →
+/// `e_mail_address`.
+pub(crate) fn column_name(name: &str) -> String {
+    let mut column = String::with_capacity(name.len() + 4);
+    let mut before = 0u8;
+    for &byte in name.as_bytes() {
+        if byte.is_ascii_uppercase() && (before.is_ascii_lowercase() || before.is_ascii_digit()) {
+            column.push('_');
+        }
+        let plain = byte.to_ascii_lowercase();
+        if plain.is_ascii_lowercase() || plain.is_ascii_digit() {
+            column.push(char::from(plain));
+        } else if !column.ends_with('_') {
+            column.push('_');
+        }
+        before = byte;
+    }
+    column.truncate(column.trim_end_matches('_').len());
+    column
+}
+
+/// `first_name` → `firstName`, for columns that no property of the schema is kept in.
+pub(crate) fn camel_case(column: &str) -> String {
+    let mut name = String::with_capacity(column.len());
+    let mut upper = false;
+    for c in column.chars() {
+        if c == '_' {
+            upper = !name.is_empty();
+        } else if upper {
+            name.extend(c.to_uppercase());
+            upper = false;
+        } else {
+            name.push(c);
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn column_names_are_openregisters() {
+        for (name, column) in [
+            ("name", "name"),
+            ("firstName", "first_name"),
+            ("E-mail address", "e_mail_address"),
+            ("URL2Go", "url2_go"),
+            ("HTTPServer", "httpserver"),
+            ("größe", "gr_e"),
+            ("a__b", "a_b"),
+            ("trailing!", "trailing"),
+            ("Über", "_ber"),
+        ] {
+            assert_eq!(column_name(name), column, "{name}");
+        }
+        assert_eq!(camel_case("first_name"), "firstName");
+        assert_eq!(camel_case("a_b_c"), "aBC");
+        assert_eq!(camel_case("_mail"), "mail");
+    }
+
+    #[test]
+    fn values_are_typed_as_the_schema_says() {
+        let row = json!({"id": 1, "uuid": "u", "slug": "", "properties": {
+            "s": {"type": "string"}, "i": {"type": "integer"}, "n": {"type": ["null", "number"]}, "b": {"type": "boolean"},
+            "d": {"type": "string", "format": "date"}, "a": {"type": "array"}, "o": {"type": "object"}, "x": {}
+        }});
+        let schema = Schema::from_row(row.as_object().unwrap()).unwrap();
+        assert_eq!(schema.reference.slug, None);
+        let typed = |column: &str, value: &str| {
+            let value: Value = serde_json::from_str(value).unwrap();
+            schema.property(column, &value).unwrap().1.to_string()
+        };
+        assert_eq!(typed("s", "12"), r#""12""#);
+        assert_eq!(typed("s", r#""[1]""#), r#""[1]""#);
+        assert_eq!(typed("i", "12345678901234567890"), "12345678901234567890");
+        assert_eq!(typed("i", r#""7""#), "7");
+        assert_eq!(typed("n", "9.50"), "9.50");
+        assert_eq!(typed("n", r#""1.10""#), "1.10");
+        assert_eq!(typed("n", r#""x""#), r#""x""#);
+        assert_eq!(typed("b", r#""yes""#), "true");
+        assert_eq!(typed("d", r#""1815-12-10T00:00:00""#), r#""1815-12-10""#);
+        assert_eq!(typed("a", r#""[1,2]""#), "[1,2]");
+        assert_eq!(typed("o", "[]"), "{}");
+        assert_eq!(
+            typed("o", r#""uuid-of-a-related-object""#),
+            r#""uuid-of-a-related-object""#
+        );
+        assert_eq!(typed("x", r#""{\"k\":1}""#), r#"{"k":1}"#);
+        assert_eq!(typed("x", "null"), "null");
+    }
+}
