@@ -6,16 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
-use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::Row;
 
 use super::queue::EventRef;
 use crate::db::DbError;
-use crate::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
-use crate::openregister::{Entity, EventClass};
+use crate::lifecycle::{Event, store};
 
 /// Events a query.
 const BATCH: usize = 64;
@@ -89,52 +86,6 @@ async fn load(pool: &Pool, asked: &[(EventRef, Reply)]) -> Result<Found, DbError
         .collect()
 }
 
-/// One stored event. Stands in for the lifecycle's own reading until that is there.
 fn read(row: &Row) -> Result<Event, EventError> {
-    let column = |error: tokio_postgres::Error| EventError::Unreadable(error.to_string());
-    let json = |error: serde_json::Error| EventError::Unreadable(error.to_string());
-    let class: String = row.try_get("class").map_err(column)?;
-    let new: &str = row.try_get("new").map_err(column)?;
-    let old: Option<&str> = row.try_get("old").map_err(column)?;
-    let actor: Option<&str> = row.try_get("actor").map_err(column)?;
-    let new = Entity::from_text(new).map_err(json)?;
-    let actor = actor
-        .map(serde_json::from_str::<StoredActor>)
-        .transpose()
-        .map_err(json)?
-        .map(|a| Actor {
-            uid: a.uid,
-            display_name: a.display_name,
-            groups: a.groups,
-        });
-    Ok(Event {
-        id: EventId::from_stored(row.try_get("id").map_err(column)?),
-        class: EventClass::all()
-            .find(|c| c.to_string() == class)
-            .ok_or_else(|| EventError::Unreadable(format!("there is no event class {class:?}")))?,
-        lane: Lane::from_stored(row.try_get("lane").map_err(column)?),
-        at: row.try_get::<_, DateTime<Utc>>("at").map_err(column)?,
-        states: match old {
-            Some(old) => States::Both {
-                new,
-                old: Entity::from_text(old).map_err(json)?,
-            },
-            None => States::One(new),
-        },
-        actor: if row.try_get("awaiting").map_err(column)? {
-            ActorState::Awaited { fallback: actor }
-        } else {
-            ActorState::Known(actor)
-        },
-        pid: row.try_get("pid").map_err(column)?,
-    })
-}
-
-#[derive(Deserialize)]
-struct StoredActor {
-    uid: String,
-    #[serde(rename = "displayName")]
-    display_name: Option<String>,
-    #[serde(default)]
-    groups: Vec<String>,
+    store::from_row(row).map_err(|error| EventError::Unreadable(error.to_string()))
 }

@@ -42,24 +42,12 @@ pub(crate) struct Payload {
     pub(crate) content_type: &'static str,
 }
 
-/// Renders the payload. Stands in for `delivery::format` until that is there.
-pub(crate) fn render(event: &Event, _: &Webhook) -> Payload {
-    let entity = |e: &crate::openregister::Entity| serde_json::Value::Object(e.fields().clone());
-    let kind = event.class.kind().name();
-    let mut data = serde_json::Map::new();
-    match event.states.old() {
-        Some(old) => {
-            let mut name = kind.to_owned();
-            name[..1].make_ascii_uppercase();
-            data.insert(format!("new{name}"), entity(event.states.current()));
-            data.insert(format!("old{name}"), entity(old));
-        }
-        None => drop(data.insert(kind.to_owned(), entity(event.states.current()))),
-    }
-    let body = serde_json::json!({"event": event.class.name(), "data": data});
+/// Renders the payload.
+pub(crate) fn render(event: &Event, webhook: &Webhook) -> Payload {
+    let rendered = super::format::render(event, webhook);
     Payload {
-        body: Bytes::from(body.to_string()),
-        content_type: "application/json",
+        body: Bytes::from(rendered.body),
+        content_type: rendered.content_type,
     }
 }
 

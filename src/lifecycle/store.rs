@@ -8,9 +8,8 @@ use tokio_postgres::{GenericClient, Row};
 use super::event::{Actor, ActorState, Event, EventId, Lane, States};
 use crate::openregister::{Action, Entity, EventClass};
 
-/// The columns that [`from_row`] reads, in its order, to be put behind `SELECT`.
-pub const COLUMNS: &str = "event.id, event.class, event.lane, event.at, event.pid, event.new, event.old, \
-                           event.actor, event.awaiting";
+/// The columns that [`from_row`] reads, by name.
+pub const COLUMNS: &str = "id, class, lane, at, pid, new, old, actor, awaiting";
 
 /// A row of the event table that this version cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -79,21 +78,27 @@ pub async fn insert(
     Ok(keys.into_iter().map(|seq| (day, seq)).collect())
 }
 
-/// Reads a row that was selected with [`COLUMNS`] first.
+/// Reads a row that has [`COLUMNS`], and others perhaps.
 ///
 /// # Errors
-/// Where a newer or broken version wrote it.
+/// Where a column is missing, or a newer or broken version wrote the row.
 pub fn from_row(row: &Row) -> Result<Event, StoredEventError> {
-    let id: String = row.get(0);
+    let column = |error: tokio_postgres::Error| StoredEventError {
+        id: "(without an id)".to_owned(),
+        reason: error.to_string(),
+    };
+    let id: String = row.try_get("id").map_err(column)?;
     let fail = |reason: String| StoredEventError {
         id: id.clone(),
         reason,
     };
+    let column = |error: tokio_postgres::Error| fail(error.to_string());
     let entity = |text: &str| Entity::from_text(text).map_err(|error| fail(error.to_string()));
-    let class: &str = row.get(1);
+    let class: &str = row.try_get("class").map_err(column)?;
     let class = EventClass::from_short(class).ok_or_else(|| fail(format!("the class {class} is unknown")))?;
-    let new = entity(row.get(5))?;
-    let states = match (class.action(), row.get::<_, Option<&str>>(6)) {
+    let new = entity(row.try_get("new").map_err(column)?)?;
+    let old: Option<&str> = row.try_get("old").map_err(column)?;
+    let states = match (class.action(), old) {
         (Action::Updated, Some(old)) => States::Both {
             new,
             old: entity(old)?,
@@ -101,21 +106,21 @@ pub fn from_row(row: &Row) -> Result<Event, StoredEventError> {
         (Action::Updated, None) => return Err(fail("the old state is missing".into())),
         _ => States::One(new),
     };
-    let actor = row
-        .get::<_, Option<&str>>(7)
+    let actor: Option<&str> = row.try_get("actor").map_err(column)?;
+    let actor = actor
         .map(|text| actor_from_text(text).ok_or_else(|| fail("the actor is not readable".into())))
         .transpose()?;
     Ok(Event {
         class,
-        lane: Lane::from_stored(row.get(2)),
-        at: row.get(3),
+        lane: Lane::from_stored(row.try_get("lane").map_err(column)?),
+        at: row.try_get("at").map_err(column)?,
         states,
-        actor: if row.get(8) {
+        actor: if row.try_get("awaiting").map_err(column)? {
             ActorState::Awaited { fallback: actor }
         } else {
             ActorState::Known(actor)
         },
-        pid: row.get(4),
+        pid: row.try_get("pid").map_err(column)?,
         id: EventId::from_stored(id),
     })
 }
