@@ -1,1 +1,21 @@
-//! (being written)
+//! The registration API: Nextcloud's `webhook_listeners`, as a real one answers, and routes of our own.
+//!
+//! Guarantees: what Nextcloud answers is answered here, in both versions and formats, unless the manual lists why it is
+//! better otherwise; nothing is read or changed for a caller who may not; every body, header and wait is bounded; no answer
+//! holds a secret but the one to the request that set it.
+
+mod api;
+mod auth;
+mod input;
+mod operations;
+mod reply;
+mod routes;
+mod server;
+mod throttle;
+mod view;
+mod xml;
+
+pub use api::{Api, Fallback, PlainHandler, text};
+pub use auth::{AuthError, Authenticator, Denied, Session, Standalone};
+pub use reply::{Body, BoxError, full};
+pub use server::Server;

@@ -1,11 +1,253 @@
 //! Registry: the registered webhooks, their filters compiled, their secrets encrypted at rest.
 //!
 //! Guarantees: a [`Webhook`] in memory is valid in every field; a change made by any process is seen by every process
-//! within a second; secrets are in clear in memory only and in no `Debug`, error or log.
+//! within a second; secrets are in clear in memory only and in no `Debug`, error or log. Every change is one
+//! transaction with its row in the audit table, and changes have one order, the registry's revision.
 
+mod change;
+mod fields;
+mod random;
+mod registration;
+mod secret;
+mod settle;
+mod snapshot;
+mod store;
+mod target;
+mod vault;
 mod webhook;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use chrono::Utc;
+use deadpool_postgres::Pool;
+use secrecy::SecretString;
+use tokio_postgres::{GenericClient, Transaction};
+use tokio_util::sync::CancellationToken;
+
+pub use change::{AuditEntry, Changed};
+pub use fields::Fields;
+pub use random::NoRandom;
+pub use registration::{
+    AuthMethod, Extras, MASK, Refused, Registration, SecretChoice, can_be_sent, looks_secret,
+};
+pub use snapshot::Snapshot;
+pub use target::{AnyTarget, TargetPolicy};
+pub use vault::{Vault, VaultError};
 pub use webhook::{
     Auth, EventPattern, Format, HttpMethod, InvalidField, Limits, Ordering, RetryPolicy, Status, Webhook,
     WebhookId,
 };
+
+pub(crate) use random::random;
+pub(crate) use registration::parse_secret;
+
+/// How often a process looks whether another one changed something.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Why registrations could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("Webhook {0} does not exist")]
+    NotFound(WebhookId),
+    #[error("webhook {id} is stored but cannot be read: {reason}")]
+    Unreadable { id: WebhookId, reason: String },
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("the registrations cannot be read or written: {0}")]
+    Database(#[from] tokio_postgres::Error),
+    #[error("the registrations cannot be read or written, no connection: {0}")]
+    Pool(#[from] deadpool_postgres::PoolError),
+}
+
+impl From<NoRandom> for RegistryError {
+    fn from(error: NoRandom) -> Self {
+        Self::Vault(error.into())
+    }
+}
+
+/// Who asks for a change: what the audit table keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub user: String,
+    /// The external app that acts, as AppAPI names it.
+    pub app_id: Option<String>,
+    /// The client's address; `None` for the command line and for the sidecar itself.
+    pub client: Option<String>,
+}
+
+impl Caller {
+    /// The sidecar itself, when it disables a webhook.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            user: "openregister-webhooks".to_owned(),
+            app_id: None,
+            client: None,
+        }
+    }
+}
+
+/// What a webhook gets where its registration says nothing of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Defaults {
+    pub limits: Limits,
+    pub retry: RetryPolicy,
+}
+
+impl Defaults {
+    /// A schedule of its own says by its length how many attempts there are, unless that is said too.
+    fn retry(&self, max_attempts: Option<u32>, schedule: Option<Vec<Duration>>) -> RetryPolicy {
+        let attempts = schedule
+            .as_ref()
+            .map(|delays| u32::try_from(delays.len()).unwrap_or(u32::MAX).saturating_add(1));
+        RetryPolicy {
+            max_attempts: max_attempts
+                .or(attempts)
+                .unwrap_or(self.retry.max_attempts)
+                .max(1),
+            schedule: schedule.unwrap_or_else(|| self.retry.schedule.clone()),
+        }
+    }
+}
+
+/// The registrations: read from memory, changed in the database.
+#[derive(Debug)]
+pub struct Registry {
+    pool: Pool,
+    vault: Vault,
+    defaults: Defaults,
+    snapshot: ArcSwap<Snapshot>,
+}
+
+impl Registry {
+    /// Checks the key against what is stored and loads the registrations.
+    ///
+    /// # Errors
+    /// [`VaultError`] where the key is missing, none, or another than the stored secrets need; [`RegistryError::Database`].
+    pub async fn open(
+        pool: Pool,
+        master_key: Option<&SecretString>,
+        defaults: Defaults,
+    ) -> Result<Arc<Self>, RegistryError> {
+        let vault = Vault::new(master_key)?;
+        let client = pool.get().await?;
+        check_key(&**client, &vault).await?;
+        let snapshot = store::load(&**client, &vault, &defaults, now()).await?;
+        report_unreadable(&snapshot);
+        drop(client);
+        Ok(Arc::new(Self {
+            pool,
+            vault,
+            defaults,
+            snapshot: ArcSwap::from_pointee(snapshot),
+        }))
+    }
+
+    /// The registrations as last seen: at most half a second old where another process changed them.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The registrations as they are now.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub async fn refresh(&self) -> Result<Arc<Snapshot>, RegistryError> {
+        let client = self.pool.get().await?;
+        self.refresh_with(&**client).await
+    }
+
+    /// The registrations as of a transaction, or newer: what it sees committed, it sees registered.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub async fn refresh_in(&self, tx: &Transaction<'_>) -> Result<Arc<Snapshot>, RegistryError> {
+        self.refresh_with(tx).await
+    }
+
+    async fn refresh_with<C: GenericClient>(&self, client: &C) -> Result<Arc<Snapshot>, RegistryError> {
+        let row = client
+            .query_one("SELECT revision FROM openregister_webhooks.registry", &[])
+            .await?;
+        let revision: i64 = row.get(0);
+        let seen = self.snapshot();
+        if seen.revision() >= revision && seen.next_expiry().is_none_or(|end| end > now()) {
+            return Ok(seen);
+        }
+        let fresh = Arc::new(store::load(client, &self.vault, &self.defaults, now()).await?);
+        report_unreadable(&fresh);
+        // Another task may have put a newer one there meanwhile.
+        self.snapshot.rcu(|current| {
+            if current.revision() > fresh.revision() {
+                Arc::clone(current)
+            } else {
+                Arc::clone(&fresh)
+            }
+        });
+        Ok(fresh)
+    }
+
+    /// Looks for changes by other processes, and for signing secrets whose time is over, until `stop`.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(POLL) => {}
+            }
+            match self.refresh().await {
+                Ok(_) if failing => {
+                    failing = false;
+                    tracing::info!("registrations can be read again");
+                }
+                Ok(_) => {}
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(%error, "registrations cannot be read; those last seen stay in force");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn now() -> i64 {
+    Utc::now().timestamp()
+}
+
+fn report_unreadable(snapshot: &Snapshot) {
+    for (id, reason) in snapshot.unreadable() {
+        tracing::error!(webhook = %id, %reason, "registration cannot be read: it collects and delivers nothing; update or remove it");
+    }
+}
+
+/// Compares the key with the stored check value; the first key ever leaves one.
+async fn check_key<C: GenericClient>(client: &C, vault: &Vault) -> Result<(), RegistryError> {
+    client
+        .execute(
+            "INSERT INTO openregister_webhooks.master_key (key_id, check_value) \
+             SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM openregister_webhooks.master_key) ON CONFLICT DO NOTHING",
+            &[&vault.key_id(), &vault.check_value()?],
+        )
+        .await?;
+    let rows = client
+        .query(
+            "SELECT key_id, check_value FROM openregister_webhooks.master_key ORDER BY since",
+            &[],
+        )
+        .await?;
+    if rows.iter().any(|row| vault.checks(row.get("check_value"))) {
+        return Ok(());
+    }
+    let stored: Vec<&str> = rows.iter().map(|row| row.get("key_id")).collect();
+    Err(VaultError::WrongKey {
+        given: vault.key_id(),
+        stored: stored.join(", "),
+    }
+    .into())
+}

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use hyper::Uri;
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -31,6 +32,26 @@ impl fmt::Display for WebhookId {
     }
 }
 
+/// A closed set of names, read and written.
+macro_rules! names {
+    ($type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
+        impl $type {
+            /// Every name, for messages.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            #[must_use]
+            pub fn parse(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
 /// Every method carries the JSON body, as Nextcloud does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpMethod {
@@ -40,6 +61,8 @@ pub enum HttpMethod {
     Patch,
     Delete,
 }
+
+names!(HttpMethod { Get = "GET", Post = "POST", Put = "PUT", Patch = "PATCH", Delete = "DELETE" });
 
 /// What `event` names: one class, or a pattern in which `*` stands for any characters and `\` for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +77,7 @@ impl EventPattern {
     /// # Errors
     /// Where it matches none of the 33 classes.
     pub fn parse(text: &str) -> Result<Self, InvalidField> {
-        let text = text.strip_prefix('\\').unwrap_or(text);
+        let text = text.trim_start_matches('\\');
         let classes: Vec<_> = EventClass::all()
             .filter(|class| glob(text, &class.name()))
             .collect();
@@ -115,6 +138,13 @@ pub enum Format {
     OpenRegister,
 }
 
+names!(Format {
+    Documented = "documented",
+    Nextcloud = "nextcloud",
+    CloudEvents = "cloudevents",
+    OpenRegister = "openregister",
+});
+
 /// `authMethod` and `authData`.
 #[derive(Debug, Clone, Default)]
 pub enum Auth {
@@ -143,6 +173,8 @@ pub enum Ordering {
     Object,
     None,
 }
+
+names!(Ordering { Object = "object", None = "none" });
 
 /// Limits of one webhook; each is at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +228,12 @@ pub struct Webhook {
     /// The caller who registered it.
     pub user_id: String,
     pub method: HttpMethod,
+    /// `httpMethod` as it was sent: Nextcloud takes `post` and answers `post`.
+    pub http_method: String,
+    /// As it was registered, with umlauts and all; what is connected to is [`Self::target`].
     pub uri: String,
+    /// The same in ASCII: host in punycode, path and query percent-encoded, without fragment.
+    pub target: Uri,
     pub event: EventPattern,
     /// As it was registered; `[]` or `{}` where there is none.
     pub event_filter: Value,
@@ -204,13 +241,25 @@ pub struct Webhook {
     /// Headers that are sent, in the order given; `None` where none were given.
     pub headers: Option<Vec<(String, SecretString)>>,
     pub auth: Auth,
+    /// Whether `authData` is stored: it outlives an update to `authMethod: none`, as in Nextcloud.
+    pub auth_data_set: bool,
     pub format: Format,
-    /// The signing secrets, `whsec_…`, newest first; several while one is being rotated.
+    /// The signing secrets in force, `whsec_…`, newest first; several while one is being rotated.
     pub secrets: Vec<SecretString>,
     pub status: Status,
     pub limits: Limits,
     pub ordering: Ordering,
     pub retry: RetryPolicy,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Webhook {
+    /// Whether new events are collected for it: always, unless it is disabled.
+    #[must_use]
+    pub const fn collects(&self) -> bool {
+        !matches!(self.status, Status::Disabled { .. })
+    }
 }
 
 #[cfg(test)]

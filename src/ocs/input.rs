@@ -1,0 +1,257 @@
+//! What a request says: its query and its body, read as PHP reads them, within bounds.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as HttpBody;
+use hyper::header::{self, HeaderMap};
+use serde_json::{Map, Value};
+
+use super::reply::{BoxError, Reply};
+use crate::registry::Fields;
+
+/// The largest body of our own routes.
+pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// Bounds of a form, as PHP has them.
+const MOST_PARAMETERS: usize = 1000;
+const DEEPEST: usize = 64;
+
+/// Reads a body of at most [`LARGEST_BODY`] bytes.
+pub(crate) async fn read_body<B>(body: B) -> Result<Bytes, Reply>
+where
+    B: HttpBody,
+    B::Error: Into<BoxError>,
+{
+    let too_large = || Reply::failure(413, format!("The body is larger than {LARGEST_BODY} bytes"));
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIME, Limited::new(body, LARGEST_BODY).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Reply::failure(400, format!("The body cannot be read: {error}"))),
+        Err(_) => Err(Reply::failure(
+            408,
+            format!("The body did not arrive within {} s", BODY_TIME.as_secs()),
+        )),
+    }
+}
+
+/// The fields of a request: its body's, and its query's where the body does not name them.
+pub(crate) fn fields(headers: &HeaderMap, body: &[u8], query: &Map<String, Value>) -> Result<Fields, Reply> {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let json = kind
+        .strip_prefix("application/")
+        .is_some_and(|sub| sub == "json" || sub.ends_with("+json"));
+    let mut fields = if json {
+        Fields::json(json_object(body)?)
+    } else if body.is_empty() {
+        Fields::form(Map::new())
+    } else if kind == "application/x-www-form-urlencoded" {
+        if body.trim_ascii_start().starts_with(b"{") {
+            return Err(Reply::failure(
+                400,
+                "The body looks like JSON: send it with Content-Type: application/json",
+            ));
+        }
+        Fields::form(form(body)?)
+    } else {
+        return Err(Reply::failure(
+            400,
+            "Content-Type: must be application/json or application/x-www-form-urlencoded",
+        ));
+    };
+    for (name, value) in query.iter().filter(|(name, _)| *name != "format") {
+        fields.or_insert(name, || value.clone());
+    }
+    Ok(fields)
+}
+
+fn json_object(body: &[u8]) -> Result<Map<String, Value>, Reply> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(Value::Array(list)) if list.is_empty() => Ok(Map::new()),
+        Ok(_) => Err(Reply::failure(400, "The body must be a JSON object")),
+        Err(error) => Err(Reply::failure(400, format!("The body is not JSON: {error}"))),
+    }
+}
+
+/// A query or form: `a=1&b[c]=2&d[]=3`, where brackets make objects and lists as in PHP.
+pub(crate) fn form(text: &[u8]) -> Result<Map<String, Value>, Reply> {
+    let mut root = Map::new();
+    for (at, (name, value)) in url::form_urlencoded::parse(text).enumerate() {
+        if at >= MOST_PARAMETERS {
+            return Err(Reply::failure(
+                400,
+                format!("There are more than {MOST_PARAMETERS} parameters"),
+            ));
+        }
+        let (first, keys) = split_name(&name);
+        if keys.len() > DEEPEST {
+            return Err(Reply::failure(
+                400,
+                format!("A parameter is nested deeper than {DEEPEST} levels"),
+            ));
+        }
+        if first.is_empty() {
+            continue;
+        }
+        let mut place = root.entry(first).or_insert(Value::Null);
+        for key in keys {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            let Value::Object(map) = place else { continue };
+            // `[]`: the next number.
+            let key = if key.is_empty() {
+                next_number(map)
+            } else {
+                key.to_owned()
+            };
+            place = map.entry(key).or_insert(Value::Null);
+        }
+        *place = Value::String(value.into_owned());
+    }
+    Ok(root
+        .into_iter()
+        .map(|(name, value)| (name, lists(value)))
+        .collect())
+}
+
+/// `a[b][c]` as `a` and `b`, `c`; a bracket that does not close belongs to the name.
+fn split_name(name: &str) -> (String, Vec<&str>) {
+    let Some((first, mut rest)) = name.split_once('[') else {
+        return (name.to_owned(), Vec::new());
+    };
+    let mut keys = Vec::new();
+    while let Some((key, after)) = rest.split_once(']') {
+        keys.push(key);
+        match after.strip_prefix('[') {
+            Some(next) => rest = next,
+            None => return (first.to_owned(), keys),
+        }
+    }
+    (
+        if keys.is_empty() {
+            name.to_owned()
+        } else {
+            first.to_owned()
+        },
+        keys,
+    )
+}
+
+fn next_number(map: &Map<String, Value>) -> String {
+    let numbers = map.keys().filter_map(|key| key.parse::<u64>().ok());
+    numbers.max().map_or(0, |n| n.saturating_add(1)).to_string()
+}
+
+/// What PHP counts as a list: the keys 0, 1, 2, … in this order; the empty map too.
+pub(crate) fn lists(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            if map.keys().enumerate().all(|(at, key)| *key == at.to_string()) {
+                Value::Array(map.into_iter().map(|(_, value)| lists(value)).collect())
+            } else {
+                Value::Object(map.into_iter().map(|(key, value)| (key, lists(value))).collect())
+            }
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(lists).collect()),
+        other => other,
+    }
+}
+
+/// A path segment without its percent signs; what is no UTF-8 is replaced.
+pub(crate) fn decode_segment(segment: &str) -> String {
+    let bytes = segment.as_bytes();
+    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        match (bytes[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                at += 3;
+            }
+            (byte, _, _) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(text: &str) -> Value {
+        Value::Object(form(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn forms_are_read_as_php_reads_them() {
+        assert_eq!(
+            read("a=1&b=x+y&c=%C3%BC"),
+            json!({"a": "1", "b": "x y", "c": "ü"})
+        );
+        assert_eq!(
+            read("eventFilter[user.uid]=bob"),
+            json!({"eventFilter": {"user.uid": "bob"}})
+        );
+        assert_eq!(read("h[]=a&h[]=b"), json!({"h": ["a", "b"]}));
+        assert_eq!(
+            read("f[$or][0][a]=1&f[$or][1][b]=2&f[x][]=3"),
+            json!({"f": {"$or": [{"a": "1"}, {"b": "2"}], "x": ["3"]}})
+        );
+        assert_eq!(read("a=1&a[b]=2"), json!({"a": {"b": "2"}}));
+        assert_eq!(read("a[b=1&=2"), json!({"a[b": "1"}));
+        assert!(form("a=1&".repeat(2000).as_bytes()).is_err());
+        assert!(form(format!("a{}=1", "[x]".repeat(100)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn empty_and_numbered_maps_are_lists() {
+        assert_eq!(
+            lists(json!({"a": {}, "b": {"0": {"1": 2}}})),
+            json!({"a": [], "b": [{"1": 2}]})
+        );
+        assert_eq!(lists(json!({"1": 1, "0": 0})), json!({"1": 1, "0": 0}));
+    }
+
+    #[test]
+    fn bodies_are_read_by_their_type() {
+        let of = |kind: &str, body: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            fields(&headers, body.as_bytes(), &Map::new()).is_ok()
+        };
+        assert!(of("application/json; charset=utf-8", "{\"a\":1}"));
+        assert!(of("application/vnd.api+json", "{}"));
+        assert!(of("application/json", ""));
+        assert!(of("application/x-www-form-urlencoded", "a=1"));
+        assert!(!of("application/json", "{\"a\":"));
+        assert!(!of("application/json", "5"));
+        assert!(!of("application/x-www-form-urlencoded", "{\"a\":1}"));
+        assert!(!of("text/plain", "a=1"));
+    }
+
+    #[test]
+    fn segments_are_decoded() {
+        assert_eq!(decode_segment("a%20b%2Fc+%zz%"), "a b/c+%zz%");
+    }
+}

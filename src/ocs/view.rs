@@ -1,0 +1,155 @@
+//! Webhooks as answers show them. No secret is among them, unless the answer is to the request that set it.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+
+use super::input::lists;
+use crate::registry::{Auth, Changed, Extras, MASK, Registration, Status, Webhook, looks_secret};
+
+/// The eleven fields of Nextcloud's answers, in its order.
+pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {
+    let auth_method = match webhook.auth {
+        Auth::None => "none",
+        Auth::Header(_) => "header",
+    };
+    let auth_data = if webhook.auth_data_set {
+        MASK.into()
+    } else {
+        Value::Null
+    };
+    let fields = [
+        ("id", webhook.id.0.into()),
+        ("appId", webhook.app_id.clone().into()),
+        ("userId", webhook.user_id.clone().into()),
+        ("httpMethod", webhook.http_method.clone().into()),
+        ("uri", webhook.uri.clone().into()),
+        ("event", webhook.event.as_str().into()),
+        ("eventFilter", lists(webhook.event_filter.clone())),
+        (
+            "userIdFilter",
+            webhook.user_id_filter.clone().unwrap_or_default().into(),
+        ),
+        ("headers", headers(webhook.headers.as_deref())),
+        ("authMethod", auth_method.into()),
+        ("authData", auth_data),
+    ];
+    fields
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// What an update leaves out is shown as absent, as Nextcloud does, although it stays: its next answers show it again.
+pub(crate) fn as_sent(mut fields: Map<String, Value>, asked: &Registration) -> Map<String, Value> {
+    if asked.headers.is_none() {
+        fields.insert("headers".to_owned(), Value::Null);
+    }
+    if asked.auth_data.is_none() {
+        fields.insert("authData".to_owned(), Value::Null);
+    }
+    fields
+}
+
+/// The same with those of our own fields that the request sent, and the secret if this change set it for a caller who
+/// knows our fields.
+pub(crate) fn changed(
+    mut fields: Map<String, Value>,
+    changed: &Changed,
+    sent: &Extras,
+) -> Map<String, Value> {
+    let own = own(&changed.webhook);
+    let asked = [
+        ("format", sent.format.is_some()),
+        ("enabled", sent.enabled.is_some()),
+        ("rateLimit", sent.per_second.is_some() || sent.burst.is_some()),
+        ("timeoutSeconds", sent.timeout.is_some()),
+        ("maxInFlight", sent.max_in_flight.is_some()),
+        ("ordering", sent.ordering.is_some()),
+        ("retry", sent.max_attempts.is_some() || sent.schedule.is_some()),
+    ];
+    for (name, asked) in asked {
+        if asked && let Some(value) = own.get(name) {
+            fields.insert(name.to_owned(), value.clone());
+        }
+    }
+    if sent.any()
+        && let Some(secret) = &changed.secret
+    {
+        fields.insert("secret".to_owned(), shown(secret));
+    }
+    fields
+}
+
+/// Everything but secrets: the answer of our own routes.
+pub(crate) fn whole(webhook: &Webhook) -> Map<String, Value> {
+    let mut fields = recorded(webhook);
+    fields.extend(own(webhook));
+    fields
+}
+
+/// A signing secret, in the one answer that shows it.
+pub(crate) fn shown(secret: &SecretString) -> Value {
+    secret.expose_secret().into()
+}
+
+fn own(webhook: &Webhook) -> Map<String, Value> {
+    let (status, reason, since) = match &webhook.status {
+        Status::Enabled => ("enabled", None, None),
+        Status::Paused => ("paused", None, None),
+        Status::Disabled { reason, since } => ("disabled", Some(reason.clone()), Some(since.to_rfc3339())),
+    };
+    let seconds = |duration: &Duration| match duration.subsec_millis() {
+        0 => json!(duration.as_secs()),
+        _ => json!(duration.as_secs_f64()),
+    };
+    let fields = [
+        ("format", json!(webhook.format.as_str())),
+        ("enabled", json!(webhook.collects())),
+        (
+            "status",
+            json!({"state": status, "reason": reason, "since": since}),
+        ),
+        (
+            "rateLimit",
+            json!({"perSecond": webhook.limits.per_second, "burst": webhook.limits.burst}),
+        ),
+        ("timeoutSeconds", seconds(&webhook.limits.timeout)),
+        ("maxInFlight", json!(webhook.limits.max_in_flight)),
+        ("ordering", json!(webhook.ordering.as_str())),
+        (
+            "retry",
+            json!({
+                "maxAttempts": webhook.retry.max_attempts,
+                "schedule": webhook.retry.schedule.iter().map(seconds).collect::<Vec<_>>(),
+            }),
+        ),
+        ("secrets", json!(webhook.secrets.len())),
+        ("revision", json!(webhook.revision)),
+        ("createdAt", json!(webhook.created_at.to_rfc3339())),
+        ("updatedAt", json!(webhook.updated_at.to_rfc3339())),
+    ];
+    fields
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+fn headers(headers: Option<&[(String, SecretString)]>) -> Value {
+    let Some(headers) = headers else {
+        return Value::Null;
+    };
+    let map = headers
+        .iter()
+        .map(|(name, value)| {
+            let shown = if looks_secret(name) {
+                MASK
+            } else {
+                value.expose_secret()
+            };
+            (name.clone(), Value::from(shown))
+        })
+        .collect();
+    lists(Value::Object(map))
+}

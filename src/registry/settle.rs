@@ -1,0 +1,41 @@
+//! "A webhook receives what commits after its registration was answered."
+//!
+//! A trigger looks up which kinds are captured when its row is written, so a transaction that wrote before the registration
+//! committed may commit after it without having captured anything. When a kind is switched on, the answer therefore
+//! waits for the transactions that were in flight at that moment.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use super::RegistryError;
+
+/// How long an answer waits at most.
+const BOUND: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until every transaction that was in flight at the call has ended; `false` where the bound came first.
+pub(crate) async fn settle(client: &Client) -> Result<bool, RegistryError> {
+    let row = client
+        .query_one("SELECT pg_snapshot_xmax(pg_current_snapshot())::text", &[])
+        .await?;
+    let seen: &str = row.get(0);
+    let ended = async {
+        loop {
+            let row = client
+                .query_one(
+                    "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8",
+                    &[&seen],
+                )
+                .await?;
+            if row.get(0) {
+                return Ok::<_, RegistryError>(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    match tokio::time::timeout(BOUND, ended).await {
+        Ok(done) => done.map(|()| true),
+        Err(_) => Ok(false),
+    }
+}

@@ -1,0 +1,82 @@
+//! All registrations as of one revision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Webhook, WebhookId};
+use crate::openregister::EventClass;
+
+/// All registrations as of one revision; immutable.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    revision: i64,
+    all: Vec<Arc<Webhook>>,
+    by_id: HashMap<WebhookId, Arc<Webhook>>,
+    by_class: Vec<Vec<Arc<Webhook>>>,
+    unreadable: Vec<(WebhookId, String)>,
+    next_expiry: Option<i64>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(
+        revision: i64,
+        mut all: Vec<Arc<Webhook>>,
+        unreadable: Vec<(WebhookId, String)>,
+        next_expiry: Option<i64>,
+    ) -> Self {
+        all.sort_by_key(|webhook| webhook.id);
+        let by_id = all
+            .iter()
+            .map(|webhook| (webhook.id, Arc::clone(webhook)))
+            .collect();
+        let mut by_class = vec![Vec::new(); EventClass::COUNT];
+        for webhook in all.iter().filter(|webhook| webhook.collects()) {
+            for class in webhook.event.classes() {
+                by_class[class.index()].push(Arc::clone(webhook));
+            }
+        }
+        Self {
+            revision,
+            all,
+            by_id,
+            by_class,
+            unreadable,
+            next_expiry,
+        }
+    }
+
+    /// Grows with every change of any registration.
+    #[must_use]
+    pub const fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// The webhooks that events of this class are collected for (enabled and paused ones), by id.
+    #[must_use]
+    pub fn for_class(&self, class: EventClass) -> &[Arc<Webhook>] {
+        self.by_class.get(class.index()).map_or(&[], Vec::as_slice)
+    }
+
+    #[must_use]
+    pub fn get(&self, id: WebhookId) -> Option<&Arc<Webhook>> {
+        self.by_id.get(&id)
+    }
+
+    /// Every webhook, by id.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<Webhook>] {
+        &self.all
+    }
+
+    /// Registrations that are stored but cannot be read, with the reason: changed by hand, or by a newer version. They
+    /// collect nothing.
+    #[must_use]
+    pub fn unreadable(&self) -> &[(WebhookId, String)] {
+        &self.unreadable
+    }
+
+    /// When the first replaced signing secret ends (seconds since 1970): then the snapshot is to be made anew.
+    pub(crate) const fn next_expiry(&self) -> Option<i64> {
+        self.next_expiry
+    }
+}

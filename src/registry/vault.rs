@@ -1,0 +1,234 @@
+//! Secrets at rest: XChaCha20-Poly1305 under `ORW_MASTER_KEY`.
+//!
+//! Guarantees: what is stored is bound to its webhook and its column, so it cannot be moved to another; it names the key
+//! it was made with; an altered or foreign text is refused, never read as garbage. Nonces are random and 192 bits wide.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::WebhookId;
+use super::random::{NoRandom, random};
+
+/// First byte of what is stored.
+const VERSION: u8 = 1;
+const KEY_ID: usize = 8;
+const NONCE: usize = 24;
+/// What a key's check value holds.
+const CHECK: &[u8] = b"openregister-webhooks";
+
+/// How a key is made; in every message about one.
+const MAKE_ONE: &str =
+    "make one with `openssl rand -base64 32` and keep it: without it the stored secrets are lost";
+
+/// Why secrets cannot be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error("ORW_MASTER_KEY is missing: it encrypts the secrets that are stored; {MAKE_ONE}")]
+    NoKey,
+    #[error("ORW_MASTER_KEY is not 32 bytes in base64; {MAKE_ONE}")]
+    BadKey,
+    #[error(
+        "ORW_MASTER_KEY is another key ({given}) than the one that the stored secrets are encrypted with ({stored}); \
+         set the key that was used before"
+    )]
+    WrongKey { given: String, stored: String },
+    #[error(
+        "the stored {field} of webhook {webhook} cannot be decrypted: it was altered, or made with another key"
+    )]
+    Unreadable { webhook: WebhookId, field: &'static str },
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
+    #[error("the stored text is too long to be encrypted")]
+    TooLong,
+}
+
+/// What is encrypted: part of what a ciphertext is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Headers,
+    AuthData,
+    Secrets,
+}
+
+impl Field {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::AuthData => "auth_data",
+            Self::Secrets => "secrets",
+        }
+    }
+}
+
+/// Encrypts and decrypts with one key.
+pub struct Vault {
+    cipher: XChaCha20Poly1305,
+    id: [u8; KEY_ID],
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault")
+            .field("key", &self.key_id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// Reads the key.
+    ///
+    /// # Errors
+    /// [`VaultError::NoKey`], [`VaultError::BadKey`].
+    pub fn new(key: Option<&SecretString>) -> Result<Self, VaultError> {
+        let text = key.ok_or(VaultError::NoKey)?.expose_secret().trim();
+        let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| VaultError::BadKey)?);
+        let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| VaultError::BadKey)?;
+        // A hash of a uniformly random 32-byte key tells nothing of it.
+        let digest = Sha256::new()
+            .chain_update(b"openregister-webhooks key id\0")
+            .chain_update(&bytes)
+            .finalize();
+        let mut id = [0; KEY_ID];
+        id.copy_from_slice(&digest[..KEY_ID]);
+        Ok(Self { cipher, id })
+    }
+
+    /// The key's name: safe to store and to show.
+    #[must_use]
+    pub fn key_id(&self) -> String {
+        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A known text under this key.
+    pub(crate) fn check_value(&self) -> Result<Vec<u8>, VaultError> {
+        self.encrypt(b"check", CHECK)
+    }
+
+    /// Whether `stored` is this key's check value.
+    pub(crate) fn checks(&self, stored: &[u8]) -> bool {
+        self.decrypt(b"check", stored)
+            .is_some_and(|plain| plain.as_slice() == CHECK)
+    }
+
+    pub(crate) fn seal(&self, webhook: WebhookId, field: Field, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.encrypt(&binding(webhook, field), plain)
+    }
+
+    pub(crate) fn open(
+        &self,
+        webhook: WebhookId,
+        field: Field,
+        stored: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        self.decrypt(&binding(webhook, field), stored)
+            .ok_or(VaultError::Unreadable {
+                webhook,
+                field: field.name(),
+            })
+    }
+
+    fn encrypt(&self, binding: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let nonce = random::<NONCE>()?;
+        let mut stored = Vec::with_capacity(1 + KEY_ID + NONCE + plain.len() + 16);
+        stored.push(VERSION);
+        stored.extend_from_slice(&self.id);
+        stored.extend_from_slice(&nonce);
+        let sealed = self
+            .cipher
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: binding,
+                },
+            )
+            .map_err(|_| VaultError::TooLong)?;
+        stored.extend_from_slice(&sealed);
+        Ok(stored)
+    }
+
+    fn decrypt(&self, binding: &[u8], stored: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (head, sealed) = stored.split_at_checked(1 + KEY_ID + NONCE)?;
+        let (version, rest) = head.split_first()?;
+        let (id, nonce) = rest.split_at_checked(KEY_ID)?;
+        if *version != VERSION || id != self.id {
+            return None;
+        }
+        let nonce = XNonce::from(<[u8; NONCE]>::try_from(nonce).ok()?);
+        self.cipher
+            .decrypt(
+                &nonce,
+                Payload {
+                    msg: sealed,
+                    aad: binding,
+                },
+            )
+            .ok()
+            .map(Zeroizing::new)
+    }
+}
+
+fn binding(webhook: WebhookId, field: Field) -> Vec<u8> {
+    format!("webhook {webhook} {}", field.name()).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault(byte: u8) -> Vault {
+        Vault::new(Some(&STANDARD.encode([byte; 32]).into())).unwrap()
+    }
+
+    const ID: WebhookId = WebhookId(1_000_000_001);
+
+    #[test]
+    fn what_is_sealed_is_opened_in_its_own_place_only() {
+        let vault = vault(7);
+        let sealed = vault.seal(ID, Field::AuthData, b"Bearer secret").unwrap();
+        assert!(!sealed.windows(6).any(|w| w == b"secret"));
+        assert_eq!(
+            vault.open(ID, Field::AuthData, &sealed).unwrap().as_slice(),
+            b"Bearer secret"
+        );
+        assert!(vault.open(WebhookId(ID.0 + 1), Field::AuthData, &sealed).is_err());
+        assert!(vault.open(ID, Field::Headers, &sealed).is_err());
+        assert_ne!(sealed, vault.seal(ID, Field::AuthData, b"Bearer secret").unwrap());
+    }
+
+    #[test]
+    fn altered_cut_and_foreign_texts_are_refused() {
+        let vault = vault(7);
+        let sealed = vault.seal(ID, Field::Secrets, b"x").unwrap();
+        for at in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[at] ^= 1;
+            assert!(vault.open(ID, Field::Secrets, &altered).is_err(), "byte {at}");
+            assert!(
+                vault.open(ID, Field::Secrets, &sealed[..at]).is_err(),
+                "length {at}"
+            );
+        }
+        assert!(super::tests::vault(8).open(ID, Field::Secrets, &sealed).is_err());
+    }
+
+    #[test]
+    fn a_key_is_checked_before_it_is_used() {
+        assert!(matches!(Vault::new(None), Err(VaultError::NoKey)));
+        for bad in ["", "abc", "c2hvcnQ=", "!!"] {
+            assert!(
+                matches!(Vault::new(Some(&bad.to_owned().into())), Err(VaultError::BadKey)),
+                "{bad}"
+            );
+        }
+        let value = vault(7).check_value().unwrap();
+        assert!(vault(7).checks(&value));
+        assert!(!vault(8).checks(&value));
+        assert!(VaultError::NoKey.to_string().contains("openssl rand -base64 32"));
+    }
+}
