@@ -153,9 +153,9 @@ impl Standalone {
         for ((user, password), admin) in both {
             let text = password.expose_secret();
             let password = if text.starts_with("$argon2") {
-                PasswordHash::new(text).map_err(|error| AuthError::Hash {
+                check_hash(text).map_err(|reason| AuthError::Hash {
                     user: user.clone(),
-                    reason: error.to_string(),
+                    reason,
                 })?;
                 let hash: Arc<str> = text.into();
                 dummy.get_or_insert_with(|| Arc::clone(&hash));
@@ -271,6 +271,17 @@ impl Standalone {
             remembered.insert(whole, now + REMEMBERED);
         }
     }
+}
+
+/// Whether a password can be checked against this hash at all.
+fn check_hash(text: &str) -> Result<(), String> {
+    let hash = PasswordHash::new(text).map_err(|error| error.to_string())?;
+    argon2::Algorithm::try_from(hash.algorithm).map_err(|error| error.to_string())?;
+    argon2::Params::try_from(&hash).map_err(|error| error.to_string())?;
+    if hash.salt.is_none() || hash.hash.is_none() {
+        return Err("salt or hash is missing".to_owned());
+    }
+    Ok(())
 }
 
 fn keyed(key: &Digest, domain: &[u8], text: &str) -> Digest {

@@ -69,12 +69,16 @@ impl Context {
             Operation::List => {
                 let uri = call.query.get("uri").and_then(Value::as_str);
                 let snapshot = registry.refresh().await?;
-                let all = snapshot
+                let mut all: Vec<_> = snapshot
                     .all()
                     .iter()
-                    .filter(|webhook| uri.is_none_or(|uri| webhook.uri == uri));
+                    .filter(|webhook| uri.is_none_or(|uri| webhook.uri == uri))
+                    .collect();
+                // What changed last comes last, as in Nextcloud.
+                all.sort_by_key(|webhook| webhook.revision);
                 Ok(Reply::data(
-                    all.map(|webhook| Value::Object(view::recorded(webhook)))
+                    all.into_iter()
+                        .map(|webhook| Value::Object(view::recorded(webhook)))
                         .collect::<Vec<_>>(),
                 ))
             }

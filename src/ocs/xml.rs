@@ -118,13 +118,13 @@ mod tests {
     #[test]
     fn values_are_written_as_nextcloud_writes_them() {
         let value = json!({
-            "appId": null, "eventFilter": [], "map": {}, "userIdFilter": "", "yes": true, "no": false, "n": 1.50,
+            "appId": null, "eventFilter": [], "map": {}, "userIdFilter": "", "yes": true, "no": false, "n": 1.5,
             "text": "a<b>&\"c\"\r\n\u{1}", "list": [{"id": 1}, 2, "x"],
         });
         assert_eq!(
             document("ocs", &value),
             "<?xml version=\"1.0\"?>\n<ocs>\n <appId/>\n <eventFilter/>\n <map/>\n <userIdFilter></userIdFilter>\n \
-             <yes>1</yes>\n <no></no>\n <n>1.50</n>\n <text>a&lt;b&gt;&amp;&quot;c&quot;&#13;\n\u{fffd}</text>\n <list>\n  \
+             <yes>1</yes>\n <no></no>\n <n>1.5</n>\n <text>a&lt;b&gt;&amp;&quot;c&quot;&#13;\n\u{fffd}</text>\n <list>\n  \
              <element>\n   <id>1</id>\n  </element>\n  <element>2</element>\n  <element>x</element>\n </list>\n</ocs>\n"
         );
     }

@@ -36,9 +36,17 @@ pub(crate) fn parse(text: &str) -> Result<Uri, String> {
     {
         return Err(format!("must not contain {bad:?}; percent-encode it"));
     }
-    let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
-    if !lower.starts_with("https://") && !lower.starts_with("http://") {
-        return Err("must be an absolute URL that starts with https:// (or http://, where the configuration allows it)".into());
+    let scheme = text
+        .split_once("://")
+        .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    let Some((_, rest)) = scheme.filter(|(scheme, _)| scheme == "https" || scheme == "http") else {
+        return Err(
+            "must be an absolute URL that starts with https:// (or http://, where the configuration allows it)".into(),
+        );
+    };
+    // A lenient reader skips further slashes; another one sees an empty host there.
+    if rest.starts_with('/') {
+        return Err("must name a host".into());
     }
     let mut url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
