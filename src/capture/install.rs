@@ -33,6 +33,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../sql/migrations/0002_event.sql"),
     },
     Migration {
+        version: 3,
+        name: "registry",
+        sql: include_str!("../../sql/migrations/0003_registry.sql"),
+    },
+    Migration {
         version: 4,
         name: "delivery",
         sql: include_str!("../../sql/migrations/0004_delivery.sql"),

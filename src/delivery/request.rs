@@ -54,8 +54,6 @@ pub(crate) fn render(event: &Event, webhook: &Webhook) -> Payload {
 /// Why a request cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RequestError {
-    #[error("the webhook's uri cannot be read as a URL")]
-    Uri,
     #[error("the webhook's header {0:?} is not one that HTTP can carry")]
     Header(String),
     #[error(transparent)]
@@ -111,7 +109,7 @@ pub(crate) fn build(
         HttpMethod::Patch => Method::PATCH,
         HttpMethod::Delete => Method::DELETE,
     };
-    *request.uri_mut() = webhook.uri.parse().map_err(|_| RequestError::Uri)?;
+    *request.uri_mut() = webhook.target.clone();
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -123,7 +121,7 @@ fn set(headers: &mut HeaderMap, name: &str, value: &SecretString) -> Result<(), 
     if RESERVED.contains(&parsed.as_str()) {
         return Ok(());
     }
-    let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| bad())?;
+    let mut value = HeaderValue::from_bytes(value.expose_secret().as_bytes()).map_err(|_| bad())?;
     value.set_sensitive(true);
     headers.insert(parsed, value);
     Ok(())

@@ -14,6 +14,7 @@ use super::fields::{Fields, invalid, kind, within};
 use super::secret;
 use super::target::{self, TargetPolicy};
 use super::webhook::{EventPattern, Format, HttpMethod, InvalidField, Ordering};
+use crate::filter::Filter;
 
 /// What stands for a stored secret in answers; sent back by a client it means "as it was".
 pub const MASK: &str = "***";
@@ -24,6 +25,10 @@ const LONGEST_EVENT: usize = 255;
 const LARGEST_FILTER: usize = 65_536;
 const MOST_HEADERS: usize = 64;
 const LARGEST_HEADERS: usize = 16_384;
+
+/// Paths into Nextcloud's own events. A filter that was written for those is answered with a plain "OK", as Nextcloud
+/// does, although it matches no event of OpenRegister's; the log says so.
+const NEXTCLOUDS_OWN: &str = "event.node";
 
 /// Why a registration is refused: always the caller's to mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,12 +156,19 @@ impl Registration {
             .into());
         }
         let mut warnings = Vec::new();
-        let event_filter = filter(event_filter)?;
+        let event_filter = filter(event_filter, &mut warnings)?;
         let headers = headers.map(|map| read_headers("headers", &map)).transpose()?;
         let auth_data = auth_data.map(|map| read_headers("authData", &map)).transpose()?;
         let extras = Extras::parse(fields)?;
-        if target.scheme_str() == Some("http") {
-            warnings.push("events go over http:// without encryption".to_owned());
+        for (name, _) in headers.iter().chain(&auth_data).flatten() {
+            if !can_be_sent(name) {
+                // Not in the answer: Nextcloud's is plainly "OK" here.
+                tracing::warn!(
+                    header = name,
+                    uri,
+                    "a webhook is registered with a header that HTTP cannot carry"
+                );
+            }
         }
         Ok(Self {
             method,
@@ -230,7 +242,7 @@ pub(crate) fn parse_secret(fields: &Fields) -> Result<Option<SecretString>, Refu
     }
 }
 
-fn filter(value: Option<&Value>) -> Result<Value, InvalidField> {
+fn filter(value: Option<&Value>, warnings: &mut Vec<String>) -> Result<Value, InvalidField> {
     let Some(value) = value else {
         return Ok(Value::Array(Vec::new()));
     };
@@ -239,6 +251,14 @@ fn filter(value: Option<&Value>) -> Result<Value, InvalidField> {
             "eventFilter",
             format!("must have at most {LARGEST_FILTER} bytes as JSON"),
         ));
+    }
+    let filter = Filter::parse(value).map_err(|error| invalid("eventFilter", error.to_string()))?;
+    for warning in filter.warnings() {
+        if warning.starts_with(NEXTCLOUDS_OWN) {
+            tracing::warn!(%warning, "a filter is registered that never matches");
+        } else {
+            warnings.push(format!("eventFilter: {warning}"));
+        }
     }
     Ok(value.clone())
 }

@@ -15,6 +15,7 @@ use super::snapshot::Snapshot;
 use super::vault::{Field, Vault};
 use super::webhook::{Auth, EventPattern, Format, HttpMethod, Limits, Ordering, Status, Webhook};
 use super::{Defaults, RegistryError, WebhookId, target};
+use crate::filter::Filter;
 
 const COLUMNS: &str = "w.id, w.revision, w.app_id, w.user_id, w.http_method, w.uri, w.event, w.event_filter, \
      w.user_id_filter, w.headers, w.auth_method, w.auth_data, w.secrets, w.format, w.status, w.status_reason, \
@@ -297,6 +298,9 @@ impl Record {
             target: target::parse(&self.uri).map_err(|reason| format!("uri {reason}"))?,
             uri: self.uri,
             event: self.event,
+            filter: Arc::new(
+                Filter::parse(&self.event_filter).map_err(|error| format!("eventFilter {error}"))?,
+            ),
             event_filter: self.event_filter,
             user_id_filter: Some(self.user_id_filter).filter(|user| !user.is_empty()),
             headers: self.headers,

@@ -3,6 +3,8 @@
 use hyper::Uri;
 use url::{Host, Url};
 
+use crate::delivery::Guard;
+
 /// The longest `uri`, as in Nextcloud's table.
 const LONGEST: usize = 4000;
 
@@ -12,6 +14,14 @@ pub trait TargetPolicy: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// Why not, and which setting would allow it.
     fn check(&self, target: &Uri) -> Result<(), String>;
+}
+
+/// The delivery's own guard: what it would refuse to connect to is refused at registration.
+impl TargetPolicy for Guard {
+    fn check(&self, target: &Uri) -> Result<(), String> {
+        self.check_url(&target.to_string())
+            .map_err(|refused| refused.to_string())
+    }
 }
 
 /// Lets every target pass; the delivery's guard still decides when it connects.

@@ -1,6 +1,7 @@
 //! One registered webhook, valid in every field.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use hyper::Uri;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use crate::filter::Filter;
 use crate::openregister::EventClass;
 
 /// A field of a request that is missing or wrong: what the caller reads in the 400.
@@ -237,6 +239,8 @@ pub struct Webhook {
     pub event: EventPattern,
     /// As it was registered; `[]` or `{}` where there is none.
     pub event_filter: Value,
+    /// The same, ready to be evaluated.
+    pub filter: Arc<Filter>,
     pub user_id_filter: Option<String>,
     /// Headers that are sent, in the order given; `None` where none were given.
     pub headers: Option<Vec<(String, SecretString)>>,

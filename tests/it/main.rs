@@ -4,6 +4,7 @@
 mod chaos;
 mod delivery;
 mod harness;
+mod ocs;
 mod receiver;
 mod support;
 mod writer;

@@ -1,6 +1,7 @@
 //! What every integration test stands on.
 #![allow(dead_code)]
 
+pub(crate) mod api;
 pub(crate) mod postgres;
 pub(crate) mod receiver;
 pub(crate) mod sidecar;

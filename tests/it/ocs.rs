@@ -1,0 +1,146 @@
+//! The registration API against the real server: every recorded answer of a Nextcloud 32, and what is ours.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::support::api::{Answer, Service};
+
+const CASES: &str = include_str!("../fixtures/ocs-cases.json");
+
+/// Recorded ids stand for the ids that this run gave.
+#[derive(Default)]
+struct Ids(HashMap<String, i64>);
+
+impl Ids {
+    /// `{1}` in a text.
+    fn text(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (recorded, id)| {
+            text.replace(&format!("{{{recorded}}}"), &id.to_string())
+        })
+    }
+
+    /// The fields `id` of a value.
+    fn data(&self, value: &Value) -> Value {
+        match value {
+            Value::Array(list) => list.iter().map(|value| self.data(value)).collect(),
+            Value::Object(map) => map
+                .iter()
+                .map(|(name, value)| match self.0.get(&value.to_string()) {
+                    Some(id) if name == "id" => (name.clone(), json!(id)),
+                    _ => (name.clone(), self.data(value)),
+                })
+                .collect(),
+            other => other.clone(),
+        }
+    }
+
+    /// Learns the id of a webhook that a case created.
+    fn learn(&mut self, recorded: Option<String>, given: Option<i64>) {
+        if let (Some(recorded), Some(given)) = (recorded, given) {
+            self.0.entry(recorded).or_insert(given);
+        }
+    }
+}
+
+fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once('<')?.0.to_owned())
+}
+
+fn check(case: &Value, answer: &Answer, ids: &mut Ids) {
+    let name = case["name"].as_str().unwrap();
+    let expect = &case["expect"];
+    assert_eq!(json!(answer.status), expect["status"], "{name}: {}", answer.text);
+    let made =
+        |recorded: Option<String>, given| recorded.map(|r| r.trim_matches(['{', '}']).to_owned()).zip(given);
+    if let Some(xml) = expect["xml"].as_str() {
+        assert_eq!(
+            answer.header("content-type"),
+            "application/xml; charset=utf-8",
+            "{name}"
+        );
+        let given = element(&answer.text, "id").and_then(|id| id.parse().ok());
+        if let Some((recorded, given)) = made(element(xml, "id"), given) {
+            ids.learn(Some(recorded), Some(given));
+        }
+        assert_eq!(answer.text, ids.text(xml), "{name}");
+    } else if let Some(plain) = expect.get("plain") {
+        assert_eq!(&answer.json(), plain, "{name}");
+    } else if expect.get("empty").is_some() {
+        assert_eq!(answer.text, "", "{name}");
+    } else if expect.get("wellFormed").is_some() {
+        let mut reader = quick_xml::Reader::from_str(&answer.text);
+        while !matches!(reader.read_event().unwrap(), quick_xml::events::Event::Eof) {}
+    } else {
+        let body = &answer.json()["ocs"];
+        assert_eq!(body["meta"], expect["meta"], "{name}");
+        ids.learn(
+            Some(expect["data"]["id"].to_string()).filter(|id| id != "null"),
+            body["data"]["id"].as_i64(),
+        );
+        assert_eq!(body["data"], ids.data(&expect["data"]), "{name}");
+        let order = |value: &Value| {
+            value
+                .as_object()
+                .map(|map| map.keys().cloned().collect::<Vec<_>>())
+        };
+        assert_eq!(order(&body["data"]), order(&expect["data"]), "{name}");
+        assert_eq!(
+            answer.header("content-type"),
+            "application/json; charset=utf-8",
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_recorded_answer_is_given() {
+    let service = Service::start().await;
+    let cases: Vec<Value> = serde_json::from_str(CASES).unwrap();
+    let mut ids = Ids::default();
+    for case in &cases {
+        let request = &case["request"];
+        let mut body = request["body"].clone();
+        if let Some(length) = request["padUri"].as_u64() {
+            let uri = body["uri"].as_str().unwrap().to_owned();
+            body["uri"] = format!("{uri:a<length$}", length = usize::try_from(length).unwrap()).into();
+        }
+        let mut asked = service.request(
+            request["method"].as_str().unwrap(),
+            &ids.text(request["path"].as_str().unwrap()),
+        );
+        asked = match request["auth"].as_str() {
+            Some("admin") => asked.basic("admin", "admin-password"),
+            Some("wrong") => asked.basic("admin", "wrong"),
+            Some(_) => asked.basic("bob", "bob-password"),
+            None => asked,
+        };
+        for (name, value) in request["headers"].as_object().unwrap() {
+            asked = asked.header(name, value.as_str().unwrap());
+        }
+        asked = match &body {
+            Value::Null => asked,
+            Value::String(text) => asked.body(text.clone()),
+            other => asked.body(other.to_string()),
+        };
+        let answer = asked.send().await;
+        check(case, &answer, &mut ids);
+        for (name, value) in [
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("x-robots-tag", "noindex, nofollow"),
+            ("cache-control", "no-cache, no-store, must-revalidate"),
+        ] {
+            assert_eq!(answer.header(name), value, "{}", case["name"]);
+        }
+        assert_eq!(answer.header("x-request-id").len(), 20, "{}", case["name"]);
+        let www = case["name"] == "bad-auth-json";
+        assert_eq!(
+            answer.header("www-authenticate") == "Basic realm=\"Authorisation Required\"",
+            www
+        );
+    }
+    assert!(ids.0.values().all(|id| *id >= 1_000_000_000), "{:?}", ids.0);
+}
