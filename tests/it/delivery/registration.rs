@@ -43,7 +43,8 @@ async fn a_change_of_the_registration_applies_to_what_waits() {
     running.wake(1);
     receiver.wait_for(1, PATIENCE).await.unwrap();
     let uri = receiver.url("/new");
-    rig.webhooks.change(WebhookId(1), |w| w.uri = uri);
+    rig.webhooks
+        .change(WebhookId(1), |w| w.target = uri.parse().unwrap());
     running.wake(1);
     rig.until(LEFT, 0).await;
     let got = receiver.received();

@@ -11,6 +11,7 @@ use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::{
     Client, Dispatcher, EventRef, Guard, NewDelivery, Options, Reason, Wake, Webhooks, enqueue, tls,
 };
+use openregister_webhooks::filter::Filter;
 use openregister_webhooks::lifecycle::{Event, Lane};
 use openregister_webhooks::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
@@ -86,12 +87,16 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
         app_id: None,
         user_id: "admin".into(),
         method: HttpMethod::Post,
+        http_method: "POST".into(),
+        target: uri.parse().unwrap(),
         uri,
         event: EventPattern::parse("*").unwrap(),
         event_filter: serde_json::json!({}),
+        filter: Arc::new(Filter::parse(&serde_json::json!({})).unwrap()),
         user_id_filter: None,
         headers: None,
         auth: Auth::None,
+        auth_data_set: false,
         format: Format::Documented,
         secrets: vec![SECRET.to_owned().into()],
         status: Status::Enabled,
@@ -106,6 +111,8 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
             max_attempts: 11,
             schedule: vec![Duration::from_millis(20)],
         },
+        created_at: chrono::DateTime::UNIX_EPOCH,
+        updated_at: chrono::DateTime::UNIX_EPOCH,
     }
 }
 
