@@ -6,5 +6,6 @@ mod delivery;
 mod harness;
 mod ocs;
 mod receiver;
+mod registry;
 mod support;
 mod writer;
