@@ -294,6 +294,8 @@ DECLARE
     wanted integer;
     before integer;
 BEGIN
+    -- One at a time, and what the one before registered is seen.
+    LOCK TABLE openregister_webhooks.settings IN SHARE ROW EXCLUSIVE MODE;
     SELECT coalesce(bit_or(k.bit), 0) INTO wanted
     FROM (VALUES ('Object', 1), ('Register', 2), ('Schema', 4), ('Application', 8), ('Agent', 16), ('Source', 32),
                  ('Configuration', 64), ('View', 128), ('Conversation', 256), ('Organisation', 512)) AS k (name, bit),
@@ -301,7 +303,6 @@ BEGIN
     WHERE s.capture_all OR k.bit IN (2, 4)
        OR EXISTS (SELECT FROM openregister_webhooks.webhook w, unnest(w.classes) AS c (class)
                   WHERE c.class ~ ('^' || k.name || '(Created|Updated|Deleted|Locked|Unlocked|Reverted)Event$'));
-    LOCK TABLE openregister_webhooks.settings IN SHARE ROW EXCLUSIVE MODE;   -- one at a time
     before := openregister_webhooks.kinds();
     IF wanted <> before THEN
         EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.kinds() RETURNS integer LANGUAGE sql STABLE AS %L', 'SELECT ' || wanted);

@@ -73,41 +73,47 @@ impl Snapshot {
 
 /// Below which LSN nothing unread can lie, so that a read need not step over what is read already.
 ///
-/// A transaction that had no id yet when a snapshot was taken captures above every LSN observed before that snapshot. One
-/// that was in progress keeps the floor of the snapshot in which it appeared; its rows are looked for only once it has
-/// ended, so a transaction that stays open costs nothing meanwhile.
+/// Transaction ids are given out in ascending order, so whoever has a larger id than a reading transaction captures above
+/// every LSN that was observed before that reading transaction got its own. A snapshot tells no such thing: its xmax is
+/// one past the last transaction that *ended*, so one beyond xmax may have captured long before.
 #[derive(Debug, Default)]
 pub(crate) struct Floors {
-    /// Observed before the current snapshot was taken.
-    next: Lsn,
-    /// The insert position observed with the current snapshot: a floor for the one after it.
-    observed: Lsn,
-    in_progress: BTreeMap<u64, Lsn>,
+    /// A reading transaction's id, and the LSN that was observed before it got that.
+    marks: BTreeMap<u64, Lsn>,
 }
 
 impl Floors {
-    /// Where reading the difference between the current snapshot and `new` must begin.
-    pub(crate) fn from(&self, new: &Snapshot) -> Lsn {
-        let ended = self
+    /// Where reading the difference between `current` and `new` must begin. A transaction that stays open costs nothing
+    /// until it ends.
+    pub(crate) fn from(&self, current: &Snapshot, new: &Snapshot) -> Lsn {
+        let ended = current
             .in_progress
             .iter()
-            .filter(|(xid, _)| !new.in_progress.contains(xid));
-        ended
-            .map(|(_, floor)| *floor)
-            .chain([self.next])
-            .min()
-            .unwrap_or_default()
+            .filter(|xid| !new.in_progress.contains(xid));
+        // Ids beyond xmax may all be new.
+        let oldest = ended.copied().fold(current.xmax, u64::min);
+        self.below(oldest).map(|(_, lsn)| lsn).unwrap_or_default()
     }
 
-    /// `new` became the current snapshot; `observed` is the insert position read in the same statement, i.e. after it.
-    pub(crate) fn advance(&mut self, new: &Snapshot, observed: Lsn) {
-        self.in_progress = new
+    /// The transaction `own` read, after `observed` had been the insert position; `current` is what is read now.
+    pub(crate) fn mark(&mut self, own: Xid, observed: Lsn, current: &Snapshot) {
+        self.marks.insert(own.0, observed);
+        // Needed are the newest, and for whoever may still turn up the newest below.
+        let needed: Vec<u64> = current
             .in_progress
             .iter()
-            .map(|xid| (*xid, self.in_progress.get(xid).copied().unwrap_or(self.next)))
+            .chain([&current.xmax, &u64::MAX])
+            .filter_map(|xid| self.below(*xid).map(|(mark, _)| mark))
             .collect();
-        self.next = self.observed;
-        self.observed = observed;
+        self.marks
+            .retain(|mark, _| *mark > current.xmax || needed.contains(mark));
+    }
+
+    fn below(&self, xid: u64) -> Option<(u64, Lsn)> {
+        self.marks
+            .range(..xid)
+            .next_back()
+            .map(|(mark, lsn)| (*mark, *lsn))
     }
 }
 
@@ -200,12 +206,12 @@ pub enum LoadError {
 /// How many positions go into one table before the other is emptied and used.
 const PER_TABLE: i64 = 4096;
 
-/// Inserts `position`, in the transaction that turned its changes into deliveries.
+/// Inserts `position`, in the transaction that turned its changes into deliveries; gives that transaction's id.
 pub(crate) async fn save(
     tx: &Transaction<'_>,
     position: &Position,
     identity: Identity,
-) -> Result<(), tokio_postgres::Error> {
+) -> Result<Xid, tokio_postgres::Error> {
     let table = (position.n / PER_TABLE) % 2;
     if position.n % PER_TABLE == 0 {
         // The other table holds the newest positions; this one only older ones.
@@ -216,29 +222,34 @@ pub(crate) async fn save(
         Some((snapshot, key)) => (Some(snapshot.as_str()), Some(key)),
         None => (None, None),
     };
-    tx.query_typed(
-        &format!(
-            "INSERT INTO openregister_webhooks.position_{table} \
+    let rows = tx
+        .query_typed(
+            &format!(
+                "INSERT INTO openregister_webhooks.position_{table} \
              (n, snapshot, \"window\", lsn, xid, ordinal, system_identifier, database_oid) \
-             VALUES ($1, $2, $3, $4, $5::xid8, $6, $7, $8)"
-        ),
-        &[
-            (&position.n, Type::INT8),
-            (&position.snapshot.as_str(), Type::TEXT),
-            (&window, Type::TEXT),
-            (&key.map(|k| PgLsn::from(k.lsn.0)), Type::PG_LSN),
-            (&key.map(|k| k.xid.0.to_string()), Type::TEXT),
-            (&key.map(|k| k.ordinal), Type::INT4),
-            (&identity.system_identifier, Type::INT8),
-            (&identity.database_oid, Type::OID),
-        ],
-    )
-    .await
-    .map(drop)
+             VALUES ($1, $2, $3, $4, $5::xid8, $6, $7, $8) RETURNING pg_current_xact_id()::text"
+            ),
+            &[
+                (&position.n, Type::INT8),
+                (&position.snapshot.as_str(), Type::TEXT),
+                (&window, Type::TEXT),
+                (&key.map(|k| PgLsn::from(k.lsn.0)), Type::PG_LSN),
+                (&key.map(|k| k.xid.0.to_string()), Type::TEXT),
+                (&key.map(|k| k.ordinal), Type::INT4),
+                (&identity.system_identifier, Type::INT8),
+                (&identity.database_oid, Type::OID),
+            ],
+        )
+        .await?;
+    // The text of an xid8 is a number; were there none, the mark would be one that serves nobody.
+    let own = rows.first().and_then(|r| r.get::<_, &str>(0).parse().ok());
+    Ok(Xid(own.unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn snapshot(text: &str) -> Snapshot {
@@ -255,18 +266,152 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_is_never_above_what_a_transaction_could_have_written() {
+    fn a_floor_is_that_of_the_oldest_transaction_that_may_turn_up() {
         let mut floors = Floors::default();
-        floors.advance(&snapshot("10:10:"), Lsn(100));
-        // 11 began after the first snapshot, hence above what was observed before it: nothing is known yet but 0.
-        floors.advance(&snapshot("11:12:11"), Lsn(200));
-        assert_eq!(floors.from(&snapshot("13:13:")), Lsn(0));
-        floors.advance(&snapshot("11:15:11,14"), Lsn(300));
-        // 11 still open: what is new lies above what was observed before the current snapshot.
-        assert_eq!(floors.from(&snapshot("11:16:11,14")), Lsn(200));
-        // 14 ended: it had no id at the snapshot before, taken after 100 had been observed.
-        assert_eq!(floors.from(&snapshot("11:16:11")), Lsn(100));
-        // 11 ended: back to where it began.
-        assert_eq!(floors.from(&snapshot("14:16:14")), Lsn(0));
+        assert_eq!(floors.from(&snapshot("3:3:"), &snapshot("11:11:")), Lsn(0));
+        floors.mark(Xid(10), Lsn(100), &snapshot("10:10:"));
+        // 12 had its id before 13 was read with, but nothing after it had ended: the snapshot did not name it.
+        floors.mark(Xid(13), Lsn(200), &snapshot("12:12:"));
+        assert_eq!(floors.from(&snapshot("12:12:"), &snapshot("14:14:")), Lsn(100));
+        // 12 stays open.
+        assert_eq!(
+            floors.from(&snapshot("12:14:12"), &snapshot("12:15:12")),
+            Lsn(200)
+        );
+        floors.mark(Xid(15), Lsn(300), &snapshot("12:14:12"));
+        floors.mark(Xid(16), Lsn(400), &snapshot("12:16:12"));
+        assert_eq!(
+            floors.from(&snapshot("12:17:12"), &snapshot("12:18:12")),
+            Lsn(400)
+        );
+        // And ends.
+        assert_eq!(floors.from(&snapshot("12:17:12"), &snapshot("18:18:")), Lsn(100));
+    }
+
+    /// A server with transactions as PostgreSQL has them, a reader, and the marks that it keeps.
+    #[derive(Default)]
+    struct Simulation {
+        lsn: u64,
+        last_assigned: u64,
+        last_ended: u64,
+        open: BTreeMap<u64, Vec<u64>>,
+        committed: Vec<(u64, u64)>,
+        read: std::collections::BTreeSet<(u64, u64)>,
+        floors: Floors,
+        current: Option<Snapshot>,
+    }
+
+    impl Simulation {
+        fn assign(&mut self) -> u64 {
+            self.last_assigned += 1;
+            self.last_assigned
+        }
+
+        fn end(&mut self, xid: u64, commit: bool) {
+            let lsns = self.open.remove(&xid).unwrap();
+            self.lsn += 1;
+            self.last_ended = self.last_ended.max(xid);
+            if commit {
+                self.committed.extend(lsns.into_iter().map(|lsn| (lsn, xid)));
+            }
+        }
+
+        /// Its xmax is one past the last transaction that ended, as GetSnapshotData has it.
+        fn snapshot(&self) -> Snapshot {
+            let xmax = self.last_ended + 1;
+            let running: Vec<String> = self.open.range(..xmax).map(|(xid, _)| xid.to_string()).collect();
+            let xmin = running.first().cloned().unwrap_or_else(|| xmax.to_string());
+            snapshot(&format!("{xmin}:{xmax}:{}", running.join(",")))
+        }
+
+        fn visible(xid: u64, in_snapshot: &Snapshot) -> bool {
+            xid < in_snapshot.xmax && !in_snapshot.in_progress.contains(&xid)
+        }
+
+        /// `between`: what others do after the snapshot is taken and before the reader has its id.
+        fn read(&mut self, between: &[Step]) {
+            let current = self.current.clone().unwrap_or_else(Snapshot::beginning);
+            let (new, observed) = (self.snapshot(), Lsn(self.lsn));
+            let floor = self.floors.from(&current, &new);
+            between.iter().for_each(|step| self.step(step));
+            let unread: Vec<(u64, u64)> = self
+                .committed
+                .iter()
+                .copied()
+                .filter(|(_, xid)| !Self::visible(*xid, &current) && Self::visible(*xid, &new))
+                .collect();
+            for change in &unread {
+                assert!(change.0 >= floor.0, "{change:?} lies below {floor:?}");
+                assert!(self.read.insert(*change), "{change:?} is read twice");
+            }
+            if !unread.is_empty() {
+                let own = self.assign();
+                self.open.insert(own, Vec::new());
+                self.end(own, true);
+                self.floors.mark(Xid(own), observed, &new);
+                let bound = new.in_progress.len() + 4;
+                assert!(
+                    self.floors.marks.len() <= bound,
+                    "{} marks",
+                    self.floors.marks.len()
+                );
+            }
+            self.current = Some(new);
+        }
+
+        fn step(&mut self, step: &Step) {
+            let nth = |open: &BTreeMap<u64, Vec<u64>>, n: usize| {
+                (!open.is_empty()).then(|| *open.keys().nth(n % open.len()).unwrap())
+            };
+            match step {
+                Step::Begin => {
+                    let xid = self.assign();
+                    self.open.insert(xid, Vec::new());
+                }
+                Step::Write(n) => {
+                    if let Some(xid) = nth(&self.open, *n) {
+                        self.open.get_mut(&xid).unwrap().push(self.lsn);
+                        self.lsn += 1;
+                    }
+                }
+                Step::End(n, commit) => {
+                    if let Some(xid) = nth(&self.open, *n) {
+                        self.end(xid, *commit);
+                    }
+                }
+                Step::Read(between) => self.read(between),
+            }
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Begin,
+        Write(usize),
+        End(usize, bool),
+        Read(Vec<Self>),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => Just(Step::Begin),
+            6 => (0..8_usize).prop_map(Step::Write),
+            3 => ((0..8_usize), prop::bool::weighted(0.8)).prop_map(|(n, commit)| Step::End(n, commit)),
+        ];
+        let between = prop::collection::vec(step.clone(), 0..4).prop_map(Step::Read);
+        prop::collection::vec(prop_oneof![4 => step, 1 => between], 1..200)
+    }
+
+    proptest! {
+        #[test]
+        fn a_floor_never_skips_a_change(steps in steps()) {
+            let mut simulation = Simulation { last_assigned: 10, last_ended: 10, ..Simulation::default() };
+            steps.iter().for_each(|step| simulation.step(step));
+            while !simulation.open.is_empty() {
+                simulation.step(&Step::End(0, true));
+            }
+            simulation.read(&[]);
+            prop_assert_eq!(simulation.read.len(), simulation.committed.len());
+        }
     }
 }

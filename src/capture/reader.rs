@@ -125,7 +125,7 @@ impl Reader {
         let (new, observed) = now(&tx).await?;
         let (target, floor, after) = match &self.position.window {
             Some((window, key)) => (window.clone(), key.lsn, Some(*key)),
-            None => (new.clone(), self.floors.from(&new), None),
+            None => (new.clone(), self.floors.from(&self.position.snapshot, &new), None),
         };
         let rows = self.fetch(&tx, &target, floor, after).await?;
         let found = rows.first().map_or(0, |r| r.get::<_, i64>("found"));
@@ -151,7 +151,6 @@ impl Reader {
         let was_in_window = self.position.window.is_some();
         if rows.is_empty() && !was_in_window {
             tx.commit().await?;
-            self.floors.advance(&new, observed);
             self.position.snapshot = new;
             return Ok(Progress::Empty);
         }
@@ -160,16 +159,10 @@ impl Reader {
             .consume(&tx, changes)
             .await
             .map_err(ReadError::Consumer)?;
-        position::save(&tx, &next, self.identity).await?;
+        let own = position::save(&tx, &next, self.identity).await?;
         tx.commit().await?;
         consumer.committed();
-
-        if complete && !was_in_window {
-            self.floors.advance(&new, observed);
-        } else if complete {
-            // The window's snapshot is older than what the floors know: start over from nothing.
-            self.floors = Floors::default();
-        }
+        self.floors.mark(own, observed, &next.snapshot);
         self.position = next;
         Ok(if complete {
             Progress::Complete(rows.len())
@@ -184,7 +177,6 @@ impl Reader {
             && stored.n > self.position.n
         {
             self.position = stored;
-            self.floors = Floors::default();
         }
         Ok(())
     }
@@ -243,7 +235,7 @@ impl Reader {
     }
 }
 
-/// The snapshot now, and an insert position read after it was taken.
+/// The snapshot now, and the insert position; the first statement of its transaction, which has no id yet.
 async fn now<E: std::error::Error + 'static>(tx: &Transaction<'_>) -> Result<(Snapshot, Lsn), ReadError<E>> {
     let rows = tx
         .query_typed(
