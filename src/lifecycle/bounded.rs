@@ -50,11 +50,15 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
-    /// Puts `value` of `weight` bytes under `key` and forgets what no longer fits, at worst this entry itself.
+    /// Puts `value` of `weight` bytes under `key` and forgets what no longer fits; an entry that
+    /// could never fit is not kept.
     pub(crate) fn insert(&mut self, key: K, value: V, weight: usize) {
         self.remove(&key);
-        self.clock += 1;
         let weight = weight.saturating_add(OVERHEAD);
+        if weight > self.bound {
+            return;
+        }
+        self.clock += 1;
         let used = self.clock;
         self.order.insert(used, key.clone());
         self.entries.insert(key, Entry { value, weight, used });
@@ -102,9 +106,8 @@ mod tests {
         assert_eq!((map.get(&90), map.get(&91)), (Some(&900), None));
         assert_eq!(map.remove(&90), Some(900));
         assert_eq!(map.len(), 9);
-        map.insert(1, 1, usize::MAX - OVERHEAD);
-        assert_eq!(map.len(), 0);
-        assert_eq!(map.weight, 0);
+        map.insert(99, 1, usize::MAX);
+        assert_eq!((map.len(), map.get(&99)), (8, None));
         map.insert(1, 1, 1);
         map.clear();
         assert_eq!((map.len(), map.weight), (0, 0));

@@ -551,13 +551,23 @@ impl Core {
         match audit.action.as_str() {
             "lock" => self.lock_row(batch, facts, change, audit, &key, Action::Locked, actor),
             "unlock" => self.lock_row(batch, facts, change, audit, &key, Action::Unlocked, actor),
-            action => {
-                if let Some(recent) = self.recent.get_mut(&key) {
-                    recent.updates = 0;
-                    if action == "update" {
-                        recent.updated_in.clone_from(&audit.request);
-                    }
-                }
+            action => self.claim_updates(change, audit, key, action == "update"),
+        }
+    }
+
+    /// The audit row of another action: the UPDATEs before it belong to its request.
+    fn claim_updates(&mut self, change: &Change, audit: &Audit, key: (i32, String), update: bool) {
+        if self.recent.get(&key).is_none() {
+            let recent = Recent {
+                at: change.at,
+                ..Recent::default()
+            };
+            self.recent.insert(key.clone(), recent, 0);
+        }
+        if let Some(recent) = self.recent.get_mut(&key) {
+            recent.updates = 0;
+            if update {
+                recent.updated_in.clone_from(&audit.request);
             }
         }
     }

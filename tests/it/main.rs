@@ -4,6 +4,7 @@
 mod chaos;
 mod delivery;
 mod harness;
+mod lifecycle;
 mod ocs;
 mod receiver;
 mod registry;

@@ -1,0 +1,5 @@
+//! From changes to events.
+
+mod recording;
+mod replay;
+mod world;
