@@ -16,4 +16,5 @@ pub mod ocs;
 pub mod openregister;
 pub mod pipeline;
 pub mod registry;
+pub mod run;
 pub mod telemetry;

@@ -7,6 +7,5 @@ mod harness;
 mod lifecycle;
 mod ocs;
 mod receiver;
-mod registry;
 mod support;
 mod writer;

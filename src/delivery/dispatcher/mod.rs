@@ -116,6 +116,12 @@ impl Dispatcher {
         }
     }
 
+    /// The same, woken by `wake`: so that who enqueues need not know which dispatcher is at work.
+    #[must_use]
+    pub fn woken_by(self, wake: Wake) -> Self {
+        Self { wake, ..self }
+    }
+
     /// What to wake it with.
     #[must_use]
     pub fn wake(&self) -> Wake {

@@ -1,0 +1,156 @@
+//! The pipeline: changes → events → registrations × filters → deliveries, in the reader's transaction.
+//!
+//! Guarantees: events, deliveries and the reader's position are committed together or not at all; an event is stored once
+//! and matched against the registrations as they are in that transaction; what cannot be read is put aside and
+//! never stops the rest. Data flows one way: nothing here knows of the faces.
+
+mod actors;
+mod matching;
+mod registered;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio_postgres::Transaction;
+
+use crate::capture::{Change, Consumer, Undecoded};
+use crate::delivery::queue::resolve_user;
+use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
+use crate::lifecycle::{self, Event, Lifecycle, LookupError};
+use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
+use crate::telemetry::Metrics;
+
+pub use registered::Registered;
+
+/// Why a batch could not be turned into deliveries; it is tried again as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error("the registrations cannot be read: {0}")]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Lifecycle(#[from] LookupError),
+    #[error(transparent)]
+    Query(#[from] tokio_postgres::Error),
+}
+
+/// Turns batches of changes into deliveries.
+#[derive(Debug)]
+pub struct Pipeline {
+    registry: Arc<Registry>,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    wake: Wake,
+    /// The longest that a delivery waits for the row that names the user.
+    actor_wait: Duration,
+    table_prefix: Arc<str>,
+    /// What the batch under way will have to say once it is committed.
+    batch: Batch,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    webhooks: BTreeSet<WebhookId>,
+    changes: u64,
+    quarantined: u64,
+    enqueued: u64,
+    events: Vec<Event>,
+}
+
+impl Pipeline {
+    #[must_use]
+    pub fn new(
+        registry: Arc<Registry>,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        wake: Wake,
+        actor_wait: Duration,
+        table_prefix: Arc<str>,
+    ) -> Self {
+        Self {
+            registry,
+            lifecycle,
+            metrics,
+            wake,
+            actor_wait,
+            table_prefix,
+            batch: Batch::default(),
+        }
+    }
+
+    /// The deliveries that these events give rise to.
+    fn deliveries(&self, snapshot: &Snapshot, events: &[Event], stored: &[EventRef]) -> Vec<NewDelivery> {
+        let mut deliveries = Vec::new();
+        for (event, stored) in events.iter().zip(stored) {
+            for (webhook, wanted) in matching::matches(event, snapshot.for_class(event.class), &self.metrics)
+            {
+                deliveries.push(NewDelivery {
+                    webhook: webhook.id,
+                    event: *stored,
+                    lane: event.lane.clone(),
+                    ordered: webhook.ordering == Ordering::Object,
+                    await_user: (wanted == matching::Match::OnceTheUserIsKnown).then_some(self.actor_wait),
+                    reason: Reason::Live,
+                });
+            }
+        }
+        deliveries
+    }
+}
+
+impl Consumer for Pipeline {
+    type Error = PipelineError;
+
+    async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), PipelineError> {
+        self.batch = Batch {
+            changes: changes.len() as u64,
+            ..Batch::default()
+        };
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.registry.refresh_in(tx).await?;
+        let processed = self.lifecycle.process(tx, changes).await?;
+        for undecodable in processed.undecodable {
+            let reason = undecodable.reason;
+            Undecoded::of_change(undecodable.change, &self.table_prefix, reason)
+                .store(tx)
+                .await?;
+            self.batch.quarantined += 1;
+        }
+        let stored: Vec<EventRef> = lifecycle::store::insert(tx, Utc::now().date_naive(), &processed.events)
+            .await?
+            .into_iter()
+            .map(|(day, seq)| EventRef { day, seq })
+            .collect();
+        let deliveries = self.deliveries(&snapshot, &processed.events, &stored);
+        enqueue(tx, &deliveries).await?;
+        self.batch.webhooks = deliveries.iter().map(|d| d.webhook).collect();
+        self.batch.enqueued = deliveries.len() as u64;
+        if !processed.actors.is_empty() {
+            let known = actors::resolve(tx, &processed.actors).await?;
+            self.batch.webhooks.extend(resolve_user(tx, &known).await?);
+        }
+        self.batch.events = processed.events;
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        self.lifecycle.committed();
+        let batch = std::mem::take(&mut self.batch);
+        self.metrics.changes.inc_by(batch.changes);
+        self.metrics.quarantined.inc_by(batch.quarantined);
+        self.metrics.enqueued.inc_by(batch.enqueued);
+        let now = Utc::now();
+        for event in &batch.events {
+            self.metrics.event(event.class);
+            self.metrics
+                .lag
+                .observe((now - event.at).to_std().unwrap_or_default().as_secs_f64());
+        }
+        if !batch.webhooks.is_empty() {
+            self.wake.wake(batch.webhooks);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The registry as delivery sees it.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::matching;
+use crate::delivery::Webhooks;
+use crate::lifecycle::Event;
+use crate::registry::{Caller, Registry, Status, Webhook, WebhookId};
+use crate::telemetry::Metrics;
+
+/// Delivery's view of the registrations.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    registry: Arc<Registry>,
+    metrics: Metrics,
+}
+
+impl Registered {
+    #[must_use]
+    pub const fn new(registry: Arc<Registry>, metrics: Metrics) -> Self {
+        Self { registry, metrics }
+    }
+}
+
+impl Webhooks for Registered {
+    fn get(&self, id: WebhookId) -> Option<Arc<Webhook>> {
+        self.registry.snapshot().get(id).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<Webhook>> {
+        self.registry.snapshot().all().to_vec()
+    }
+
+    fn wants(&self, webhook: &Webhook, event: &Event) -> bool {
+        matching::wants(webhook, event, &self.metrics)
+    }
+
+    fn disable(&self, id: WebhookId, reason: String) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let status = Status::Disabled {
+                reason,
+                since: chrono::Utc::now(),
+            };
+            if let Err(error) = self.registry.set_status(&Caller::system(), id, status).await {
+                tracing::error!(webhook = %id, %error, "a webhook that should be disabled could not be");
+            }
+        })
+    }
+}

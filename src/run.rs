@@ -1,0 +1,239 @@
+//! The sidecar as a whole: everything is made here, started, and ended in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::{self, CaptureSettings, CaptureStatus};
+use crate::config::Settings;
+use crate::db::{Database, DbError};
+use crate::delivery::{self, Client, Dispatcher, Guard, partitions};
+use crate::lifecycle::{Lifecycle, LifecycleSettings};
+use crate::ocs::{Api, AuthError, Authenticator, Server, Standalone};
+use crate::pipeline::{Pipeline, Registered};
+use crate::registry::{Defaults, Registry, RegistryError};
+use crate::telemetry::{self, Health, Metrics};
+
+/// Connections in the pool that API and delivery share.
+const POOL: usize = 24;
+/// How often partitions are made and dropped.
+const PARTITIONS: Duration = Duration::from_secs(3600);
+/// How long the parts may take to end.
+const ENDING: Duration = Duration::from_secs(20);
+
+/// Why the sidecar did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Tls(#[from] delivery::tls::TlsError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    #[error(
+        "cannot listen on {address}: {source}; set ORW_LISTEN or ORW_METRICS_LISTEN to an address of this machine that is free"
+    )]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the routes contradict each other: {0}")]
+    Routes(#[from] matchit::InsertError),
+}
+
+/// Runs until `shutdown`, then ends: no new work, what is in flight is finished or handed back.
+///
+/// # Errors
+/// Where something that it needs at start is missing; once it runs, it waits for what goes away.
+pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), RunError> {
+    let tls = delivery::tls::client_config(settings.ca_file.as_deref())?;
+    let database = Database::new(&settings.database_url, tls.clone())?;
+    let pool = database.pool(POOL)?;
+    let metrics = Metrics::default();
+    let defaults = Defaults {
+        limits: settings.default_limits,
+        retry: settings.default_retry.clone(),
+    };
+    let registry = Registry::open(pool.clone(), settings.master_key.as_ref(), defaults).await?;
+    let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
+    let client = Client::new(guard.clone(), tls, settings.bind_address);
+
+    let (status, capture_status) = watch::channel(CaptureStatus::Away("starting".into()));
+    let health = Health::new(metrics.clone(), capture_status.clone());
+    let mut parts = JoinSet::new();
+
+    if let Some(address) = settings.metrics_listen {
+        let listener = listen(address).await?;
+        parts.spawn(telemetry::serve(listener, health.clone(), shutdown.clone()));
+    }
+    let authenticator = Authenticator::Standalone(Standalone::new(&settings.admins, &[])?);
+    let api = Api::new(Arc::clone(&registry), Arc::new(guard), authenticator)?;
+    let server = Server::bind(settings.listen, settings.trusted_proxies.clone())
+        .await
+        .map_err(|source| RunError::Listen {
+            address: settings.listen,
+            source,
+        })?;
+    parts.spawn(server.serve(Arc::new(api), shutdown.clone()));
+
+    let wake = delivery::Wake::default();
+    let table_prefix: Arc<str> = settings.table_prefix.as_str().into();
+    let pipeline = Pipeline::new(
+        Arc::clone(&registry),
+        Lifecycle::new(lifecycle_settings(&settings)),
+        metrics.clone(),
+        wake.clone(),
+        settings.actor_wait,
+        Arc::clone(&table_prefix),
+    );
+    let capture_settings = CaptureSettings {
+        doorbell: settings.doorbell,
+        poll_interval: settings.poll_interval,
+        discovery_interval: settings.discovery_interval,
+        batch_size: settings.batch_size,
+        table_prefix,
+    };
+    parts.spawn(capture::run(
+        database.clone(),
+        capture_settings,
+        pipeline,
+        status,
+        shutdown.clone(),
+    ));
+    parts.spawn({
+        let (registry, stop) = (Arc::clone(&registry), shutdown.clone());
+        async move { registry.watch(stop).await }
+    });
+    parts.spawn(keep_partitions(pool.clone(), settings.clone(), shutdown.clone()));
+    let deliver = Deliver {
+        database,
+        pool,
+        registered: Arc::new(Registered::new(registry, metrics.clone())),
+        client,
+        options: delivery::Options {
+            max_in_flight: settings.max_in_flight,
+            max_bytes: settings.max_bytes_in_flight,
+            ..delivery::Options::default()
+        },
+        wake,
+    };
+    parts.spawn(deliver.run(capture_status.clone(), shutdown.clone()));
+    parts.spawn(observe(capture_status, metrics, shutdown.clone()));
+    tracing::info!(listen = %settings.listen, version = env!("CARGO_PKG_VERSION"), "openregister-webhooks runs");
+
+    shutdown.cancelled().await;
+    let ended = tokio::time::timeout(ENDING, async { while parts.join_next().await.is_some() {} });
+    if ended.await.is_err() {
+        tracing::warn!(
+            "some part did not end within {} s and is cut off",
+            ENDING.as_secs()
+        );
+    }
+    Ok(())
+}
+
+fn lifecycle_settings(settings: &Settings) -> LifecycleSettings {
+    let mut lifecycle = LifecycleSettings::new(&settings.table_prefix);
+    lifecycle.actor_window = settings.actor_wait;
+    if let Some(columns) = &settings.housekeeping_columns {
+        lifecycle.object_housekeeping = columns.iter().cloned().collect();
+        lifecycle.plain_housekeeping = columns.iter().cloned().collect();
+    }
+    lifecycle
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| RunError::Listen { address, source })
+}
+
+/// What the dispatcher is made of, each time it may deliver.
+struct Deliver {
+    database: Database,
+    pool: deadpool_postgres::Pool,
+    registered: Arc<Registered>,
+    client: Client,
+    options: delivery::Options,
+    wake: delivery::Wake,
+}
+
+impl Deliver {
+    /// Delivers while the database is the one that the position belongs to: a restored copy must not post to the
+    /// receivers of the original.
+    async fn run(self, mut capture: watch::Receiver<CaptureStatus>, shutdown: CancellationToken) {
+        let may = |status: &CaptureStatus| matches!(status, CaptureStatus::Leading | CaptureStatus::Standby);
+        let may_not = |status: &CaptureStatus| matches!(status, CaptureStatus::Held { .. });
+        loop {
+            tokio::select! {
+                known = becomes(&mut capture, may) => if !known { return },
+                () = shutdown.cancelled() => return,
+            }
+            let stop = shutdown.child_token();
+            let dispatcher = Dispatcher::new(
+                self.database.clone(),
+                self.pool.clone(),
+                self.registered.clone(),
+                self.client.clone(),
+                self.options.clone(),
+            )
+            .woken_by(self.wake.clone());
+            let held = async {
+                if becomes(&mut capture, may_not).await {
+                    stop.cancel();
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! { () = dispatcher.run(stop.clone()) => {}, () = held => {} }
+        }
+    }
+}
+
+/// Waits until capture's status is one that `wanted` takes; `false` where capture has ended.
+async fn becomes(
+    capture: &mut watch::Receiver<CaptureStatus>,
+    wanted: impl Fn(&CaptureStatus) -> bool,
+) -> bool {
+    capture.wait_for(|status| wanted(status)).await.is_ok()
+}
+
+/// Makes the coming days' partitions and drops those past their retention.
+async fn keep_partitions(pool: deadpool_postgres::Pool, settings: Settings, shutdown: CancellationToken) {
+    let days = |time: Duration| u32::try_from(time.as_secs().div_ceil(86_400)).unwrap_or(u32::MAX);
+    let retention = partitions::Retention {
+        events: days(settings.change_retention),
+        log: days(settings.log_retention),
+    };
+    while !shutdown.is_cancelled() {
+        match pool.get().await {
+            Ok(client) => {
+                if let Err(error) = partitions::maintain(&**client, retention).await {
+                    tracing::warn!(%error, "partitions could not be kept; tried again in an hour");
+                }
+            }
+            Err(error) => tracing::debug!(%error, "no connection to keep partitions with"),
+        }
+        tokio::select! { () = tokio::time::sleep(PARTITIONS) => {} () = shutdown.cancelled() => {} }
+    }
+}
+
+/// Shows in the metrics what capture does.
+async fn observe(mut capture: watch::Receiver<CaptureStatus>, metrics: Metrics, shutdown: CancellationToken) {
+    loop {
+        metrics
+            .leading
+            .set(i64::from(*capture.borrow_and_update() == CaptureStatus::Leading));
+        tokio::select! {
+            changed = capture.changed() => if changed.is_err() { return },
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
