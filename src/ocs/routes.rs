@@ -201,6 +201,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_document_describes_every_route_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(super::super::operations::OPENAPI).unwrap();
+        let mut described: Vec<String> = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item
+                .as_object()
+                .unwrap()
+                .keys()
+                .filter(|key| *key != "parameters")
+            {
+                described.push(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+        let mut routed: Vec<String> = Vec::new();
+        for route in &ROUTES {
+            routed.push(format!("{} /ocs/v2.php{}", route.method, route.path));
+            if route.v1 {
+                routed.push(format!("{} /ocs/v1.php{}", route.method, route.path));
+            }
+        }
+        described.sort();
+        routed.sort();
+        assert_eq!(described, routed);
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
     fn routes_are_found_by_path_then_method() {
         let table = Table::new().unwrap();
         let operation = |v1, method: Method, path: &str| match table.find(v1, &method, path) {

@@ -6,6 +6,7 @@ mod delivery;
 mod harness;
 mod lifecycle;
 mod ocs;
+mod ocs_access;
 mod receiver;
 mod support;
 mod writer;

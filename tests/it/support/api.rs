@@ -31,7 +31,8 @@ pub(crate) struct Service {
     pub(crate) registry: Arc<Registry>,
     pub(crate) address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
-    _stop: DropGuard,
+    stop: DropGuard,
+    serving: tokio::task::JoinHandle<()>,
 }
 
 /// A database with everything installed.
@@ -81,15 +82,23 @@ impl Service {
             .unwrap();
         let address = server.local_addr().unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(server.serve(Arc::new(api), stop.clone()));
+        let serving = tokio::spawn(server.serve(Arc::new(api), stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self {
             db,
             registry,
             address,
             client,
-            _stop: stop.drop_guard(),
+            stop: stop.drop_guard(),
+            serving,
         }
+    }
+
+    /// Stops the server and waits until it ended.
+    pub(crate) async fn stop(self) {
+        drop(self.stop);
+        drop(self.client);
+        self.serving.await.unwrap();
     }
 
     /// A request with nothing but a method and a path.
