@@ -1,0 +1,138 @@
+//! Order per object, whatever fails and whoever dies.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+use openregister_webhooks::delivery::Options;
+use openregister_webhooks::registry::Ordering;
+use tokio::runtime::Runtime;
+
+use super::rig::{Rig, delivery, webhook};
+use crate::support::receiver::{Answer, https};
+
+const LANES: usize = 40;
+const EACH: usize = 25;
+
+/// Repeatable chance.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.hash(&mut hasher);
+        self.0 = hasher.finish();
+        (self.0 >> 16) % sides
+    }
+}
+
+/// A process: what is on its runtime dies with it, as by SIGKILL.
+fn process(rig: &Rig, ca_pem: &str) -> Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let _inside = runtime.enter();
+    let options = Options {
+        poll: Duration::from_millis(200),
+        ..Options::default()
+    };
+    drop(rig.dispatcher_with(ca_pem, options));
+    runtime
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
+    let (rig, receiver) = tokio::join!(Rig::new(), https());
+    let ca = receiver.ca_pem();
+    let mut hook = webhook(1, receiver.url("/"));
+    hook.limits.timeout = Duration::from_millis(500);
+    hook.retry.max_attempts = u32::MAX;
+    hook.retry.schedule = vec![Duration::from_millis(5), Duration::from_millis(50)];
+    assert_eq!(hook.ordering, Ordering::Object);
+    rig.webhooks.put(hook);
+    receiver.decide(|r| {
+        let mut hasher = DefaultHasher::new();
+        (r.header("webhook-id"), r.number).hash(&mut hasher);
+        match hasher.finish() % 100 {
+            0..8 => Answer::Status(500),
+            8..10 => Answer::Cut,
+            10..12 => Answer::CutInBody,
+            12 => Answer::Hang,
+            13..25 => Answer::After(Duration::from_millis(20), Box::new(Answer::Status(200))),
+            _ => Answer::Status(200),
+        }
+    });
+
+    let mut dice = Dice(7);
+    let mut processes = vec![process(&rig, &ca), process(&rig, &ca)];
+    let mut next = vec![0; LANES];
+    let mut left = LANES * EACH;
+    while left > 0 {
+        // A batch of some events of some lanes, in order within each lane.
+        let mut batch = vec![];
+        for _ in 0..1 + dice.roll(30) {
+            let lane = dice.roll(LANES as u64) as usize;
+            if next[lane] < EACH {
+                let object = format!("o{lane}");
+                batch.push(delivery(1, &object, rig.event(&object, next[lane]).await));
+                next[lane] += 1;
+                left -= 1;
+            }
+        }
+        rig.enqueue(&batch).await;
+        if dice.roll(12) == 0 {
+            let victim = dice.roll(2) as usize;
+            std::mem::replace(&mut processes[victim], process(&rig, &ca)).shutdown_background();
+        }
+    }
+    for _ in 0..2400 {
+        if rig
+            .count("SELECT count(*) FROM openregister_webhooks.delivery")
+            .await
+            == 0
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    for process in processes {
+        process.shutdown_background();
+    }
+
+    let mut done: BTreeMap<String, usize> = BTreeMap::new();
+    let mut repeats = 0;
+    for received in receiver.received() {
+        let id = received
+            .header("webhook-id")
+            .strip_prefix("evt_")
+            .unwrap()
+            .to_owned();
+        let (object, number) = id.split_once('_').unwrap();
+        let number: usize = number.parse().unwrap();
+        let reached = done.entry(object.to_owned()).or_default();
+        assert!(
+            number <= *reached,
+            "{id} was sent before {object}_{reached} had succeeded"
+        );
+        // Reset in the body: the head had said 200, so that is a success too.
+        let success = matches!(
+            received.answer,
+            Answer::Status(200) | Answer::After(..) | Answer::CutInBody
+        );
+        if number < *reached {
+            repeats += 1;
+        } else if success {
+            *reached += 1;
+        }
+    }
+    assert_eq!(done.len(), LANES);
+    assert!(done.values().all(|reached| *reached == EACH), "{done:?}");
+    println!(
+        "{} requests, {repeats} of them repeats of what had succeeded",
+        receiver.count()
+    );
+    let succeeded = "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'succeeded'";
+    assert_eq!(rig.count(succeeded).await, (LANES * EACH) as i64);
+}
