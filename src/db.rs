@@ -6,7 +6,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -103,6 +103,22 @@ impl Database {
     /// # Errors
     /// Where the pool cannot be built.
     pub fn pool(&self, size: usize) -> Result<Pool, DbError> {
+        self.pool_with(size, "")
+    }
+
+    /// A pool for short transactions, each of whose connections begins with `setup`.
+    ///
+    /// # Errors
+    /// Where the pool cannot be built.
+    pub fn pool_with(&self, size: usize, setup: &'static str) -> Result<Pool, DbError> {
+        let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            Box::pin(async move {
+                if setup.is_empty() {
+                    return Ok(());
+                }
+                client.batch_execute(setup).await.map_err(HookError::Backend)
+            })
+        });
         let manager = Manager::from_config(
             self.config.clone(),
             self.tls.clone(),
@@ -115,6 +131,7 @@ impl Database {
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(Duration::from_secs(30)))
             .create_timeout(Some(CONNECT_TIMEOUT))
+            .post_create(prepare)
             .build()
             .map_err(|error| DbError::Tls(error.to_string()))
     }

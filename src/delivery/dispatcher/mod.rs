@@ -25,6 +25,13 @@ use super::{Webhooks, queue};
 use crate::db::{Database, DbError};
 use crate::registry::WebhookId;
 
+/// Connections that only take leases and write outcomes.
+const QUEUE_POOL: usize = 3;
+/// Every statement about the queue has an index for its purpose. A plan that was made while the queue was empty must not
+/// be a scan when a million rows wait; and an outcome that a crash of PostgreSQL loses is but a repeat.
+const QUEUE_SETUP: &str =
+    "SET enable_seqscan = off; SET jit = off; SET synchronous_commit = off; SET statement_timeout = '30s'";
+
 /// How the dispatcher works.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -97,7 +104,7 @@ impl std::fmt::Debug for Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher; `pool` needs four connections to spare, and one more is made of `database`.
+    /// A dispatcher; `pool` needs two connections to spare, and four more are made of `database`.
     #[must_use]
     pub fn new(
         database: Database,
@@ -132,8 +139,15 @@ impl Dispatcher {
     /// cannot be reached is waited for.
     pub async fn run(self, shutdown: CancellationToken) {
         let name = format!("pid {}", std::process::id());
+        let queue = match self.database.pool_with(QUEUE_POOL, QUEUE_SETUP) {
+            Ok(queue) => queue,
+            Err(error) => {
+                tracing::error!(%error, "the queue is read over the common connections");
+                self.pool.clone()
+            }
+        };
         let (lease, lease_task) = lease::start(self.database.clone(), name);
-        let (settler, settled) = settler::start(self.pool.clone());
+        let (settler, settled) = settler::start(queue.clone());
         let (health, health_task) = health::start(self.pool.clone(), Arc::clone(&self.webhooks));
         let stored = tokio::select! {
             stored = stored_health(&self.pool, self.webhooks.as_ref()) => stored,
@@ -148,7 +162,7 @@ impl Dispatcher {
             webhooks: Arc::clone(&self.webhooks),
         });
         scheduler::Scheduler::new(
-            self.pool,
+            queue,
             self.webhooks,
             context,
             self.options,

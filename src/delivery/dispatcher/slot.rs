@@ -119,7 +119,7 @@ impl Slot {
             .max_in_flight
             .saturating_mul(2)
             .min(rate.max(self.limits.burst))
-            .max(1);
+            .clamp(1, 1024);
         let free = room.saturating_sub(self.in_flight + held);
         // A few are not worth a query while many are at hand.
         if free == 0 || (held > 0 && free < room / 4) {

@@ -2,8 +2,7 @@
 //!
 //! Guarantees: of a lane (webhook, lane) only the first row, its head, is ever leased (for `ordering: none` every row
 //! is a head); an outcome counts only from the holder of the current lease; a finished row moves to the log, and its
-//! successor becomes the head, in one transaction. Nothing here forces a wait for the disk but `enqueue`, whose
-//! transaction is the caller's: an outcome that a crash of PostgreSQL loses is a repeat.
+//! successor becomes the head, in one transaction. `enqueue` is part of the caller's transaction.
 
 mod claim;
 mod control;

@@ -55,7 +55,7 @@ WITH o AS MATERIALIZED (
         o.response, o.probe
     FROM mine m JOIN o ON o.id = m.id JOIN openregister_webhooks.delivery d ON d.id = m.id WHERE o.at IS NOT NULL
 )
-SELECT m.id FROM mine m, (SELECT set_config('synchronous_commit', 'off', true)) AS fast";
+SELECT m.id FROM mine m";
 
 /// The first row of a lane becomes its head. A statement of its own, so that it sees what was put in until the rows
 /// before it were deleted; see `enqueue`.
