@@ -5,6 +5,7 @@ mod chaos;
 mod delivery;
 mod harness;
 mod lifecycle;
+mod matrix;
 mod ocs;
 mod ocs_access;
 mod receiver;
