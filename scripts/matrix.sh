@@ -52,7 +52,7 @@ table=$(printf '%-12s %-8s %s' PostgreSQL result seconds)
 worst=0
 for version in $versions; do
     bin=$(programs "$version") || exit 1
-    exact=$("$bin/postgres" --version | sed 's/.*) *\([0-9.]*\).*/\1/')
+    exact=$("$bin/postgres" --version | sed 's/.*(PostgreSQL) *\([0-9.]*\).*/\1/')
     say "== PostgreSQL $exact"
     began=$(date +%s)
     if ORW_TEST_PG_BIN=$bin run_some cargo test --locked --test it matrix_; then result=ok; else result=FAILED; worst=1; fi
