@@ -5,6 +5,7 @@
 
 mod args;
 mod config;
+mod demo;
 mod filter;
 mod receive;
 mod run;
@@ -28,6 +29,8 @@ enum Command {
     Run(run::RunArgs),
     /// Show the settings in effect, where each comes from, and what is wrong with them.
     Config(config::ConfigArgs),
+    /// Show the main job: OpenRegister's writes arrive as webhooks, with nothing but what the demo starts itself.
+    Demo(demo::DemoArgs),
     /// Try filters, or check one.
     Filter(filter::FilterArgs),
     /// Receive events on this machine, and print each and whether its signature is good.
@@ -40,6 +43,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Config(args) => config::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Filter(args) => filter::run(args),
         Command::Receive(args) => receive::run(args),
     };

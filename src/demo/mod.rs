@@ -5,8 +5,11 @@
 
 pub mod certificate;
 mod generation;
+mod guardian;
+pub mod nextcloud;
 pub mod postgres;
 pub mod receiver;
+pub mod show;
 pub mod writer;
 
 pub use generation::Generation;

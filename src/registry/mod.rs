@@ -222,7 +222,7 @@ fn now() -> i64 {
 
 fn report_unreadable(snapshot: &Snapshot) {
     for (id, reason) in snapshot.unreadable() {
-        tracing::error!(webhook = %id, %reason, "registration cannot be read: it collects and delivers nothing; update or remove it");
+        tracing::error!(webhook = %id, %reason, "registration cannot be read: it collects and delivers nothing; remove it and register it again");
     }
 }
 

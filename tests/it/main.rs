@@ -9,5 +9,6 @@ mod matrix;
 mod ocs;
 mod ocs_access;
 mod receiver;
+mod registry;
 mod support;
 mod writer;

@@ -224,6 +224,12 @@ impl Receiver {
         lock(&self.shared.received).clone()
     }
 
+    /// What has arrived after the first `n`.
+    #[must_use]
+    pub fn received_since(&self, n: usize) -> Vec<Received> {
+        lock(&self.shared.received).get(n..).unwrap_or_default().to_vec()
+    }
+
     /// How many requests have arrived.
     #[must_use]
     pub fn count(&self) -> usize {

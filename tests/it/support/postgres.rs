@@ -4,13 +4,14 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 
 use openregister_webhooks::demo::Generation;
+use openregister_webhooks::demo::nextcloud;
 use openregister_webhooks::demo::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
 use tokio_postgres::{Client, NoTls};
 
 /// The unprivileged role that owns Nextcloud's database and tables, as in a real installation.
-pub(crate) const NEXTCLOUD: &str = "nextcloud";
+pub(crate) const NEXTCLOUD: &str = nextcloud::OWNER;
 /// Its password over TCP.
-pub(crate) const PASSWORD: &str = "nextcloud-password";
+pub(crate) const PASSWORD: &str = nextcloud::OWNER_PASSWORD;
 /// The superuser, for what a DBA does.
 pub(crate) const DBA: &str = SUPERUSER;
 
@@ -155,19 +156,13 @@ pub(crate) async fn connect(url: &str) -> Client {
 
 /// The role, and the databases that others are copied from.
 async fn prepare(postgres: &PrivatePostgres) {
+    nextcloud::create_owner(postgres).await.unwrap();
     let dba = connect(&postgres.url(DBA, "postgres")).await;
-    let role = format!("CREATE ROLE {NEXTCLOUD} LOGIN PASSWORD '{PASSWORD}'");
-    dba.batch_execute(&role).await.unwrap();
     let generations = Generation::ALL.map(|generation| (generation.database(), Some(generation)));
-    let templates = [("empty", None)].into_iter().chain(generations);
-    for (name, generation) in templates {
-        let statement = format!("CREATE DATABASE {name} OWNER {NEXTCLOUD} TEMPLATE template0");
-        dba.batch_execute(&statement).await.unwrap();
-        if let Some(generation) = generation {
-            let owner = connect(&postgres.url(NEXTCLOUD, name)).await;
-            owner.batch_execute(generation.tables()).await.unwrap();
-            owner.batch_execute(generation.seed()).await.unwrap();
-        }
+    for (name, generation) in [("empty", None)].into_iter().chain(generations) {
+        nextcloud::create_database(postgres, name, generation)
+            .await
+            .unwrap();
         // So that nobody's stray connection is in the way of the copies.
         let close = format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false");
         dba.batch_execute(&close).await.unwrap();

@@ -5,24 +5,26 @@
 //! hold open, then stops the server and removes its directory. As root the server runs as `postgres` or `nobody`,
 //! because PostgreSQL refuses to run as root.
 
+mod directory;
+mod programs;
+
+pub use programs::Programs;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use self::directory::{RunAs, command_as, free_port, make_directory};
+use super::guardian::Guardian;
 
 /// Where the server programs are looked for first.
 pub const BIN_VARIABLE: &str = "ORW_TEST_PG_BIN";
 /// The superuser of the private server. Over the socket nobody needs a password; over TCP every role does.
 pub const SUPERUSER: &str = "postgres";
-/// A socket's path may be 107 bytes long; this leaves room for the names below it.
-const LONGEST_PARENT: usize = 60;
 /// How long the server may take to come up, or to go.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -53,91 +55,6 @@ pub enum PostgresError {
     Timeout { state: &'static str, log: String },
 }
 
-/// The installed server programs.
-#[derive(Debug, Clone)]
-pub struct Programs {
-    bin: PathBuf,
-}
-
-impl Programs {
-    /// Looks in `ORW_TEST_PG_BIN` (then nowhere else), in `/usr/lib/postgresql/*/bin` (newest first) and in `PATH`.
-    ///
-    /// # Errors
-    /// [`PostgresError::NotInstalled`].
-    pub fn find() -> Result<Self, PostgresError> {
-        if let Some(bin) = std::env::var_os(BIN_VARIABLE).filter(|v| !v.is_empty()) {
-            return Self::at(PathBuf::from(bin));
-        }
-        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                Some((
-                    entry.file_name().to_str()?.parse().ok()?,
-                    entry.path().join("bin"),
-                ))
-            })
-            .collect();
-        versions.sort_by(|a, b| b.cmp(a));
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut candidates = versions
-            .into_iter()
-            .map(|(_, bin)| bin)
-            .chain(std::env::split_paths(&path));
-        candidates
-            .find(|bin| has_programs(bin))
-            .map(|bin| Self { bin })
-            .ok_or(PostgresError::NotInstalled)
-    }
-
-    /// The programs in one directory.
-    ///
-    /// # Errors
-    /// Where they are not there.
-    pub fn at(bin: PathBuf) -> Result<Self, PostgresError> {
-        if has_programs(&bin) {
-            return Ok(Self { bin });
-        }
-        Err(PostgresError::Program {
-            bin,
-            program: "initdb and postgres",
-            reason: "not found".to_owned(),
-        })
-    }
-
-    /// The directory of the programs.
-    #[must_use]
-    pub fn bin(&self) -> &Path {
-        &self.bin
-    }
-
-    /// What `postgres --version` says, `postgres (PostgreSQL) 15.18`.
-    ///
-    /// # Errors
-    /// Where it does not run.
-    pub fn version(&self) -> Result<String, PostgresError> {
-        let run = Command::new(self.bin.join("postgres")).arg("--version").output();
-        match run {
-            Ok(out) if out.status.success() => Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned()),
-            Ok(out) => Err(self.broken(String::from_utf8_lossy(&out.stderr).into_owned())),
-            Err(error) => Err(self.broken(error.to_string())),
-        }
-    }
-
-    fn broken(&self, reason: String) -> PostgresError {
-        PostgresError::Program {
-            bin: self.bin.clone(),
-            program: "postgres",
-            reason,
-        }
-    }
-}
-
-fn has_programs(bin: &Path) -> bool {
-    bin.join("initdb").is_file() && bin.join("postgres").is_file()
-}
-
 /// How the private server is to be.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -147,13 +64,6 @@ pub struct Options {
     pub tcp: bool,
     /// More settings for `postgres -c name=value`.
     pub settings: Vec<(String, String)>,
-}
-
-/// The user that the server runs as, where we are root.
-#[derive(Debug, Clone, Copy)]
-struct RunAs {
-    uid: u32,
-    gid: u32,
 }
 
 /// A private server; stopped and removed when dropped.
@@ -166,7 +76,7 @@ pub struct PrivatePostgres {
     dir: PathBuf,
     port: u16,
     server: Mutex<Option<Child>>,
-    guardian: Option<(Child, ChildStdin)>,
+    guardian: Option<Guardian>,
 }
 
 impl PrivatePostgres {
@@ -397,7 +307,7 @@ impl PrivatePostgres {
     }
 
     fn command(&self, program: &str) -> Command {
-        self.plain(self.programs.bin.join(program))
+        self.plain(self.programs.bin().join(program))
     }
 
     fn plain(&self, program: impl AsRef<OsStr>) -> Command {
@@ -413,10 +323,7 @@ impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         // A throw-away cluster needs no checkpoint.
         let _ = self.kill();
-        if let Some((mut guardian, pipe)) = self.guardian.take() {
-            drop(pipe);
-            let _ = guardian.wait();
-        }
+        drop(self.guardian.take());
     }
 }
 
@@ -427,98 +334,8 @@ fn io_error(path: &Path, source: io::Error) -> PostgresError {
     }
 }
 
-/// A command that runs as the server's user, in a process group of its own so that Ctrl-C reaches us alone.
-fn command_as(program: impl AsRef<OsStr>, dir: &Path, run_as: Option<RunAs>) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(dir).process_group(0).stdin(Stdio::null());
-    command
-        .env("LC_ALL", "C")
-        .env_remove("PGDATA")
-        .env_remove("PGPORT");
-    if let Some(RunAs { uid, gid }) = run_as {
-        command.gid(gid).uid(uid);
-    }
-    command
-}
-
-/// Makes the directory, with the server's user as its owner.
-fn make_directory() -> Result<(PathBuf, Option<RunAs>), PostgresError> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let system = PathBuf::from("/tmp");
-    let wanted = std::env::temp_dir();
-    let mut parent = if wanted.as_os_str().len() <= LONGEST_PARENT {
-        wanted
-    } else {
-        system.clone()
-    };
-    let name = format!(
-        "orw-pg-{}-{}-{:06x}",
-        std::process::id(),
-        NUMBER.fetch_add(1, Ordering::Relaxed),
-        uuid::Uuid::now_v7().as_u128() & 0xff_ffff
-    );
-    let make = |parent: &Path| {
-        let dir = parent.join(&name);
-        fs::DirBuilder::new().mode(0o700).create(&dir).map(|()| dir)
-    };
-    let mut dir = make(&parent).map_err(|e| io_error(&parent, e))?;
-    let owner = fs::metadata(&dir).map_err(|e| io_error(&dir, e))?.uid();
-    let run_as = if owner == 0 {
-        Some(unprivileged_user(&dir)?)
-    } else {
-        None
-    };
-    if run_as.is_some() && parent != system {
-        // Another user may not get through root's own temporary directory.
-        fs::remove_dir(&dir).map_err(|e| io_error(&dir, e))?;
-        parent = system;
-        dir = make(&parent).map_err(|e| io_error(&parent, e))?;
-    }
-    let own = |path: &Path| match run_as {
-        Some(RunAs { uid, gid }) => std::os::unix::fs::chown(path, Some(uid), Some(gid)),
-        None => Ok(()),
-    };
-    let socket = dir.join("s");
-    fs::create_dir(&socket)
-        .and_then(|()| own(&socket))
-        .and_then(|()| own(&dir))
-        .map_err(|e| io_error(&dir, e))?;
-    Ok((dir, run_as))
-}
-
-/// `postgres` if there is such a user, else `nobody`.
-fn unprivileged_user(dir: &Path) -> Result<RunAs, PostgresError> {
-    let ask = |flag: &str, user: &str| -> Option<u32> {
-        let out = Command::new("id").args([flag, user]).output().ok()?;
-        std::str::from_utf8(&out.stdout).ok()?.trim().parse().ok()
-    };
-    ["postgres", "nobody"]
-        .into_iter()
-        .find_map(|user| {
-            Some(RunAs {
-                uid: ask("-u", user)?,
-                gid: ask("-g", user)?,
-            })
-        })
-        .ok_or_else(|| {
-            let text = "PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody";
-            io_error(dir, io::Error::other(text))
-        })
-}
-
-fn free_port(dir: &Path) -> Result<u16, PostgresError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|e| io_error(dir, e))
-}
-
-/// Waits for the end of its standard input, which comes when we close the pipe or die.
-fn spawn_guardian(
-    programs: &Programs,
-    dir: &Path,
-    run_as: Option<RunAs>,
-) -> Result<(Child, ChildStdin), PostgresError> {
+/// Stops the server and removes its directory when we are gone.
+fn spawn_guardian(programs: &Programs, dir: &Path, run_as: Option<RunAs>) -> Result<Guardian, PostgresError> {
     let script = r#"trap '' INT TERM HUP
 read -r _
 "$1/pg_ctl" -D "$2/data" -m immediate -w stop
@@ -528,19 +345,8 @@ cd / && rm -rf "$2""#;
     let mut command = command_as("sh", dir, run_as);
     command
         .args(["-c", script, "orw-guardian"])
-        .arg(&programs.bin)
+        .arg(programs.bin())
         .arg(dir);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| io_error(dir, e))?;
-    match child.stdin.take() {
-        Some(pipe) => Ok((child, pipe)),
-        None => Err(io_error(
-            dir,
-            io::Error::other("the guardian has no standard input"),
-        )),
-    }
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    Guardian::spawn(command).map_err(|e| io_error(dir, e))
 }

@@ -1,0 +1,24 @@
+//! `demo`: the main job, to be seen.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::demo::show;
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Leave everything running afterwards, until Ctrl-C, to try more.
+    #[arg(long)]
+    keep: bool,
+}
+
+pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let good = runtime.block_on(show::run(&mut std::io::stdout(), args.keep))?;
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

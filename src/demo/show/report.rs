@@ -1,0 +1,241 @@
+//! What the demo prints: a line for each request as it arrives, and what came of it all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::plan::Expected;
+use crate::delivery::signatures;
+use crate::demo::Generation;
+use crate::demo::receiver::{Answer, Received};
+use crate::openregister::{EntityKind, EventClass};
+
+/// A webhook that the demo registered, by the path it sends to.
+#[derive(Debug, Clone)]
+pub(super) struct Registered {
+    pub(super) generation: Generation,
+    pub(super) id: u64,
+    pub(super) secret: SecretString,
+}
+
+/// All of them.
+pub(super) type Webhooks = BTreeMap<String, Registered>;
+
+/// What one request says.
+struct Line<'a> {
+    request: &'a Received,
+    webhook: Option<&'a Registered>,
+    class: Option<EventClass>,
+    body: Value,
+}
+
+impl<'a> Line<'a> {
+    fn new(request: &'a Received, webhooks: &'a Webhooks) -> Self {
+        let body = request.json();
+        Self {
+            request,
+            webhook: webhooks.get(&request.path),
+            class: body["event"].as_str().and_then(EventClass::parse),
+            body,
+        }
+    }
+
+    /// The state that the event is about.
+    fn state(&self) -> &Value {
+        let kind = self.class.map_or("object", |class| class.kind().name());
+        let new = format!(
+            "new{}",
+            self.class.map_or("Object", |class| class.kind().class_name())
+        );
+        let data = &self.body["data"];
+        if data[&new].is_object() {
+            &data[&new]
+        } else {
+            &data[kind]
+        }
+    }
+
+    /// Whose order matters.
+    fn subject(&self) -> String {
+        let state = self.state();
+        let key = if self.class.is_some_and(|class| class.kind() == EntityKind::Object) {
+            "uuid"
+        } else {
+            "id"
+        };
+        format!("{} {}", self.request.path, state[key])
+    }
+
+    /// Milliseconds from the change to the receipt; both clocks are this machine's.
+    fn millis(&self) -> Option<f64> {
+        let at: DateTime<Utc> = self.request.header("orw-event-time").parse().ok()?;
+        let micros = (self.request.at - at).num_microseconds()?;
+        Some(f64::from(i32::try_from(micros).ok()?) / 1000.0)
+    }
+
+    fn status(&self) -> String {
+        match &self.request.answer {
+            Answer::Status(status) | Answer::Full { status, .. } => status.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn signed(&self) -> bool {
+        let timestamp = self.request.header("webhook-timestamp").parse();
+        let (Some(webhook), Ok(timestamp)) = (self.webhook, timestamp) else {
+            return false;
+        };
+        let id = self.request.header("webhook-id");
+        let secrets = std::slice::from_ref(&webhook.secret);
+        signatures(secrets, id, timestamp, &self.request.body).is_ok_and(|expected| {
+            !expected.is_empty() && expected == self.request.header("webhook-signature")
+        })
+    }
+}
+
+/// The heading of the lines.
+pub(super) fn heading(out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{:<12} {:<8} {:<26} {:<44} {:<11} {:<7} {:>8}",
+        "time (UTC)", "database", "event", "object", "webhook", "status", "ms"
+    )
+}
+
+/// The line of one request.
+pub(super) fn line(out: &mut impl Write, request: &Received, webhooks: &Webhooks) -> io::Result<()> {
+    let line = Line::new(request, webhooks);
+    let state = line.state();
+    let text = |key: &str| state[key].as_str().unwrap_or_default().to_owned();
+    let object = if line.class.is_some_and(|class| class.kind() == EntityKind::Object) {
+        format!("{}/{} {}", text("register"), text("schema"), text("uuid"))
+    } else {
+        let name = ["name", "title"]
+            .iter()
+            .map(|key| text(key))
+            .find(|name| !name.is_empty());
+        format!("{} {}", state["id"], name.unwrap_or_default())
+    };
+    writeln!(
+        out,
+        "{:<12} {:<8} {:<26} {:<44} {:<11} {:<7} {:>8}{}",
+        request.at.format("%H:%M:%S%.3f").to_string(),
+        line.webhook.map(|w| w.generation.to_string()).unwrap_or_default(),
+        line.class
+            .map_or_else(|| line.body["event"].to_string(), |class| class.to_string()),
+        object,
+        line.webhook.map(|w| w.id.to_string()).unwrap_or_default(),
+        line.status(),
+        line.millis().map_or_else(String::new, |ms| format!("{ms:.1}")),
+        if line.signed() { "" } else { "  SIGNATURE WRONG" },
+    )
+}
+
+/// What came, held against what must have come.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Milliseconds of each event, by generation and class; repeats count once.
+    arrived: BTreeMap<(bool, EventClass), Vec<f64>>,
+    unsigned: usize,
+    unknown: usize,
+    disorder: usize,
+}
+
+impl Tally {
+    pub(super) fn of(received: &[Received], webhooks: &Webhooks) -> Self {
+        let mut tally = Self::default();
+        let mut seen = BTreeSet::new();
+        let mut last: BTreeMap<String, u64> = BTreeMap::new();
+        for request in received {
+            let line = Line::new(request, webhooks);
+            tally.unsigned += usize::from(!line.signed());
+            let (Some(webhook), Some(class)) = (line.webhook, line.class) else {
+                tally.unknown += 1;
+                continue;
+            };
+            if !seen.insert((request.path.clone(), request.header("webhook-id").to_owned())) {
+                continue;
+            }
+            let sequence: u64 = request.header("orw-sequence").parse().unwrap_or_default();
+            let before = last.insert(line.subject(), sequence);
+            tally.disorder += usize::from(before.is_some_and(|before| before >= sequence));
+            let key = (webhook.generation == Generation::V0_2_9, class);
+            tally
+                .arrived
+                .entry(key)
+                .or_default()
+                .push(line.millis().unwrap_or_default());
+        }
+        for times in tally.arrived.values_mut() {
+            times.sort_by(f64::total_cmp);
+        }
+        tally
+    }
+
+    fn times(&self, generation: Generation, class: EventClass) -> &[f64] {
+        let key = (generation == Generation::V0_2_9, class);
+        self.arrived.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many events of a generation have arrived.
+    pub(super) fn total(&self, generation: Generation) -> usize {
+        EventClass::all()
+            .map(|class| self.times(generation, class).len())
+            .sum()
+    }
+
+    /// Prints the table; whether everything is as it must be.
+    pub(super) fn summary(
+        &self,
+        out: &mut impl Write,
+        expected: &[(Generation, Expected)],
+    ) -> io::Result<bool> {
+        let mut good = self.unsigned == 0 && self.unknown == 0 && self.disorder == 0;
+        writeln!(
+            out,
+            "\n{:<8} {:<26} {:>8} {:>8} {:>10} {:>9}",
+            "database", "event", "expected", "arrived", "median ms", "max ms"
+        )?;
+        for (generation, expected) in expected {
+            for class in EventClass::all() {
+                let times = self.times(*generation, class);
+                if expected.of(class) == 0 && times.is_empty() {
+                    continue;
+                }
+                let same = expected.of(class) == times.len();
+                good &= same;
+                let millis = |at: Option<&f64>| at.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
+                writeln!(
+                    out,
+                    "{:<8} {:<26} {:>8} {:>8} {:>10} {:>9}{}",
+                    generation.to_string(),
+                    class.to_string(),
+                    expected.of(class),
+                    times.len(),
+                    millis(times.get(times.len() / 2)),
+                    millis(times.last()),
+                    if same { "" } else { "  <-- not as expected" },
+                )?;
+            }
+        }
+        let all: usize = expected.iter().map(|(_, expected)| expected.total()).sum();
+        let arrived: usize = expected
+            .iter()
+            .map(|(generation, _)| self.total(*generation))
+            .sum();
+        writeln!(out, "\n{arrived} of {all} events arrived")?;
+        for (count, what) in [
+            (self.unsigned, "requests had a wrong signature"),
+            (self.unknown, "requests were none of the documented events"),
+            (self.disorder, "events overtook an earlier one of the same object"),
+        ] {
+            if count > 0 {
+                writeln!(out, "{count} {what}")?;
+            }
+        }
+        Ok(good)
+    }
+}

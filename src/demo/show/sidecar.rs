@@ -1,0 +1,131 @@
+//! The program itself, as a child process.
+
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::ShowError;
+use crate::demo::guardian::Guardian;
+
+/// How long it may take to stop when asked to.
+const PATIENCE: Duration = Duration::from_secs(15);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Settings, as variables.
+pub(super) type Environment = Vec<(&'static str, String)>;
+
+/// A running sidecar; ends with us, however we end.
+#[derive(Debug)]
+pub(super) struct Sidecar {
+    child: Child,
+    guardian: Option<Guardian>,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Sidecar {
+    /// `install`, then `run`.
+    pub(super) fn start(dir: &Path, name: &str, environment: &Environment) -> Result<Self, ShowError> {
+        let log = dir.join(format!("sidecar-{name}.log"));
+        let io = |source| ShowError::Io {
+            what: log.display().to_string(),
+            source,
+        };
+        let address = free_address().map_err(io)?;
+        let mut install = command("install", environment, &log).map_err(io)?;
+        let status = install.status().map_err(io)?;
+        if !status.success() {
+            return Err(ShowError::Sidecar {
+                command: "install",
+                status: status.to_string(),
+                log: tail(&log),
+            });
+        }
+        let mut run = command("run", environment, &log).map_err(io)?;
+        let child = run.env("ORW_LISTEN", address.to_string()).spawn().map_err(io)?;
+        let guardian = Guardian::of_process(child.id()).map_err(io)?;
+        Ok(Self {
+            child,
+            guardian: Some(guardian),
+            address,
+            log,
+        })
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it logs.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Fails if it has ended.
+    pub(super) fn check(&mut self) -> Result<(), ShowError> {
+        match self.child.try_wait() {
+            Ok(Some(status)) => Err(ShowError::Sidecar {
+                command: "run",
+                status: status.to_string(),
+                log: tail(&self.log),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Sidecar {
+    /// Asks it to stop, as `systemctl stop` does.
+    fn drop(&mut self) {
+        let script = format!("kill -TERM {}", self.child.id());
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("sh").args(["-c", &script]).status();
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() >= deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                break;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        if let Some(guardian) = self.guardian.take() {
+            guardian.dismiss();
+        }
+    }
+}
+
+/// This program with another command, with these settings alone.
+fn command(name: &str, environment: &Environment, log: &Path) -> io::Result<Command> {
+    let log = File::options().create(true).append(true).open(log)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    for (variable, _) in std::env::vars_os() {
+        if variable.as_encoded_bytes().starts_with(b"ORW_") {
+            command.env_remove(variable);
+        }
+    }
+    command
+        .arg(name)
+        .envs(environment.iter().map(|(k, v)| (k, v)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0);
+    Ok(command)
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// The end of a log.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

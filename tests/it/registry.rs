@@ -1,0 +1,389 @@
+//! Registrations in a real database: who sees them when, what is stored of their secrets, what is kept of who did what.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openregister_webhooks::openregister::EventClass;
+use openregister_webhooks::registry::{
+    AnyTarget, Caller, Changed, Defaults, Fields, Registration, Registry, RegistryError, Snapshot, Status,
+    VaultError, WebhookId,
+};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::api::{MASTER_KEY, installed, pool};
+use crate::support::postgres::Db;
+
+const OTHER_KEY: &str = "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyb3Q=";
+
+async fn open(db: &Db) -> Arc<Registry> {
+    try_open(db, Some(MASTER_KEY)).await.unwrap()
+}
+
+async fn try_open(db: &Db, key: Option<&str>) -> Result<Arc<Registry>, RegistryError> {
+    let key = key.map(|key| key.to_owned().into());
+    Registry::open(pool(db), key.as_ref(), Defaults::default()).await
+}
+
+fn asked(more: Value) -> Registration {
+    let mut body = json!({"httpMethod": "POST", "uri": "https://example.com/webhook",
+        "event": r"OCA\OpenRegister\Event\ObjectCreatedEvent"});
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    Registration::parse(&Fields::json(body.as_object().unwrap().clone()), &AnyTarget).unwrap()
+}
+
+fn by(user: &str) -> Caller {
+    Caller {
+        user: user.to_owned(),
+        app_id: None,
+        client: Some("192.0.2.1".to_owned()),
+    }
+}
+
+async fn create(registry: &Registry, more: Value) -> Changed {
+    registry.create(&by("admin"), asked(more)).await.unwrap()
+}
+
+fn class(name: &str) -> EventClass {
+    EventClass::parse(&format!(r"OCA\OpenRegister\Event\{name}Event")).unwrap()
+}
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(5), "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_at_once_here_and_within_a_second_elsewhere() {
+    let db = installed().await;
+    let (here, there) = (open(&db).await, open(&db).await);
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn({
+        let (there, stop) = (Arc::clone(&there), stop.clone());
+        async move { there.watch(stop).await }
+    });
+    let id = create(&here, json!({})).await.webhook.id;
+    assert!(here.snapshot().get(id).is_some());
+    let started = Instant::now();
+    until("seen elsewhere", || there.snapshot().get(id).is_some()).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+    here.delete(&by("admin"), id).await.unwrap();
+    assert!(here.snapshot().get(id).is_none());
+    until("gone elsewhere", || there.snapshot().get(id).is_none()).await;
+    stop.cancel();
+    watching.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_sees_every_registration_that_was_committed_before_its_read() {
+    let db = installed().await;
+    let (here, there) = (open(&db).await, open(&db).await);
+    let mut client = db.client().await;
+    let tx = client.transaction().await.unwrap();
+    assert_eq!(there.refresh_in(&tx).await.unwrap().all().len(), 0);
+    let id = create(&here, json!({})).await.webhook.id;
+    assert!(there.snapshot().get(id).is_none());
+    assert!(there.refresh_in(&tx).await.unwrap().get(id).is_some());
+    assert!(there.snapshot().get(id).is_some());
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn classes_are_indexed_and_disabled_webhooks_collect_nothing() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let one = create(&registry, json!({})).await.webhook.id;
+    let all = create(&registry, json!({"event": "*"})).await.webhook.id;
+    let ids = |snapshot: &Snapshot, name: &str| -> Vec<WebhookId> {
+        snapshot
+            .for_class(class(name))
+            .iter()
+            .map(|webhook| webhook.id)
+            .collect()
+    };
+    assert_eq!(ids(&registry.snapshot(), "ObjectCreated"), [one, all]);
+    assert_eq!(ids(&registry.snapshot(), "AgentDeleted"), [all]);
+    registry
+        .set_status(&by("admin"), one, Status::Paused)
+        .await
+        .unwrap();
+    let disabled = Status::Disabled {
+        reason: "410 Gone".to_owned(),
+        since: chrono::Utc::now(),
+    };
+    registry
+        .set_status(&Caller::system(), all, disabled)
+        .await
+        .unwrap();
+    assert_eq!(ids(&registry.snapshot(), "ObjectCreated"), [one]);
+    assert_eq!(ids(&registry.snapshot(), "AgentDeleted"), []);
+    let found = Arc::clone(registry.snapshot().get(all).unwrap());
+    assert!(matches!(&found.status, Status::Disabled { reason, .. } if reason == "410 Gone"));
+}
+
+#[tokio::test]
+async fn kinds_are_captured_while_a_registration_names_them() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let client = db.client().await;
+    let kinds = async || -> i32 {
+        client
+            .query_one("SELECT openregister_webhooks.kinds()", &[])
+            .await
+            .unwrap()
+            .get(0)
+    };
+    let without = kinds().await;
+    assert_eq!(without & 1, 0);
+    let id = create(&registry, json!({})).await.webhook.id;
+    assert_eq!(kinds().await, without | 1);
+    registry
+        .update(
+            &by("admin"),
+            id,
+            asked(json!({"event": r"OCA\OpenRegister\Event\AgentCreatedEvent"})),
+        )
+        .await
+        .unwrap();
+    assert_eq!(kinds().await, without | 16);
+    registry.delete(&by("admin"), id).await.unwrap();
+    assert_eq!(kinds().await, without);
+}
+
+#[tokio::test]
+async fn the_answer_waits_for_writers_that_began_before_a_kind_was_switched_on() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let mut writer = db.client().await;
+    let tx = writer.transaction().await.unwrap();
+    tx.execute("INSERT INTO oc_users (uid) VALUES ('early')", &[])
+        .await
+        .unwrap();
+    let creating = tokio::spawn({
+        let registry = Arc::clone(&registry);
+        async move { create(&registry, json!({})).await }
+    });
+    // The registration is committed, and its answer still waits.
+    let other = open(&db).await;
+    for _ in 0..200 {
+        if !other.refresh().await.unwrap().all().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(other.snapshot().all().len(), 1);
+    assert!(!creating.is_finished());
+    tx.commit().await.unwrap();
+    assert_eq!(creating.await.unwrap().warnings, Vec::<String>::new());
+
+    // A kind that is captured already makes nobody wait; one that is not waits two seconds at most, and says so.
+    let tx = writer.transaction().await.unwrap();
+    tx.execute("INSERT INTO oc_users (uid) VALUES ('late')", &[])
+        .await
+        .unwrap();
+    let started = Instant::now();
+    assert!(create(&registry, json!({})).await.warnings.is_empty());
+    assert!(started.elapsed() < Duration::from_secs(1));
+    let changed = create(&registry, json!({"event": "*"})).await;
+    assert!(
+        changed.warnings.iter().any(|w| w.contains("transactions")),
+        "{:?}",
+        changed.warnings
+    );
+    assert!(started.elapsed() < Duration::from_secs(5));
+    tx.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_secret_is_stored_in_clear() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let secrets = [
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "Bearer-hidden",
+        "hidden-key",
+    ];
+    let more = json!({"secret": secrets[0], "authMethod": "header", "authData": {"Authorization": secrets[1]},
+        "headers": {"X-Api-Key": secrets[2]}});
+    let id = create(&registry, more.clone()).await.webhook.id;
+    registry.update(&by("admin"), id, asked(more)).await.unwrap();
+    let client = db.client().await;
+    let mut looked_at = 0;
+    for table in ["webhook", "audit", "master_key", "registry"] {
+        let sql = format!(
+            "SELECT t::text, coalesce(encode(t::text::bytea, 'escape'), '') FROM openregister_webhooks.{table} t"
+        );
+        for row in client.query(&sql, &[]).await.unwrap() {
+            let text: String = row.get(0);
+            looked_at += 1;
+            for secret in secrets {
+                let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+                assert!(
+                    !text.contains(secret) && !text.contains(&hex),
+                    "{table}: {secret}"
+                );
+            }
+        }
+    }
+    assert!(looked_at >= 5, "{looked_at}");
+    // And they come back.
+    let fresh = open(&db).await;
+    let webhook = Arc::clone(fresh.snapshot().get(id).unwrap());
+    assert_eq!(webhook.secrets[0].expose_secret(), secrets[0]);
+    assert_eq!(webhook.headers.as_ref().unwrap()[0].1.expose_secret(), secrets[2]);
+    assert!(!format!("{webhook:?}").contains("hidden"));
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_key_is_a_clear_error() {
+    let db = installed().await;
+    assert!(matches!(
+        try_open(&db, None).await,
+        Err(RegistryError::Vault(VaultError::NoKey))
+    ));
+    open(&db).await;
+    let error = try_open(&db, Some(OTHER_KEY)).await.unwrap_err();
+    assert!(
+        matches!(error, RegistryError::Vault(VaultError::WrongKey { .. })),
+        "{error}"
+    );
+    assert!(error.to_string().contains("ORW_MASTER_KEY"));
+    open(&db).await;
+}
+
+#[tokio::test]
+async fn a_rotated_secret_signs_beside_the_new_one_until_its_time_is_over() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let first = create(&registry, json!({})).await;
+    let id = first.webhook.id;
+    let rotate = async |overlap| {
+        registry
+            .rotate_secret(&by("admin"), id, None, Duration::from_secs(overlap))
+            .await
+            .unwrap()
+    };
+    let second = rotate(3600).await;
+    let shown = second.secret.unwrap();
+    assert_eq!(second.webhook.secrets.len(), 2);
+    assert_eq!(second.webhook.secrets[0].expose_secret(), shown.expose_secret());
+    assert_eq!(
+        second.webhook.secrets[1].expose_secret(),
+        first.secret.unwrap().expose_secret()
+    );
+    // A short overlap shortens the old ones' too, and a process that only watches notices the end.
+    rotate(1).await;
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn({
+        let (registry, stop) = (Arc::clone(&registry), stop.clone());
+        async move { registry.watch(stop).await }
+    });
+    assert_eq!(registry.snapshot().get(id).unwrap().secrets.len(), 3);
+    until("the old ones end", || {
+        registry.snapshot().get(id).unwrap().secrets.len() == 1
+    })
+    .await;
+    stop.cancel();
+    watching.await.unwrap();
+    for _ in 0..10 {
+        rotate(3600).await;
+    }
+    assert_eq!(registry.snapshot().get(id).unwrap().secrets.len(), 5);
+}
+
+#[tokio::test]
+async fn who_did_what_is_kept() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let id = create(&registry, json!({"headers": {"X-Token": "hidden"}}))
+        .await
+        .webhook
+        .id;
+    registry.set_status(&by("eve"), id, Status::Paused).await.unwrap();
+    registry
+        .rotate_secret(&by("admin"), id, None, Duration::ZERO)
+        .await
+        .unwrap();
+    registry.delete(&by("bob"), id).await.unwrap();
+    assert!(!registry.delete(&by("bob"), id).await.unwrap());
+    let entries = registry.audit(Some(id), None, 10).await.unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|e| (e.who.as_str(), e.action.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("bob", "delete"),
+            ("admin", "rotate-secret"),
+            ("eve", "pause"),
+            ("admin", "create")
+        ]
+    );
+    assert_eq!(entries[3].detail["headers"], json!(["X-Token"]));
+    assert_eq!(entries[3].client.as_deref(), Some("192.0.2.1"));
+    let page = registry.audit(None, Some(entries[1].id), 1).await.unwrap();
+    assert_eq!(page[0].action, "pause");
+}
+
+#[tokio::test]
+async fn an_unreadable_row_stops_nobody_else() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let bad = create(&registry, json!({})).await.webhook.id;
+    let good = create(&registry, json!({})).await.webhook.id;
+    let client = db.client().await;
+    let spoil = "UPDATE openregister_webhooks.webhook SET secrets = '\\x00' WHERE id = $1";
+    client.execute(spoil, &[&bad.0]).await.unwrap();
+    let fresh = open(&db).await;
+    let snapshot = fresh.snapshot();
+    assert!(snapshot.get(good).is_some() && snapshot.get(bad).is_none());
+    assert_eq!(snapshot.unreadable().len(), 1);
+    let error = fresh
+        .update(&by("admin"), bad, asked(json!({})))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RegistryError::Unreadable { .. }), "{error}");
+    assert!(fresh.delete(&by("admin"), bad).await.unwrap());
+}
+
+#[tokio::test]
+async fn changes_by_many_at_once_have_one_order() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let id = create(&registry, json!({})).await.webhook.id;
+    let tasks: Vec<_> = (0..20)
+        .map(|i| {
+            let registry = Arc::clone(&registry);
+            tokio::spawn(async move {
+                let uri = format!("https://example.com/{i}");
+                let changed = registry
+                    .update(&by("admin"), id, asked(json!({"uri": uri})))
+                    .await
+                    .unwrap();
+                create(&registry, json!({"uri": uri})).await;
+                changed.webhook.revision
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let snapshot = registry.refresh().await.unwrap();
+    assert_eq!(snapshot.all().len(), 21);
+    let mut revisions: Vec<_> = snapshot.all().iter().map(|webhook| webhook.revision).collect();
+    revisions.sort_unstable();
+    revisions.dedup();
+    assert_eq!(revisions.len(), 21);
+    assert_eq!(snapshot.revision(), open(&db).await.snapshot().revision());
+}
