@@ -257,9 +257,10 @@ pub(super) fn integer(value: &Value<'_>) -> Option<i64> {
         Value::Float(f) => Some(number::float_to_int(*f)),
         Value::Text(text) => number::leading(text).map(|(number, _)| match number {
             number::Numeric::Int(i) => i,
-            // Unlike floats, numeric strings saturate; so does Rust.
+            // Unlike floats, numeric strings saturate, as Rust does; but infinity is 0.
             #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-            number::Numeric::Float { value, .. } => value as i64,
+            number::Numeric::Float { value, .. } if value.is_finite() => value as i64,
+            number::Numeric::Float { .. } => 0,
         }),
         Value::Alias(alias) => alias.id(),
         Value::List(_) | Value::Map(_) => None,

@@ -102,4 +102,6 @@ impl Filter {
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;

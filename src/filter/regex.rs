@@ -3,6 +3,7 @@
 //! Guarantees: a pattern that PHP refuses matches nothing, as there; one that runs away is stopped after
 //! [`MATCH_LIMIT`] steps of PCRE2, matches nothing, as there, and is counted and logged.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pcre2::bytes::{Regex as Pcre, RegexBuilder};
@@ -11,8 +12,6 @@ use pcre2::bytes::{Regex as Pcre, RegexBuilder};
 const MATCH_LIMIT: u32 = 1_000_000;
 /// The largest stack that PHP gives a compiled pattern.
 const JIT_STACK: usize = 192 * 1024;
-/// So many unknown escapes in one pattern are taken for literals; PHP has no limit here.
-const LITERAL_ESCAPES: usize = 64;
 
 static RUNAWAYS: AtomicU64 = AtomicU64::new(0);
 
@@ -27,7 +26,8 @@ pub fn regex_runaways() -> u64 {
 pub(super) struct Regex {
     /// `None` where PHP refuses the pattern.
     compiled: Option<Pcre>,
-    /// PHP's `A`: the match must begin where the text does.
+    /// PHP's `A`: the match must begin where the text does. PCRE2 finds the leftmost match, so it is enough to look
+    /// where that begins.
     anchored: bool,
     /// As the filter has it, for the log.
     written: Box<str>,
@@ -67,8 +67,7 @@ pub(super) fn split(text: &str) -> Option<(&str, &str)> {
 impl Regex {
     /// Compiles what [`split`] found in `written`; the second value says why PHP refuses it, if it does.
     pub(super) fn new(written: &str, pattern: &str, flags: &str) -> (Self, Option<Refused>) {
-        let compiled =
-            Flags::parse(pattern, flags).and_then(|flags| Ok((compile(pattern, &flags)?, flags.anchored)));
+        let compiled = Flags::parse(pattern, flags).and_then(|flags| compile(pattern, &flags));
         let (compiled, anchored, refused) = match compiled {
             Ok((regex, anchored)) => (Some(regex), anchored, None),
             Err(refused) => (None, false, Some(refused)),
@@ -132,7 +131,6 @@ struct Flags {
     unicode: bool,
     anchored: bool,
     dollar_end_only: bool,
-    strict_escapes: bool,
     /// Those that PCRE2 can set inside the pattern: `n`, `J`, `U`.
     inline: String,
 }
@@ -161,9 +159,8 @@ impl Flags {
                 'u' => parsed.unicode = true,
                 'A' => parsed.anchored = true,
                 'D' => parsed.dollar_end_only = true,
-                'X' => parsed.strict_escapes = true,
-                // "Study the pattern": has no effect any more.
-                'S' => {}
+                // "Study the pattern" and "unknown escapes are errors": what PCRE2 does anyway.
+                'S' | 'X' => {}
                 'n' | 'J' | 'U' if parsed.inline.contains(flag) => {}
                 'n' | 'J' | 'U' => parsed.inline.push(flag),
                 other => return Err(Refused::Flag(other)),
@@ -173,8 +170,9 @@ impl Flags {
     }
 }
 
-/// Compiles a pattern with PCRE2, which PHP uses too, so that it means the same.
-fn compile(pattern: &str, flags: &Flags) -> Result<Pcre, Refused> {
+/// Compiles a pattern with PCRE2, which PHP uses too, so that it means the same. The second value says whether a match
+/// counts only at the start of the text.
+fn compile(pattern: &str, flags: &Flags) -> Result<(Pcre, bool), Refused> {
     let (settings, rest) = leading_settings(pattern);
     let mut prefix = String::new();
     let mut limit = MATCH_LIMIT;
@@ -192,12 +190,7 @@ fn compile(pattern: &str, flags: &Flags) -> Result<Pcre, Refused> {
     if !flags.inline.is_empty() {
         prefix.push_str(&format!("(?{})", flags.inline));
     }
-    let mut rest = if flags.dollar_end_only && !flags.multi_line {
-        dollars_at_the_very_end(rest, flags.extended)
-    } else {
-        rest.to_owned()
-    };
-
+    let rest = adapt(rest, flags);
     let mut builder = RegexBuilder::new();
     builder
         .caseless(flags.caseless)
@@ -207,57 +200,28 @@ fn compile(pattern: &str, flags: &Flags) -> Result<Pcre, Refused> {
         .ucp(flags.unicode)
         .jit_if_available(true)
         .max_jit_stack_size(Some(JIT_STACK));
-    for _ in 0..LITERAL_ESCAPES {
-        let error = match builder.build(&format!("{prefix}{rest}")) {
-            Ok(regex) => return Ok(regex),
-            Err(error) => error,
-        };
-        let fault = error.offset().and_then(|offset| offset.checked_sub(prefix.len()));
-        let escape = fault
-            .filter(|_| !flags.strict_escapes && is_bad_escape(error.code()))
-            .and_then(|offset| last_escape_before(&rest, offset));
-        // Without the flag X, PHP has PCRE2 take an unknown escape for the character itself.
-        match escape {
-            Some(at) => rest.replace_range(at..=at, ""),
-            None => return Err(Refused::Syntax(describe(&error, fault))),
+    let compiled = builder
+        .build(&format!("{prefix}{rest}"))
+        .map_err(|error| Refused::Syntax(describe(&error, prefix.len())))?;
+    // `\K` moves the reported start, so there the anchor must be in the pattern; that it compiles without shows
+    // that its parentheses are its own. The line end closes a comment.
+    if flags.anchored && rest.contains("\\K") {
+        let line_end = if flags.extended { "\n" } else { "" };
+        if let Ok(anchored) = builder.build(&format!("{prefix}\\G(?:{rest}{line_end})")) {
+            return Ok((anchored, false));
         }
     }
-    Err(Refused::Syntax(format!(
-        "more than {LITERAL_ESCAPES} escapes that PCRE2 does not know"
-    )))
+    Ok((compiled, flags.anchored))
 }
 
-fn describe(error: &pcre2::Error, offset: Option<usize>) -> String {
+/// PCRE2's reason, with the offset in the pattern without our prefix.
+fn describe(error: &pcre2::Error, prefix: usize) -> String {
     let text = error.to_string();
-    // "PCRE2: error compiling pattern at offset 28: missing closing parenthesis": the offset counts our prefix.
+    let offset = error.offset().and_then(|offset| offset.checked_sub(prefix));
     match (text.rsplit_once(": "), offset) {
         (Some((_, reason)), Some(offset)) => format!("{reason} (at offset {offset})"),
         _ => text,
     }
-}
-
-/// PCRE2's error codes for escapes that it does not know or cannot read.
-const fn is_bad_escape(code: i32) -> bool {
-    matches!(
-        code,
-        101 | 102 | 103 | 134 | 137 | 146 | 147 | 155 | 157 | 164 | 167 | 168 | 169 | 173 | 177 | 178 | 193
-    )
-}
-
-/// Where the last backslash that begins an escape stands in `pattern[..offset]`.
-fn last_escape_before(pattern: &str, offset: usize) -> Option<usize> {
-    let mut last = None;
-    let mut bytes = pattern.bytes().enumerate();
-    while let Some((at, b)) = bytes.next() {
-        if at >= offset {
-            break;
-        }
-        if b == b'\\' {
-            last = Some(at);
-            bytes.next();
-        }
-    }
-    last
 }
 
 /// The `(*NAME)` settings that PCRE2 accepts at the start of a pattern, and what follows them.
@@ -300,9 +264,17 @@ fn leading_settings(pattern: &str) -> (Vec<&str>, &str) {
     (settings, rest)
 }
 
-/// PHP's flag `D`: `$` matches only at the very end, not before a final line end too. PCRE2 has an option for it that the
-/// crate does not offer, so each `$` that is an assertion becomes `\z`.
-fn dollars_at_the_very_end(pattern: &str, extended: bool) -> String {
+/// Rewrites what PHP's PCRE2 takes differently:
+///
+/// * With the flag `D`, `$` matches only at the very end, not before a final line end too. PCRE2 has an option for it that
+///   the crate does not offer, so each `$` that is an assertion becomes `\z`.
+/// * `{,3}` and `{1, 3}` are quantifiers since PCRE2 10.43; the one that comes with PHP up to 8.3 takes them literally.
+fn adapt<'p>(pattern: &'p str, flags: &Flags) -> Cow<'p, str> {
+    let mut dollars = flags.dollar_end_only && !flags.multi_line;
+    let rewritten = pattern.contains('{') || (dollars && pattern.contains('$'));
+    if !rewritten {
+        return Cow::Borrowed(pattern);
+    }
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut rest = pattern;
     let mut in_class = false;
@@ -310,33 +282,59 @@ fn dollars_at_the_very_end(pattern: &str, extended: bool) -> String {
         // What is copied as it is.
         let taken = match c {
             '\\' if rest.starts_with("\\Q") => rest.find("\\E").map_or(rest.len(), |end| end + 2),
+            // `\c$` is a control character.
+            '\\' if rest.starts_with("\\c") => 2 + rest[2..].chars().next().map_or(0, char::len_utf8),
             '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
             '[' if in_class && rest.starts_with("[:") => rest.find(":]").map_or(1, |end| end + 2),
             '[' if !in_class => {
                 in_class = true;
                 // A `]` that comes first is one of the class.
-                let negated = rest[1..].starts_with('^');
-                let first = 1 + usize::from(negated);
+                let first = 1 + usize::from(rest[1..].starts_with('^'));
                 first + usize::from(rest[first..].starts_with(']'))
             }
             ']' => {
                 in_class = false;
                 1
             }
-            '(' if !in_class && rest.starts_with("(?#") => rest.find(')').map_or(rest.len(), |end| end + 1),
-            '(' if !in_class && turns_on_multi_line(rest) => rest.len(),
-            '#' if !in_class && extended => rest.find('\n').map_or(rest.len(), |end| end + 1),
-            '$' if !in_class => {
+            _ if in_class => c.len_utf8(),
+            '(' if rest.starts_with("(?#") => rest.find(')').map_or(rest.len(), |end| end + 1),
+            '(' => {
+                // `D` has no effect where lines count.
+                dollars = dollars && !turns_on_multi_line(rest);
+                1
+            }
+            '#' if flags.extended => rest.find('\n').map_or(rest.len(), |end| end + 1),
+            '$' if dollars => {
                 out.push_str("\\z");
                 rest = &rest[1..];
                 continue;
+            }
+            '{' if is_new_quantifier(rest) => {
+                out.push('\\');
+                1
             }
             other => other.len_utf8(),
         };
         out.push_str(&rest[..taken]);
         rest = &rest[taken..];
     }
-    out
+    Cow::Owned(out)
+}
+
+/// Whether `rest` begins with what PCRE2 takes for a quantifier only since 10.43: no lower bound, or white space.
+fn is_new_quantifier(rest: &str) -> bool {
+    let Some((inside, _)) = rest[1..].split_once('}') else {
+        return false;
+    };
+    let mut bounds = inside.split(',');
+    let lower = bounds.next().unwrap_or_default();
+    let upper = bounds.next();
+    let is_number = |bound: &str| bound.bytes().all(|b| b.is_ascii_digit());
+    let is_spaced = |bound: &str| is_number(bound.trim_matches([' ', '\t']));
+    bounds.next().is_none()
+        && is_spaced(lower)
+        && upper.is_none_or(is_spaced)
+        && (lower.is_empty() || !is_number(lower) || !upper.is_none_or(is_number))
 }
 
 /// Whether `rest` begins with a setting such as `(?m)` or `(?im:`; `D` has no effect where lines count.
@@ -394,6 +392,9 @@ mod tests {
         assert!(matches("/b/", "ab"));
         assert!(!matches("/b/A", "ab"));
         assert!(matches("/b|a/A", "ab"));
+        assert!(matches("/a\\K/A", "ab"));
+        assert!(!matches("/b\\K/A", "ab"));
+        assert!(matches("/\\c$?/D", "a"));
         assert!(matches("/^a$/", "a\n"));
         assert!(!matches("/^a$/D", "a\n"));
         assert!(matches("/^a$/Dm", "a\n"));
@@ -405,6 +406,15 @@ mod tests {
     }
 
     #[test]
+    fn quantifiers_are_those_of_the_pcre2_that_comes_with_php() {
+        assert!(matches("/^a{,2}$/", "a{,2}"));
+        assert!(!matches("/^a{,2}$/", "a"));
+        assert!(matches("/^a{1, 2}$/", "a{1, 2}"));
+        assert!(matches("/^a{0,2}$/", "aa"));
+        assert!(matches("/^a{2}b{1,}[{,2}]\\x{61}$/", "aabb,a"));
+    }
+
+    #[test]
     fn what_php_refuses_matches_nothing() {
         assert_eq!(refused("/a/xyz"), Some(Refused::Flag('y')));
         assert_eq!(refused("/a/b/"), Some(Refused::Delimiter));
@@ -413,18 +423,11 @@ mod tests {
         assert!(
             matches!(refused("/(/"), Some(Refused::Syntax(text)) if text.contains("parenthesis (at offset 1)"))
         );
-        assert!(matches!(refused("/\\y/X"), Some(Refused::Syntax(_))));
+        assert!(matches!(refused("/\\y/"), Some(Refused::Syntax(_))));
         for written in ["/a/xyz", "/a/b/", "/a\\/", "/(/", "/home/user"] {
             assert!(!matches(written, "a"), "{written}");
             assert!(!matches(written, "/home/user"), "{written}");
         }
-    }
-
-    #[test]
-    fn unknown_escapes_are_literal_as_in_php() {
-        assert!(matches("/^\\y\\_\\M$/", "y_M"));
-        assert!(matches("/^[\\y]$/", "y"));
-        assert_eq!(refused("/\\y/"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod chaos;
 mod delivery;
+mod filter;
 mod harness;
 mod lifecycle;
 mod matrix;

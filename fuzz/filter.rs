@@ -1,0 +1,180 @@
+//! Any filter on any document: no panic, a bounded time, and the laws that hold whatever the operators do.
+//!
+//! Input that begins with `{` or `[` is a filter and, from the first line end on, a document, both as text. All other
+//! input drives a generator, which gets deeper into evaluation.
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use openregister_webhooks::filter::{Document, EvalError, Filter};
+use serde_json::{Map, Number, Value, json};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((filter, document)) = read(bytes) else {
+        return;
+    };
+    let start = Instant::now();
+    check(&filter, &document);
+    // Five evaluations of at most some 100 ms each on a busy machine; far more means that a bound is missing.
+    assert!(start.elapsed() < Duration::from_secs(3), "{filter} on {document}");
+});
+
+fn read(bytes: &[u8]) -> Option<(Value, Value)> {
+    if matches!(bytes.first()?, b'{' | b'[') {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (filter, document) = text.split_once('\n')?;
+        return Some((serde_json::from_str(filter).ok()?, serde_json::from_str(document).ok()?));
+    }
+    let mut source = Source { bytes };
+    let document = source.object(0);
+    let filter = source.query(0);
+    Some((filter, document))
+}
+
+fn check(filter: &Value, document: &Value) {
+    let Ok(document) = Document::from_json(document) else {
+        return;
+    };
+    let evaluate = |filter: &Value| -> Option<Result<bool, EvalError>> {
+        Some(Filter::parse_leniently(filter).ok()?.matches(&document))
+    };
+    let strict = Filter::parse(filter);
+    let Some(plain) = evaluate(filter) else {
+        assert!(strict.is_err());
+        return;
+    };
+    if let Ok(strict) = &strict {
+        let _ = (strict.warnings(), strict.needs());
+        same(&plain, &strict.matches(&document), false);
+    }
+    // Wrapped, filters nest deeper and may be refused; a negation is true where the other is false.
+    let laws = [
+        (json!({"$not": {"$not": filter}}), false),
+        (json!({"$not": filter}), true),
+        (json!({"$nor": [filter]}), true),
+        (json!({"$or": [filter]}), false),
+        (json!({"$and": [filter]}), false),
+    ];
+    if !filter.is_null() {
+        for (law, negated) in laws {
+            if let Some(wrapped) = evaluate(&law) {
+                same(&plain, &wrapped, negated);
+            }
+        }
+    }
+}
+
+fn same(a: &Result<bool, EvalError>, b: &Result<bool, EvalError>, negated: bool) {
+    // Where evaluation was stopped for its length, it is stopped a little earlier or later.
+    let stopped = |r: &Result<bool, EvalError>| matches!(r, Err(e) if e.0.contains("too many steps"));
+    if stopped(a) || stopped(b) {
+        return;
+    }
+    match (a, b) {
+        (Ok(a), Ok(b)) => assert_eq!(*a, *b != negated),
+        (Err(_), Err(_)) => {}
+        _ => panic!("{a:?} but {b:?}"),
+    }
+}
+
+/// Makes JSON out of bytes; out of bytes, everything is the simplest.
+struct Source<'b> {
+    bytes: &'b [u8],
+}
+
+const KEYS: [&str; 12] = ["a", "b", "c", "0", "1", "", "01", "a.b", "a.b.c", "b.0", "a.a", "nosuch"];
+const TEXTS: [&str; 32] = [
+    "", "0", "1", "a", "b", "abc", "1 ", " 1", "1e1", "10", "01", "-1", ".5", "5 apples", "true", "é",
+    "9223372036854775808", "9223372036854775809", "1e999", "-1e999", "Array", "INF", "1.0E+25", "//", "/a/", "/A/i",
+    "/^a$/D", "/(a+)+$/", "/(/", "/a/b/", "/é/u", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!",
+];
+const NUMBERS: [&str; 16] = [
+    "0", "1", "-1", "2", "7", "1.0", "0.5", "-0.0", "1e1", "1e25", "1e999", "9223372036854775807",
+    "9223372036854775808", "-9223372036854775808", "9007199254740993", "1711971024.5",
+];
+const OPERATORS: [&str; 13] = [
+    "$e", "$ne", "$lt", "$lte", "$gt", "$gte", "$in", "$nin", "$all", "$exists", "$mod", "$not", "$bogus",
+];
+
+impl Source<'_> {
+    fn byte(&mut self) -> usize {
+        let Some((first, rest)) = self.bytes.split_first() else {
+            return 0;
+        };
+        self.bytes = rest;
+        usize::from(*first)
+    }
+
+    fn pick<'s>(&mut self, from: &[&'s str]) -> &'s str {
+        from[self.byte() % from.len()]
+    }
+
+    fn value(&mut self, depth: usize) -> Value {
+        match self.byte() % if depth < 4 { 10 } else { 7 } {
+            0 => Value::Null,
+            1 => Value::Bool(self.byte() % 2 == 0),
+            2 | 3 => Value::Number(self.pick(&NUMBERS).parse::<Number>().unwrap_or(0.into())),
+            4..=6 => Value::String(self.pick(&TEXTS).to_owned()),
+            7 | 8 => self.list(depth),
+            _ => self.object(depth + 1),
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Value {
+        let length = [0, 1, 2, 3, 12][self.byte() % 5];
+        (0..length).map(|_| self.value(depth + 1)).collect()
+    }
+
+    fn object(&mut self, depth: usize) -> Value {
+        let length = self.byte() % 5;
+        (0..length)
+            .map(|_| (self.pick(&KEYS).to_owned(), self.value(depth + 1)))
+            .collect()
+    }
+
+    fn query(&mut self, depth: usize) -> Value {
+        let length = 1 + self.byte() % 3;
+        if (1..4).contains(&depth) && self.byte() % 8 == 1 {
+            return (0..length).map(|_| self.query(depth + 1)).collect();
+        }
+        let mut query = Map::new();
+        for _ in 0..length {
+            let logical = if depth < 4 { self.byte() % 8 } else { 7 };
+            match logical {
+                0 => query.insert("$not".into(), self.query(depth + 1)),
+                1..=4 => {
+                    let operator = ["$and", "$or", "$nor", "$xor"][logical - 1];
+                    let length = self.byte() % 4;
+                    let conditions = (0..length).map(|_| self.query(depth + 1)).collect();
+                    query.insert(operator.into(), conditions)
+                }
+                _ => {
+                    let path = self.pick(&KEYS).to_owned();
+                    let condition = match self.byte() % 3 {
+                        0 => self.value(2),
+                        _ => self.tests(depth),
+                    };
+                    query.insert(path, condition)
+                }
+            };
+        }
+        Value::Object(query)
+    }
+
+    fn tests(&mut self, depth: usize) -> Value {
+        let length = 1 + self.byte() % 2;
+        (0..length)
+            .map(|_| {
+                let operator = self.pick(&OPERATORS);
+                let operand = match operator {
+                    "$not" if depth < 6 => self.tests(depth + 1),
+                    "$in" | "$nin" | "$all" => self.list(2),
+                    "$mod" => json!([self.value(4), self.value(4)]),
+                    _ => self.value(2),
+                };
+                (operator.to_owned(), operand)
+            })
+            .collect()
+    }
+}
