@@ -1,0 +1,276 @@
+//! Receivers that break the rules: bounded time and memory, and the right cause.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use openregister_webhooks::delivery::{Answer as Got, Cause, Client, Failure, Guard};
+use openregister_webhooks::demo::certificate::Flaw;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::rig::{client, client_with};
+use crate::support::receiver::{Answer, Options, Receiver, https};
+
+const LIMIT: Duration = Duration::from_secs(2);
+
+async fn post(client: &Client, url: &str) -> Result<Got, Failure> {
+    let request = Request::post(url)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from_static(b"{}")))
+        .unwrap();
+    let begun = Instant::now();
+    let result = client.send(request, LIMIT).await;
+    assert!(begun.elapsed() < LIMIT * 2, "{:?}", begun.elapsed());
+    result
+}
+
+fn cause(result: Result<Got, Failure>) -> Cause {
+    match result {
+        Err(failure) => failure.cause,
+        Ok(answer) => panic!("answered {answer:?}"),
+    }
+}
+
+/// A plain-text server that says `answer` to whatever comes, then goes on with `more` for ever, and waits.
+async fn raw(answer: &'static [u8], more: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut read = [0; 4096];
+                if stream.read(&mut read).await.is_err() || stream.write_all(answer).await.is_err() {
+                    return;
+                }
+                while !more.is_empty() && stream.write_all(more).await.is_ok() {}
+                let _ = stream.read(&mut read).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_read_to_their_bound_and_the_status_counts() {
+    let receiver = https().await;
+    let client = client(&receiver.ca_pem());
+    let url = receiver.url("/");
+    receiver.next([
+        Answer::Endless,
+        Answer::Trickle {
+            body: Bytes::from(vec![b'x'; 1000]),
+            every: Duration::from_millis(100),
+        },
+        Answer::CutInBody,
+        Answer::WrongLength,
+        Answer::Full {
+            status: 200,
+            headers: vec![],
+            body: Bytes::from(vec![b'y'; 64 * 1024]),
+        },
+    ]);
+    let endless = post(&client, &url).await.unwrap();
+    assert_eq!(endless.status, 200);
+    assert_eq!(endless.body.len(), 64 * 1024);
+    assert!(endless.note.unwrap().contains("longer"));
+    let trickle = post(&client, &url).await.unwrap();
+    assert!(trickle.note.unwrap().contains("in time"));
+    assert!(!trickle.body.is_empty() && trickle.body.len() < 100);
+    let cut = post(&client, &url).await.unwrap();
+    assert!(cut.note.unwrap().contains("broke off"));
+    let wrong = post(&client, &url).await.unwrap();
+    assert!(wrong.note.is_some());
+    let whole = post(&client, &url).await.unwrap();
+    assert_eq!((whole.body.len(), whole.note), (64 * 1024, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_and_resets_have_their_cause() {
+    let receiver = https().await;
+    let client = client(&receiver.ca_pem());
+    let url = receiver.url("/");
+    receiver.next([Answer::Hang, Answer::Cut]);
+    assert_eq!(cause(post(&client, &url).await), Cause::Timeout);
+    assert_eq!(cause(post(&client, &url).await), Cause::Protocol);
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = taken.local_addr().unwrap();
+    drop(taken);
+    let refused = post(&client, &format!("https://{nobody}/")).await;
+    assert_eq!(cause(refused), Cause::Connect);
+    let unknown = post(&client, "https://no-such-name.invalid/").await;
+    assert_eq!(cause(unknown), Cause::Dns);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http_or_never_ends_is_cut_off() {
+    let receiver = https().await;
+    let client = client(&receiver.ca_pem());
+    let url = |address: SocketAddr| format!("http://{address}/");
+    let nonsense = raw(b"SSH-2.0-OpenSSH_9\r\n\r\n", b"").await;
+    assert_eq!(cause(post(&client, &url(nonsense)).await), Cause::Protocol);
+    let headers = raw(b"HTTP/1.1 200 OK\r\n", b"x-endless: yes\r\n").await;
+    assert_eq!(cause(post(&client, &url(headers)).await), Cause::Protocol);
+    let long = raw(
+        b"HTTP/1.1 200 OK\r\nx: ",
+        b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    )
+    .await;
+    assert_eq!(cause(post(&client, &url(long)).await), Cause::Protocol);
+    let interim = raw(b"", b"HTTP/1.1 102 Processing\r\n\r\n").await;
+    assert_eq!(cause(post(&client, &url(interim)).await), Cause::Timeout);
+    let stalled = raw(b"", b"").await;
+    assert_eq!(
+        cause(post(&client, &format!("https://{stalled}/")).await),
+        Cause::Timeout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_are_not_followed() {
+    let receiver = https().await;
+    let client = client(&receiver.ca_pem());
+    receiver.next([Answer::with_header(
+        307,
+        "location",
+        "https://169.254.169.254/latest/meta-data",
+    )]);
+    let answer = post(&client, &receiver.url("/")).await.unwrap();
+    assert_eq!(answer.status, 307);
+    assert_eq!(receiver.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_verified() {
+    for flaw in [Flaw::WrongName, Flaw::Expired, Flaw::SelfSigned] {
+        let options = Options {
+            flaw,
+            ..Options::default()
+        };
+        let receiver = Receiver::start(options).await.unwrap();
+        let failed = post(&client(&receiver.ca_pem()), &receiver.url("/"))
+            .await
+            .unwrap_err();
+        assert_eq!(failed.cause, Cause::Tls, "{flaw:?}: {}", failed.error);
+        assert_eq!(receiver.count(), 0);
+    }
+    let (ours, theirs) = tokio::join!(https(), https());
+    let failed = post(&client(&ours.ca_pem()), &theirs.url("/")).await.unwrap_err();
+    assert_eq!(failed.cause, Cause::Tls, "{}", failed.error);
+    assert!(post(&client(&theirs.ca_pem()), &theirs.url("/")).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_reused_over_both_protocols() {
+    for protocols in [vec!["h2", "http/1.1"], vec!["http/1.1"]] {
+        let options = Options {
+            protocols: protocols.clone(),
+            ..Options::default()
+        };
+        let receiver = Receiver::start(options).await.unwrap();
+        let client = client(&receiver.ca_pem());
+        for _ in 0..3 {
+            post(&client, &receiver.url("/")).await.unwrap();
+        }
+        let got = receiver.received();
+        assert!(
+            got.iter().all(|r| r.connection == got[0].connection),
+            "{protocols:?}"
+        );
+        let h2 = got.iter().all(|r| r.version == hyper::Version::HTTP_2);
+        assert_eq!(h2, protocols.len() == 2);
+    }
+}
+
+/// Everything here leads to this machine or its neighbours, one way or another.
+const HOSTILE: [&str; 64] = [
+    "https://localhost/",
+    "https://LOCALHOST/",
+    "https://localhost./",
+    "https://localhost:8443/",
+    "https://127.0.0.1/",
+    "https://127.0.0.1./",
+    "https://127.0.0.1:443/",
+    "https://127.1/",
+    "https://127.0.1/",
+    "https://2130706433/",
+    "https://0x7f000001/",
+    "https://0x7f.1/",
+    "https://0x7f.0x0.0x0.0x1/",
+    "https://017700000001/",
+    "https://0177.0.0.1/",
+    "https://0/",
+    "https://0.0.0.0/",
+    "https://00.00.00.00/",
+    "https://127.255.255.254/",
+    "https://10.0.0.1/",
+    "https://10.1/",
+    "https://167772161/",
+    "https://0xa.1/",
+    "https://172.16.0.1/",
+    "https://172.31.255.254/",
+    "https://192.168.1.1/",
+    "https://192.168.257/",
+    "https://3232235777/",
+    "https://169.254.169.254/",
+    "https://0xa9fea9fe/",
+    "https://2852039166/",
+    "https://169.254.43518/",
+    "https://169.254.1.1/",
+    "https://100.64.0.1/",
+    "https://100.100.100.200/",
+    "https://192.0.0.192/",
+    "https://192.0.2.1/",
+    "https://198.18.0.1/",
+    "https://198.51.100.1/",
+    "https://203.0.113.1/",
+    "https://224.0.0.1/",
+    "https://240.0.0.1/",
+    "https://255.255.255.255/",
+    "https://4294967295/",
+    "https://[::]/",
+    "https://[::1]/",
+    "https://[0:0:0:0:0:0:0:1]/",
+    "https://[::127.0.0.1]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[::ffff:10.0.0.1]/",
+    "https://[::ffff:169.254.169.254]/",
+    "https://[::ffff:0:127.0.0.1]/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://[64:ff9b::169.254.169.254]/",
+    "https://[64:ff9b:1::a00:1]/",
+    "https://[2002:7f00:1::]/",
+    "https://[2001::1]/",
+    "https://[2001:db8::1]/",
+    "https://[fc00::1]/",
+    "https://[fd00:ec2::254]/",
+    "https://[fe80::1]/",
+    "https://[ff02::1]/",
+    "https://[fec0::1]/",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_targets_are_refused_when_connecting() {
+    let receiver = https().await;
+    let client = client_with(&receiver.ca_pem(), Guard::new(vec![], false));
+    for url in HOSTILE {
+        let failed = post(&client, url).await.unwrap_err();
+        assert_eq!(failed.cause, Cause::Guard, "{url}: {}", failed.error);
+    }
+    for url in [
+        "http://example.org/",
+        "https://user@1.1.1.1/",
+        "https://1.1.1.1@localhost/",
+        "https://localhost#@example.org/",
+    ] {
+        let request = Request::post(url).body(Full::new(Bytes::new()));
+        if let Ok(request) = request {
+            let failed = client.send(request, LIMIT).await.unwrap_err();
+            assert_eq!(failed.cause, Cause::Guard, "{url}: {}", failed.error);
+        }
+    }
+    assert_eq!(receiver.count(), 0);
+}
