@@ -1,6 +1,7 @@
 //! Delivery: queue, dispatcher and client against a real PostgreSQL and a real HTTPS receiver.
 
 mod hostile;
+mod isolation;
 mod order;
 mod outcomes;
 mod registration;
