@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
 use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::config::Host;
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -38,6 +39,23 @@ pub struct Database {
     tls: MakeRustlsConnect,
 }
 
+/// Where a database is and who connects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// `host:port`, or the path of a socket; usually one.
+    pub hosts: Vec<String>,
+    pub database: String,
+    pub user: String,
+    /// Whether a password is given.
+    pub password: bool,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} on {}", self.database, self.hosts.join(", "))
+    }
+}
+
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Database")
@@ -66,6 +84,37 @@ impl Database {
             config,
             tls: MakeRustlsConnect::new(tls),
         })
+    }
+
+    /// Where it is and who connects, for people; never with the password.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        let ports = self.config.get_ports();
+        let port = |i: usize| ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+        let hosts = self
+            .config
+            .get_hosts()
+            .iter()
+            .enumerate()
+            .map(|(i, host)| match host {
+                Host::Tcp(name) if name.contains(':') => format!("[{name}]:{}", port(i)),
+                Host::Tcp(name) => format!("{name}:{}", port(i)),
+                Host::Unix(path) => format!("{}/.s.PGSQL.{}", path.display(), port(i)),
+            });
+        let addresses = self.config.get_hostaddrs().iter().enumerate();
+        let hosts: Vec<String> = if self.config.get_hosts().is_empty() {
+            addresses.map(|(i, a)| format!("{a}:{}", port(i))).collect()
+        } else {
+            hosts.collect()
+        };
+        let user = self.config.get_user().map(str::to_owned);
+        let user = user.or_else(|| std::env::var("USER").ok()).unwrap_or_default();
+        Target {
+            hosts,
+            database: self.config.get_dbname().unwrap_or(&user).to_owned(),
+            user,
+            password: self.config.get_password().is_some(),
+        }
     }
 
     /// A connection of one's own, outside the pool. Notifications arrive at the receiver; it closes with the

@@ -100,6 +100,11 @@ pub enum InstallError {
     Query(#[from] tokio_postgres::Error),
 }
 
+/// The version of the schema that this program installs.
+pub(crate) const fn known_version() -> i32 {
+    MIGRATIONS[MIGRATIONS.len() - 1].version
+}
+
 /// Installs or upgrades. `progress` is told each table as it is done.
 ///
 /// # Errors
@@ -215,7 +220,7 @@ async fn install_schema(client: &mut Client, options: &InstallOptions) -> Result
         )
         .await?
         .get(0);
-    let known = MIGRATIONS.last().map_or(0, |m| m.version);
+    let known = known_version();
     if found > known {
         return Err(InstallError::Newer { found, known });
     }

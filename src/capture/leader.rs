@@ -232,7 +232,7 @@ impl Term<'_> {
             let stored = position::load(client).await?;
             let foreign = stored
                 .as_ref()
-                .filter(|(position, identity)| *identity != current || position.snapshot.xmax() > xmax)
+                .filter(|(position, identity)| position.is_foreign(*identity, current, xmax))
                 .map(|(_, identity)| *identity);
             let Some(stored_identity) = foreign else {
                 return Ok(Cluster::Same(stored.map(|(position, _)| position), current));

@@ -3,18 +3,22 @@
 //! Guarantees: a committed change is read at least once and in per-row commit order; a change that was rolled back is
 //! never read; the host's writes succeed, fail and answer exactly as without us (`sql/` says how).
 
+mod adopt;
+mod adopted;
 mod change;
 mod discovery;
 mod doorbell;
 mod install;
 mod leader;
-mod locks;
-mod position;
+pub(crate) mod locks;
+pub(crate) mod position;
 mod quarantine;
 mod reader;
 mod rotation;
 
+pub use adopt::{AdoptError, Adopted, Decision, adopt};
 pub use change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
+pub(crate) use install::known_version;
 pub use install::{InstallError, InstallOptions, Installed, install, uninstall};
 pub use leader::{CaptureSettings, CaptureStatus, SAFETY_POLL, run};
 pub use position::{Identity, LoadError, NoSnapshot};

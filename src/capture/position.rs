@@ -127,11 +127,29 @@ pub(crate) struct Position {
     pub(crate) window: Option<(Snapshot, ChangeKey)>,
 }
 
+impl Position {
+    /// Whether this position, stored in the cluster `stored`, means nothing in the cluster `current`, whose next
+    /// transaction id is `xmax`: it is another cluster or database, or the same one gone back in time.
+    pub(crate) fn is_foreign(&self, stored: Identity, current: Identity, xmax: u64) -> bool {
+        stored != current || self.snapshot.xmax() > xmax
+    }
+}
+
 /// Which cluster the LSNs and transaction ids belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     pub system_identifier: i64,
     pub database_oid: u32,
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "cluster {} database {}",
+            self.system_identifier, self.database_oid
+        )
+    }
 }
 
 const COLUMNS: &str = "n, snapshot, \"window\", lsn, xid::text, ordinal, system_identifier, database_oid";

@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Row, Transaction};
 
 use super::change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
 use super::position::{self, Floors, Identity, LoadError, NoSnapshot, Position, Snapshot};
-use super::{Undecoded, locks};
+use super::{Undecoded, adopted, locks};
 use crate::openregister::TableName;
 
 /// Bytes of row images in one batch; one change more than that is a batch of its own.
@@ -72,6 +72,8 @@ pub(crate) struct Reader {
     table_prefix: Arc<str>,
     /// Behind a transaction pooler leadership is per transaction: the position is loaded anew each time.
     per_transaction: bool,
+    /// Whether `change_adopted` may hold rows; it gets none while somebody reads, so one look at it empty settles it.
+    adopted: bool,
 }
 
 impl Reader {
@@ -94,6 +96,7 @@ impl Reader {
             batch_size: i64::from(batch_size.max(1)),
             table_prefix,
             per_transaction,
+            adopted: true,
         }
     }
 
@@ -121,6 +124,15 @@ impl Reader {
             if !rows.first().is_some_and(|r| r.get::<_, bool>(0)) {
                 return Err(ReadError::NotLeader);
             }
+        }
+        if self.adopted {
+            let taken = self.take_adopted(&tx, consumer).await?;
+            if taken > 0 {
+                tx.commit().await?;
+                consumer.committed();
+                return Ok(Progress::More(taken));
+            }
+            self.adopted = false;
         }
         let (new, observed) = now(&tx).await?;
         let (target, floor, after) = match &self.position.window {
@@ -169,6 +181,23 @@ impl Reader {
         } else {
             Progress::More(rows.len())
         })
+    }
+
+    /// Takes a batch of what a restore brought from another cluster; how many changes. It comes before anything of this
+    /// cluster, in the order of the clock, which goes on where LSNs and transaction ids start anew.
+    async fn take_adopted<C: Consumer>(
+        &self,
+        tx: &Transaction<'_>,
+        consumer: &mut C,
+    ) -> Result<usize, ReadError<C::Error>> {
+        let rows = adopted::fetch(tx, self.batch_size, BATCH_BYTES).await?;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let changes = self.decode(tx, &rows).await?;
+        consumer.consume(tx, changes).await.map_err(ReadError::Consumer)?;
+        adopted::remove(tx, &rows).await?;
+        Ok(rows.len())
     }
 
     /// Behind a pooler another process may have read since.

@@ -1,23 +1,35 @@
 //! The commands.
 //!
 //! Guarantees: what a user reads names the thing, the reason and the next step; results go to standard output, errors
-//! to standard error; the exit code is 0 only where everything that was asked for was done.
+//! to standard error; the exit code is 0 only where everything that was asked for was done, 1 where it was not or there
+//! are findings, 2 where the command line or the settings are wrong.
 
+mod adopt;
 mod args;
 mod config;
+mod database;
 mod demo;
+mod doctor;
+mod failure;
 mod filter;
+mod install;
+mod output;
 mod receive;
 mod run;
+mod uninstall;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// What `--help` ends with.
+const EXIT_CODES: &str =
+    "Exit codes: 0 done; 1 failed, or there are findings; 2 the command line or the settings are wrong";
+
 /// Durable, ordered, signed webhooks for OpenRegister on Nextcloud.
 #[derive(Debug, Parser)]
-#[command(name = "openregister-webhooks", version, arg_required_else_help = true)]
+#[command(name = "openregister-webhooks", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,14 +39,22 @@ struct Cli {
 enum Command {
     /// Run the sidecar until SIGTERM or SIGINT.
     Run(run::RunArgs),
+    /// After a restore into another cluster: decide what becomes of what had not been delivered.
+    Adopt(adopt::AdoptArgs),
     /// Show the settings in effect, where each comes from, and what is wrong with them.
     Config(config::ConfigArgs),
     /// Show the main job: OpenRegister's writes arrive as webhooks, with nothing but what the demo starts itself.
     Demo(demo::DemoArgs),
+    /// Look for everything that keeps events from arriving, and say what to do about it.
+    Doctor(doctor::DoctorArgs),
     /// Try filters, or check one.
     Filter(filter::FilterArgs),
+    /// Install the schema and the triggers into Nextcloud's database, or bring them up to date.
+    Install(install::InstallArgs),
     /// Receive events on this machine, and print each and whether its signature is good.
     Receive(receive::ReceiveArgs),
+    /// Take everything back out of Nextcloud's database.
+    Uninstall(uninstall::UninstallArgs),
 }
 
 /// Runs the command that the process was started with; the exit code says how it went.
@@ -42,10 +62,14 @@ enum Command {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Adopt(args) => adopt::run(args),
         Command::Config(args) => config::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Filter(args) => filter::run(args),
+        Command::Install(args) => install::run(args),
         Command::Receive(args) => receive::run(args),
+        Command::Uninstall(args) => uninstall::run(args),
     };
     done.unwrap_or_else(|error| {
         // Nobody is left to tell where even this cannot be written.

@@ -1,0 +1,245 @@
+//! After a restore into another cluster: what becomes of what had not been delivered.
+//!
+//! The restored outbox holds changes whose LSNs and transaction ids belong to the cluster they came from, and the position
+//! names a snapshot of that cluster. The leader holds still until somebody decides. Guarantees: until the last step
+//! nothing is decided, so that after a crash at any point it is run again; no writer waits (a change table is locked
+//! NOWAIT, and one who meets the lock uses another table); with [`Decision::Deliver`] everything that is not known to be
+//! delivered is, in order per object, before anything later.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Transaction};
+
+use super::locks;
+use super::position::{self, Identity, LoadError, Position, Snapshot};
+
+/// What is to become of what had not been delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// This database goes on where the other one stopped.
+    Deliver,
+    /// This is a copy; the other one goes on.
+    Discard,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adopted {
+    pub decision: Decision,
+    /// Changes that will be delivered before anything later, or that were dropped.
+    pub changes: u64,
+    /// Deliveries that were unfinished and are cancelled; 0 with [`Decision::Deliver`], where they go on.
+    pub cancelled: u64,
+    /// The cluster that the position belonged to.
+    pub from: Identity,
+    /// The cluster that it belongs to now.
+    pub to: Identity,
+}
+
+/// Why nothing was decided.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    #[error(
+        "the schema openregister_webhooks is not in this database, or its position cannot be read: run `openregister-webhooks doctor`"
+    )]
+    NotInstalled(#[source] tokio_postgres::Error),
+    #[error("nothing is to be adopted: the reader's position belongs to this database already")]
+    Nothing,
+    #[error(
+        "an installation, or another adopt, is at work in this database: run it again when that has ended"
+    )]
+    AtWork,
+    #[error(
+        "openregister_webhooks.change_{table} was in use for {waited} s{holder}; wait for that transaction or end it, and run adopt again"
+    )]
+    Busy { table: i32, waited: u64, holder: String },
+    #[error("the reader's position cannot be read: {0}")]
+    Position(#[from] LoadError),
+    #[error("the database says no: {0}")]
+    Query(#[from] tokio_postgres::Error),
+}
+
+/// Between two looks at a change table that is in use.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// Decides. Waits at most `patience` for each change table to be out of use for an instant.
+///
+/// # Errors
+/// See [`AdoptError`]; run it again after the cause is gone.
+pub async fn adopt(
+    client: &mut Client,
+    decision: Decision,
+    patience: Duration,
+) -> Result<Adopted, AdoptError> {
+    let (_, from, to) = foreign(client).await?;
+    let mut changes = 0;
+    let rows = client
+        .query_typed("SELECT openregister_webhooks.slot()", &[])
+        .await?;
+    let slot: i32 = rows.first().map_or(0, |r| r.get(0));
+    // The current one last: what writers put elsewhere while it is locked is then later than everything moved.
+    for table in [(slot + 1) % 3, (slot + 2) % 3, slot % 3] {
+        changes += settle(client, decision, table, patience).await?;
+    }
+    let tx = client.transaction().await?;
+    lock(&tx).await?;
+    // Another adopt may have been quicker.
+    let (old, ..) = foreign(tx.client()).await?;
+    let mut cancelled = 0;
+    if decision == Decision::Discard {
+        changes += count(&tx, "change_adopted").await?;
+        tx.batch_execute("TRUNCATE openregister_webhooks.change_adopted")
+            .await?;
+        cancelled = cancel(&tx).await?;
+    }
+    let next = Position {
+        n: old.n + 1,
+        // Everything that is left in the change tables is of this cluster, and unread.
+        snapshot: Snapshot::beginning(),
+        window: None,
+    };
+    position::save(&tx, &next, to).await?;
+    tx.commit().await?;
+    Ok(Adopted {
+        decision,
+        changes,
+        cancelled,
+        from,
+        to,
+    })
+}
+
+/// The stored position, the cluster it belongs to and the one we are in, where they differ.
+async fn foreign(client: &Client) -> Result<(Position, Identity, Identity), AdoptError> {
+    let (current, xmax) = position::current_identity(client).await?;
+    let stored = match position::load(client).await {
+        Err(LoadError::Query(error)) => return Err(AdoptError::NotInstalled(error)),
+        loaded => loaded?,
+    };
+    match stored {
+        Some((position, identity)) if position.is_foreign(identity, current, xmax) => {
+            Ok((position, identity, current))
+        }
+        _ => Err(AdoptError::Nothing),
+    }
+}
+
+/// Excludes installations and other adopts until the end of the transaction. Not a lock of the session: behind a
+/// transaction pooler that would stay with a stranger.
+async fn lock(tx: &Transaction<'_>) -> Result<(), AdoptError> {
+    let rows = tx
+        .query_typed(
+            "SELECT pg_try_advisory_xact_lock($1)",
+            &[(&locks::INSTALL, Type::INT8)],
+        )
+        .await?;
+    if rows.first().is_some_and(|r| r.get(0)) {
+        Ok(())
+    } else {
+        Err(AdoptError::AtWork)
+    }
+}
+
+/// Moves a change table's rows to `change_adopted`, or drops them; how many there were.
+async fn settle(
+    client: &mut Client,
+    decision: Decision,
+    table: i32,
+    patience: Duration,
+) -> Result<u64, AdoptError> {
+    let began = Instant::now();
+    loop {
+        let tx = client.transaction().await?;
+        lock(&tx).await?;
+        let exclusive =
+            format!("LOCK TABLE openregister_webhooks.change_{table} IN ACCESS EXCLUSIVE MODE NOWAIT");
+        match tx.batch_execute(&exclusive).await {
+            Ok(()) => {}
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                tx.rollback().await?;
+                if began.elapsed() >= patience {
+                    return Err(AdoptError::Busy {
+                        table,
+                        waited: began.elapsed().as_secs(),
+                        holder: holder(client, table).await?,
+                    });
+                }
+                sleep(RETRY).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let name = format!("change_{table}");
+        let rows = match decision {
+            Decision::Deliver => {
+                let sql = format!(
+                    "WITH moved AS (INSERT INTO openregister_webhooks.change_adopted \
+                     SELECT * FROM openregister_webhooks.{name} RETURNING 1) SELECT count(*) FROM moved"
+                );
+                let rows = tx.query_typed(&sql, &[]).await?;
+                rows.first().map_or(0, |r| r.get::<_, i64>(0)).cast_unsigned()
+            }
+            Decision::Discard => count(&tx, &name).await?,
+        };
+        tx.batch_execute(&format!("TRUNCATE openregister_webhooks.{name}"))
+            .await?;
+        tx.commit().await?;
+        return Ok(rows);
+    }
+}
+
+/// Who uses a change table longest, for a person.
+async fn holder(client: &Client, table: i32) -> Result<String, tokio_postgres::Error> {
+    let rows = client
+        .query_typed(
+            "SELECT a.pid, coalesce(a.usename::text, '?'), coalesce(to_char(a.xact_start AT TIME ZONE 'UTC', 'HH24:MI:SS'), '?') \
+             FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+             JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = 'openregister_webhooks' AND c.relname = 'change_' || $1::text AND l.granted \
+               AND a.pid <> pg_backend_pid() ORDER BY a.xact_start LIMIT 1",
+            &[(&table.to_string(), Type::TEXT)],
+        )
+        .await?;
+    Ok(rows.first().map_or_else(String::new, |row| {
+        format!(
+            " by the transaction that {} (pid {}) began at {} UTC",
+            row.get::<_, &str>(1),
+            row.get::<_, i32>(0),
+            row.get::<_, &str>(2)
+        )
+    }))
+}
+
+async fn count(tx: &Transaction<'_>, table: &str) -> Result<u64, tokio_postgres::Error> {
+    let sql = format!("SELECT count(*) FROM openregister_webhooks.{table}");
+    let rows = tx.query_typed(&sql, &[]).await?;
+    Ok(rows.first().map_or(0, |r| r.get::<_, i64>(0)).cast_unsigned())
+}
+
+/// Every unfinished delivery goes to the log as cancelled, as when its webhook is deleted.
+async fn cancel(tx: &Transaction<'_>) -> Result<u64, tokio_postgres::Error> {
+    let rows = tx
+        .query_typed(
+            "SELECT to_regclass('openregister_webhooks.delivery') IS NOT NULL",
+            &[],
+        )
+        .await?;
+    if !rows.first().is_some_and(|r| r.get::<_, bool>(0)) {
+        return Ok(0);
+    }
+    let rows = tx
+        .query_typed(
+            "WITH gone AS (DELETE FROM openregister_webhooks.delivery RETURNING *), \
+             logged AS (INSERT INTO openregister_webhooks.delivery_log \
+                (day, id, webhook, event_day, event_seq, lane, state, reason, attempt, cause, created_at) \
+                SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, id, webhook, event_day, event_seq, lane, 'cancelled', reason, \
+                       attempt, 'the database was restored and adopted with --discard', created_at FROM gone RETURNING 1) \
+             SELECT count(*) FROM logged",
+            &[],
+        )
+        .await?;
+    Ok(rows.first().map_or(0, |r| r.get::<_, i64>(0)).cast_unsigned())
+}

@@ -1,0 +1,33 @@
+//! The changes that `adopt --deliver` set aside: read in batches, each deleted in the transaction that consumes it.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
+
+/// The first rows, with the columns of the reader's other query and `place`: at most `count`, and as many as `bytes` of
+/// images allow, but one in any case.
+pub(super) async fn fetch(
+    tx: &Transaction<'_>,
+    count: i64,
+    bytes: i64,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    tx.query_typed(
+        "SELECT place::text AS place, lsn, xid::text AS xid, ordinal, tbl, op, found AS discovered, old, new, fault, pid, at FROM ( \
+            SELECT w.*, sum(bytes) OVER (ORDER BY at, lsn, xid, ordinal, place) - bytes AS before FROM ( \
+                SELECT c.ctid AS place, c.*, coalesce(octet_length(c.old), 0)::bigint + coalesce(octet_length(c.new), 0) AS bytes \
+                FROM openregister_webhooks.change_adopted c ORDER BY at, lsn, xid, ordinal LIMIT $1) w) b \
+         WHERE before < $2 ORDER BY at, b.lsn, b.xid, ordinal, b.place",
+        &[(&count, Type::INT8), (&bytes, Type::INT8)],
+    )
+    .await
+}
+
+/// Deletes exactly these rows. By their places, which nothing moves while the transaction that read them is open.
+pub(super) async fn remove(tx: &Transaction<'_>, rows: &[Row]) -> Result<(), tokio_postgres::Error> {
+    let places: Vec<String> = rows.iter().map(|row| row.get("place")).collect();
+    tx.query_typed(
+        "DELETE FROM openregister_webhooks.change_adopted WHERE ctid = ANY ($1::text[]::tid[])",
+        &[(&places, Type::TEXT_ARRAY)],
+    )
+    .await
+    .map(drop)
+}

@@ -1,0 +1,60 @@
+//! The database that the settings name, and a connection to it that explains itself where there is none.
+
+use std::process::ExitCode;
+
+use tokio_postgres::Client;
+
+use super::args::SettingsArgs;
+use super::failure::Failure;
+use super::output;
+use crate::config::Settings;
+use crate::db::Database;
+use crate::delivery::tls;
+use crate::doctor;
+
+/// Runs a command that needs the settings, and says what went wrong.
+pub(super) fn command<F>(given: SettingsArgs, run: impl FnOnce(Settings) -> F) -> anyhow::Result<ExitCode>
+where
+    F: Future<Output = Result<ExitCode, Failure>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done = match Settings::load(&given.sources()) {
+        Ok(settings) => runtime.block_on(run(settings)),
+        Err(error) => Err(error.into()),
+    };
+    Ok(done.unwrap_or_else(|failure| {
+        output::complain(&failure);
+        failure.code()
+    }))
+}
+
+/// The database of these settings; nothing is connected yet.
+pub(super) fn database(settings: &Settings) -> Result<Database, Failure> {
+    let tls = tls::client_config(settings.ca_file.as_deref())?;
+    Ok(Database::new(&settings.database_url, tls)?)
+}
+
+/// A connection; where there is none, the message is what `doctor` would say.
+pub(super) async fn connect(database: &Database) -> Result<Client, Failure> {
+    match database.connect().await {
+        Ok((client, _)) => Ok(client),
+        Err(error) => Err(Failure::Failed(
+            doctor::explain(&error, &database.target()).to_string(),
+        )),
+    }
+}
+
+/// A direct connection: what is about to be done must not happen through a transaction pooler, where a `SET ROLE` or
+/// an advisory lock would stay behind in a session that Nextcloud uses next.
+pub(super) async fn connect_direct(database: &Database, task: &str) -> Result<Client, Failure> {
+    let client = connect(database).await?;
+    if doctor::is_pooled(database).await? {
+        return Err(Failure::Usage(format!(
+            "{task} cannot be done through a transaction-pooling PgBouncer; give the server itself with ORW_DATABASE_URL \
+             for this command (PostgreSQL's own port, usually 5432)"
+        )));
+    }
+    Ok(client)
+}

@@ -1,0 +1,65 @@
+//! `doctor`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::args::SettingsArgs;
+use super::failure::Failure;
+use super::{database, output};
+use crate::config::Settings;
+use crate::doctor::{self, Level, Report};
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Examines; 1 where something is an error.
+pub(super) fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let given = args.settings.clone();
+    database::command(given, async move |settings| doctor(&settings, &args).await)
+}
+
+async fn doctor(settings: &Settings, args: &DoctorArgs) -> Result<ExitCode, Failure> {
+    let database = database::database(settings)?;
+    let report = doctor::examine(&database, settings).await;
+    if args.json {
+        output::json(&report.json());
+    } else {
+        table(&report);
+    }
+    Ok(if report.worst() == Level::Error {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// One line a finding, its cause and remedy below it, and the sum at the end.
+fn table(report: &Report) {
+    for finding in &report.findings {
+        output::say(format_args!(
+            "{:8} {:12} {}",
+            finding.level.name(),
+            finding.check,
+            finding.what
+        ));
+        let more = [("cause", &finding.cause), ("remedy", &finding.remedy)];
+        for (name, text) in more {
+            if let Some(text) = text {
+                output::say(format_args!("{:21} {name}: {text}", ""));
+            }
+        }
+    }
+    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+    output::say(match (errors, warnings) {
+        (0, 0) => "everything is fine".to_owned(),
+        (0, warnings) => format!("{warnings} warnings, no errors"),
+        (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
+    });
+}

@@ -1,0 +1,43 @@
+//! How a command ends that does not end well.
+
+use std::process::ExitCode;
+
+use crate::capture::{AdoptError, InstallError};
+use crate::config::ConfigError;
+use crate::db::DbError;
+use crate::delivery::tls::TlsError;
+
+/// Why a command did not do what was asked; the text names the thing, the reason and the next step.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// The command line asks for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error("the database says no: {0}")]
+    Query(#[from] tokio_postgres::Error),
+}
+
+impl Failure {
+    /// 2 where the settings or the command line are to blame, else 1.
+    pub(super) fn code(&self) -> ExitCode {
+        match self {
+            Self::Settings(_)
+            | Self::Usage(_)
+            | Self::Tls(_)
+            | Self::Database(DbError::Url(_) | DbError::Tls(_)) => ExitCode::from(2),
+            _ => ExitCode::from(1),
+        }
+    }
+}

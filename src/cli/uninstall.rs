@@ -1,0 +1,125 @@
+//! `uninstall`.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+use tokio_postgres::Client;
+
+use super::args::SettingsArgs;
+use super::failure::Failure;
+use super::{database, output};
+use crate::capture;
+use crate::config::Settings;
+
+#[derive(Debug, Args)]
+pub(super) struct UninstallArgs {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Takes everything back.
+pub(super) fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
+    let given = args.settings.clone();
+    database::command(given, async move |settings| uninstall(&settings, &args).await)
+}
+
+async fn uninstall(settings: &Settings, args: &UninstallArgs) -> Result<ExitCode, Failure> {
+    let database = database::database(settings)?;
+    let client = database::connect_direct(&database, "uninstall").await?;
+    if !exists(&client, "openregister_webhooks.migration").await? {
+        finish(args.json, false, &[], "there is no schema openregister_webhooks");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes {
+        let loss = what_goes(&client).await?;
+        if !agreed(&format!(
+            "This removes the triggers and the schema openregister_webhooks from {}, and with it {loss}.",
+            database.target()
+        ))? {
+            output::note("nothing was changed");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    let mut detached = Vec::new();
+    let json = args.json;
+    capture::uninstall(&client, |table, done| {
+        if done {
+            detached.push(table.to_owned());
+        }
+        if !json {
+            let state = if done { "released" } else { "busy" };
+            output::say(format_args!("{state:9} {table}"));
+        }
+    })
+    .await?;
+    finish(
+        json,
+        true,
+        &detached,
+        "nothing of openregister-webhooks is left in this database",
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn finish(json: bool, removed: bool, released: &[String], text: &str) {
+    if json {
+        output::json(&json!({ "removed": removed, "released": released }));
+    } else {
+        output::say(text);
+    }
+}
+
+async fn exists(client: &Client, relation: &str) -> Result<bool, tokio_postgres::Error> {
+    // By the catalog alone: a name is looked up without a right on its schema.
+    let row = client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname || '.' || c.relname = $1)",
+            &[&relation],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// What an uninstall loses, counted.
+async fn what_goes(client: &Client) -> Result<String, tokio_postgres::Error> {
+    let mut parts = Vec::new();
+    for (table, name) in [("webhook", "webhooks"), ("delivery", "unfinished deliveries")] {
+        let relation = format!("openregister_webhooks.{table}");
+        if exists(client, &relation).await? {
+            let row = client
+                .query_one(&format!("SELECT count(*) FROM {relation}"), &[])
+                .await?;
+            parts.push(format!("{} {name}", row.get::<_, i64>(0)));
+        }
+    }
+    parts.push("the log".to_owned());
+    Ok(parts.join(", "))
+}
+
+/// Asks the person at the terminal.
+fn agreed(question: &str) -> Result<bool, Failure> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Failure::Usage(format!(
+            "{question} Nobody is there to be asked: say --yes"
+        )));
+    }
+    let mut stderr = std::io::stderr().lock();
+    drop(write!(stderr, "{question}\nGo on? (yes/no) "));
+    drop(stderr.flush());
+    let mut answer = String::new();
+    stdin
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::Failed(format!("no answer can be read: {error}; say --yes")))?;
+    Ok(answer.trim().eq_ignore_ascii_case("yes"))
+}

@@ -1,0 +1,268 @@
+//! Whether somebody reads, how far, and what was lost on the way.
+
+use tokio_postgres::types::{PgLsn, Type};
+
+use super::{Checked, Examined, Finding};
+use crate::capture::locks;
+use crate::capture::position::{self, LoadError};
+use crate::config::Doorbell;
+
+/// Beyond this many unread rows the exact number says no more.
+const COUNTED: i64 = 100_000;
+/// An unread change older than this is late, in seconds.
+const LATE: f64 = 60.0;
+
+pub(super) async fn check(examined: &Examined<'_>) -> Checked {
+    let mut findings = vec![leader(examined).await?];
+    findings.extend(unread(examined).await?);
+    findings.extend(holders(examined).await?);
+    findings.extend(lost(examined).await?);
+    Ok(findings)
+}
+
+/// Whose session holds the leader's lock.
+async fn leader(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
+    const CHECK: &str = "leader";
+    if examined.settings.doorbell == Doorbell::Poll {
+        return Ok(Finding::note(
+            CHECK,
+            "who leads cannot be seen with ORW_DOORBELL=poll: the lock is held for a transaction at a time",
+        ));
+    }
+    let rows = examined
+        .client
+        .query_typed(
+            "SELECT l.pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'this server') \
+             FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+               AND (l.classid::bigint << 32 | l.objid::bigint) = $1",
+            &[(&locks::LEADER, Type::INT8)],
+        )
+        .await?;
+    Ok(match rows.first() {
+        Some(row) => {
+            let (pid, name, from): (i32, String, String) = (row.get(0), row.get(1), row.get(2));
+            Finding::ok(CHECK, format!("{name} leads (backend {pid}, from {from})"))
+        }
+        None => Finding::warning(
+            CHECK,
+            "nobody reads the outbox",
+            "no session holds the leader's lock: no sidecar runs, or none of them reaches this database",
+            "start `openregister-webhooks run`, and look into its log; changes are kept meanwhile",
+        ),
+    })
+}
+
+/// What is captured and not read.
+async fn unread(examined: &Examined<'_>) -> Checked {
+    const CHECK: &str = "backlog";
+    let stored = match position::load(examined.client).await {
+        Ok(stored) => stored,
+        Err(LoadError::Query(error)) => return Err(error),
+        Err(LoadError::Snapshot(_)) => return Ok(Vec::new()), // the check of the identity says it
+    };
+    let position = stored.map(|(position, _)| position);
+    let snapshot = position
+        .as_ref()
+        .map_or_else(|| "3:3:".to_owned(), |p| p.snapshot.as_str().to_owned());
+    let window = position.as_ref().and_then(|p| p.window.as_ref());
+    let key = window.map(|(_, key)| *key);
+    let rows = examined
+        .client
+        .query_typed(
+            "SELECT count(*), coalesce(sum(bytes), 0)::bigint, coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8, \
+                    (SELECT count(*) FROM (SELECT FROM openregister_webhooks.change_adopted LIMIT $6) a) \
+             FROM (SELECT c.at, coalesce(octet_length(c.old), 0)::bigint + coalesce(octet_length(c.new), 0) AS bytes \
+                   FROM openregister_webhooks.change c \
+                   WHERE NOT pg_visible_in_snapshot(c.xid, $1::text::pg_snapshot) \
+                     AND NOT coalesce(pg_visible_in_snapshot(c.xid, $2::text::pg_snapshot) \
+                                      AND (c.lsn, c.xid, c.ordinal) <= ($3, $4::text::xid8, $5), false) \
+                   LIMIT $6) u",
+            &[
+                (&snapshot, Type::TEXT),
+                (&window.map(|(s, _)| s.as_str()), Type::TEXT),
+                (&key.map(|k| PgLsn::from(k.lsn.0)), Type::PG_LSN),
+                (&key.map(|k| k.xid.0.to_string()), Type::TEXT),
+                (&key.map(|k| k.ordinal), Type::INT4),
+                (&COUNTED, Type::INT8),
+            ],
+        )
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(Vec::new());
+    };
+    let (count, bytes, age, adopted): (i64, i64, f64, i64) = (row.get(0), row.get(1), row.get(2), row.get(3));
+    let mut findings = Vec::new();
+    if adopted > 0 {
+        findings.push(
+            Finding::note(
+                "adopted",
+                format!(
+                    "{} changes of the restored outbox are still to be read",
+                    number(adopted)
+                ),
+            )
+            .measured(as_figure(adopted)),
+        );
+    }
+    let what = format!(
+        "{} changes are unread ({}), the oldest since {}",
+        number(count),
+        size(bytes),
+        duration(age)
+    );
+    findings.push(if count == 0 {
+        Finding::ok(CHECK, "everything captured is read").measured(0.0)
+    } else if age < LATE {
+        Finding::ok(CHECK, what).measured(as_figure(count))
+    } else {
+        Finding::error(
+            CHECK,
+            what,
+            "nobody reads, or the reader fails at a change or cannot keep up",
+            "look into the sidecar's log, and at what this report says of leader, identity and pooler; nothing is lost meanwhile",
+        )
+        .measured(as_figure(count))
+    });
+    Ok(findings)
+}
+
+/// Transactions that keep a change table from being emptied.
+async fn holders(examined: &Examined<'_>) -> Checked {
+    let rows = examined
+        .client
+        .query_typed(
+            "SELECT a.pid, coalesce(a.usename::text, '?'), coalesce(nullif(a.application_name, ''), '?'), coalesce(a.state, '?'), \
+                    extract(epoch FROM clock_timestamp() - a.xact_start)::float8, \
+                    EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
+                            WHERE l.pid = a.pid AND l.granted AND n.nspname = 'openregister_webhooks' \
+                              AND c.relname IN ('change_0', 'change_1', 'change_2')) \
+             FROM pg_stat_activity a \
+             WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend' \
+               AND clock_timestamp() - a.xact_start > interval '60 s' \
+             ORDER BY a.xact_start LIMIT 5",
+            &[],
+        )
+        .await?;
+    let finding = |row: &tokio_postgres::Row| {
+        let (pid, user, name, state): (i32, String, String, String) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let age: f64 = row.get(4);
+        let what = format!(
+            "a transaction of {user} ({name}, backend {pid}, {state}) is open since {}",
+            duration(age)
+        );
+        let cause = if row.get(5) {
+            "it has captured changes: they are read only after its commit, and their table cannot be emptied before"
+        } else {
+            "it keeps PostgreSQL from cleaning up dead rows, in Nextcloud's tables and in ours"
+        };
+        let remedy = format!("end it where it comes from, or: SELECT pg_terminate_backend({pid})");
+        Finding::warning("transactions", what, cause, remedy)
+            .about(pid.to_string())
+            .measured(age)
+    };
+    Ok(rows.iter().map(finding).collect())
+}
+
+/// What was not captured, or could not be read.
+async fn lost(examined: &Examined<'_>) -> Checked {
+    let rows = examined
+        .client
+        .query_typed(
+            "SELECT id, tbl, reason, remedy, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM openregister_webhooks.gap \
+             ORDER BY id DESC LIMIT 20",
+            &[],
+        )
+        .await?;
+    let mut findings: Vec<Finding> = rows
+        .iter()
+        .map(|row| {
+            let (id, table, reason): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
+            let (remedy, at): (String, String) = (row.get(3), row.get(4));
+            Finding::warning(
+                "gap",
+                format!("events of {table} may be missing (found {at} UTC)"),
+                reason,
+                format!("{remedy}; then DELETE FROM openregister_webhooks.gap WHERE id = {id}"),
+            )
+            .about(table)
+        })
+        .collect();
+    let rows = examined
+        .client
+        .query_typed(
+            "SELECT count(*), max(tbl), (SELECT reason FROM openregister_webhooks.quarantine ORDER BY id DESC LIMIT 1) \
+             FROM openregister_webhooks.quarantine",
+            &[],
+        )
+        .await?;
+    let (count, reason): (i64, Option<String>) =
+        rows.first().map_or((0, None), |row| (row.get(0), row.get(2)));
+    if count > 0 {
+        findings.push(
+            Finding::warning(
+                "quarantine",
+                format!("{} changes could not be read and gave no event", number(count)),
+                format!("the last one: {}", reason.unwrap_or_default()),
+                "look at them (SELECT id, tbl, at, reason FROM openregister_webhooks.quarantine) and report what this program should have \
+                 understood; when that is done, DELETE FROM openregister_webhooks.quarantine",
+            )
+            .measured(as_figure(count)),
+        );
+    }
+    Ok(findings)
+}
+
+/// A count as a metric's figure; beyond 2^53, which no table holds, it would be rounded.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+const fn as_figure(count: i64) -> f64 {
+    count as f64
+}
+
+fn number(count: i64) -> String {
+    if count >= COUNTED {
+        format!("{COUNTED} or more")
+    } else {
+        count.to_string()
+    }
+}
+
+/// A size for people.
+pub(super) fn size(bytes: i64) -> String {
+    match bytes {
+        0..=9_999 => format!("{bytes} bytes"),
+        10_000..=9_999_999 => format!("{} kB", bytes / 1_000),
+        10_000_000..=9_999_999_999 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{} GB", bytes / 1_000_000_000),
+    }
+}
+
+/// A duration for people.
+pub(super) fn duration(seconds: f64) -> String {
+    if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else if seconds < 7_200.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else if seconds < 172_800.0 {
+        format!("{:.0} h", seconds / 3_600.0)
+    } else {
+        format!("{:.0} days", seconds / 86_400.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_for_people() {
+        assert_eq!(size(512), "512 bytes");
+        assert_eq!(size(12_345_678), "12 MB");
+        assert_eq!(duration(61.4), "61 s");
+        assert_eq!(duration(7_199.0), "120 min");
+        assert_eq!(duration(200_000.0), "2 days");
+        assert_eq!(number(COUNTED), "100000 or more");
+    }
+}

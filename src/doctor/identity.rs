@@ -1,0 +1,50 @@
+//! Whether the reader's position belongs to this cluster.
+
+use super::{Checked, Examined, Finding};
+use crate::capture::position::{self, LoadError};
+
+const CHECK: &str = "identity";
+
+pub(super) async fn check(examined: &Examined<'_>) -> Checked {
+    let (current, xmax) = position::current_identity(examined.client).await?;
+    let stored = match position::load(examined.client).await {
+        Ok(stored) => stored,
+        Err(LoadError::Query(error)) => return Err(error),
+        Err(LoadError::Snapshot(error)) => {
+            return Ok(vec![Finding::error(
+                CHECK,
+                "the reader's position cannot be read",
+                error.to_string(),
+                "openregister_webhooks.position_0 and position_1 were changed by hand: delete the row that was; the reader then repeats what \
+                 lies between",
+            )]);
+        }
+    };
+    let Some((position, identity)) = stored else {
+        return Ok(vec![Finding::note(
+            CHECK,
+            "nothing was ever read here: the sidecar has not run yet",
+        )]);
+    };
+    if !position.is_foreign(identity, current, xmax) {
+        return Ok(vec![Finding::ok(
+            CHECK,
+            "the reader's position belongs to this cluster",
+        )]);
+    }
+    let cause = if identity == current {
+        format!(
+            "this cluster went back in time: the position names transaction {}, the next one here is {xmax}",
+            position.snapshot.xmax()
+        )
+    } else {
+        format!("the database was restored or copied: its position is of {identity}, and this is {current}")
+    };
+    Ok(vec![Finding::error(
+        CHECK,
+        "changes are captured, but nothing is delivered",
+        cause,
+        "if this database goes on where the other stopped: openregister-webhooks adopt --deliver; if it is a copy that must not send anything \
+         that the other sends: openregister-webhooks adopt --discard",
+    )])
+}

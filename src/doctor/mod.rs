@@ -1,0 +1,125 @@
+//! Looks for everything that keeps events from arriving.
+//!
+//! Guarantees: changes nothing; works as any role and through any pooler, and says what it could not look at; every
+//! finding that is not fine names its cause and its remedy; no finding holds a password.
+
+mod backlog;
+mod connection;
+mod finding;
+mod identity;
+mod pooler;
+mod rights;
+mod schema;
+mod server;
+mod tables;
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+pub use connection::explain;
+pub use finding::{Finding, Level, Report};
+pub(crate) use pooler::is_pooled;
+
+use crate::config::Settings;
+use crate::db::Database;
+
+/// What a check gives; an error becomes a finding of its own.
+type Checked = Result<Vec<Finding>, tokio_postgres::Error>;
+
+/// What the checks know of this installation.
+#[derive(Debug)]
+struct Examined<'a> {
+    client: &'a Client,
+    database: &'a Database,
+    settings: &'a Settings,
+    /// Where Nextcloud's tables are, and their prefix.
+    host_schema: String,
+    table_prefix: String,
+}
+
+/// Examines the database of these settings.
+pub async fn examine(database: &Database, settings: &Settings) -> Report {
+    let mut report = Report::default();
+    let client = match database.connect().await {
+        Ok((client, _)) => client,
+        Err(error) => {
+            report.add(explain(&error, &database.target()));
+            return report;
+        }
+    };
+    report.add(Finding::ok(
+        "connection",
+        format!("connected to {} as {}", database.target(), database.target().user),
+    ));
+    // Nothing that is looked at here takes long; a lock that somebody holds must not hold us.
+    let limits = "SET statement_timeout = '10s'; SET lock_timeout = '2s'";
+    let pooled = match pooler::check(database, &client, settings.doorbell).await {
+        Ok((pooled, findings)) => {
+            report.add_all(findings);
+            pooled
+        }
+        Err(error) => {
+            report.add(failed("pooler", &error));
+            true
+        }
+    };
+    // Through a pooler a setting would stay with a stranger.
+    if !pooled && let Err(error) = client.batch_execute(limits).await {
+        report.add(failed("connection", &error));
+    }
+    let mut examined = Examined {
+        client: &client,
+        database,
+        settings,
+        host_schema: "public".to_owned(),
+        table_prefix: settings.table_prefix.clone(),
+    };
+    report.take("server", server::check(&examined).await);
+    match schema::check(&mut examined).await {
+        Ok((installed, findings)) => {
+            report.add_all(findings);
+            if installed {
+                installation(&examined, &mut report).await;
+            }
+        }
+        Err(error) => report.add(failed("schema", &error)),
+    }
+    report
+}
+
+/// What can be looked at only where the schema is.
+async fn installation(examined: &Examined<'_>, report: &mut Report) {
+    let rights = rights::check(examined).await;
+    let complete = rights
+        .as_ref()
+        .is_ok_and(|findings| findings.iter().all(|f| f.level < Level::Error));
+    report.take("rights", rights);
+    report.take("triggers", tables::check(examined).await);
+    if complete {
+        report.take("identity", identity::check(examined).await);
+        report.take("backlog", backlog::check(examined).await);
+    } else {
+        report.add(Finding::note(
+            "backlog",
+            "the backlog is not looked at: that takes the rights that are missing",
+        ));
+    }
+    report.take("size", server::check_size(examined).await);
+}
+
+/// The finding for a check that could not be made.
+fn failed(check: &'static str, error: &tokio_postgres::Error) -> Finding {
+    let text = error
+        .as_db_error()
+        .map_or_else(|| crate::text::chain(error), |e| e.message().to_owned());
+    let remedy = match error.code() {
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            "run doctor as the owner of Nextcloud's tables, or give this role its rights: openregister-webhooks install --runtime-role NAME"
+        }
+        Some(code) if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE => {
+            "something holds a lock or the server is overloaded: look at pg_stat_activity and run doctor again"
+        }
+        _ => "run doctor again; if it stays, report it with this message",
+    };
+    Finding::warning(check, format!("{check} could not be looked at"), text, remedy)
+}

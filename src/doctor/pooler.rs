@@ -1,0 +1,141 @@
+//! Whether a transaction-pooling PgBouncer sits between us and the server.
+//!
+//! Such a pooler gives a connection's next transaction to whichever server session is free: another one answers us while
+//! a second connection holds a transaction open, or that transaction runs in the session that had answered us. Behind a
+//! pooler that pools sessions everything works, and nothing of it shows.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::Finding;
+use crate::config::Doorbell;
+use crate::db::{Database, DbError, Notifications};
+
+const CHECK: &str = "pooler";
+/// One may be lucky and get the same session again.
+const ROUNDS: usize = 3;
+/// A pooler without a free session makes us wait; a server never does.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Whether two connections share server sessions.
+pub(crate) async fn is_pooled(database: &Database) -> Result<bool, DbError> {
+    let (first, _) = database.connect().await?;
+    let (second, _) = database.connect().await?;
+    Ok(sessions_are_shared(&first, &second).await?)
+}
+
+/// What is between, and whether settings of a session must not be changed.
+pub(super) async fn check(
+    database: &Database,
+    client: &Client,
+    doorbell: Doorbell,
+) -> Result<(bool, Vec<Finding>), tokio_postgres::Error> {
+    let (second, mut notifications) = match database.connect().await {
+        Ok(connection) => connection,
+        Err(error) => return Ok((true, vec![super::explain(&error, &database.target())])),
+    };
+    let pooled = match sessions_are_shared(client, &second).await {
+        Err(error)
+            if error
+                .as_db_error()
+                .is_some_and(|e| e.message().contains("statement pooling")) =>
+        {
+            let finding = Finding::error(
+                CHECK,
+                "a PgBouncer that pools statements sits between this machine and the server",
+                "transactions cannot run through it (pool_mode = statement)",
+                "set pool_mode = transaction and ORW_DOORBELL=poll, or connect to the server itself with ORW_DATABASE_URL",
+            );
+            return Ok((true, vec![finding]));
+        }
+        shared => shared?,
+    };
+    let finding = match (pooled, doorbell) {
+        (true, Doorbell::Poll) => Finding::ok(
+            CHECK,
+            "a transaction-pooling PgBouncer sits in between; ORW_DOORBELL=poll works through it",
+        ),
+        (true, Doorbell::Notify) => Finding::error(
+            CHECK,
+            "a transaction-pooling PgBouncer sits between this machine and the server",
+            "LISTEN and the leader's lock belong to a server session, and through it each transaction gets another one: events would come \
+             late or not at all",
+            "give the server itself (its own port, usually 5432) with ORW_DATABASE_URL; or set ORW_DOORBELL=poll, which works through it \
+             and finds changes within ORW_POLL_INTERVAL_MS",
+        ),
+        (false, Doorbell::Poll) => Finding::note(
+            CHECK,
+            "the connection is direct: ORW_DOORBELL=notify would find changes sooner than polling",
+        ),
+        (false, Doorbell::Notify) => {
+            if rings(client, &second, &mut notifications).await? {
+                Finding::ok(CHECK, "the connection is direct, and notifications arrive")
+            } else {
+                Finding::error(
+                    CHECK,
+                    "notifications do not arrive",
+                    format!(
+                        "a NOTIFY sent on one connection did not reach a LISTEN on another within {} s; something between this machine and \
+                         the server pools or filters connections",
+                        ANSWER.as_secs()
+                    ),
+                    "give the server itself (its own port, usually 5432) with ORW_DATABASE_URL, or set ORW_DOORBELL=poll",
+                )
+            }
+        }
+    };
+    Ok((pooled, vec![finding]))
+}
+
+async fn sessions_are_shared(first: &Client, second: &Client) -> Result<bool, tokio_postgres::Error> {
+    for _ in 0..ROUNDS {
+        let before = backend(first).await?;
+        second.batch_execute("BEGIN").await?;
+        let shared = async {
+            let other = backend(second).await?;
+            if other == before {
+                return Ok(true);
+            }
+            match timeout(ANSWER, backend(first)).await {
+                Ok(after) => Ok(after? != before),
+                Err(_) => Ok(true),
+            }
+        }
+        .await;
+        second.batch_execute("ROLLBACK").await?;
+        if shared? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The server session that answers. By the simple protocol, which every pooler passes on.
+async fn backend(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let messages = client.simple_query("SELECT pg_backend_pid()").await?;
+    Ok(messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    }))
+}
+
+/// Whether a notification from one reaches the other.
+async fn rings(
+    sender: &Client,
+    listener: &Client,
+    notifications: &mut Notifications,
+) -> Result<bool, tokio_postgres::Error> {
+    listener
+        .batch_execute("LISTEN openregister_webhooks_doctor")
+        .await?;
+    sender
+        .batch_execute("NOTIFY openregister_webhooks_doctor")
+        .await?;
+    let rang = matches!(timeout(ANSWER, notifications.ring()).await, Ok(true));
+    listener
+        .batch_execute("UNLISTEN openregister_webhooks_doctor")
+        .await?;
+    Ok(rang)
+}

@@ -1,0 +1,149 @@
+//! Whether the schema is there, of this program's version, and safely owned.
+
+use tokio_postgres::types::Type;
+
+use super::{Examined, Finding};
+use crate::capture;
+
+const CHECK: &str = "schema";
+
+/// Whether the schema is there, and what is to be said of it; fills in what the installation says of Nextcloud.
+pub(super) async fn check(
+    examined: &mut Examined<'_>,
+) -> Result<(bool, Vec<Finding>), tokio_postgres::Error> {
+    let client = examined.client;
+    let rows = client
+        .query_typed(
+            "SELECT pg_get_userbyid(n.nspowner)::text, r.rolsuper, \
+                    has_schema_privilege(n.oid, 'USAGE') \
+                    AND coalesce((SELECT bool_and(has_table_privilege(c.oid, 'SELECT')) FROM pg_class c \
+                                  WHERE c.relnamespace = n.oid AND c.relname IN ('migration', 'settings')), false) \
+             FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = 'openregister_webhooks'",
+            &[],
+        )
+        .await?;
+    let Some(row) = rows.first() else {
+        let finding = Finding::error(
+            CHECK,
+            format!("nothing is installed in {}", examined.database.target()),
+            "there is no schema openregister_webhooks in this database",
+            "run `openregister-webhooks install` as the owner of Nextcloud's tables; if it was run, ORW_DATABASE_URL names another database",
+        );
+        return Ok((false, vec![finding]));
+    };
+    let owner: String = row.get(0);
+    let mut findings = Vec::new();
+    if row.get(1) {
+        findings.push(
+            Finding::warning(
+                CHECK,
+                format!("the schema openregister_webhooks belongs to the superuser {owner}"),
+                "the capture functions run with their owner's rights",
+                "uninstall, then install as the owner of Nextcloud's tables, who need be no superuser",
+            )
+            .about(owner),
+        );
+    }
+    if !row.get::<_, bool>(2) {
+        return Ok((true, findings)); // the check of the rights says it
+    }
+    findings.push(version(examined).await?);
+    findings.extend(settings(examined).await?);
+    Ok((true, findings))
+}
+
+async fn version(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
+    let rows = examined
+        .client
+        .query_typed(
+            "SELECT coalesce(max(version), 0) FROM openregister_webhooks.migration",
+            &[],
+        )
+        .await?;
+    let found: i32 = rows.first().map_or(0, |r| r.get(0));
+    let known = capture::known_version();
+    let finding = if found == known {
+        Finding::ok(
+            CHECK,
+            format!("the schema is of version {found}, as this program"),
+        )
+    } else if found < known {
+        Finding::error(
+            CHECK,
+            format!("the schema is of version {found}, this program of {known}"),
+            "the program was replaced by a newer one since the last install",
+            "run `openregister-webhooks install`: it brings the schema up to date and keeps everything",
+        )
+    } else {
+        Finding::error(
+            CHECK,
+            format!("the schema is of version {found}, this program only of {known}"),
+            "an older program than the one that installed it",
+            "run the newer program",
+        )
+    };
+    Ok(finding.measured(f64::from(found)))
+}
+
+async fn settings(examined: &mut Examined<'_>) -> Result<Option<Finding>, tokio_postgres::Error> {
+    let rows = examined
+        .client
+        .query_typed(
+            "SELECT host_schema, table_prefix, detaching, discovered_at IS NOT NULL FROM openregister_webhooks.settings",
+            &[],
+        )
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(Some(Finding::error(
+            CHECK,
+            "the table openregister_webhooks.settings is empty",
+            "somebody deleted its row",
+            "run `openregister-webhooks install`",
+        )));
+    };
+    examined.host_schema = row.get(0);
+    examined.table_prefix = row.get(1);
+    if examined.table_prefix != examined.settings.table_prefix {
+        return Ok(Some(Finding::error(
+            CHECK,
+            format!(
+                "ORW_TABLE_PREFIX is {}, but the installation is for {}",
+                examined.settings.table_prefix, examined.table_prefix
+            ),
+            "they name different tables",
+            format!(
+                "set ORW_TABLE_PREFIX={} (dbtableprefix in Nextcloud's config.php), or install again",
+                examined.table_prefix
+            ),
+        )));
+    }
+    if row.get(2) {
+        return Ok(Some(Finding::error(
+            CHECK,
+            "an uninstall was begun and not ended",
+            "a table was busy, or it was interrupted",
+            "run `openregister-webhooks uninstall` again to finish it, or `openregister-webhooks install` to stay",
+        )));
+    }
+    if !row.get::<_, bool>(3) {
+        return Ok(Some(Finding::warning(
+            CHECK,
+            "the first discovery of tables has not ended",
+            "a table stayed busy during install",
+            "start the sidecar, which goes on trying, or run `openregister-webhooks install` again",
+        )));
+    }
+    Ok(None)
+}
+
+/// The owner of the schema.
+pub(super) async fn owner(examined: &Examined<'_>) -> Result<String, tokio_postgres::Error> {
+    let rows = examined
+        .client
+        .query_typed(
+            "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = $1",
+            &[(&"openregister_webhooks", Type::TEXT)],
+        )
+        .await?;
+    Ok(rows.first().map_or_else(String::new, |r| r.get(0)))
+}
