@@ -2,6 +2,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod api;
+pub(crate) mod cli;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod receiver;
 pub(crate) mod sidecar;

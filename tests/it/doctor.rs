@@ -1,0 +1,454 @@
+//! `doctor`: each thing that goes wrong is named with its cause and its remedy, and nothing else is.
+
+use openregister_webhooks::config::{Doorbell, Settings};
+use openregister_webhooks::db::Database;
+use openregister_webhooks::delivery::tls;
+use openregister_webhooks::demo::Generation;
+use openregister_webhooks::demo::postgres::Options;
+use openregister_webhooks::doctor::{self, Finding, Level, Report};
+
+use crate::support::cli::{Cli, install};
+use crate::support::pgbouncer::{Bouncer, Found};
+use crate::support::postgres::{DBA, Db, NEXTCLOUD, PASSWORD, Server};
+
+async fn examine(url: &str, change: impl FnOnce(&mut Settings)) -> Report {
+    let mut settings = Settings::new(url);
+    change(&mut settings);
+    let database = Database::new(&settings.database_url, tls::client_config(None).unwrap()).unwrap();
+    doctor::examine(&database, &settings).await
+}
+
+async fn examine_as(db: &Db, role: &str) -> Report {
+    examine(&db.url(role), |_| {}).await
+}
+
+/// Every finding but those that are fine or only to know, as text.
+fn trouble(report: &Report) -> Vec<&Finding> {
+    report
+        .findings
+        .iter()
+        .filter(|f| f.level >= Level::Warning)
+        .collect()
+}
+
+/// The one error there must be.
+fn only_error(report: &Report) -> &Finding {
+    let errors: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|f| f.level == Level::Error)
+        .collect();
+    assert_eq!(errors.len(), 1, "{report:#?}");
+    errors[0]
+}
+
+/// Says all of it, with its cause and remedy.
+fn assert_says(finding: &Finding, what: &str, cause: &str, remedy: &str) {
+    assert!(finding.what.contains(what), "what: {finding}");
+    let said = finding.cause.as_deref().unwrap_or_default();
+    assert!(said.contains(cause), "cause: {finding}");
+    let said = finding.remedy.as_deref().unwrap_or_default();
+    assert!(said.contains(remedy), "remedy: {finding}");
+}
+
+#[tokio::test]
+async fn a_healthy_installation_has_nothing_but_no_sidecar() {
+    for generation in Generation::ALL {
+        let db = Db::openregister(generation).await;
+        install(&db).await;
+        let report = examine_as(&db, NEXTCLOUD).await;
+        let trouble = trouble(&report);
+        assert_eq!(trouble.len(), 1, "{report:#?}");
+        assert_says(
+            trouble[0],
+            "nobody reads the outbox",
+            "no sidecar runs",
+            "openregister-webhooks run",
+        );
+        for check in [
+            "connection",
+            "pooler",
+            "version",
+            "clock",
+            "connections",
+            "schema",
+            "rights",
+            "triggers",
+            "hook",
+            "backlog",
+            "size",
+        ] {
+            assert!(
+                report
+                    .findings
+                    .iter()
+                    .any(|f| f.check == check && f.level == Level::Ok),
+                "{check}: {report:#?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_commands_install_examine_and_uninstall() {
+    let db = Db::openregister_0_2_13().await;
+    let cli = Cli::new(&db.url(NEXTCLOUD));
+    let before = cli.run(&["doctor"]).await;
+    assert_eq!(before.code, 1, "{before:?}");
+    assert!(
+        before.out.contains("there is no schema openregister_webhooks"),
+        "{before:?}"
+    );
+
+    let installed = cli.run(&["install"]).await;
+    assert_eq!(installed.code, 0, "{installed:?}");
+    assert!(
+        installed.out.contains("captured  oc_openregister_table_1_1"),
+        "{installed:?}"
+    );
+    let again = cli.run(&["install", "--json"]).await;
+    assert_eq!(again.json()["migrations"], serde_json::json!([]));
+
+    let healthy = cli.run(&["doctor", "--json"]).await;
+    assert_eq!(healthy.code, 0, "{healthy:?}");
+    assert_eq!(healthy.json()["level"], "warning", "{healthy:?}");
+
+    // Nobody is at a terminal to be asked.
+    let refused = cli.run(&["uninstall"]).await;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused.err.contains("0 webhooks") && refused.err.contains("--yes"),
+        "{refused:?}"
+    );
+    let gone = cli.run(&["uninstall", "--yes"]).await;
+    assert_eq!(gone.code, 0, "{gone:?}");
+    let nothing = cli.run(&["uninstall", "--yes", "--json"]).await;
+    assert_eq!(nothing.json()["removed"], false);
+    let adopt = cli.run(&["adopt", "--discard"]).await;
+    assert_eq!(adopt.code, 1, "{adopt:?}");
+    assert!(adopt.err.contains("not in this database"), "{adopt:?}");
+    let undecided = cli.run(&["adopt"]).await;
+    assert_eq!(undecided.code, 2, "{undecided:?}");
+}
+
+#[tokio::test]
+async fn each_reason_for_no_connection_is_its_own() {
+    let server = Server::dedicated(Options {
+        tcp: true,
+        ..Options::default()
+    })
+    .await;
+    let db = server.openregister(Generation::V0_2_13).await;
+    let good = server.postgres.tcp_url(NEXTCLOUD, PASSWORD, db.name());
+    assert_eq!(examine(&good, |_| {}).await.findings[0].level, Level::Ok);
+
+    let wrong = server.postgres.tcp_url(NEXTCLOUD, "not-the-secret", db.name());
+    let report = examine(&wrong, |_| {}).await;
+    assert_says(
+        only_error(&report),
+        "does not accept nextcloud with this password",
+        "password authentication failed",
+        "ALTER ROLE nextcloud PASSWORD",
+    );
+    let text = format!("{report:?}{}", report.json());
+    assert!(!text.contains("not-the-secret"), "{text}");
+    let cli = Cli::new(&wrong).run(&["install"]).await;
+    assert_eq!(cli.code, 1, "{cli:?}");
+    assert!(
+        cli.err.contains("remedy") && !cli.err.contains("not-the-secret"),
+        "{cli:?}"
+    );
+
+    let none = wrong.replace(":not-the-secret", "");
+    assert_says(
+        only_error(&examine(&none, |_| {}).await),
+        "wants a password",
+        "password missing",
+        "ORW_DATABASE_URL",
+    );
+    let nobody = server.postgres.tcp_url("nobody_at_all", "x", db.name());
+    assert_says(
+        only_error(&examine(&nobody, |_| {}).await),
+        "does not accept nobody_at_all",
+        "password authentication failed",
+        "correct user and password",
+    );
+    let elsewhere = server.postgres.tcp_url(NEXTCLOUD, PASSWORD, "no_such_database");
+    assert_says(
+        only_error(&examine(&elsewhere, |_| {}).await),
+        "there is no database no_such_database",
+        "does not exist",
+        "psql -l",
+    );
+    let secure = format!("{good}?sslmode=require");
+    assert_says(
+        only_error(&examine(&secure, |_| {}).await),
+        "does not speak TLS",
+        "TLS",
+        "ssl = on",
+    );
+
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let closed = format!("postgres://nextcloud:x@127.0.0.1:{port}/nextcloud");
+    assert_says(
+        only_error(&examine(&closed, |_| {}).await),
+        "nothing accepts connections",
+        "refused",
+        "listen_addresses",
+    );
+    let unknown = "postgres://nextcloud:x@db.invalid/nextcloud";
+    assert_says(
+        only_error(&examine(unknown, |_| {}).await),
+        "no such host",
+        "",
+        "correct the host",
+    );
+    let socket = "postgres://nextcloud@/nextcloud?host=/nonexistent";
+    assert_says(
+        only_error(&examine(socket, |_| {}).await),
+        "there is no socket",
+        "",
+        "unix_socket_directories",
+    );
+}
+
+#[tokio::test]
+async fn a_role_without_rights_is_told_which_and_from_whom() {
+    let db = Db::openregister_0_2_13().await;
+    install(&db).await;
+    let role = db.role("stranger").await;
+    let report = examine_as(&db, &role).await;
+    let remedy = format!("openregister-webhooks install --runtime-role {role}");
+    assert_says(
+        only_error(&report),
+        &format!("{role} has no right on the schema"),
+        "belongs to nextcloud",
+        &remedy,
+    );
+
+    // The remedy works.
+    let cli = Cli::new(&db.url(NEXTCLOUD))
+        .run(&["install", "--runtime-role", &role])
+        .await;
+    assert_eq!(cli.code, 0, "{cli:?}");
+    let report = examine_as(&db, &role).await;
+    assert_eq!(report.count(Level::Error), 0, "{report:#?}");
+
+    // One right less, and the statement that gives it back.
+    let owner = db.client().await;
+    owner
+        .batch_execute(&format!(
+            "REVOKE TRUNCATE ON openregister_webhooks.change_1 FROM {role}"
+        ))
+        .await
+        .unwrap();
+    let report = examine_as(&db, &role).await;
+    let grant = format!("GRANT TRUNCATE ON openregister_webhooks.change_1 TO {role}");
+    assert_says(only_error(&report), "lacks 1 rights", "TRUNCATE", &grant);
+    owner.batch_execute(&grant).await.unwrap();
+    owner
+        .batch_execute(&format!("REVOKE SELECT ON oc_users FROM {role}"))
+        .await
+        .unwrap();
+    let report = examine_as(&db, &role).await;
+    assert_says(
+        only_error(&report),
+        "lacks 1 rights",
+        "public.oc_users",
+        "GRANT SELECT ON public.oc_users",
+    );
+}
+
+#[tokio::test]
+async fn a_trigger_that_is_gone_or_disabled_or_another_is_found() {
+    let db = Db::openregister_0_2_13().await;
+    install(&db).await;
+    let owner = db.client().await;
+    let table = "oc_openregister_registers";
+    let cases = [
+        (
+            format!("DROP TRIGGER openregister_webhooks_capture ON {table}"),
+            "it has no trigger",
+            "somebody dropped it",
+            "openregister-webhooks install",
+        ),
+        (
+            format!("ALTER TABLE {table} DISABLE TRIGGER openregister_webhooks_capture"),
+            "its trigger is disabled",
+            "DISABLE TRIGGER",
+            "ENABLE TRIGGER openregister_webhooks_capture",
+        ),
+        (
+            format!("ALTER TABLE {table} ENABLE REPLICA TRIGGER openregister_webhooks_capture"),
+            "fires in replicas only",
+            "ENABLE REPLICA TRIGGER",
+            "ENABLE TRIGGER openregister_webhooks_capture",
+        ),
+        (
+            format!(
+                "DROP TRIGGER openregister_webhooks_capture ON {table}; CREATE TRIGGER openregister_webhooks_capture \
+                 AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION openregister_webhooks.capture(2, plain)"
+            ),
+            "its trigger is another",
+            "replaced",
+            "DROP TRIGGER openregister_webhooks_capture",
+        ),
+    ];
+    for (damage, what, cause, remedy) in cases {
+        owner.batch_execute(&damage).await.unwrap();
+        let report = examine_as(&db, NEXTCLOUD).await;
+        let finding = only_error(&report);
+        assert_says(finding, what, cause, remedy);
+        assert_eq!(finding.subject.as_deref(), Some(table));
+        let repair = format!("DROP TRIGGER IF EXISTS openregister_webhooks_capture ON {table}");
+        owner.batch_execute(&repair).await.unwrap();
+        install(&db).await;
+        assert_eq!(examine_as(&db, NEXTCLOUD).await.count(Level::Error), 0);
+    }
+    owner
+        .batch_execute("DROP TRIGGER openregister_webhooks_hook ON oc_appconfig")
+        .await
+        .unwrap();
+    let report = examine_as(&db, NEXTCLOUD).await;
+    let hook = report.findings.iter().find(|f| f.check == "hook").unwrap();
+    assert_eq!(hook.level, Level::Warning);
+    assert_says(hook, "oc_appconfig is missing", "dropped", "install");
+}
+
+#[tokio::test]
+async fn what_is_late_lost_or_held_open_is_found() {
+    let db = Db::openregister_0_2_13().await;
+    install(&db).await;
+    let owner = db.client().await;
+    owner
+        .batch_execute(
+            "UPDATE oc_openregister_registers SET title = 'late'; \
+             UPDATE openregister_webhooks.change_0 SET at = at - interval '10 min'; \
+             INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES ('oc_x', 'because', 'backfill it'); \
+             INSERT INTO openregister_webhooks.quarantine (lsn, xid, ordinal, tbl, op, found, pid, at, reason) \
+             VALUES ('0/0', '1', 0, 'oc_y', 'I', false, 1, now(), 'not JSON')",
+        )
+        .await
+        .unwrap();
+    let report = examine_as(&db, NEXTCLOUD).await;
+    let late = only_error(&report);
+    assert_says(late, "1 changes are unread", "nobody reads", "sidecar's log");
+    assert_eq!(late.value, Some(1.0));
+    let find = |check: &str| report.findings.iter().find(|f| f.check == check).unwrap();
+    assert_says(find("gap"), "events of oc_x", "because", "backfill it");
+    assert_says(
+        find("quarantine"),
+        "1 changes could not be read",
+        "not JSON",
+        "openregister_webhooks.quarantine",
+    );
+}
+
+#[tokio::test]
+async fn another_database_another_prefix_and_an_older_schema_are_found() {
+    let db = Db::openregister_0_2_13().await;
+    let nothing = examine_as(&db, NEXTCLOUD).await;
+    assert_says(
+        only_error(&nothing),
+        "nothing is installed",
+        "no schema",
+        "openregister-webhooks install",
+    );
+    install(&db).await;
+    let prefix = examine(&db.url(NEXTCLOUD), |s| s.table_prefix = "nc_".to_owned()).await;
+    assert_says(
+        only_error(&prefix),
+        "the installation is for oc_",
+        "",
+        "ORW_TABLE_PREFIX=oc_",
+    );
+    let owner = db.client().await;
+    let last = "DELETE FROM openregister_webhooks.migration WHERE version > 1";
+    owner.batch_execute(last).await.unwrap();
+    let older = examine_as(&db, NEXTCLOUD).await;
+    assert_says(
+        only_error(&older),
+        "the schema is of version 1",
+        "newer",
+        "openregister-webhooks install",
+    );
+    let newer = "INSERT INTO openregister_webhooks.migration (version, name) VALUES (999, 'future')";
+    owner.batch_execute(newer).await.unwrap();
+    let newer = examine_as(&db, NEXTCLOUD).await;
+    assert_says(
+        only_error(&newer),
+        "of version 999",
+        "older program",
+        "run the newer program",
+    );
+}
+
+#[tokio::test]
+async fn a_pooler_of_transactions_is_found_and_poll_works_through_it() {
+    let server = Server::dedicated(Options {
+        tcp: true,
+        ..Options::default()
+    })
+    .await;
+    let db = server.openregister(Generation::V0_2_13).await;
+    install(&db).await;
+    let bouncer = match Bouncer::start(&server, &db, "transaction").await {
+        Found::Running(bouncer) => bouncer,
+        Found::Missing(why) => {
+            println!("SKIPPED a_pooler_of_transactions_is_found_and_poll_works_through_it: {why}");
+            return;
+        }
+    };
+    let report = examine(&bouncer.url(NEXTCLOUD, PASSWORD), |_| {}).await;
+    assert_says(
+        only_error(&report),
+        "a transaction-pooling PgBouncer sits between",
+        "LISTEN and the leader's lock",
+        "ORW_DOORBELL=poll",
+    );
+    let poll = examine(&bouncer.url(NEXTCLOUD, PASSWORD), |s| s.doorbell = Doorbell::Poll).await;
+    assert_eq!(poll.count(Level::Error), 0, "{poll:#?}");
+    let found = poll.findings.iter().find(|f| f.check == "pooler").unwrap();
+    assert!(
+        found.level == Level::Ok && found.what.contains("poll works"),
+        "{found}"
+    );
+
+    // What must not go through it refuses to.
+    let cli = Cli::new(&bouncer.url(NEXTCLOUD, PASSWORD))
+        .run(&["install"])
+        .await;
+    assert_eq!(cli.code, 2, "{cli:?}");
+    assert!(
+        cli.err.contains("PgBouncer") && cli.err.contains("5432"),
+        "{cli:?}"
+    );
+
+    let wrong = examine(&bouncer.url(NEXTCLOUD, "not-it"), |_| {}).await;
+    assert_says(
+        only_error(&wrong),
+        "does not accept nextcloud",
+        "authentication failed",
+        "password",
+    );
+    drop(bouncer);
+
+    // One that pools sessions is as good as none.
+    let Found::Running(bouncer) = Bouncer::start(&server, &db, "session").await else {
+        unreachable!("it ran a moment ago")
+    };
+    let report = examine(&bouncer.url(NEXTCLOUD, PASSWORD), |_| {}).await;
+    assert_eq!(report.count(Level::Error), 0, "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_superuser_is_told_that_less_would_do() {
+    let db = Db::openregister_0_2_13().await;
+    install(&db).await;
+    let report = examine_as(&db, DBA).await;
+    assert_eq!(report.count(Level::Error), 0, "{report:#?}");
+    let found = report.findings.iter().any(|f| f.what.contains("is a superuser"));
+    assert!(found, "{report:#?}");
+}

@@ -1,0 +1,73 @@
+//! The program's commands, run to their end.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use openregister_webhooks::capture::{self, InstallOptions, Installed};
+use tokio::process::Command;
+
+use super::postgres::Db;
+
+/// How long a command may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program with a database, and nothing else in its environment.
+#[derive(Debug)]
+pub(crate) struct Cli {
+    settings: Vec<(String, String)>,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+}
+
+impl Cli {
+    pub(crate) fn new(database_url: &str) -> Self {
+        Self {
+            settings: vec![("ORW_DATABASE_URL".to_owned(), database_url.to_owned())],
+        }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Said {
+        let done = Command::new(env!("CARGO_BIN_EXE_openregister-webhooks"))
+            .args(arguments)
+            .env_clear()
+            .envs(self.settings.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let done = tokio::time::timeout(PATIENCE, done).await.unwrap().unwrap();
+        Said {
+            code: done.status.code().unwrap_or(-1),
+            out: String::from_utf8(done.stdout).unwrap(),
+            err: String::from_utf8(done.stderr).unwrap(),
+        }
+    }
+}
+
+/// Installs as the owner, with the library; registers, schemas and every other kind are captured.
+pub(crate) async fn install(db: &Db) -> Installed {
+    let options = InstallOptions {
+        table_prefix: "oc_".to_owned(),
+        runtime_role: None,
+        capture_all: true,
+    };
+    capture::install(&mut db.client().await, &options, |_, _| {})
+        .await
+        .unwrap()
+}
