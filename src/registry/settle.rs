@@ -15,10 +15,11 @@ const BOUND: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits until every transaction that was in flight at the call has ended; `false` where the bound came first.
+///
+/// A new transaction id is the measure: whoever wrote before has a smaller one. A snapshot's xmax is not, for it is one past
+/// the last transaction that ended, and one that is still open can lie beyond it.
 pub(crate) async fn settle(client: &Client) -> Result<bool, RegistryError> {
-    let row = client
-        .query_one("SELECT pg_snapshot_xmax(pg_current_snapshot())::text", &[])
-        .await?;
+    let row = client.query_one("SELECT pg_current_xact_id()::text", &[]).await?;
     let seen: &str = row.get(0);
     let ended = async {
         loop {

@@ -186,6 +186,35 @@ async fn the_answer_waits_for_writers_that_began_before_a_kind_was_switched_on()
     tx.commit().await.unwrap();
     assert_eq!(creating.await.unwrap().warnings, Vec::<String>::new());
 
+    // A writer that began while the registration was being written, too: its transaction id is the larger one.
+    let holder = db.client().await;
+    holder
+        .batch_execute("BEGIN; LOCK TABLE openregister_webhooks.settings IN SHARE MODE")
+        .await
+        .unwrap();
+    let creating = tokio::spawn({
+        let registry = Arc::clone(&registry);
+        let agents = json!({"event": r"OCA\OpenRegister\Event\AgentCreatedEvent"});
+        async move { create(&registry, agents).await }
+    });
+    let watcher = db.client().await;
+    let blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'openregister_webhooks.settings'::regclass";
+    while watcher.query_one(blocked, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let tx = writer.transaction().await.unwrap();
+    tx.execute("INSERT INTO oc_users (uid) VALUES ('between')", &[])
+        .await
+        .unwrap();
+    holder.batch_execute("COMMIT").await.unwrap();
+    while other.refresh().await.unwrap().all().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!creating.is_finished());
+    tx.commit().await.unwrap();
+    assert_eq!(creating.await.unwrap().warnings, Vec::<String>::new());
+
     // A kind that is captured already makes nobody wait; one that is not waits two seconds at most, and says so.
     let tx = writer.transaction().await.unwrap();
     tx.execute("INSERT INTO oc_users (uid) VALUES ('late')", &[])
