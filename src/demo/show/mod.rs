@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -27,12 +28,14 @@ use super::Generation;
 use super::guardian::Guardian;
 use super::nextcloud::{self, NextcloudError, OWNER};
 use super::postgres::{self, PostgresError, PrivatePostgres, Programs};
-use super::receiver::{self, Receiver, ReceiverError};
+use super::receiver::{self, Received, Receiver, ReceiverError};
 use super::writer::WriterError;
 use crate::openregister::EntityKind;
 
-/// How long the last event may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the events of one write may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long what is late may take, in the end.
+const LAST_PATIENCE: Duration = Duration::from_secs(60);
 /// The administrator of the sidecars.
 const ADMIN: &str = "admin";
 
@@ -113,30 +116,33 @@ pub async fn run(out: &mut (impl Write + Send), keep: bool) -> Result<bool, Show
     }
 
     report::heading(out)?;
-    let writers: Vec<_> = stages
-        .iter()
-        .map(|stage| {
-            let (url, generation) = (stage.url.clone(), stage.generation);
-            tokio::spawn(async move { (generation, plan::perform(&url, generation).await) })
-        })
-        .collect();
+    let late = AtomicBool::new(false);
+    let writers = stages.iter().map(|stage| async {
+        let arrived = async |expected: &plan::Expected| {
+            let complete = |received: &[Received]| {
+                Tally::of(received, &webhooks).total(stage.generation) >= expected.total()
+            };
+            // What is missing is seen in the summary; the writes go on, and wait no more.
+            if !late.load(Ordering::Relaxed) && receiver.wait_until(complete, PATIENCE).await.is_err() {
+                late.store(true, Ordering::Relaxed);
+            }
+        };
+        let expected = plan::perform(&stage.url, stage.generation, arrived).await?;
+        Ok::<_, WriterError>((stage.generation, expected))
+    });
     let mut printed = 0;
-    let mut expected = Vec::new();
-    for writer in writers {
-        let (generation, done) = follow(out, &receiver, &webhooks, &mut printed, writer).await??;
-        expected.push((generation, done?));
-    }
-    let complete = receiver.wait_until(
-        |received| {
+    let written = futures::future::try_join_all(writers);
+    let expected = follow(out, &receiver, &webhooks, &mut printed, written).await??;
+    if late.load(Ordering::Relaxed) {
+        let complete = |received: &[Received]| {
             let tally = Tally::of(received, &webhooks);
             expected
                 .iter()
                 .all(|(generation, expected)| tally.total(*generation) >= expected.total())
-        },
-        PATIENCE,
-    );
-    // What is missing is in the summary.
-    let _ = follow(out, &receiver, &webhooks, &mut printed, complete).await?;
+        };
+        let complete = receiver.wait_until(complete, LAST_PATIENCE);
+        let _ = follow(out, &receiver, &webhooks, &mut printed, complete).await?;
+    }
     for stage in &mut stages {
         stage.sidecar.check()?;
     }

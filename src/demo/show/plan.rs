@@ -13,14 +13,15 @@ use crate::openregister::{Action, EntityKind, EventClass};
 pub(super) struct Expected(BTreeMap<EventClass, usize>);
 
 impl Expected {
-    fn add(&mut self, class: Option<EventClass>, count: usize) {
+    fn add(&mut self, class: Option<EventClass>) {
         if let Some(class) = class {
-            *self.0.entry(class).or_default() += count;
+            *self.0.entry(class).or_default() += 1;
         }
     }
 
-    fn object(&mut self, action: Action) {
-        self.add(Some(EventClass::object(action)), 1);
+    async fn object(&mut self, action: Action, arrived: &impl AsyncFn(&Self)) {
+        self.add(Some(EventClass::object(action)));
+        arrived(self).await;
     }
 
     pub(super) fn of(&self, class: EventClass) -> usize {
@@ -32,27 +33,33 @@ impl Expected {
     }
 }
 
-/// Writes, as two users of Nextcloud would, and says what must arrive.
-pub(super) async fn perform(url: &str, generation: Generation) -> Result<Expected, WriterError> {
+/// Writes, as two users of Nextcloud would, and says what must arrive. After each write that causes events, `arrived`
+/// waits until as many as are expected so far have arrived, so that the times to be seen are those of one event.
+pub(super) async fn perform(
+    url: &str,
+    generation: Generation,
+    arrived: impl AsyncFn(&Expected),
+) -> Result<Expected, WriterError> {
     let admin = Writer::connect(url, generation).await?;
     let alice = Writer::connect(url, generation).await?.acting_as("alice");
     let mut expected = Expected::default();
+    let e = &mut expected;
 
     let ada = admin.create(Place::PEOPLE, &person("Ada Lovelace", 36)).await?;
-    expected.object(Action::Created);
+    e.object(Action::Created, &arrived).await;
     let grace = alice.create(Place::PEOPLE, &person("Grace Hopper", 85)).await?;
-    expected.object(Action::Created);
+    e.object(Action::Created, &arrived).await;
     // The unlock that follows every PUT is none of the documented events.
     admin.put(&ada, &person("Ada King", 36)).await?;
-    expected.object(Action::Updated);
+    e.object(Action::Updated, &arrived).await;
     admin.lock(&ada, 3600).await?;
-    expected.object(Action::Locked);
+    e.object(Action::Locked, &arrived).await;
     admin.unlock(&ada).await?;
-    expected.object(Action::Unlocked);
+    e.object(Action::Unlocked, &arrived).await;
     alice.put(&grace, &person("Grace Murray Hopper", 85)).await?;
-    expected.object(Action::Updated);
+    e.object(Action::Updated, &arrived).await;
     admin.soft_delete(&ada).await?;
-    expected.object(Action::Deleted);
+    e.object(Action::Deleted, &arrived).await;
     // The row of an object that was deleted already.
     admin.purge(&ada).await?;
     if generation == Generation::V0_2_13 {
@@ -64,7 +71,7 @@ pub(super) async fn perform(url: &str, generation: Generation) -> Result<Expecte
         admin
             .create_first(place, "name text, age integer", &person("First", 1))
             .await?;
-        expected.object(Action::Created);
+        e.object(Action::Created, &arrived).await;
     }
 
     for kind in EntityKind::ALL
@@ -74,17 +81,20 @@ pub(super) async fn perform(url: &str, generation: Generation) -> Result<Expecte
         let entity = admin
             .create_entity(kind, &format!("Demo {}", kind.name()))
             .await?;
-        expected.add(EventClass::new(kind, Action::Created), 1);
+        e.add(EventClass::new(kind, Action::Created));
         if kind == EntityKind::Register && generation == Generation::V0_2_9 {
             // 0.2.9 learns a new register's organisation in a statement of its own.
-            expected.add(EventClass::new(kind, Action::Updated), 1);
+            e.add(EventClass::new(kind, Action::Updated));
         }
+        arrived(e).await;
         admin
             .update_entity(&entity, &format!("Demo {} renamed", kind.name()))
             .await?;
-        expected.add(EventClass::new(kind, Action::Updated), 1);
+        e.add(EventClass::new(kind, Action::Updated));
+        arrived(e).await;
         admin.delete_entity(&entity).await?;
-        expected.add(EventClass::new(kind, Action::Deleted), 1);
+        e.add(EventClass::new(kind, Action::Deleted));
+        arrived(e).await;
     }
     Ok(expected)
 }

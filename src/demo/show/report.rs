@@ -194,32 +194,42 @@ impl Tally {
         expected: &[(Generation, Expected)],
     ) -> io::Result<bool> {
         let mut good = self.unsigned == 0 && self.unknown == 0 && self.disorder == 0;
-        writeln!(
-            out,
-            "\n{:<8} {:<26} {:>8} {:>8} {:>10} {:>9}",
-            "database", "event", "expected", "arrived", "median ms", "max ms"
-        )?;
-        for (generation, expected) in expected {
-            for class in EventClass::all() {
-                let times = self.times(*generation, class);
-                if expected.of(class) == 0 && times.is_empty() {
-                    continue;
-                }
-                let same = expected.of(class) == times.len();
-                good &= same;
-                let millis = |at: Option<&f64>| at.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
-                writeln!(
-                    out,
-                    "{:<8} {:<26} {:>8} {:>8} {:>10} {:>9}{}",
-                    generation.to_string(),
-                    class.to_string(),
-                    expected.of(class),
-                    times.len(),
-                    millis(times.get(times.len() / 2)),
-                    millis(times.last()),
-                    if same { "" } else { "  <-- not as expected" },
-                )?;
+        let columns = |out: &mut dyn Write, text: [&str; 4]| {
+            write!(
+                out,
+                " | {:>8} {:>7} {:>9} {:>8}",
+                text[0], text[1], text[2], text[3]
+            )
+        };
+        write!(out, "\n{:<26}", "")?;
+        for (generation, _) in expected {
+            write!(out, " | {:<35}", format!("OpenRegister {generation}"))?;
+        }
+        write!(out, "\n{:<26}", "event")?;
+        for _ in expected {
+            columns(out, ["expected", "arrived", "median ms", "max ms"])?;
+        }
+        writeln!(out)?;
+        for class in EventClass::all() {
+            let wanted = |of: &(Generation, Expected)| of.1.of(class);
+            if expected
+                .iter()
+                .all(|of| wanted(of) == 0 && self.times(of.0, class).is_empty())
+            {
+                continue;
             }
+            write!(out, "{:<26}", class.to_string())?;
+            let mut same = true;
+            for of in expected {
+                let times = self.times(of.0, class);
+                same &= wanted(of) == times.len();
+                let millis = |at: Option<&f64>| at.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
+                let (median, max) = (times.get(times.len().saturating_sub(1) / 2), times.last());
+                let (wanted, arrived) = (wanted(of).to_string(), times.len().to_string());
+                columns(out, [&wanted, &arrived, &millis(median), &millis(max)])?;
+            }
+            writeln!(out, "{}", if same { "" } else { "  <-- not as expected" })?;
+            good &= same;
         }
         let all: usize = expected.iter().map(|(_, expected)| expected.total()).sum();
         let arrived: usize = expected
