@@ -3,6 +3,7 @@
 
 mod chaos;
 mod delivery;
+mod demo;
 mod doctor;
 mod filter;
 mod harness;
