@@ -172,7 +172,8 @@ $$;
 -- Puts the capture trigger on one table, unless it is there. True when it is there at the end. Takes the table's lock
 -- for an instant, waits at most 50 ms for it (writers queue behind a waiting lock), scans nothing.
 -- What is in a table that appeared after the first discovery becomes 'I' changes with found = true, under the same
--- lock, so that no later change can overtake them; above 10,000 rows a gap is recorded instead.
+-- lock, so that no later change can overtake them; above 10,000 rows a gap is recorded instead. A table that has its
+-- trigger already but is not known came with a restore (its oid is another then), or was renamed: its rows are no news.
 CREATE OR REPLACE FUNCTION openregister_webhooks.attach(wanted text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
@@ -181,6 +182,7 @@ DECLARE
     host      text;
     id        oid;
     is_known  boolean;
+    had_ours  boolean;
     present   integer := 0;
 BEGIN
     SELECT * INTO setup FROM openregister_webhooks.settings;
@@ -198,7 +200,8 @@ BEGIN
         RETURN false;   -- replaced meanwhile: the next discovery
     END IF;
     is_known := EXISTS (SELECT FROM openregister_webhooks.captured_table k WHERE k.tbl = wanted AND k.relid = id);
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture') THEN
+    had_ours := EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture');
+    IF NOT had_ours THEN
         IF is_known THEN
             INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES (wanted,
                 'the capture trigger had been dropped; it is back, what was written meanwhile is not captured',
@@ -213,7 +216,7 @@ BEGIN
     IF NOT is_known THEN
         INSERT INTO openregister_webhooks.captured_table AS k (tbl, relid) VALUES (wanted, id)
             ON CONFLICT (tbl) DO UPDATE SET relid = excluded.relid, first_seen = clock_timestamp();
-        IF setup.discovered_at IS NOT NULL AND arguments NOT LIKE '%audit' THEN
+        IF setup.discovered_at IS NOT NULL AND arguments NOT LIKE '%audit' AND NOT had_ours THEN
             EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT 10001) r', host) INTO present;
             IF present > 10000 THEN
                 INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES (wanted,

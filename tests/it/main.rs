@@ -13,5 +13,6 @@ mod ocs;
 mod ocs_access;
 mod receiver;
 mod registry;
+mod restore;
 mod support;
 mod writer;

@@ -6,4 +6,5 @@ pub(crate) mod cli;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod receiver;
+pub(crate) mod recorder;
 pub(crate) mod sidecar;
