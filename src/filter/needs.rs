@@ -1,6 +1,7 @@
 //! What a filter looks into, so that only that is built.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 /// The parts of the document that a filter, or several, look into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,11 +12,29 @@ pub struct Needs {
 
 impl Needs {
     pub(super) fn add(&mut self, path: &str) {
-        if self.paths.iter().any(|known| reaches(path, known)) {
+        if self.has_around(path) {
             return;
         }
-        self.paths.retain(|known| !reaches(known, path));
+        while let Some(inside) = self.first_inside(path).map(str::to_owned) {
+            self.paths.remove(inside.as_str());
+        }
         self.paths.insert(path.into());
+    }
+
+    /// Whether a path is needed that is `path` or leads to it.
+    fn has_around(&self, path: &str) -> bool {
+        let prefixes = path.match_indices('.').map(|(dot, _)| &path[..dot]);
+        prefixes.chain([path]).any(|prefix| self.paths.contains(prefix))
+    }
+
+    /// A path that is needed and leads on from `path`.
+    fn first_inside(&self, path: &str) -> Option<&str> {
+        let start = format!("{path}.");
+        let next = self
+            .paths
+            .range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded))
+            .next()?;
+        next.starts_with(&start).then_some(next)
     }
 
     /// Adds what `other` needs.
@@ -34,9 +53,7 @@ impl Needs {
     /// Whether what is at `path` (`event.object`, `user.groups`) is looked at, or something inside it, or something around it.
     #[must_use]
     pub fn wants(&self, path: &str) -> bool {
-        self.paths
-            .iter()
-            .any(|known| reaches(known, path) || reaches(path, known))
+        self.has_around(path) || self.first_inside(path).is_some()
     }
 
     /// Whether it must be known who made the change.
@@ -56,12 +73,6 @@ impl Needs {
     pub fn display_name(&self) -> bool {
         self.wants("user.displayName")
     }
-}
-
-/// Whether `path` is `around` or inside it.
-fn reaches(path: &str, around: &str) -> bool {
-    path.strip_prefix(around)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -101,6 +112,10 @@ mod tests {
         all.merge(&needs);
         assert!(all.user() && all.groups() && all.display_name());
         assert_eq!(all.paths.len(), 2);
+        all.add("event");
+        assert_eq!(all.paths.len(), 2);
+        all.add("event-x");
+        assert!(all.wants("event.object") && all.wants("event-x"));
         let mut group = Needs::default();
         group.add("group");
         assert!(group.user() && group.groups() && !group.display_name());
