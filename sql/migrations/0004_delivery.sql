@@ -16,6 +16,13 @@ CREATE TABLE openregister_webhooks.worker (
     backend_start timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
+-- Which worker delivers for a webhook: one at a time, so that its limits hold in total. Free where the worker is dead.
+CREATE TABLE openregister_webhooks.webhook_owner (
+    webhook bigint      PRIMARY KEY,
+    worker  uuid        NOT NULL,
+    since   timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50);
+
 -- "delivery": claiming changes no indexed column, so it is a heap-only update; the free 30 % of a page are for that.
 CREATE TABLE openregister_webhooks.delivery (
     id          bigint      NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,   -- ascending = order within a lane

@@ -29,6 +29,9 @@ pub(super) struct Lease {
 }
 
 struct Shared {
+    /// Others are to be told, and: others told us.
+    tell: Notify,
+    told: Notify,
     /// Workers before the current one that still have rows in this process's hands.
     older: Mutex<Vec<WorkerId>>,
     renew: Notify,
@@ -48,7 +51,22 @@ impl Lease {
         }
     }
 
-    /// The answer to a claim was lost: go on as another worker; `keep` says whether the old one has rows in hand.
+    /// This process's workers before the current one.
+    pub(super) fn former(&self) -> Vec<WorkerId> {
+        self.older().clone()
+    }
+
+    /// Tells the other processes that there is work; soon, and at least once.
+    pub(super) fn tell_others(&self) {
+        self.shared.tell.notify_one();
+    }
+
+    /// Waits until another process says that there is work. Cancel-safe.
+    pub(super) async fn told(&self) {
+        self.shared.told.notified().await;
+    }
+
+    /// The answer to a claim was lost: go on as another worker.
     pub(super) fn renew(&self) {
         self.shared.renew.notify_one();
     }
@@ -74,6 +92,8 @@ pub(super) fn start(database: Database, name: String) -> (Lease, JoinHandle<()>)
     let lease = Lease {
         current,
         shared: Arc::new(Shared {
+            tell: Notify::new(),
+            told: Notify::new(),
             older: Mutex::new(vec![]),
             renew: Notify::new(),
             stop: CancellationToken::new(),
@@ -152,6 +172,10 @@ impl Keeper {
             return Err(DbError::Tls("no connection in time".to_owned()));
         };
         let (client, mut notifications) = connected?;
+        client
+            .batch_execute(&format!("LISTEN {}", queue::CHANNEL))
+            .await?;
+        let notify = format!("NOTIFY {}", queue::CHANNEL);
         loop {
             let sent = Instant::now();
             let worker = self.current().unwrap_or_else(WorkerId::new);
@@ -173,21 +197,29 @@ impl Keeper {
             if self.current().is_none() {
                 self.sender.send_replace(Some(worker));
             }
-            tokio::select! {
-                () = tokio::time::sleep(BEAT) => {}
-                () = self.lease.shared.renew.notified() => {
-                    let next = WorkerId::new();
-                    queue::beat(&client, next, &self.name).await?;
-                    self.lease.older().extend(self.current());
-                    self.sender.send_replace(Some(next));
+            let next_beat = Instant::now() + BEAT;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep_until(next_beat) => break,
+                    () = self.lease.shared.renew.notified() => {
+                        let next = WorkerId::new();
+                        queue::beat(&client, next, &self.name).await?;
+                        self.lease.older().extend(self.current());
+                        self.sender.send_replace(Some(next));
+                        break;
+                    }
+                    () = self.lease.shared.tell.notified() => client.batch_execute(&notify).await?,
+                    () = stop.cancelled() => {
+                        for worker in self.current().into_iter().chain(self.lease.former()) {
+                            queue::leave(&client, worker).await?;
+                        }
+                        return Ok(());
+                    }
+                    open = notifications.ring() => match open {
+                        true => self.lease.shared.told.notify_one(),
+                        false => return Err(DbError::Tls("the server closed it".to_owned())),
+                    },
                 }
-                () = stop.cancelled() => {
-                    queue::leave(&client, worker).await?;
-                    return Ok(());
-                }
-                open = notifications.ring() => if !open {
-                    return Err(DbError::Tls("the server closed it".to_owned()));
-                },
             }
         }
     }

@@ -32,6 +32,8 @@ const MAX_UNSETTLED: usize = 4096;
 const MAX_WANTS: usize = 256;
 /// The longest pause that a receiver can ask for the whole webhook.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// How soon to look whether the owner of a webhook is still alive.
+const FOREIGN: Duration = Duration::from_secs(2);
 /// How long outcomes may take to be written at shutdown.
 const SETTLE_AT_END: Duration = Duration::from_secs(5);
 
@@ -121,7 +123,8 @@ impl Scheduler {
         shutdown: &CancellationToken,
     ) {
         let wake = self.wake.clone();
-        let mut lease = self.lease.clone();
+        let mut changes = self.lease.clone();
+        let lease = self.lease.clone();
         let mut poll = tokio::time::interval(self.options.poll);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -130,16 +133,25 @@ impl Scheduler {
             let timer = self.timers.first().map(|(at, ..)| *at);
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                woken = wake.woken() => woken.into_iter().for_each(|id| self.look(id)),
+                woken = wake.woken() => woken.into_iter().for_each(|id| self.woken(id)),
+                () = lease.told() => self.look_everywhere(),
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done),
                 Some(report) = written.recv() => self.written(report),
                 result = claimed(&mut self.claiming) => self.claimed(result),
                 () = sleep_until(timer) => self.fire(),
                 _ = poll.tick() => self.look_everywhere(),
-                () = lease.changed() => self.lease_changed(),
+                () = changes.changed() => self.lease_changed(),
             }
         }
         self.drain(written).await;
+    }
+
+    /// There is something new for this webhook.
+    fn woken(&mut self, id: WebhookId) {
+        self.look(id);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.woken = true;
+        }
     }
 
     /// There may be something due for this webhook.
@@ -326,9 +338,10 @@ impl Scheduler {
         }
         let pool = self.pool.clone();
         let asked = wants.clone();
+        let former = self.lease.former();
         let claiming = tokio::spawn(async move {
             let client = pool.get().await?;
-            Ok(queue::claim(&client, worker, &asked).await?)
+            Ok(queue::claim(&client, worker, &former, &asked).await?)
         });
         self.claiming = Some((claiming, wants));
     }
@@ -363,7 +376,21 @@ impl Scheduler {
                 _ => self.hand_back(delivery),
             }
         }
+        for id in &claim.foreign {
+            self.set_timer(*id, Timer::Look, now + FOREIGN);
+            if let Some(slot) = self.slots.get_mut(id)
+                && std::mem::take(&mut slot.woken)
+            {
+                self.lease.tell_others();
+            }
+        }
         for want in wants {
+            if claim.foreign.contains(&want.webhook) {
+                continue;
+            }
+            if let Some(slot) = self.slots.get_mut(&want.webhook) {
+                slot.woken = false;
+            }
             if got.get(&want.webhook).copied().unwrap_or_default() >= want.most {
                 self.look(want.webhook);
             } else if let Some(wait) = claim.next_due.get(&want.webhook) {

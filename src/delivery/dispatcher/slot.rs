@@ -25,6 +25,8 @@ pub(super) struct Slot {
     pub(super) bytes: u64,
     /// It is among the webhooks that take turns.
     pub(super) in_turn: bool,
+    /// Somebody in this process said that there is more.
+    pub(super) woken: bool,
     /// There may be more that is due.
     pub(super) dirty: bool,
     /// When to look into the queue again, and when to try the gate again: the timers that are set.
@@ -74,6 +76,7 @@ impl Slot {
             in_flight: 0,
             bytes: 0,
             in_turn: false,
+            woken: false,
             dirty: true,
             look_at: None,
             gate_at: None,

@@ -1,6 +1,6 @@
 //! Taking leases on what is due.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use deadpool_postgres::Client;
@@ -27,6 +27,32 @@ pub(crate) struct Claim {
     pub(crate) claimed: Vec<Claimed>,
     /// For each webhook that had less than was asked for: how long until its next row is due; absent where none waits.
     pub(crate) next_due: HashMap<WebhookId, Duration>,
+    /// Webhooks that another worker delivers for.
+    pub(crate) foreign: Vec<WebhookId>,
+}
+
+/// Makes this worker the owner of those webhooks that have none alive, and says which it owns. Where nothing changes
+/// it only reads. `$3` are this process's former workers.
+fn own_sql() -> String {
+    format!(
+        "WITH alive AS MATERIALIZED (
+            SELECT coalesce(array_agg(w.id), '{{}}') AS ids FROM openregister_webhooks.worker w
+            WHERE w.id <> ALL ($3::uuid[]) AND {alive}
+        ), free AS MATERIALIZED (
+            SELECT want.webhook FROM unnest($2::bigint[]) AS want(webhook)
+            LEFT JOIN openregister_webhooks.webhook_owner o ON o.webhook = want.webhook
+            WHERE o.webhook IS NULL OR (o.worker <> $1 AND o.worker <> ALL ((SELECT ids FROM alive)::uuid[]))
+        ), taken AS (
+            INSERT INTO openregister_webhooks.webhook_owner AS o (webhook, worker) SELECT f.webhook, $1 FROM free f ORDER BY 1
+            ON CONFLICT (webhook) DO UPDATE SET worker = excluded.worker, since = clock_timestamp()
+                WHERE o.worker <> ALL ((SELECT ids FROM alive)::uuid[])
+            RETURNING o.webhook
+        )
+        SELECT t.webhook FROM taken t
+        UNION ALL
+        SELECT o.webhook FROM openregister_webhooks.webhook_owner o WHERE o.webhook = ANY ($2::bigint[]) AND o.worker = $1",
+        alive = alive_sql()
+    )
 }
 
 /// Leases a webhook in one query; a constant, so that PostgreSQL knows it when it plans.
@@ -42,6 +68,7 @@ fn claim_sql() -> String {
         ), picked AS MATERIALIZED (
             SELECT d.id
             FROM unnest($2::bigint[], $3::integer[], $4::boolean[]) AS want(webhook, most, early)
+            JOIN openregister_webhooks.webhook_owner o ON o.webhook = want.webhook AND o.worker = $1
             CROSS JOIN LATERAL (
                 SELECT l.id FROM (
                     SELECT d.id FROM openregister_webhooks.delivery d
@@ -76,21 +103,31 @@ CROSS JOIN LATERAL (
     ORDER BY d.due_at LIMIT 1
 ) d";
 
-/// Takes leases for `worker`, and looks when more will be due.
-pub(crate) async fn claim(client: &Client, worker: WorkerId, wants: &[Want]) -> Result<Claim, Error> {
+/// Takes leases for `worker`, and looks when more will be due. `former` are this process's former workers.
+pub(crate) async fn claim(
+    client: &Client,
+    worker: WorkerId,
+    former: &[WorkerId],
+    wants: &[Want],
+) -> Result<Claim, Error> {
     let webhooks: Vec<i64> = wants.iter().map(|w| w.webhook.0).collect();
     let most: Vec<i32> = wants
         .iter()
         .map(|w| i32::try_from(w.most.min(MOST)).unwrap_or(i32::MAX))
         .collect();
     let early: Vec<bool> = wants.iter().map(|w| w.early).collect();
+    let former: Vec<uuid::Uuid> = former.iter().map(|w| w.0).collect();
+    let own = client.prepare_cached(&own_sql()).await?;
     let take = client.prepare_cached(&claim_sql()).await?;
     let next = client.prepare_cached(NEXT_DUE).await?;
-    let (taken, next) = futures::future::try_join(
+    // All go out at once; each sees what the one before it did.
+    let (owned, taken, next) = futures::future::try_join3(
+        client.query(&own, &[&worker.0, &webhooks, &former]),
         client.query(&take, &[&worker.0, &webhooks, &most, &early]),
         client.query(&next, &[&webhooks]),
     )
     .await?;
+    let owned: HashSet<i64> = owned.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     Ok(Claim {
         claimed: taken
             .iter()
@@ -103,6 +140,11 @@ pub(crate) async fn claim(client: &Client, worker: WorkerId, wants: &[Want]) -> 
                 Ok((WebhookId(row.try_get("webhook")?), wait))
             })
             .collect::<Result<_, Error>>()?,
+        foreign: wants
+            .iter()
+            .map(|w| w.webhook)
+            .filter(|id| !owned.contains(&id.0))
+            .collect(),
     })
 }
 

@@ -21,7 +21,7 @@ pub use enqueue::enqueue;
 pub(crate) use claim::{Claim, Want, claim};
 pub(crate) use control::{Health, due_now, health, record_health};
 pub(crate) use settle::{Settled, SettledBatch, settle};
-pub(crate) use worker::{LEASE, WorkerId, beat, leave};
+pub(crate) use worker::{CHANNEL, LEASE, WorkerId, beat, leave};
 
 use crate::lifecycle::Lane;
 use crate::registry::WebhookId;

@@ -46,6 +46,9 @@ pub(crate) async fn beat(client: &Client, id: WorkerId, name: &str) -> Result<()
         .map(drop)
 }
 
+/// The channel on which a process tells the others that there is work for webhooks that are not its own.
+pub(crate) const CHANNEL: &str = "openregister_webhooks_delivery";
+
 /// Says that the worker is gone (its leases end), and forgets workers that are long gone.
 pub(crate) async fn leave(client: &Client, id: WorkerId) -> Result<(), Error> {
     let sql = "DELETE FROM openregister_webhooks.worker \

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod isolation;
+mod limits;
 mod order;
 mod outcomes;
 mod registration;
