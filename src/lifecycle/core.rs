@@ -295,11 +295,7 @@ impl Core {
             });
         }
         if !touched.contains(&key) && remembered.is_none_or(|r| r.image.is_none()) {
-            needs.locks.insert(LockNeed {
-                lane: Lane::object(uuid),
-                pid: change.pid,
-                at: change.at,
-            });
+            needs.locks.insert(lock_need(change, audit, uuid));
             self.needs_references(needs, (audit.register, audit.schema));
             for table in audit_tables(audit) {
                 needs.rows.insert((table, uuid.clone()));
@@ -629,15 +625,16 @@ impl Core {
         if by_column || after_update {
             return;
         }
-        let lane = Lane::object(&key.1);
-        let looked_up = facts.locks.get(&LockNeed {
-            lane: lane.clone(),
-            pid: change.pid,
-            at: change.at,
-        });
-        if image.is_none() && looked_up.is_some_and(|events| told_by_column(events, action)) {
+        let looked_up = facts.locks.get(&lock_need(change, audit, &key.1));
+        if image.is_none() && looked_up.is_some_and(|found| told_by_column(&found.events, action)) {
             return;
         }
+        let image = image
+            .and_then(|(table, text)| Some((table, parse_row(&text).ok()?)))
+            .or_else(|| {
+                let (name, row) = looked_up?.image.clone()?;
+                Some((TableName::parse(&name, "")?, row))
+            });
         let Some(mut entity) = self.locked_entity(facts, audit, &key.1, image, action) else {
             return;
         };
@@ -645,33 +642,41 @@ impl Core {
         batch.push(event(
             change,
             EventClass::object(action),
-            lane,
+            Lane::object(&key.1),
             States::One(entity),
             ActorState::Known(actor),
         ));
     }
 
-    /// The state of the object that was locked: as the UPDATE before the audit row left it, else as it is now.
+    /// The state of the object that was locked: as the UPDATE before the audit row left it, else as it is now. `None`
+    /// where the column holds a lock, so that it was the column that told.
     fn locked_entity(
         &self,
         facts: &Facts,
         audit: &Audit,
         uuid: &str,
-        image: Option<(TableName, String)>,
+        image: Option<(TableName, Row)>,
         action: Action,
     ) -> Option<Entity> {
-        if let Some((table, text)) = image
-            && let Ok(row) = parse_row(&text)
-        {
+        if let Some((table, row)) = image {
             return Some(self.entity(&table, &row));
         }
-        let (table, row) = audit_tables(audit).into_iter().find_map(|name| {
-            let table = TableName::parse(&name, "")?;
-            facts.rows.get(&(name, uuid.to_owned())).map(|row| (table, row))
-        })?;
-        // The column holds a lock, so it was the column that told.
-        let persisted = action == Action::Locked && is_set(ObjectRow::new(&table, row).meta("locked"));
-        (!persisted).then(|| self.entity(&table, row))
+        let now = audit_tables(audit).into_iter().find_map(|name| {
+            let row = facts.rows.get(&(name.clone(), uuid.to_owned()))?;
+            Some((TableName::parse(&name, "")?, row))
+        });
+        if let Some((table, row)) = now {
+            let persisted = action == Action::Locked && is_set(ObjectRow::new(&table, row).meta("locked"));
+            return (!persisted).then(|| self.entity(&table, row));
+        }
+        // Deleted since: all that is left is what the audit row itself says.
+        let table = TableName::parse(audit_tables(audit).first()?, "")?;
+        let mut row = Row::new();
+        for (name, value) in [("id", audit.object.into()), ("uuid", Value::from(uuid))] {
+            row.insert(name.into(), value);
+            row.insert(format!("_{name}"), row[name].clone());
+        }
+        Some(self.entity(&table, &row))
     }
 
     fn plain_change(
@@ -780,6 +785,16 @@ fn audit_tables(audit: &Audit) -> Vec<String> {
         .into_iter()
         .chain(["openregister_objects".to_owned()])
         .collect()
+}
+
+fn lock_need(change: &Change, audit: &Audit, uuid: &str) -> LockNeed {
+    LockNeed {
+        uuid: uuid.to_owned(),
+        pid: change.pid,
+        at: change.at,
+        key: change.key,
+        tables: audit_tables(audit),
+    }
 }
 
 /// Whether the events that a backend caused say that the column told already, or that an update came before.

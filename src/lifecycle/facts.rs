@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::event::Lane;
+use crate::capture::ChangeKey;
 use crate::openregister::{Action, Row};
 
 /// What a batch needs to know.
@@ -37,12 +38,33 @@ pub struct RequestNeed {
     pub request: String,
 }
 
-/// Asks for the events of the last seconds before `at`.
+/// Asks for the events of the last seconds before `at`, and for the row as the backend last wrote it before `key`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockNeed {
-    pub lane: Lane,
+    pub uuid: String,
     pub pid: i32,
     pub at: DateTime<Utc>,
+    /// The audit row's place in the stream.
+    pub key: ChangeKey,
+    /// The tables (without prefix) in which the object may be.
+    pub tables: Vec<String>,
+}
+
+impl LockNeed {
+    /// The lane of the object.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::object(&self.uuid)
+    }
+}
+
+/// The answer to a [`LockNeed`].
+#[derive(Debug, Default, Clone)]
+pub struct LockFacts {
+    /// The actions of the events.
+    pub events: Vec<Action>,
+    /// The table (without prefix) and the row, if the outbox still has it.
+    pub image: Option<(String, Row)>,
 }
 
 impl Needs {
@@ -72,7 +94,6 @@ pub struct Facts {
     pub rows_exist: HashSet<(String, String)>,
     /// The audit ids for which the answer is yes.
     pub requests: HashSet<i64>,
-    /// The actions of the events, per question.
-    pub locks: HashMap<LockNeed, Vec<Action>>,
+    pub locks: HashMap<LockNeed, LockFacts>,
     pub rows: HashMap<(String, String), Row>,
 }

@@ -1,18 +1,18 @@
 //! The classifier with its lookups in Nextcloud's tables.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio_postgres::GenericClient;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{PgLsn, ToSql, Type};
 
 use super::core::{Core, Decoded};
-use super::facts::{Facts, LockNeed, Needs, User};
+use super::facts::{Facts, LockFacts, LockNeed, Needs, User};
 use super::outcome::Outcome;
 use super::settings::LifecycleSettings;
-use crate::capture::Change;
-use crate::openregister::{EventClass, Row, Store, TableName, parse_row};
+use crate::capture::{Change, ChangeKey, Lsn, Xid};
+use crate::openregister::{Action, EventClass, ObjectRow, Row, Store, TableName, parse_row};
 
 /// Why a batch could not be worked on; nothing of it may be committed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,13 @@ pub enum LookupError {
 const LOCK_WINDOW: TimeDelta = TimeDelta::seconds(10);
 /// How many audit rows before an `unlock` are searched for the `update` of its request.
 const AUDIT_WINDOW: i64 = 1000;
+/// How many unread changes of registers (or schemas) are undone to know them as they were.
+const UNREAD: u32 = 1000;
+/// How many changes after a batch are searched for the DELETE that ends a migration out of the blob table, and how many
+/// before an audit row for the UPDATE of its request.
+const LOOK_AHEAD: u32 = 500;
+/// The table of the first generation's objects.
+const BLOB: &str = "openregister_objects";
 /// How many magic tables one statement searches for an object's other row.
 const TABLES_PER_QUERY: usize = 100;
 
@@ -76,7 +83,8 @@ impl Lifecycle {
             }
         }
         let needs = self.core.needs(&decoded);
-        let facts = look_up(tx, &self.prefix, &needs).await?;
+        let last = decoded.last().map(|decoded| decoded.change.key);
+        let facts = look_up(tx, &self.prefix, &needs, last).await?;
         let mut outcome = self.core.classify(decoded, needs, &facts);
         outcome.undecodable = undecodable;
         Ok(outcome)
@@ -89,18 +97,29 @@ impl Lifecycle {
 }
 
 /// Looks up what a batch needs: a handful of statements, whatever its size, and none where nothing is needed.
-async fn look_up(tx: &impl GenericClient, prefix: &str, needs: &Needs) -> Result<Facts, LookupError> {
+async fn look_up(
+    tx: &impl GenericClient,
+    prefix: &str,
+    needs: &Needs,
+    last: Option<ChangeKey>,
+) -> Result<Facts, LookupError> {
     if needs.is_empty() {
         return Ok(Facts::default());
     }
+    // The reader has forbidden sequential scans in this transaction; a plan that needs one all the same then looks so
+    // costly that PostgreSQL compiles it, which takes longer than the lookup.
+    tx.batch_execute("SET LOCAL jit = off")
+        .await
+        .map_err(|source| LookupError::Query {
+            what: "anything",
+            source,
+        })?;
     let mut facts = Facts::default();
     if !needs.registers.is_empty() {
-        let ids: Vec<i64> = needs.registers.iter().copied().collect();
-        facts.registers = rows_by_id(tx, prefix, "openregister_registers", &ids, "registers").await?;
+        facts.registers = before_batch(tx, prefix, "openregister_registers", &needs.registers).await?;
     }
     if !needs.schemas.is_empty() {
-        let ids: Vec<i64> = needs.schemas.iter().copied().collect();
-        facts.schemas = rows_by_id(tx, prefix, "openregister_schemas", &ids, "schemas").await?;
+        facts.schemas = before_batch(tx, prefix, "openregister_schemas", &needs.schemas).await?;
     }
     if !needs.users.is_empty() {
         facts.users = users(tx, prefix, needs).await?;
@@ -109,8 +128,11 @@ async fn look_up(tx: &impl GenericClient, prefix: &str, needs: &Needs) -> Result
         requests(tx, prefix, needs, &mut facts).await?;
     }
     for need in &needs.locks {
-        let events = lock_events(tx, need).await?;
-        facts.locks.insert(need.clone(), events);
+        let found = LockFacts {
+            events: lock_events(tx, need).await?,
+            image: lock_image(tx, prefix, need).await?,
+        };
+        facts.locks.insert(need.clone(), found);
     }
     if !(needs.homes.is_empty()
         && needs.in_blob.is_empty()
@@ -118,7 +140,7 @@ async fn look_up(tx: &impl GenericClient, prefix: &str, needs: &Needs) -> Result
         && needs.rows.is_empty())
     {
         let tables = object_tables(tx, prefix).await?;
-        stores(tx, prefix, needs, &tables, &mut facts).await?;
+        stores(tx, prefix, needs, &tables, last, &mut facts).await?;
         homes(tx, prefix, needs, &tables, &mut facts).await?;
     }
     Ok(facts)
@@ -145,21 +167,64 @@ fn image(text: Option<&str>) -> Option<Row> {
     text.and_then(|text| parse_row(text).ok())
 }
 
-async fn rows_by_id(
+/// Registers or schemas as they were before this batch: the reader may be far behind, and what it has yet to read of
+/// them is undone. One statement, so that row and outbox are of one snapshot.
+async fn before_batch(
     tx: &impl GenericClient,
     prefix: &str,
     table: &str,
-    ids: &[i64],
-    what: &'static str,
+    wanted: &BTreeSet<i64>,
 ) -> Result<HashMap<i64, Row>, LookupError> {
+    let ids: Vec<i64> = wanted.iter().copied().collect();
     let sql = format!(
-        "SELECT t.id::int8, row_to_json(t)::text FROM {} t WHERE t.id = ANY($1)",
+        "WITH position AS MATERIALIZED (
+             SELECT snapshot::pg_snapshot AS read, \"window\"::pg_snapshot AS reading, lsn, xid, ordinal
+               FROM (SELECT * FROM openregister_webhooks.position_0
+                     UNION ALL SELECT * FROM openregister_webhooks.position_1) p ORDER BY n DESC LIMIT 1),
+         unread AS (
+             SELECT c.lsn, c.xid, c.ordinal, c.old, c.new
+               FROM openregister_webhooks.change c LEFT JOIN position p ON true
+              WHERE c.tbl = $1 AND coalesce(NOT pg_visible_in_snapshot(c.xid, p.read), true)
+                AND NOT coalesce(pg_visible_in_snapshot(c.xid, p.reading)
+                                 AND (c.lsn, c.xid, c.ordinal) <= (p.lsn, p.xid, p.ordinal), false)
+              ORDER BY c.lsn, c.xid, c.ordinal LIMIT {UNREAD})
+         SELECT NULL::int8 AS id, old, new FROM unread
+         UNION ALL SELECT t.id::int8, row_to_json(t)::text, NULL FROM {} t WHERE t.id = ANY($2)",
         quoted(prefix, table)
     );
-    let rows = query(tx, what, &sql, &[(&ids, Type::INT8_ARRAY)]).await?;
-    Ok(rows
+    let rows = query(
+        tx,
+        "registers and schemas",
+        &sql,
+        &[
+            (&format!("{prefix}{table}"), Type::TEXT),
+            (&ids, Type::INT8_ARRAY),
+        ],
+    )
+    .await?;
+    let mut found: HashMap<i64, Option<Row>> = HashMap::new();
+    // The outbox comes first, in its order: the first change of a row tells what the row was before.
+    let (unread, now): (Vec<_>, Vec<_>) = rows
         .iter()
-        .filter_map(|row| Some((row.get(0), image(row.get(1))?)))
+        .partition(|row| row.get::<_, Option<i64>>(0).is_none());
+    for row in unread {
+        let (old, new) = (image(row.get(1)), image(row.get(2)));
+        let id = old
+            .as_ref()
+            .or(new.as_ref())
+            .and_then(|row| row.get("id")?.as_i64());
+        if let Some(id) = id.filter(|id| wanted.contains(id)) {
+            found.entry(id).or_insert(old);
+        }
+    }
+    for row in now {
+        if let Some(id) = row.get(0) {
+            found.entry(id).or_insert_with(|| image(row.get(1)));
+        }
+    }
+    Ok(found
+        .into_iter()
+        .filter_map(|(id, row)| Some((id, row?)))
         .collect())
 }
 
@@ -238,10 +303,7 @@ async fn requests(
     Ok(())
 }
 
-async fn lock_events(
-    tx: &impl GenericClient,
-    need: &LockNeed,
-) -> Result<Vec<crate::openregister::Action>, LookupError> {
+async fn lock_events(tx: &impl GenericClient, need: &LockNeed) -> Result<Vec<Action>, LookupError> {
     let since: DateTime<Utc> = need.at - LOCK_WINDOW;
     let rows = query(
         tx,
@@ -249,7 +311,7 @@ async fn lock_events(
         "SELECT class FROM openregister_webhooks.event
           WHERE lane = $1 AND pid = $2 AND at BETWEEN $3 AND $4 ORDER BY seq DESC LIMIT 10",
         &[
-            (&need.lane.as_str(), Type::TEXT),
+            (&need.lane().as_str(), Type::TEXT),
             (&need.pid, Type::INT4),
             (&since, Type::TIMESTAMPTZ),
             (&need.at, Type::TIMESTAMPTZ),
@@ -261,6 +323,44 @@ async fn lock_events(
         .filter_map(|row| EventClass::from_short(row.get(0)))
         .map(EventClass::action)
         .collect())
+}
+
+/// The object's row as the backend wrote it right before the audit row, if the outbox has not been emptied since.
+async fn lock_image(
+    tx: &impl GenericClient,
+    prefix: &str,
+    need: &LockNeed,
+) -> Result<Option<(String, Row)>, LookupError> {
+    let tables: Vec<String> = need
+        .tables
+        .iter()
+        .map(|table| format!("{prefix}{table}"))
+        .collect();
+    let sql = format!(
+        "SELECT tbl, new FROM (SELECT * FROM openregister_webhooks.change
+                                WHERE (lsn, xid, ordinal) < ($1, $2::text::xid8, $3) AND lsn <= $1
+                                ORDER BY lsn DESC, xid DESC, ordinal DESC LIMIT {LOOK_AHEAD}) c
+          WHERE pid = $4 AND tbl = ANY($5) AND op IN ('N', 'U') AND new IS NOT NULL
+          ORDER BY lsn DESC, xid DESC, ordinal DESC LIMIT 10"
+    );
+    let rows = query(
+        tx,
+        "the outbox",
+        &sql,
+        &[
+            (&PgLsn::from(need.key.lsn.0), Type::PG_LSN),
+            (&need.key.xid.0.to_string(), Type::TEXT),
+            (&need.key.ordinal, Type::INT4),
+            (&need.pid, Type::INT4),
+            (&tables, Type::TEXT_ARRAY),
+        ],
+    )
+    .await?;
+    Ok(rows.iter().find_map(|row| {
+        let table = TableName::parse(row.get(0), prefix)?;
+        let found = image(row.get(1))?;
+        (ObjectRow::new(&table, &found).uuid() == Some(&need.uuid)).then(|| (table.name().to_owned(), found))
+    }))
 }
 
 /// The tables that hold objects, or views, and that can be read, without prefix.
@@ -288,17 +388,12 @@ async fn stores(
     prefix: &str,
     needs: &Needs,
     tables: &[String],
+    last: Option<ChangeKey>,
     facts: &mut Facts,
 ) -> Result<(), LookupError> {
     let there = |name: &str| tables.iter().any(|table| table == name);
-    if !needs.in_blob.is_empty() && there("openregister_objects") {
-        let uuids: Vec<&str> = needs.in_blob.iter().map(String::as_str).collect();
-        let sql = format!(
-            "SELECT uuid::text FROM {} WHERE uuid = ANY($1)",
-            quoted(prefix, "openregister_objects")
-        );
-        let rows = query(tx, "objects", &sql, &[(&uuids, Type::TEXT_ARRAY)]).await?;
-        facts.in_blob = rows.iter().map(|row| row.get(0)).collect();
+    if !needs.in_blob.is_empty() && there(BLOB) {
+        facts.in_blob = in_blob(tx, prefix, needs, last).await?;
     }
     let mut by_table: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (table, uuid) in needs.rows_exist.iter().chain(&needs.rows) {
@@ -323,6 +418,51 @@ async fn stores(
         }
     }
     Ok(())
+}
+
+/// Which of the inserted objects the blob table holds, or held until a DELETE that is yet to be read: the migration
+/// deletes a row right after it has copied it. One statement, so that table and outbox are of one snapshot.
+async fn in_blob(
+    tx: &impl GenericClient,
+    prefix: &str,
+    needs: &Needs,
+    last: Option<ChangeKey>,
+) -> Result<HashSet<String>, LookupError> {
+    let uuids: Vec<&str> = needs.in_blob.iter().map(String::as_str).collect();
+    let last = last.unwrap_or(ChangeKey {
+        lsn: Lsn(0),
+        xid: Xid(0),
+        ordinal: 0,
+    });
+    let sql = format!(
+        "SELECT uuid::text, NULL AS old FROM {} WHERE uuid = ANY($1)
+         UNION ALL
+         SELECT NULL, old FROM (SELECT tbl, op, old FROM openregister_webhooks.change
+                                 WHERE (lsn, xid, ordinal) > ($2, $3::text::xid8, $4) AND lsn >= $2
+                                 ORDER BY lsn, xid, ordinal LIMIT {LOOK_AHEAD}) c
+          WHERE tbl = $5 AND op = 'D'",
+        quoted(prefix, BLOB)
+    );
+    let rows = query(
+        tx,
+        "objects",
+        &sql,
+        &[
+            (&uuids, Type::TEXT_ARRAY),
+            (&PgLsn::from(last.lsn.0), Type::PG_LSN),
+            (&last.xid.0.to_string(), Type::TEXT),
+            (&last.ordinal, Type::INT4),
+            (&format!("{prefix}{BLOB}"), Type::TEXT),
+        ],
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| {
+            row.get::<_, Option<String>>(0)
+                .or_else(|| Some(image(row.get(1))?.get("uuid")?.as_str()?.to_owned()))
+        })
+        .collect())
 }
 
 fn uuid_column(table: &str) -> &'static str {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use openregister_webhooks::capture::{Change, Op};
 use openregister_webhooks::lifecycle::{
-    ActorState, Core, Decoded, Event, Facts, LifecycleSettings, Needs, Outcome, User,
+    ActorState, Core, Decoded, Event, Facts, LifecycleSettings, LockFacts, Needs, Outcome, User,
 };
 use openregister_webhooks::openregister::{Row, Store, TableName, parse_row};
 
@@ -104,11 +104,13 @@ impl World {
             let events = self
                 .events
                 .iter()
-                .filter(|e| e.lane == need.lane && e.pid == need.pid && e.at <= need.at)
+                .filter(|e| e.lane == need.lane() && e.pid == need.pid && e.at <= need.at)
                 .filter(|e| need.at - e.at <= chrono::TimeDelta::seconds(10))
                 .map(|e| e.class.action())
                 .collect();
-            facts.locks.insert(need.clone(), events);
+            facts
+                .locks
+                .insert(need.clone(), LockFacts { events, image: None });
         }
         facts
     }
