@@ -12,7 +12,8 @@ pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
 const SOURCE: &str = "/apps/openregister";
 
 /// `type` is `nl.conduction.openregister.object.created`; the class is in the extension attribute `eventclass`.
-/// An attribute without a value is left out, as the specification demands.
+/// An attribute without a value is left out, as the specification demands. The user is
+/// not in it: nothing waits for who did it, so a retry might say more than the first attempt.
 pub(super) fn body(event: &Event) -> Value {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
@@ -40,9 +41,6 @@ pub(super) fn body(event: &Event) -> Value {
     );
     put("datacontenttype", "application/json".into());
     put("eventclass", event.class.name().into());
-    if let Some(actor) = event.actor.actor() {
-        put("userid", actor.uid.clone().into());
-    }
     put("data", Value::Object(documented::data(event)));
     Value::Object(fields)
 }

@@ -1,5 +1,6 @@
 //! The recordings replayed row by row into a real database, each backend of the recording a connection of its own.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use openregister_webhooks::capture::Op;
@@ -98,8 +99,8 @@ async fn replay(generation: Generation, name: &str, reading: Reading) {
     }
     let mut backends: HashMap<i32, Client> = HashMap::new();
     for r in &recorded {
-        if !backends.contains_key(&r.change.pid) {
-            backends.insert(r.change.pid, db.client().await);
+        if let Entry::Vacant(backend) = backends.entry(r.change.pid) {
+            backend.insert(db.client().await);
         }
         write(&backends[&r.change.pid], r).await;
     }
