@@ -46,6 +46,32 @@ need_postgres() {
     [ "$status" -eq 0 ] && have_postgres || fail "apt-get could not install postgresql"
 }
 
+have_pgbouncer() {
+    [ -x /usr/sbin/pgbouncer ] || [ -x /usr/bin/pgbouncer ] || [ -x /usr/local/bin/pgbouncer ]
+}
+
+# PgBouncer, which some tests stand behind: installs it as root. As anybody else those tests are skipped, and say so.
+want_pgbouncer() {
+    if ! have_pgbouncer && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "installing PgBouncer"
+        export DEBIAN_FRONTEND=noninteractive
+        quietly apt-get update
+        # The package would start a service; nobody asked for one.
+        policy=/usr/sbin/policy-rc.d
+        ours=
+        [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && ours=yes; }
+        status=0
+        quietly apt-get install -y --no-install-recommends pgbouncer || status=$?
+        [ -z "$ours" ] || rm -f "$policy"
+        [ "$status" -eq 0 ] && have_pgbouncer || fail "apt-get could not install pgbouncer"
+    fi
+    if have_pgbouncer; then
+        export ORW_TEST_PGBOUNCER=required
+    else
+        say "pgbouncer is not installed: the tests that need it are SKIPPED; to have them: sudo apt-get install -y pgbouncer"
+    fi
+}
+
 # Shows what a command said only if it failed.
 quietly() {
     log=$(mktemp)

@@ -3,5 +3,6 @@
 . "$(dirname "$0")/common.sh"
 need_cargo
 need_postgres
+want_pgbouncer
 # shellcheck disable=SC2086  # several arguments are meant
 exec cargo test --locked ${TEST_ARGS:-}

@@ -1,5 +1,7 @@
 //! `doctor`: each thing that goes wrong is named with its cause and its remedy, and nothing else is.
 
+use std::io::Write as _;
+
 use openregister_webhooks::config::{Doorbell, Settings};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
@@ -397,7 +399,13 @@ async fn a_pooler_of_transactions_is_found_and_poll_works_through_it() {
     let bouncer = match Bouncer::start(&server, &db, "transaction").await {
         Found::Running(bouncer) => bouncer,
         Found::Missing(why) => {
-            println!("SKIPPED a_pooler_of_transactions_is_found_and_poll_works_through_it: {why}");
+            // Past the capture of the test's output, which nobody sees where it passes.
+            let skipped = format!(
+                "
+SKIPPED, nothing was tested: a_pooler_of_transactions_is_found_and_poll_works_through_it: {why}
+"
+            );
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
             return;
         }
     };
