@@ -1,7 +1,11 @@
 //! What is counted, in Prometheus' text format.
 
+use std::fmt;
+
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -68,6 +72,7 @@ impl Metrics {
         );
         registry.register("events", "Lifecycle events by class", events.clone());
         registry.register("capture_lag_seconds", "From the change to the queue", lag.clone());
+        registry.register_collector(Box::new(RegexRunaways));
         more(&mut registry);
         let registry = std::sync::Arc::new(registry);
         Self {
@@ -99,6 +104,23 @@ impl Metrics {
     }
 }
 
+/// What the filters count by themselves.
+#[derive(Debug)]
+struct RegexRunaways;
+
+impl Collector for RegexRunaways {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counter = ConstCounter::new(crate::filter::regex_runaways());
+        let encoder = encoder.encode_descriptor(
+            "filter_regex_runaways",
+            "Regular expressions of filters that were stopped because they ran away",
+            None,
+            counter.metric_type(),
+        )?;
+        counter.encode(encoder)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +137,6 @@ mod tests {
             text.contains("orw_events_total{class=\"ObjectLockedEvent\"} 1\n"),
             "{text}"
         );
+        assert!(text.contains("\norw_filter_regex_runaways_total "), "{text}");
     }
 }
