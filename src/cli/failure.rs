@@ -6,6 +6,7 @@ use crate::capture::{AdoptError, InstallError};
 use crate::config::ConfigError;
 use crate::db::DbError;
 use crate::delivery::tls::TlsError;
+use crate::registry::{RegistryError, VaultError};
 
 /// Why a command did not do what was asked; the text names the thing, the reason and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,8 @@ pub(super) enum Failure {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Database(#[from] DbError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("the database says no: {0}")]
     Query(#[from] tokio_postgres::Error),
 }
@@ -36,6 +39,9 @@ impl Failure {
             Self::Settings(_)
             | Self::Usage(_)
             | Self::Tls(_)
+            | Self::Registry(RegistryError::Vault(
+                VaultError::NoKey | VaultError::BadKey | VaultError::WrongKey { .. },
+            ))
             | Self::Database(DbError::Url(_) | DbError::Tls(_)) => ExitCode::from(2),
             _ => ExitCode::from(1),
         }

@@ -17,6 +17,7 @@ mod output;
 mod receive;
 mod run;
 mod uninstall;
+mod webhook;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// Take everything back out of Nextcloud's database.
     Uninstall(uninstall::UninstallArgs),
+    /// List, register and change webhooks.
+    Webhook(webhook::WebhookArgs),
 }
 
 /// Runs the command that the process was started with; the exit code says how it went.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Install(args) => install::run(args),
         Command::Receive(args) => receive::run(args),
         Command::Uninstall(args) => uninstall::run(args),
+        Command::Webhook(args) => webhook::run(args),
     };
     done.unwrap_or_else(|error| {
         // Nobody is left to tell where even this cannot be written.

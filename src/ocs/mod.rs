@@ -12,7 +12,7 @@ mod reply;
 mod routes;
 mod server;
 mod throttle;
-mod view;
+pub(crate) mod view;
 mod xml;
 
 pub use api::{Api, Fallback, PlainHandler, text};

@@ -185,13 +185,7 @@ impl Context {
         let next = (entries.len() == usize::from(limit))
             .then(|| entries.last().map(|last| cursor(last.id)))
             .flatten();
-        let entries: Vec<_> = entries
-            .into_iter()
-            .map(|entry| {
-                json!({"at": entry.at.to_rfc3339(), "who": entry.who, "client": entry.client, "action": entry.action,
-                    "webhook": entry.webhook.0, "detail": entry.detail})
-            })
-            .collect();
+        let entries: Vec<_> = entries.iter().map(view::audited).collect();
         Ok(Reply::data(json!({"entries": entries, "cursor": next})))
     }
 }

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::input::lists;
-use crate::registry::{Auth, Changed, Extras, MASK, Registration, Status, Webhook, looks_secret};
+use crate::registry::{AuditEntry, Auth, Changed, Extras, MASK, Registration, Status, Webhook, looks_secret};
 
 /// The eleven fields of Nextcloud's answers, in its order.
 pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {
@@ -87,6 +87,18 @@ pub(crate) fn whole(webhook: &Webhook) -> Map<String, Value> {
     let mut fields = recorded(webhook);
     fields.extend(own(webhook));
     fields
+}
+
+/// A row of the audit table.
+pub(crate) fn audited(entry: &AuditEntry) -> Value {
+    json!({
+        "at": entry.at.to_rfc3339(),
+        "who": entry.who,
+        "client": entry.client,
+        "action": entry.action,
+        "webhook": entry.webhook.0,
+        "detail": entry.detail,
+    })
 }
 
 /// A signing secret, in the one answer that shows it.

@@ -15,4 +15,5 @@ mod receiver;
 mod registry;
 mod restore;
 mod support;
+mod webhook_cli;
 mod writer;

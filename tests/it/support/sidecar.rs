@@ -74,6 +74,12 @@ impl Sidecar {
         self
     }
 
+    /// Without a setting.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.settings.retain(|(known, _)| known != name);
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_openregister-webhooks"));
         command

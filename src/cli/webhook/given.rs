@@ -1,0 +1,166 @@
+//! A registration as the command line gives it: the fields of the API, as flags.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::super::failure::Failure;
+use crate::registry::{Auth, Fields, MASK, Webhook};
+
+/// The flags; each is a field of the API. A value that starts with `@` is read from that file, so that no secret need be
+/// on the command line.
+#[derive(Debug, Args)]
+pub(super) struct Given {
+    /// Where to send: an https:// URL
+    #[arg(long)]
+    uri: Option<String>,
+    /// An event such as `OCA\OpenRegister\Event\ObjectCreatedEvent`, its short name, or a pattern such as `Object*`
+    #[arg(long)]
+    event: Option<String>,
+    /// GET, POST, PUT, PATCH or DELETE [default: POST]
+    #[arg(long)]
+    method: Option<String>,
+    /// What the event must fulfil, as JSON, or @FILE
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+    /// Only events that this user caused
+    #[arg(long, value_name = "USER")]
+    user_id_filter: Option<String>,
+    /// A header to send; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    header: Vec<String>,
+    /// A header with a credential, such as Authorization=@FILE; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    auth: Vec<String>,
+    /// The shape of the body: documented, nextcloud, cloudevents, openregister
+    #[arg(long)]
+    format: Option<String>,
+    /// The signing secret, whsec_…, @FILE, or `generate`
+    #[arg(long)]
+    secret: Option<String>,
+    /// Requests a second
+    #[arg(long, value_name = "NUMBER")]
+    rate: Option<u32>,
+    /// Requests at once before the rate counts
+    #[arg(long, value_name = "NUMBER")]
+    burst: Option<u32>,
+    /// For the whole request
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+    /// Requests in flight
+    #[arg(long, value_name = "NUMBER")]
+    in_flight: Option<u32>,
+    /// object (the events of an object wait for each other) or none
+    #[arg(long)]
+    ordering: Option<String>,
+    /// The first attempt and its repeats
+    #[arg(long, value_name = "NUMBER")]
+    max_attempts: Option<u32>,
+    /// The delays after failures
+    #[arg(long, value_name = "SECONDS,…", value_delimiter = ',')]
+    schedule: Vec<u32>,
+}
+
+const NAMESPACE: &str = r"OCA\OpenRegister\Event\";
+
+impl Given {
+    /// The fields of a request; what is not given is as in `known`, or left out.
+    pub(super) fn fields(&self, known: Option<&Webhook>) -> Result<Fields, Failure> {
+        let mut fields = Map::new();
+        if let Some(known) = known {
+            fields.insert("httpMethod".into(), known.http_method.clone().into());
+            fields.insert("uri".into(), known.uri.clone().into());
+            fields.insert("event".into(), known.event.as_str().into());
+            fields.insert("eventFilter".into(), known.event_filter.clone());
+            fields.insert("userIdFilter".into(), known.user_id_filter.clone().into());
+            if let Auth::Header(pairs) = &known.auth {
+                let masked: Map<_, _> = pairs
+                    .iter()
+                    .map(|(name, _)| (name.clone(), MASK.into()))
+                    .collect();
+                fields.insert("authMethod".into(), "header".into());
+                fields.insert("authData".into(), masked.into());
+            }
+        } else {
+            fields.insert("httpMethod".into(), "POST".into());
+        }
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), value);
+            }
+        };
+        let event = self.event.as_ref().map(|event| {
+            if event.contains('\\') {
+                event.clone()
+            } else {
+                format!("{NAMESPACE}{event}")
+            }
+        });
+        set("httpMethod", self.method.clone().map(Value::from));
+        set("uri", self.uri.clone().map(Value::from));
+        set("event", event.map(Value::from));
+        set("eventFilter", self.filter.as_deref().map(filter).transpose()?);
+        set("userIdFilter", self.user_id_filter.clone().map(Value::from));
+        set("headers", pairs(&self.header)?);
+        set("authMethod", (!self.auth.is_empty()).then(|| "header".into()));
+        set("authData", pairs(&self.auth)?);
+        set("format", self.format.clone().map(Value::from));
+        set(
+            "secret",
+            self.secret.as_deref().map(text).transpose()?.map(Value::from),
+        );
+        set(
+            "rateLimit",
+            nested(&[("perSecond", self.rate), ("burst", self.burst)]),
+        );
+        set("timeoutSeconds", self.timeout.map(Value::from));
+        set("maxInFlight", self.in_flight.map(Value::from));
+        set("ordering", self.ordering.clone().map(Value::from));
+        let mut retry = nested(&[("maxAttempts", self.max_attempts)]);
+        if !self.schedule.is_empty() {
+            retry.get_or_insert_with(|| json!({}))["schedule"] = self.schedule.clone().into();
+        }
+        set("retry", retry);
+        // A webhook that is added here has its secret shown.
+        if known.is_none() {
+            fields.entry("secret").or_insert_with(|| "generate".into());
+        }
+        Ok(Fields::json(fields))
+    }
+}
+
+/// The text itself, or that of the file that `@` names.
+pub(super) fn text(given: &str) -> Result<String, Failure> {
+    match given.strip_prefix('@') {
+        None => Ok(given.to_owned()),
+        Some(path) => std::fs::read_to_string(path)
+            .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
+            .map_err(|error| Failure::Usage(format!("{path} cannot be read: {error}"))),
+    }
+}
+
+fn filter(given: &str) -> Result<Value, Failure> {
+    serde_json::from_str(&text(given)?)
+        .map_err(|error| Failure::Usage(format!("--filter is not JSON: {error}")))
+}
+
+fn pairs(given: &[String]) -> Result<Option<Value>, Failure> {
+    let mut map = Map::new();
+    for pair in given {
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            let name = pair.split(':').next().unwrap_or_default();
+            Failure::Usage(format!(
+                "a header is given as NAME=VALUE or NAME=@FILE; {name} has no ="
+            ))
+        })?;
+        map.insert(name.to_owned(), text(value)?.into());
+    }
+    Ok((!map.is_empty()).then_some(map.into()))
+}
+
+fn nested(fields: &[(&str, Option<u32>)]) -> Option<Value> {
+    let given: Map<_, _> = fields
+        .iter()
+        .filter_map(|(name, value)| Some(((*name).to_owned(), Value::from((*value)?))))
+        .collect();
+    (!given.is_empty()).then_some(given.into())
+}

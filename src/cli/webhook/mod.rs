@@ -1,0 +1,344 @@
+//! `webhook`: the registrations, changed in the database without the API. Running sidecars see it within a second.
+
+mod given;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::args::SettingsArgs;
+use super::failure::Failure;
+use super::{database, output};
+use crate::config::Settings;
+use crate::delivery::Guard;
+use crate::ocs::view;
+use crate::registry::{
+    AuditEntry, Caller, Changed, Defaults, Fields, Registration, Registry, Status, Webhook, WebhookId,
+    parse_secret,
+};
+
+use given::Given;
+
+#[derive(Debug, Args)]
+pub(super) struct WebhookArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the registered webhooks
+    List(Common),
+    /// Show one with every field
+    Show(One),
+    /// Register one, and show its signing secret this once
+    Add {
+        #[command(flatten)]
+        given: Box<Given>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Change what is given and leave the rest
+    Update {
+        /// The webhook
+        id: i64,
+        #[command(flatten)]
+        given: Box<Given>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Remove one; what is pending for it is cancelled
+    Remove(One),
+    /// Deliver again: what is pending comes first
+    Enable(One),
+    /// Collect nothing new; what is pending is kept
+    Disable {
+        /// Shown with the webhook
+        #[arg(long, default_value = "disabled on the command line")]
+        reason: String,
+        #[command(flatten)]
+        one: One,
+    },
+    /// Go on collecting, deliver nothing
+    Pause(One),
+    /// Deliver what was collected, in order
+    Resume(One),
+    /// Make a new signing secret; the old one goes on signing beside it for a while
+    RotateSecret {
+        /// How long both sign, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+        overlap: u64,
+        /// A secret of your own (`whsec_…`), or `@FILE`
+        #[arg(long, value_name = "SECRET")]
+        secret: Option<String>,
+        #[command(flatten)]
+        one: One,
+    },
+    /// Show who changed what, newest first
+    Audit {
+        /// Only changes of this webhook
+        id: Option<i64>,
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+        limit: u16,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// The webhook
+    id: i64,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl Action {
+    const fn common(&self) -> &Common {
+        match self {
+            Self::List(common)
+            | Self::Add { common, .. }
+            | Self::Update { common, .. }
+            | Self::Audit { common, .. } => common,
+            Self::Show(one)
+            | Self::Remove(one)
+            | Self::Enable(one)
+            | Self::Pause(one)
+            | Self::Resume(one) => &one.common,
+            Self::Disable { one, .. } | Self::RotateSecret { one, .. } => &one.common,
+        }
+    }
+}
+
+pub(super) fn run(args: WebhookArgs) -> anyhow::Result<ExitCode> {
+    let settings = args.action.common().settings.clone();
+    database::command(settings, async move |settings| act(&settings, args.action).await)
+}
+
+async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
+    let json = action.common().json;
+    let registry = open(settings).await?;
+    let by = caller();
+    match action {
+        Action::List(_) => list(registry.snapshot().all(), json),
+        Action::Show(One { id, .. }) => show(&*find(&registry, id)?, json),
+        Action::Add { given, .. } => {
+            let asked = registration(settings, &given.fields(None)?)?;
+            report(&registry.create(&by, asked).await?, json);
+        }
+        Action::Update { id, given, .. } => {
+            let fields = given.fields(Some(&*find(&registry, id)?))?;
+            let asked = registration(settings, &fields)?;
+            report(&registry.update(&by, WebhookId(id), asked).await?, json);
+        }
+        Action::Remove(One { id, .. }) => {
+            if !registry.delete(&by, WebhookId(id)).await? {
+                return Err(Failure::Failed(format!(
+                    "webhook {id} does not exist; `webhook list` shows those that do"
+                )));
+            }
+            tell(json, &json!({"removed": id}), &format!("removed {id}"));
+        }
+        Action::Enable(One { id, .. }) | Action::Resume(One { id, .. }) => {
+            report(
+                &registry.set_status(&by, WebhookId(id), Status::Enabled).await?,
+                json,
+            );
+        }
+        Action::Pause(One { id, .. }) => {
+            report(
+                &registry.set_status(&by, WebhookId(id), Status::Paused).await?,
+                json,
+            );
+        }
+        Action::Disable { reason, one } => {
+            let status = Status::Disabled {
+                reason,
+                since: chrono::Utc::now(),
+            };
+            report(&registry.set_status(&by, WebhookId(one.id), status).await?, json);
+        }
+        Action::RotateSecret { overlap, secret, one } => {
+            let mut fields = Fields::default();
+            if let Some(secret) = secret {
+                let secret = given::text(&secret)?;
+                fields.or_insert("secret", || secret.into());
+            }
+            let secret = parse_secret(&fields).map_err(|refused| Failure::Usage(refused.to_string()))?;
+            let overlap = Duration::from_secs(overlap);
+            report(
+                &registry
+                    .rotate_secret(&by, WebhookId(one.id), secret, overlap)
+                    .await?,
+                json,
+            );
+        }
+        Action::Audit { id, limit, .. } => {
+            history(&registry.audit(id.map(WebhookId), None, limit).await?, json);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open(settings: &Settings) -> Result<Arc<Registry>, Failure> {
+    let database = database::database(settings)?;
+    // For its message where there is no connection.
+    drop(database::connect(&database).await?);
+    let defaults = Defaults {
+        limits: settings.default_limits,
+        retry: settings.default_retry.clone(),
+    };
+    Ok(Registry::open(database.pool(2)?, settings.master_key.as_ref(), defaults).await?)
+}
+
+/// Whoever is at the command line.
+fn caller() -> Caller {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
+    Caller {
+        user: user.map_or_else(
+            || "cli".to_owned(),
+            |user| format!("cli:{}", user.chars().take(60).collect::<String>()),
+        ),
+        app_id: None,
+        client: None,
+    }
+}
+
+fn find(registry: &Registry, id: i64) -> Result<Arc<Webhook>, Failure> {
+    let snapshot = registry.snapshot();
+    snapshot.get(WebhookId(id)).cloned().ok_or_else(|| {
+        let broken = snapshot.unreadable().iter().find(|(bad, _)| bad.0 == id);
+        Failure::Failed(match broken {
+            Some((_, reason)) => format!(
+                "webhook {id} is stored but cannot be read: {reason}; remove it and register it again"
+            ),
+            None => format!("webhook {id} does not exist; `webhook list` shows those that do"),
+        })
+    })
+}
+
+fn registration(settings: &Settings, fields: &Fields) -> Result<Registration, Failure> {
+    let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
+    Registration::parse(fields, &guard).map_err(|refused| Failure::Usage(refused.to_string()))
+}
+
+fn list(all: &[Arc<Webhook>], json: bool) {
+    if json {
+        let all: Vec<_> = all
+            .iter()
+            .map(|webhook| Value::Object(view::whole(webhook)))
+            .collect();
+        return output::json(&all.into());
+    }
+    let name = |webhook: &Webhook| {
+        webhook
+            .event
+            .as_str()
+            .rsplit('\\')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let width = all
+        .iter()
+        .map(|webhook| name(webhook).len())
+        .max()
+        .unwrap_or_default();
+    for webhook in all {
+        let line = format!(
+            "{}  {:8}  {:width$}  {}",
+            webhook.id,
+            state(&webhook.status),
+            name(webhook),
+            webhook.uri
+        );
+        output::say(line);
+    }
+}
+
+fn show(webhook: &Webhook, json: bool) {
+    let fields = view::whole(webhook);
+    if json {
+        return output::json(&fields.into());
+    }
+    for (name, value) in fields {
+        match value {
+            Value::Null => {}
+            Value::String(text) => output::say(format_args!("{name:15} {text}")),
+            other => output::say(format_args!("{name:15} {other}")),
+        }
+    }
+}
+
+/// What a change made of a webhook, the secret among it if the change set it.
+fn report(changed: &Changed, json: bool) {
+    for warning in &changed.warnings {
+        output::note(format_args!("warning: {warning}"));
+    }
+    let webhook = &changed.webhook;
+    if json {
+        let mut fields = view::whole(webhook);
+        if let Some(secret) = &changed.secret {
+            fields.insert("secret".to_owned(), view::shown(secret));
+        }
+        return output::json(&fields.into());
+    }
+    output::say(format_args!(
+        "{}  {}  {}",
+        webhook.id,
+        state(&webhook.status),
+        webhook.uri
+    ));
+    if let Some(secret) = &changed.secret
+        && let Value::String(secret) = view::shown(secret)
+    {
+        output::say(format_args!("signing secret, shown this once: {secret}"));
+    }
+}
+
+fn history(entries: &[AuditEntry], json: bool) {
+    if json {
+        return output::json(&entries.iter().map(view::audited).collect());
+    }
+    for entry in entries {
+        output::say(format_args!(
+            "{}  {:14} {}  {}  {}",
+            entry.at.format("%Y-%m-%d %H:%M:%S"),
+            entry.action,
+            entry.webhook,
+            entry.who,
+            entry.client.as_deref().unwrap_or("-"),
+        ));
+    }
+}
+
+fn tell(json: bool, value: &Value, line: &str) {
+    if json {
+        output::say(value);
+    } else {
+        output::say(line);
+    }
+}
+
+const fn state(status: &Status) -> &'static str {
+    match status {
+        Status::Enabled => "enabled",
+        Status::Paused => "paused",
+        Status::Disabled { .. } => "disabled",
+    }
+}

@@ -1,0 +1,183 @@
+//! `webhook …` on the command line, and the API of the same program.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::api::installed;
+use crate::support::postgres::NEXTCLOUD;
+use crate::support::sidecar::Sidecar;
+
+async fn json_of(sidecar: &Sidecar, arguments: &[&str]) -> Value {
+    let (code, out, err) = sidecar.cli(arguments).await;
+    assert_eq!(code, 0, "{arguments:?}: {err}");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+}
+
+#[tokio::test]
+async fn webhooks_are_managed_without_the_api() {
+    let db = installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "Bearer hidden\n").unwrap();
+    // An empty file would be refused; none is needed here.
+    let sidecar = Sidecar::new(&db.url(NEXTCLOUD), Path::new("")).without("ORW_CA_FILE");
+    let auth = format!("Authorization=@{}", token.display());
+    let made = json_of(
+        &sidecar,
+        &[
+            "webhook",
+            "add",
+            "--uri",
+            "https://example.com/a",
+            "--event",
+            "Object*",
+            "--filter",
+            r#"{"user.uid": "bob"}"#,
+            "--header",
+            "X-A=1",
+            "--auth",
+            &auth,
+            "--rate",
+            "5",
+            "--schedule",
+            "1,2,3",
+            "--json",
+        ],
+    )
+    .await;
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    assert_eq!(made["event"], r"OCA\OpenRegister\Event\Object*");
+    assert_eq!(
+        (&made["headers"], &made["authData"]),
+        (&json!({"X-A": "1"}), &json!("***"))
+    );
+    assert_eq!(made["retry"], json!({"maxAttempts": 4, "schedule": [1, 2, 3]}));
+    let id = made["id"].to_string();
+
+    let changed = json_of(
+        &sidecar,
+        &[
+            "webhook",
+            "update",
+            &id,
+            "--uri",
+            "https://example.com/b",
+            "--json",
+        ],
+    )
+    .await;
+    for field in [
+        "event",
+        "eventFilter",
+        "headers",
+        "authMethod",
+        "authData",
+        "rateLimit",
+        "retry",
+    ] {
+        assert_eq!(changed[field], made[field], "{field}");
+    }
+    assert_eq!(changed["uri"], "https://example.com/b");
+    assert_eq!(changed.get("secret"), None);
+    assert_eq!(
+        json_of(&sidecar, &["webhook", "pause", &id, "--json"]).await["status"]["state"],
+        "paused"
+    );
+    assert_eq!(
+        json_of(&sidecar, &["webhook", "resume", &id, "--json"]).await["status"]["state"],
+        "enabled"
+    );
+    let disabled = json_of(
+        &sidecar,
+        &["webhook", "disable", &id, "--reason", "holidays", "--json"],
+    )
+    .await;
+    assert_eq!(disabled["status"]["reason"], "holidays");
+    json_of(&sidecar, &["webhook", "enable", &id, "--json"]).await;
+    let rotated = json_of(&sidecar, &["webhook", "rotate-secret", &id, "--json"]).await;
+    assert_ne!(rotated["secret"], made["secret"]);
+    assert_eq!(rotated["secrets"], 2);
+
+    let (code, out, _) = sidecar.cli(&["webhook", "list"]).await;
+    assert_eq!(
+        (code, out),
+        (0, format!("{id}  enabled   Object*  https://example.com/b\n"))
+    );
+    assert_eq!(
+        json_of(&sidecar, &["webhook", "list", "--json"])
+            .await
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let (code, out, _) = sidecar.cli(&["webhook", "show", &id]).await;
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("https://example.com/b") && !out.contains("hidden") && !out.contains("whsec_"),
+        "{out}"
+    );
+    let audit = json_of(&sidecar, &["webhook", "audit", &id, "--json"]).await;
+    let actions: Vec<_> = audit
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "rotate-secret",
+            "enable",
+            "disable",
+            "enable",
+            "pause",
+            "update",
+            "create"
+        ]
+    );
+
+    assert_eq!(sidecar.cli(&["webhook", "remove", &id]).await.0, 0);
+    let (code, _, err) = sidecar.cli(&["webhook", "remove", &id]).await;
+    assert!(code == 1 && err.contains("does not exist"), "{code}: {err}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_on_the_command_line_is_named() {
+    let db = installed().await;
+    let sidecar = || Sidecar::new(&db.url(NEXTCLOUD), Path::new("")).without("ORW_CA_FILE");
+    let event = ["--event", "ObjectCreatedEvent"];
+    for (arguments, word) in [
+        (
+            &["--uri", "ftp://example.com"][..],
+            "uri: must be an absolute URL",
+        ),
+        (
+            &["--uri", "https://example.com", "--filter", "{"],
+            "--filter is not JSON",
+        ),
+        (
+            &["--uri", "https://example.com", "--header", "X-A: 1"],
+            "X-A has no =",
+        ),
+        (
+            &["--uri", "https://example.com", "--auth", "A=@/nowhere"],
+            "/nowhere cannot be read",
+        ),
+    ] {
+        let (code, _, err) = sidecar()
+            .cli(&[&["webhook", "add"], &event[..], arguments].concat())
+            .await;
+        assert_eq!(code, 2, "{arguments:?}");
+        assert!(err.contains(word), "{arguments:?}: {err}");
+    }
+    let (code, _, err) = sidecar()
+        .without("ORW_MASTER_KEY")
+        .cli(&["webhook", "list"])
+        .await;
+    assert!(
+        code == 2 && err.contains("ORW_MASTER_KEY") && err.contains("openssl rand -base64 32"),
+        "{code}: {err}"
+    );
+}
