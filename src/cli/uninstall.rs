@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::args::SettingsArgs;
 use super::failure::Failure;
 use super::{database, output};
-use crate::capture;
+use crate::capture::{self, InstallError};
 use crate::config::Settings;
 
 #[derive(Debug, Args)]
@@ -38,6 +38,7 @@ async fn uninstall(settings: &Settings, args: &UninstallArgs) -> Result<ExitCode
         finish(args.json, false, &[], "there is no schema openregister_webhooks");
         return Ok(ExitCode::SUCCESS);
     }
+    may(&client).await?;
     if !args.yes {
         let loss = what_goes(&client).await?;
         if !agreed(&format!(
@@ -87,6 +88,23 @@ async fn exists(client: &Client, relation: &str) -> Result<bool, tokio_postgres:
         )
         .await?;
     Ok(row.get(0))
+}
+
+/// Whether the role may: said before anything is asked or done.
+async fn may(client: &Client) -> Result<(), Failure> {
+    let row = client
+        .query_one(
+            "SELECT current_user::text, pg_get_userbyid(nspowner)::text, pg_has_role(nspowner, 'MEMBER') \
+             FROM pg_namespace WHERE nspname = 'openregister_webhooks'",
+            &[],
+        )
+        .await?;
+    let (user, owner): (String, String) = (row.get(0), row.get(1));
+    if row.get(2) {
+        Ok(())
+    } else {
+        Err(InstallError::NotOwner { user, owner }.into())
+    }
 }
 
 /// What an uninstall loses, counted.

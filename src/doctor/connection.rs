@@ -147,8 +147,7 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
         return error(
             format!("{target} has no connection left"),
             format!(
-                "raise max_connections (or the limit of the role: ALTER ROLE {user} CONNECTION LIMIT -1), or close what is not needed; the \
-                 sidecar takes about a dozen"
+                "raise max_connections (or the limit of the role: ALTER ROLE {user} CONNECTION LIMIT -1), or close what is not needed; the sidecar takes about thirty"
             ),
         );
     }

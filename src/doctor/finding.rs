@@ -142,10 +142,10 @@ impl Report {
     }
 
     /// Adds what a check gave, or that it could not be made.
-    pub(super) fn take(&mut self, check: &'static str, checked: super::Checked) {
+    pub(super) fn take(&mut self, checked: Result<Vec<Finding>, Finding>) {
         match checked {
             Ok(findings) => self.add_all(findings),
-            Err(error) => self.add(super::failed(check, &error)),
+            Err(finding) => self.add(finding),
         }
     }
 

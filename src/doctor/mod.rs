@@ -13,6 +13,9 @@ mod schema;
 mod server;
 mod tables;
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -22,6 +25,13 @@ pub(crate) use pooler::is_pooled;
 
 use crate::config::Settings;
 use crate::db::Database;
+
+/// How long a check may take: through a pooler no statement has a timeout of its own.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What to do where the server does not answer in time.
+const OVERLOADED: &str =
+    "something holds a lock or the server is overloaded: look at pg_stat_activity and run doctor again";
 
 /// What a check gives; an error becomes a finding of its own.
 type Checked = Result<Vec<Finding>, tokio_postgres::Error>;
@@ -51,21 +61,20 @@ pub async fn examine(database: &Database, settings: &Settings) -> Report {
         "connection",
         format!("connected to {} as {}", database.target(), database.target().user),
     ));
-    // Nothing that is looked at here takes long; a lock that somebody holds must not hold us.
-    let limits = "SET statement_timeout = '10s'; SET lock_timeout = '2s'";
-    let pooled = match pooler::check(database, &client, settings.doorbell).await {
+    let pooled = match bounded("pooler", pooler::check(database, &client, settings.doorbell)).await {
         Ok((pooled, findings)) => {
             report.add_all(findings);
             pooled
         }
-        Err(error) => {
-            report.add(failed("pooler", &error));
+        Err(finding) => {
+            report.add(finding);
             true
         }
     };
-    // Through a pooler a setting would stay with a stranger.
-    if !pooled && let Err(error) = client.batch_execute(limits).await {
-        report.add(failed("connection", &error));
+    // A lock that somebody holds must not hold us. Through a pooler the setting would stay with a stranger.
+    let limits = "SET statement_timeout = '10s'; SET lock_timeout = '2s'";
+    if !pooled && let Err(finding) = bounded("connection", client.batch_execute(limits)).await {
+        report.add(finding);
     }
     let mut examined = Examined {
         client: &client,
@@ -74,37 +83,58 @@ pub async fn examine(database: &Database, settings: &Settings) -> Report {
         host_schema: "public".to_owned(),
         table_prefix: settings.table_prefix.clone(),
     };
-    report.take("server", server::check(&examined).await);
-    match schema::check(&mut examined).await {
+    report.take(bounded("server", server::check(&examined)).await);
+    match bounded("schema", schema::check(&mut examined)).await {
         Ok((installed, findings)) => {
             report.add_all(findings);
             if installed {
                 installation(&examined, &mut report).await;
             }
         }
-        Err(error) => report.add(failed("schema", &error)),
+        Err(finding) => report.add(finding),
     }
     report
 }
 
 /// What can be looked at only where the schema is.
 async fn installation(examined: &Examined<'_>, report: &mut Report) {
-    let rights = rights::check(examined).await;
-    let complete = rights
-        .as_ref()
-        .is_ok_and(|findings| findings.iter().all(|f| f.level < Level::Error));
-    report.take("rights", rights);
-    report.take("triggers", tables::check(examined).await);
-    if complete {
-        report.take("identity", identity::check(examined).await);
-        report.take("backlog", backlog::check(examined).await);
+    let usable = match bounded("rights", rights::check(examined)).await {
+        Ok((usable, findings)) => {
+            report.add_all(findings);
+            usable
+        }
+        Err(finding) => {
+            report.add(finding);
+            true
+        }
+    };
+    report.take(bounded("triggers", tables::check(examined)).await);
+    if usable {
+        report.take(bounded("identity", identity::check(examined)).await);
+        report.take(bounded("backlog", backlog::check(examined)).await);
     } else {
         report.add(Finding::note(
             "backlog",
             "the backlog is not looked at: that takes the rights that are missing",
         ));
     }
-    report.take("size", server::check_size(examined).await);
+    report.take(bounded("size", server::check_size(examined)).await);
+}
+
+/// What a check gives, or the finding that it could not be made.
+async fn bounded<T>(
+    check: &'static str,
+    work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Finding> {
+    match timeout(PATIENCE, work).await {
+        Ok(done) => done.map_err(|error| failed(check, &error)),
+        Err(_) => Err(Finding::warning(
+            check,
+            format!("{check} could not be looked at"),
+            format!("the database did not answer within {} s", PATIENCE.as_secs()),
+            OVERLOADED,
+        )),
+    }
 }
 
 /// The finding for a check that could not be made.
@@ -117,7 +147,7 @@ fn failed(check: &'static str, error: &tokio_postgres::Error) -> Finding {
             "run doctor as the owner of Nextcloud's tables, or give this role its rights: openregister-webhooks install --runtime-role NAME"
         }
         Some(code) if *code == SqlState::QUERY_CANCELED || *code == SqlState::LOCK_NOT_AVAILABLE => {
-            "something holds a lock or the server is overloaded: look at pg_stat_activity and run doctor again"
+            OVERLOADED
         }
         _ => "run doctor again; if it stays, report it with this message",
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::types::Type;
 
-use super::{Checked, Examined, Finding, schema};
+use super::{Examined, Finding, schema};
 
 const CHECK: &str = "rights";
 
@@ -39,7 +39,8 @@ const MISSING_LOOKUPS: &str = "\
            OR c.oid IN (SELECT t.tgrelid FROM pg_trigger t WHERE t.tgname = 'openregister_webhooks_capture')) \
     ORDER BY 3";
 
-pub(super) async fn check(examined: &Examined<'_>) -> Checked {
+/// Whether the schema can be looked into at all, and what the role lacks.
+pub(super) async fn check(examined: &Examined<'_>) -> Result<(bool, Vec<Finding>), tokio_postgres::Error> {
     let client = examined.client;
     let owner = schema::owner(examined).await?;
     let rows = client
@@ -50,7 +51,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
         )
         .await?;
     let Some(row) = rows.first() else {
-        return Ok(Vec::new());
+        return Ok((true, Vec::new()));
     };
     let (role, usage, superuser, quoted): (String, bool, bool, String) =
         (row.get(0), row.get(1), row.get(2), row.get(3));
@@ -65,7 +66,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
             ),
             remedy,
         );
-        return Ok(vec![finding.about(role)]);
+        return Ok((false, vec![finding.about(role)]));
     }
     let mut findings = Vec::new();
     let mut missing = client.query_typed(MISSING_ON_TABLES, &[]).await?;
@@ -119,7 +120,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
             ),
         );
     }
-    Ok(findings)
+    Ok((true, findings))
 }
 
 /// One finding for all that is missing, with the statements that give it.

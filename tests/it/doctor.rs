@@ -1,17 +1,21 @@
 //! `doctor`: each thing that goes wrong is named with its cause and its remedy, and nothing else is.
 
 use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use openregister_webhooks::config::{Doorbell, Settings};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::demo::Generation;
+use openregister_webhooks::demo::certificate::{Authority, Flaw, Leaf};
 use openregister_webhooks::demo::postgres::Options;
 use openregister_webhooks::doctor::{self, Finding, Level, Report};
 
 use crate::support::cli::{Cli, install};
 use crate::support::pgbouncer::{Bouncer, Found};
-use crate::support::postgres::{DBA, Db, NEXTCLOUD, PASSWORD, Server};
+use crate::support::postgres::{DBA, Db, NEXTCLOUD, PASSWORD, Server, connect};
 
 async fn examine(url: &str, change: impl FnOnce(&mut Settings)) -> Report {
     let mut settings = Settings::new(url);
@@ -22,6 +26,14 @@ async fn examine(url: &str, change: impl FnOnce(&mut Settings)) -> Report {
 
 async fn examine_as(db: &Db, role: &str) -> Report {
     examine(&db.url(role), |_| {}).await
+}
+
+/// Trusts the authority of this file too.
+async fn examine_trusting(url: &str, ca_file: &Path) -> Report {
+    let settings = Settings::new(url);
+    let tls = tls::client_config(Some(ca_file)).unwrap();
+    let database = Database::new(&settings.database_url, tls).unwrap();
+    doctor::examine(&database, &settings).await
 }
 
 /// Every finding but those that are fine or only to know, as text.
@@ -216,6 +228,119 @@ async fn each_reason_for_no_connection_is_its_own() {
     );
 }
 
+/// Gives a running server this certificate.
+async fn show_certificate(server: &Server, leaf: &Leaf) {
+    let dir = server.postgres.socket_dir();
+    let owner = std::fs::metadata(&dir).unwrap();
+    for (name, text) in [
+        ("crt", leaf.certificate_pem().to_owned()),
+        ("key", leaf.key_pem()),
+    ] {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let dba = connect(&server.postgres.url(DBA, "postgres")).await;
+    for (name, value) in [
+        ("ssl_cert_file", dir.join("crt")),
+        ("ssl_key_file", dir.join("key")),
+    ] {
+        let set = format!("ALTER SYSTEM SET {name} = '{}'", value.display());
+        dba.batch_execute(&set).await.unwrap();
+    }
+    dba.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
+    dba.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+}
+
+/// Examines until the server shows its new certificate: a reload takes effect a moment later.
+async fn examine_until(url: &str, ca_file: &Path, what: &str) -> Report {
+    let began = Instant::now();
+    loop {
+        let report = examine_trusting(url, ca_file).await;
+        let text = format!("{report:?}");
+        if text.contains(what) {
+            return report;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "no {what}: {report:#?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn each_fault_of_tls_and_of_pg_hba_conf_is_its_own() {
+    let files = tempfile::tempdir().unwrap();
+    let rules = files.path().join("pg_hba.conf");
+    std::fs::write(
+        &rules,
+        "local all all trust\nhost all rejected 127.0.0.1/32 reject\nhostssl all nextcloud 127.0.0.1/32 scram-sha-256\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(files.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let server = Server::dedicated(Options {
+        tcp: true,
+        settings: vec![("hba_file".to_owned(), rules.display().to_string())],
+        ..Options::default()
+    })
+    .await;
+    let db = server.openregister(Generation::V0_2_13).await;
+    let url = |role: &str, mode: &str| {
+        format!(
+            "{}?sslmode={mode}",
+            server.postgres.tcp_url(role, PASSWORD, db.name())
+        )
+    };
+    let plain = examine(&url(NEXTCLOUD, "disable"), |_| {}).await;
+    assert_says(
+        only_error(&plain),
+        "lets nobody in from here as nextcloud",
+        "no pg_hba.conf entry",
+        "add a line",
+    );
+    let remedy = only_error(&plain).remedy.as_deref().unwrap();
+    assert!(remedy.contains("sslmode=require"), "{remedy}");
+    let rejected = examine(&url("rejected", "disable"), |_| {}).await;
+    assert_says(
+        only_error(&rejected),
+        "lets nobody in",
+        "pg_hba.conf rejects",
+        "`reject`",
+    );
+
+    let authority = Authority::new().unwrap();
+    let ca = files.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let url = url(NEXTCLOUD, "require");
+    show_certificate(&server, &authority.leaf(&["127.0.0.1"], Flaw::None).unwrap()).await;
+    examine_until(&url, &ca, "connected to").await;
+    let unknown = examine(&url, |_| {}).await;
+    assert_says(only_error(&unknown), "TLS with", "UnknownIssuer", "ORW_CA_FILE");
+    show_certificate(&server, &authority.leaf(&["127.0.0.1"], Flaw::WrongName).unwrap()).await;
+    let wrong = examine_until(&url, &ca, "not valid for").await;
+    assert_says(
+        only_error(&wrong),
+        "TLS with",
+        "somewhere-else.invalid",
+        "by a name that is in",
+    );
+    show_certificate(&server, &authority.leaf(&["127.0.0.1"], Flaw::Expired).unwrap()).await;
+    let expired = examine_until(&url, &ca, "expired").await;
+    assert_says(only_error(&expired), "TLS with", "expired", "renew");
+    // As Debian's package sets it up: a certificate that signed itself.
+    show_certificate(
+        &server,
+        &authority.leaf(&["127.0.0.1"], Flaw::SelfSigned).unwrap(),
+    )
+    .await;
+    let own = examine_until(&url, &ca, "UnknownIssuer").await;
+    assert_says(only_error(&own), "TLS with", "UnknownIssuer", "sslmode=disable");
+    let text = format!("{plain:?}{rejected:?}{unknown:?}{wrong:?}{expired:?}{own:?}");
+    assert!(!text.contains(PASSWORD), "{text}");
+}
+
 #[tokio::test]
 async fn a_role_without_rights_is_told_which_and_from_whom() {
     let db = Db::openregister_0_2_13().await;
@@ -229,6 +354,10 @@ async fn a_role_without_rights_is_told_which_and_from_whom() {
         "belongs to nextcloud",
         &remedy,
     );
+
+    let cli = Cli::new(&db.url(&role)).run(&["uninstall", "--yes"]).await;
+    assert_eq!(cli.code, 1, "{cli:?}");
+    assert!(cli.err.contains("may not act for nextcloud"), "{cli:?}");
 
     // The remedy works.
     let cli = Cli::new(&db.url(NEXTCLOUD))
