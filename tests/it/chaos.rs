@@ -96,7 +96,7 @@ async fn run(plan: Plan) {
         .with("ORW_RATE_PER_SECOND", "100000")
         .with("ORW_RATE_BURST", "100000")
         .with("ORW_MAX_IN_FLIGHT_PER_WEBHOOK", "64")
-        .with("ORW_RETRY_SCHEDULE", "1,1,1,1,1,1,1,1,1,1");
+        .with("ORW_RETRY_SCHEDULE", "1s,1s,1s,1s,1s,1s,1s,1s,1s,1s");
     let (code, _, errors) = sidecar.cli(&["install"]).await;
     assert_eq!(code, 0, "{errors}");
     sidecar.start().await;
