@@ -22,8 +22,8 @@ pub enum DbError {
         "ORW_DATABASE_URL is not a PostgreSQL connection string: {0}; it looks like postgres://user:password@host:5432/nextcloud"
     )]
     Url(#[source] tokio_postgres::Error),
-    #[error("TLS cannot be set up: {0}")]
-    Tls(String),
+    #[error("there is no connection to PostgreSQL: {0}")]
+    Away(String),
     #[error("cannot connect to PostgreSQL: {0}")]
     Connect(#[source] tokio_postgres::Error),
     #[error("the pool of connections gave none: {0}")]
@@ -137,7 +137,7 @@ impl Database {
                     Some(Ok(AsyncMessage::Notification(_))) => drop(sender.try_send(())),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
-                        tracing::debug!(%error, "database connection ended");
+                        tracing::debug!(error = %crate::text::chain(&error), "database connection ended");
                         return;
                     }
                     None => return,
@@ -182,7 +182,7 @@ impl Database {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .post_create(prepare)
             .build()
-            .map_err(|error| DbError::Tls(error.to_string()))
+            .map_err(|error| DbError::Away(error.to_string()))
     }
 }
 

@@ -216,10 +216,12 @@ async fn keep_partitions(pool: deadpool_postgres::Pool, settings: Settings, shut
         match pool.get().await {
             Ok(client) => {
                 if let Err(error) = partitions::maintain(&**client, retention).await {
-                    tracing::warn!(%error, "partitions could not be kept; tried again in an hour");
+                    tracing::warn!(error = %crate::text::chain(&error), "partitions could not be kept; tried again in an hour");
                 }
             }
-            Err(error) => tracing::debug!(%error, "no connection to keep partitions with"),
+            Err(error) => {
+                tracing::debug!(error = %crate::text::chain(&error), "no connection to keep partitions with")
+            }
         }
         tokio::select! { () = tokio::time::sleep(PARTITIONS) => {} () = shutdown.cancelled() => {} }
     }

@@ -21,7 +21,7 @@ pub(super) async fn run(database: Database, interval: Duration, end: Cancellatio
     let mut connection: Option<Client> = None;
     while !end.is_cancelled() {
         if let Err(error) = round(&database, &mut connection).await {
-            tracing::warn!(%error, "discovery failed and is tried again");
+            tracing::warn!(error = %crate::text::chain(&error), "discovery failed and is tried again");
             connection = None;
         }
         tokio::select! { () = sleep(interval) => {} () = end.cancelled() => {} }
@@ -52,7 +52,7 @@ async fn round(database: &Database, connection: &mut Option<Client>) -> Result<(
             Ok(false) => busy = true,
             Err(error) => {
                 busy = true;
-                tracing::warn!(%table, %error, "a table cannot be captured yet");
+                tracing::warn!(%table, error = %crate::text::chain(&error), "a table cannot be captured yet");
             }
         }
     }

@@ -53,7 +53,7 @@ impl Doorbell {
         self.listening = match timeout(CONNECT, listen).await {
             Ok(Ok(listening)) => Some(listening),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the doorbell's connection is away; polling");
+                tracing::warn!(error = %crate::text::chain(&error), "the doorbell's connection is away; polling");
                 None
             }
             Err(_) => None,

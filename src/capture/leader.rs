@@ -105,8 +105,8 @@ pub async fn run<C: Consumer>(
         if matches!(stop, Stop::Read(ReadError::NotLeader)) {
             status.send_replace(CaptureStatus::Standby);
         } else {
-            tracing::warn!(error = %Chain(&stop), "capture stopped and begins again");
-            status.send_replace(CaptureStatus::Away(Chain(&stop).to_string()));
+            tracing::warn!(error = %crate::text::chain(&stop), "capture stopped and begins again");
+            status.send_replace(CaptureStatus::Away(crate::text::chain(&stop)));
         }
         // A term that worked for a while was not the cause of its end.
         pause = if began.elapsed() > Duration::from_secs(10) {
@@ -116,26 +116,6 @@ pub async fn run<C: Consumer>(
         };
         pause = pause.min(Duration::from_secs(2));
         tokio::select! { () = sleep(pause) => {} () = shutdown.cancelled() => {} }
-    }
-}
-
-/// An error with all its causes, for one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        let mut said = self.0.to_string();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !said.contains(&text) {
-                write!(f, ": {text}")?;
-                said = text;
-            }
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

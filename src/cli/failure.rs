@@ -42,7 +42,7 @@ impl Failure {
             | Self::Registry(RegistryError::Vault(
                 VaultError::NoKey | VaultError::BadKey | VaultError::WrongKey { .. },
             ))
-            | Self::Database(DbError::Url(_) | DbError::Tls(_)) => ExitCode::from(2),
+            | Self::Database(DbError::Url(_) | DbError::Away(_)) => ExitCode::from(2),
             _ => ExitCode::from(1),
         }
     }

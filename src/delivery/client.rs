@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connect::{ConnectError, Connector};
 use super::guard::Guard;
+use crate::text::chain;
 
 /// How much of a response's head and body is read.
 const MAX_HEAD: usize = 64 * 1024;
@@ -205,19 +206,4 @@ fn classify(error: &legacy::Error) -> Failure {
         cause: Cause::Protocol,
         error: chain(error),
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = inner.source();
-    }
-    text
 }

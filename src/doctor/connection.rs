@@ -22,11 +22,11 @@ pub fn explain(error: &DbError, target: &Target) -> Finding {
             "set ORW_DATABASE_URL to postgres://user:password@host:5432/nextcloud, with characters like @ : / in the password \
              percent-encoded",
         ),
-        DbError::Tls(reason) => Finding::error(
+        DbError::Away(reason) => Finding::error(
             CHECK,
-            "TLS cannot be set up on this machine",
+            format!("no connection to {target}"),
             reason.clone(),
-            "install the package ca-certificates, or name a readable PEM file with ORW_CA_FILE",
+            "see that PostgreSQL runs and takes connections from here",
         ),
         DbError::Connect(error) | DbError::Query(error) => connecting(error, target),
         DbError::Pool(error) => Finding::error(

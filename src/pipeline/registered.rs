@@ -44,7 +44,7 @@ impl Webhooks for Registered {
                 since: chrono::Utc::now(),
             };
             if let Err(error) = self.registry.set_status(&Caller::system(), id, status).await {
-                tracing::error!(webhook = %id, %error, "a webhook that should be disabled could not be");
+                tracing::error!(webhook = %id, error = %crate::text::chain(&error), "a webhook that should be disabled could not be");
             }
         })
     }

@@ -208,7 +208,7 @@ impl Registry {
                 Ok(_) => {}
                 Err(error) if !failing => {
                     failing = true;
-                    tracing::warn!(%error, "registrations cannot be read; those last seen stay in force");
+                    tracing::warn!(error = %crate::text::chain(&error), "registrations cannot be read; those last seen stay in force");
                 }
                 Err(_) => {}
             }

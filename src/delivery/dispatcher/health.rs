@@ -72,7 +72,7 @@ pub(super) fn start(pool: Pool, webhooks: Arc<dyn Webhooks>) -> (Reports, JoinHa
                 continue;
             }
             if let Err(error) = write(&pool, webhooks.as_ref(), &batch).await {
-                tracing::warn!(%error, "the health of webhooks cannot be written");
+                tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be written");
             }
             if !closed {
                 tokio::time::sleep(Duration::from_secs(1)).await;

@@ -126,7 +126,7 @@ impl Keeper {
             match self.session(&stop).await {
                 Ok(()) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "the connection that keeps leases alive broke; connecting again");
+                    tracing::warn!(error = %crate::text::chain(&error), "the connection that keeps leases alive broke; connecting again");
                 }
             }
             self.expire(BROKEN);
@@ -169,7 +169,7 @@ impl Keeper {
         );
         let Ok(connected) = connect.await else {
             self.expire(BROKEN);
-            return Err(DbError::Tls("no connection in time".to_owned()));
+            return Err(DbError::Away("no connection in time".to_owned()));
         };
         let (client, mut notifications) = connected?;
         client
@@ -189,7 +189,7 @@ impl Keeper {
                     Ok(done) => done?,
                     Err(_) => {
                         self.expire(Duration::ZERO);
-                        return Err(DbError::Tls("a heartbeat got no answer".to_owned()));
+                        return Err(DbError::Away("a heartbeat got no answer".to_owned()));
                     }
                 }
             }
@@ -217,7 +217,7 @@ impl Keeper {
                     }
                     open = notifications.ring() => match open {
                         true => self.lease.shared.told.notify_one(),
-                        false => return Err(DbError::Tls("the server closed it".to_owned())),
+                        false => return Err(DbError::Away("the server closed it".to_owned())),
                     },
                 }
             }

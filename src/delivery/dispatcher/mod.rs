@@ -142,7 +142,7 @@ impl Dispatcher {
         let queue = match self.database.pool_with(QUEUE_POOL, QUEUE_SETUP) {
             Ok(queue) => queue,
             Err(error) => {
-                tracing::error!(%error, "the queue is read over the common connections");
+                tracing::error!(error = %crate::text::chain(&error), "the queue is read over the common connections");
                 self.pool.clone()
             }
         };
@@ -191,7 +191,9 @@ async fn stored_health(pool: &Pool, webhooks: &dyn Webhooks) -> Vec<(WebhookId, 
         };
         match load.await {
             Ok(health) => return health,
-            Err(error) => tracing::warn!(%error, "the health of webhooks cannot be read; trying again"),
+            Err(error) => {
+                tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be read; trying again")
+            }
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(5));

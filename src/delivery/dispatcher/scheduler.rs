@@ -351,12 +351,12 @@ impl Scheduler {
         let claim = match result {
             Ok(Ok(claim)) => claim,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "what is due cannot be taken; trying again");
+                tracing::warn!(error = %crate::text::chain(&error), "what is due cannot be taken; trying again");
                 self.claim_failed(&wants);
                 return;
             }
             Err(error) => {
-                tracing::error!(%error, "taking what is due failed");
+                tracing::error!(error = %crate::text::chain(&error), "taking what is due failed");
                 self.claim_failed(&wants);
                 return;
             }
@@ -415,7 +415,7 @@ impl Scheduler {
             Ok((task, attempted)) => (task, Some(attempted), false),
             Err(error) => {
                 if error.is_panic() {
-                    tracing::error!(%error, "an attempt failed inside");
+                    tracing::error!(error = %crate::text::chain(&error), "an attempt failed inside");
                 }
                 (error.id(), None, error.is_panic())
             }
@@ -500,7 +500,7 @@ impl Scheduler {
             };
             if let Err(error) = due.await {
                 // Then they wait for the time they were given.
-                tracing::warn!(webhook = %id, %error, "waiting deliveries could not be made due");
+                tracing::warn!(webhook = %id, error = %crate::text::chain(&error), "waiting deliveries could not be made due");
             }
             wake.wake([id]);
         });

@@ -73,7 +73,7 @@ pub(super) fn start(pool: Pool) -> (mpsc::UnboundedSender<Settled>, mpsc::Unboun
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, count = batch.len(), "outcomes cannot be written; trying again");
+                    tracing::warn!(error = %crate::text::chain(&error), count = batch.len(), "outcomes cannot be written; trying again");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
                 }
