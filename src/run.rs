@@ -64,7 +64,12 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     };
     let registry = Registry::open(pool.clone(), settings.master_key.as_ref(), defaults).await?;
     let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
-    let client = Client::new(guard.clone(), tls, settings.bind_address);
+    let client = Client::new(
+        guard.clone(),
+        tls,
+        settings.bind_address,
+        settings.connect_timeout,
+    );
 
     let (status, capture_status) = watch::channel(CaptureStatus::Away("starting".into()));
     let health = Health::new(metrics.clone(), capture_status.clone());

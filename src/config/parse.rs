@@ -293,17 +293,18 @@ pub(super) fn retry(text: &str) -> Parsed<RetryPolicy> {
     })
 }
 
+/// A number and a unit; without a unit, seconds.
 fn delay(item: &str) -> Parsed<Duration> {
     let wrong = || format!("{item:?} is no delay from 1s to 7d such as 30s, 10m or 6h");
-    let unit = item.chars().next_back().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
+    let digits = item.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds = match &item[digits.len()..] {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
         _ => return Err(wrong()),
     };
-    let count: u64 = item[..item.len() - 1].parse().map_err(|_| wrong())?;
+    let count: u64 = digits.parse().map_err(|_| wrong())?;
     let seconds = count
         .checked_mul(seconds)
         .filter(|s| (1..=7 * 86_400).contains(s))

@@ -26,7 +26,6 @@ const MAX_HEAD: usize = 64 * 1024;
 const MAX_BODY: usize = 64 * 1024;
 /// How long a body is waited for after the head has told the outcome.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why an attempt failed, as log and metrics name it.
@@ -102,10 +101,15 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// A client with `tls` (see [`super::tls::client_config`]; ALPN is set here) and the local address `bind`.
     #[must_use]
-    pub fn new(guard: Guard, mut tls: rustls::ClientConfig, bind: Option<IpAddr>) -> Self {
+    pub fn new(
+        guard: Guard,
+        mut tls: rustls::ClientConfig,
+        bind: Option<IpAddr>,
+        connect_timeout: Duration,
+    ) -> Self {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let guard = Arc::new(guard);
-        let connector = Connector::new(Arc::clone(&guard), Arc::new(tls), bind, CONNECT_TIMEOUT);
+        let connector = Connector::new(Arc::clone(&guard), Arc::new(tls), bind, connect_timeout);
         let inner = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

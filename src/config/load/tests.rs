@@ -87,7 +87,7 @@ fn every_kind_of_value_is_read() {
         ("ORW_TRUSTED_PROXIES", "192.0.2.1"),
         ("ORW_CA_FILE", ca.path().to_str().unwrap()),
         ("ORW_BIND_ADDRESS", "::1"),
-        ("ORW_RETRY_SCHEDULE", "1s,2m,3h,4d"),
+        ("ORW_RETRY_SCHEDULE", "1,2m,3h,4d"),
         ("ORW_TIMEOUT_SECONDS", "30"),
         ("ORW_MASTER_KEY", KEY),
         ("ORW_LOG", "info,openregister_webhooks=debug"),
@@ -159,6 +159,8 @@ fn what_is_wrong_is_said_with_its_name_and_what_to_do() {
         ("ORW_MASTER_KEY_FILE", "/nonexistent/key", "cannot be read"),
         ("ORW_CA_FILE", "/nonexistent/ca", "cannot be read"),
         ("ORW_RETRY_SCHEDULE", "5s,tomorrow", "30s, 10m or 6h"),
+        ("ORW_RETRY_SCHEDULE", "8d", "from 1s to 7d"),
+        ("ORW_RETRY_SCHEDULE", "9é", "30s, 10m or 6h"),
         ("ORW_TABLE_PREFIX", "x; DROP", "dbtableprefix"),
         ("ORW_LOG", "info,=,=", "openregister_webhooks=debug"),
     ] {

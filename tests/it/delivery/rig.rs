@@ -221,7 +221,12 @@ pub(super) fn client(ca_pem: &str) -> Client {
 pub(super) fn client_with(ca_pem: &str, guard: Guard) -> Client {
     let ca = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(ca.path(), ca_pem).unwrap();
-    Client::new(guard, tls::client_config(Some(ca.path())).unwrap(), None)
+    Client::new(
+        guard,
+        tls::client_config(Some(ca.path())).unwrap(),
+        None,
+        Duration::from_secs(5),
+    )
 }
 
 pub(super) fn database(db: &Db) -> Database {
