@@ -107,7 +107,7 @@ CREATE TABLE openregister_webhooks.webhook_health (
 -- rows in the default partition already stays there.
 CREATE FUNCTION openregister_webhooks.ensure_partitions(days integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET client_min_messages = warning
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' SET client_min_messages = warning
 AS $$
 DECLARE
     today   date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
@@ -142,7 +142,7 @@ END $$;
 -- such rows. Events that a pending delivery still needs stay.
 CREATE FUNCTION openregister_webhooks.drop_partitions(which text, before date) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET client_min_messages = warning
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' SET client_min_messages = warning
 AS $$
 DECLARE
     parents text[];
@@ -178,6 +178,70 @@ BEGIN
     RETURN dropped;
 END $$;
 
+-- Takes out of the queue what can never be delivered, at most "most" rows a call; says how many. Deliveries of webhooks
+-- that are gone are cancelled; where "before" is given, deliveries of events of earlier days are given up: events are
+-- kept no longer, also for a webhook that is paused. Leased rows are left to their worker.
+CREATE FUNCTION openregister_webhooks.clean_deliveries(before date, most integer) RETURNS integer
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+DECLARE
+    today   date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    orphans bigint[];
+    lanes   text[];
+    hooks   bigint[];
+    moved   integer := 0;
+    step    integer;
+BEGIN
+    IF to_regclass('openregister_webhooks.webhook') IS NOT NULL THEN
+        WITH RECURSIVE w AS (
+            (SELECT d.webhook FROM openregister_webhooks.delivery d ORDER BY d.webhook LIMIT 1)
+            UNION ALL
+            SELECT (SELECT d.webhook FROM openregister_webhooks.delivery d WHERE d.webhook > w.webhook ORDER BY d.webhook LIMIT 1)
+            FROM w WHERE w.webhook IS NOT NULL
+        )
+        SELECT array_agg(w.webhook) INTO orphans FROM w
+        WHERE w.webhook IS NOT NULL AND NOT EXISTS (SELECT FROM openregister_webhooks.webhook r WHERE r.id = w.webhook);
+    END IF;
+    IF orphans IS NOT NULL THEN
+        WITH old AS MATERIALIZED (
+            SELECT d.id FROM openregister_webhooks.delivery d WHERE d.webhook = ANY (orphans)
+            LIMIT most FOR UPDATE SKIP LOCKED
+        ), gone AS (
+            DELETE FROM openregister_webhooks.delivery d WHERE d.id = ANY (ARRAY(SELECT o.id FROM old o)) RETURNING d.*
+        )
+        INSERT INTO openregister_webhooks.delivery_log
+            (day, id, webhook, event_day, event_seq, lane, state, reason, attempt, cause, created_at)
+        SELECT today, g.id, g.webhook, g.event_day, g.event_seq, g.lane, 'cancelled', g.reason, g.attempt,
+            'the webhook was deleted', g.created_at FROM gone g;
+        GET DIAGNOSTICS moved = ROW_COUNT;
+    END IF;
+    IF before IS NOT NULL AND moved < most THEN
+        WITH old AS MATERIALIZED (
+            SELECT d.id FROM openregister_webhooks.delivery d WHERE d.event_day < before AND d.lease_owner IS NULL
+            ORDER BY d.id LIMIT most - moved FOR UPDATE SKIP LOCKED
+        ), gone AS (
+            DELETE FROM openregister_webhooks.delivery d WHERE d.id = ANY (ARRAY(SELECT o.id FROM old o)) RETURNING d.*
+        ), logged AS (
+            INSERT INTO openregister_webhooks.delivery_log
+                (day, id, webhook, event_day, event_seq, lane, state, reason, attempt, cause, created_at)
+            SELECT today, g.id, g.webhook, g.event_day, g.event_seq, g.lane, 'given_up', g.reason, g.attempt, 'expired',
+                g.created_at FROM gone g
+        )
+        SELECT array_agg(g.webhook), array_agg(g.lane), count(*) INTO hooks, lanes, step FROM gone g;
+        moved := moved + step;
+        -- A statement of its own, with its own snapshot: see "settle" and "enqueue" in src/delivery/queue/.
+        UPDATE openregister_webhooks.delivery d SET head = true
+        FROM (SELECT DISTINCT l.webhook, l.lane FROM unnest(hooks, lanes) AS l(webhook, lane)) l
+        CROSS JOIN LATERAL (
+            SELECT f.id, f.head FROM openregister_webhooks.delivery f
+            WHERE f.webhook = l.webhook AND f.lane = l.lane ORDER BY f.id LIMIT 1
+        ) f
+        WHERE d.id = f.id AND NOT f.head;
+    END IF;
+    RETURN moved;
+END $$;
+
+REVOKE ALL ON FUNCTION openregister_webhooks.clean_deliveries(date, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION openregister_webhooks.ensure_partitions(integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION openregister_webhooks.drop_partitions(text, date) FROM PUBLIC;
 

@@ -20,8 +20,8 @@ use super::settler::Written;
 use super::slot::{Gate, Slot, Wanted};
 use super::{Options, Wake};
 use crate::db::DbError;
-use crate::delivery::Webhooks;
 use crate::delivery::queue::{self, Claim, Claimed, Health, Outcome, Settled, Want, WorkerId};
+use crate::delivery::{Webhooks, partitions};
 use crate::registry::WebhookId;
 
 /// Leases in hand that are not sent yet.
@@ -59,6 +59,8 @@ pub(super) struct Scheduler {
     health: Reports,
     stored: HashMap<WebhookId, Health>,
     slots: HashMap<WebhookId, Slot>,
+    /// The webhooks there were when everything was last looked at.
+    known: BTreeSet<WebhookId>,
     /// Webhooks with something ready, in turn; each at most once.
     turns: VecDeque<WebhookId>,
     /// Webhooks that may have more in the queue.
@@ -103,6 +105,7 @@ impl Scheduler {
             health,
             stored: stored.into_iter().collect(),
             slots: HashMap::new(),
+            known: BTreeSet::new(),
             turns: VecDeque::new(),
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -178,6 +181,10 @@ impl Scheduler {
         for id in &all {
             self.look(*id);
         }
+        if self.known.difference(&all).next().is_some() {
+            self.clean();
+        }
+        self.known.clone_from(&all);
         let gone: Vec<WebhookId> = self
             .slots
             .keys()
@@ -191,6 +198,24 @@ impl Scheduler {
                 self.dirty.remove(&id);
             }
         }
+    }
+
+    /// Cancels what waits for webhooks that are gone.
+    fn clean(&self) {
+        let pool = self.pool.clone();
+        tokio::spawn(async move {
+            let clean = async {
+                let client = pool.get().await?;
+                Ok::<_, DbError>(partitions::clean(&**client, None).await?)
+            };
+            match clean.await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "deliveries of deleted webhooks cancelled"),
+                Err(error) => {
+                    tracing::warn!(%error, "deliveries of deleted webhooks could not be cancelled; tried again within the hour");
+                }
+            }
+        });
     }
 
     /// Sends whatever may be sent, one webhook after the other.

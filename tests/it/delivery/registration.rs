@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openregister_webhooks::delivery::partitions::{Retention, maintain};
 use openregister_webhooks::delivery::queue::{cancel_webhook, retry_given_up};
 use openregister_webhooks::registry::{Ordering, Status, WebhookId};
 
@@ -151,6 +152,40 @@ async fn what_was_given_up_can_be_retried_by_hand() {
         retry_given_up(&**client, WebhookId(1), None, true, 100)
             .await
             .unwrap(),
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_never_be_delivered_leaves_the_queue_and_its_events_go() {
+    let rig = Rig::new().await;
+    let client = rig.pool.get().await.unwrap();
+    // Webhook 2 is registered, webhook 1 no longer is.
+    let registered = "CREATE TABLE openregister_webhooks.webhook (id bigint PRIMARY KEY); \
+        INSERT INTO openregister_webhooks.webhook VALUES (2)";
+    client.batch_execute(registered).await.unwrap();
+    for webhook in [1, 2] {
+        rig.send(webhook, "a", 0..3).await;
+    }
+    // The first of each is of an event that is four days old.
+    let age = "UPDATE openregister_webhooks.delivery SET event_day = event_day - 4 WHERE head; \
+        INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, awaiting) \
+        VALUES ((now() AT TIME ZONE 'UTC')::date - 4, 'evt_old', 'ObjectCreatedEvent', 'object:a', now(), 1, '{}', false)";
+    client.batch_execute(age).await.unwrap();
+    maintain(&**client, Retention::default()).await.unwrap();
+    let of = |state: &str, cause: &str| {
+        format!(
+            "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = '{state}' AND cause = '{cause}'"
+        )
+    };
+    assert_eq!(rig.count(&of("cancelled", "the webhook was deleted")).await, 3);
+    assert_eq!(rig.count(&of("given_up", "expired")).await, 1);
+    let left = "SELECT count(*) FROM openregister_webhooks.delivery WHERE webhook = 2 AND head = (event_seq = \
+        (SELECT min(event_seq) FROM openregister_webhooks.delivery))";
+    assert_eq!(rig.count(left).await, 2, "the next one is the head");
+    assert_eq!(
+        rig.count("SELECT count(*) FROM openregister_webhooks.event WHERE id = 'evt_old'")
+            .await,
         0
     );
 }
