@@ -9,8 +9,9 @@ use super::setting::{SETTINGS, Setting};
 
 /// The file named in the environment.
 const CONFIG_VARIABLE: &str = "ORW_CONFIG";
-/// Variables of the project's own tests are no settings.
+/// Variables of the project's own tests are no settings, nor are those of single commands.
 const TEST_PREFIX: &str = "ORW_TEST_";
+const OF_COMMANDS: [&str; 2] = [CONFIG_VARIABLE, "ORW_RECEIVE_SECRET"];
 
 /// Where a value came from; the later beats the earlier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +95,7 @@ pub(super) fn gather(sources: &Sources, problems: &mut Vec<Problem>) -> Values {
         read_file(&path, &mut values, problems);
     }
     for (variable, text) in &sources.environment {
-        if variable == CONFIG_VARIABLE || variable.starts_with(TEST_PREFIX) {
+        if OF_COMMANDS.contains(&variable.as_str()) || variable.starts_with(TEST_PREFIX) {
             continue;
         }
         let Some(name) = variable.strip_prefix("ORW_") else {

@@ -174,7 +174,14 @@ fn names_that_do_not_exist_are_refused_with_a_suggestion() {
     assert!(reason("ORW_DATABSE_URL", "x").contains("did you mean ORW_DATABASE_URL?"));
     assert!(reason("ORW_ADMIN", "x").contains("did you mean ORW_ADMINS?"));
     assert!(reason("ORW_COLOUR_OF_THE_SKY", "x").contains("config"));
-    assert!(load(&[("ORW_TEST_PG_BIN", "/usr/bin"), ("PATH", "/bin")]).is_ok());
+    assert!(
+        load(&[
+            ("ORW_TEST_PG_BIN", "/usr/bin"),
+            ("ORW_RECEIVE_SECRET", "whsec_x"),
+            ("PATH", "/bin")
+        ])
+        .is_ok()
+    );
     let file = file("targets_alow = []\n");
     let mut sources = environment(&[("ORW_DATABASE_URL", URL)]);
     sources.file = Some(file.path().to_owned());
