@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod db;

@@ -10,6 +10,7 @@ mod config;
 mod database;
 mod demo;
 mod doctor;
+mod events;
 mod failure;
 mod filter;
 mod install;
@@ -48,6 +49,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Look for everything that keeps events from arriving, and say what to do about it.
     Doctor(doctor::DoctorArgs),
+    /// List the events that webhooks can be registered for.
+    Events(events::EventsArgs),
     /// Try filters, or check one.
     Filter(filter::FilterArgs),
     /// Install the schema and the triggers into Nextcloud's database, or bring them up to date.
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Events(args) => events::run(args),
         Command::Filter(args) => filter::run(args),
         Command::Install(args) => install::run(args),
         Command::Receive(args) => receive::run(args),

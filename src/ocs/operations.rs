@@ -13,6 +13,7 @@ use super::auth::Session;
 use super::reply::Reply;
 use super::routes::Operation;
 use super::view;
+use crate::catalogue;
 use crate::openregister::EventClass;
 use crate::registry::{
     Caller, Fields, InvalidField, Refused, Registration, Registry, RegistryError, Status, TargetPolicy,
@@ -214,7 +215,8 @@ fn read_cursor(text: &str) -> Result<i64, RegistryError> {
 fn events() -> Value {
     EventClass::all()
         .map(|class| {
-            json!({"class": class.name(), "entity": class.kind().name(), "action": class.action().name().to_lowercase()})
+            json!({"class": class.name(), "entity": class.kind().name(),
+                "action": class.action().name().to_lowercase(), "when": catalogue::when(class)})
         })
         .collect()
 }

@@ -15,7 +15,7 @@ pub use documented::{data, document};
 use serde_json::Value;
 
 use crate::lifecycle::Event;
-use crate::registry::{Format, Webhook};
+use crate::registry::{Format, Webhook, WebhookId};
 
 /// A body and its `Content-Type`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +29,24 @@ const JSON: &str = "application/json";
 /// Renders `event` as `webhook` wants it.
 #[must_use]
 pub fn render(event: &Event, webhook: &Webhook) -> Rendered {
-    let (value, content_type) = match webhook.format {
+    shape(event, webhook.format, || sender(webhook))
+}
+
+/// Renders `event` as a webhook of this format would receive it.
+#[must_use]
+pub fn sample(event: &Event, format: Format) -> Rendered {
+    shape(event, format, || Sender {
+        id: WebhookId::FIRST.to_string(),
+        name: "my-app".to_owned(),
+    })
+}
+
+fn shape(event: &Event, format: Format, sender: impl FnOnce() -> Sender) -> Rendered {
+    let (value, content_type) = match format {
         Format::Documented => (documented::body(event), JSON),
         Format::Nextcloud => (nextcloud::body(event), JSON),
         Format::CloudEvents => (cloudevents::body(event), cloudevents::CONTENT_TYPE),
-        Format::OpenRegister => (openregister::body(event, &sender(webhook)), JSON),
+        Format::OpenRegister => (openregister::body(event, &sender()), JSON),
     };
     Rendered {
         body: value.to_string().into_bytes(),
@@ -64,3 +77,6 @@ fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! `events`: the catalogue.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+
+use super::output::{json, say};
+use crate::catalogue;
+use crate::delivery::format;
+use crate::openregister::EventClass;
+use crate::registry::Format;
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// The whole catalogue as JSON, with a JSON Schema and an example for every payload.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// The page docs/events.md.
+    #[arg(long)]
+    markdown: bool,
+    /// The body that a webhook receives for this event, by its short or full name: something to try a receiver with.
+    #[arg(long, value_name = "EVENT", conflicts_with_all = ["json", "markdown"])]
+    example: Option<String>,
+    /// The format of the example.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        requires = "example",
+        default_value = "documented"
+    )]
+    format: ExampleFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExampleFormat {
+    Documented,
+    Nextcloud,
+    Cloudevents,
+    Openregister,
+}
+
+impl From<ExampleFormat> for Format {
+    fn from(format: ExampleFormat) -> Self {
+        match format {
+            ExampleFormat::Documented => Self::Documented,
+            ExampleFormat::Nextcloud => Self::Nextcloud,
+            ExampleFormat::Cloudevents => Self::CloudEvents,
+            ExampleFormat::Openregister => Self::OpenRegister,
+        }
+    }
+}
+
+pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
+    if let Some(name) = &args.example {
+        let class = EventClass::parse(name)
+            .or_else(|| EventClass::from_short(name))
+            .with_context(|| format!("{name} is no event; `openregister-webhooks events` lists them"))?;
+        let rendered = format::sample(&catalogue::example_event(class), args.format.into());
+        say(String::from_utf8_lossy(&rendered.body));
+    } else if args.json {
+        json(&catalogue::json());
+    } else if args.markdown {
+        say(catalogue::markdown().trim_end());
+    } else {
+        for class in EventClass::all() {
+            say(format_args!("{}\n    {}", class.name(), catalogue::when(class)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

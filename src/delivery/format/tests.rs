@@ -1,0 +1,123 @@
+//! Every class in every format.
+
+use serde_json::{Value, json};
+
+use super::{JSON, sample};
+use crate::catalogue::{example, example_event};
+use crate::openregister::{Action, EntityKind, EventClass};
+use crate::registry::Format;
+
+fn body(class: EventClass, format: Format) -> (Value, &'static str) {
+    let event = example_event(class);
+    let rendered = sample(&event, format);
+    assert_eq!(rendered, sample(&event, format), "not the same bytes");
+    (
+        serde_json::from_slice(&rendered.body).unwrap(),
+        rendered.content_type,
+    )
+}
+
+#[test]
+fn documented_is_event_and_data() {
+    for class in EventClass::all() {
+        let (body, content_type) = body(class, Format::Documented);
+        assert_eq!((body, content_type), (example(class), JSON));
+    }
+    let (body, _) = body(EventClass::object(Action::Locked), Format::Documented);
+    let object = &body["data"]["object"];
+    assert_eq!(object["locked"], true);
+    assert_eq!(
+        object["lock"],
+        json!({"user": "alice", "at": "2024-01-15T10:40:00+00:00", "expires": "2024-01-15T11:40:00+00:00"})
+    );
+    // Digits are kept.
+    assert_eq!(object["data"]["price"].to_string(), "9.90");
+}
+
+#[test]
+fn an_update_names_new_and_old_and_then_the_new_one_again() {
+    for kind in EntityKind::ALL {
+        let class = EventClass::new(kind, Action::Updated).unwrap();
+        let (body, _) = body(class, Format::Documented);
+        let data = body["data"].as_object().unwrap();
+        let (new, old) = (
+            format!("new{}", kind.class_name()),
+            format!("old{}", kind.class_name()),
+        );
+        assert_eq!(data.keys().collect::<Vec<_>>(), [&new, &old, kind.name()]);
+        assert_eq!(data[&new], data[kind.name()]);
+        assert_ne!(data[&new], data[&old]);
+    }
+}
+
+#[test]
+fn nextcloud_is_event_user_and_time() {
+    for class in EventClass::all() {
+        let (body, content_type) = body(class, Format::Nextcloud);
+        let mut event = body["event"].as_object().unwrap().clone();
+        assert_eq!(event.shift_remove("class").unwrap(), class.name());
+        assert_eq!(Value::Object(event), example(class)["data"]);
+        assert_eq!(
+            body["user"],
+            json!({"uid": "alice", "displayName": "Alice Adams"})
+        );
+        assert_eq!(body["time"], 1_705_314_900);
+        assert_eq!(content_type, JSON);
+    }
+}
+
+#[test]
+fn cloudevents_has_the_required_attributes_and_no_empty_ones() {
+    for class in EventClass::all() {
+        let (body, content_type) = body(class, Format::CloudEvents);
+        assert_eq!(content_type, "application/cloudevents+json");
+        let kind = class.kind().name();
+        let action = class.action().name().to_lowercase();
+        assert_eq!(body["specversion"], "1.0");
+        assert_eq!(body["id"], "evt_0123456789abcdef0123456789abcdef");
+        assert_eq!(body["source"], "/apps/openregister");
+        assert_eq!(
+            body["type"],
+            format!("nl.conduction.openregister.{kind}.{action}")
+        );
+        assert_eq!(body["time"], "2024-01-15T10:35:00.000000Z");
+        assert_eq!(body["data"], example(class)["data"]);
+        for (name, value) in body.as_object().unwrap() {
+            let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+            assert!(plain && !value.is_null(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn openregister_is_its_own_envelope() {
+    for class in EventClass::all() {
+        let (body, content_type) = body(class, Format::OpenRegister);
+        assert_eq!(content_type, JSON);
+        assert_eq!(body["event"], class.name());
+        assert_eq!(body["webhook"], json!({"id": "1000000000", "name": "my-app"}));
+        assert_eq!(
+            (&body["timestamp"], &body["attempt"]),
+            (&json!("2024-01-15T10:35:00+00:00"), &json!(1))
+        );
+        assert_eq!(body["data"]["objectType"], class.kind().name());
+    }
+    let (body, _) = body(EventClass::object(Action::Created), Format::OpenRegister);
+    let data = &body["data"];
+    assert_eq!(
+        (&data["action"], &data["register"]),
+        (&json!("create"), &json!("5"))
+    );
+    assert_eq!(data["objectUuid"], data["object"]["id"]);
+    assert_eq!(data["object"]["title"], "Example object");
+    let own = &data["object"]["@self"];
+    assert_eq!(
+        (
+            &own["description"],
+            &own["locked"],
+            &own["deleted"],
+            &own["schema"]
+        ),
+        (&json!(123), &Value::Null, &json!([]), &json!("7"))
+    );
+}
