@@ -16,6 +16,7 @@ mod filter;
 mod install;
 mod output;
 mod receive;
+mod rotate_key;
 mod run;
 mod uninstall;
 mod webhook;
@@ -57,6 +58,8 @@ enum Command {
     Install(install::InstallArgs),
     /// Receive events on this machine, and print each and whether its signature is good.
     Receive(receive::ReceiveArgs),
+    /// Encrypt the stored secrets with a new master key: ORW_MASTER_KEY=NEW,OLD.
+    RotateKey(rotate_key::RotateKeyArgs),
     /// Take everything back out of Nextcloud's database.
     Uninstall(uninstall::UninstallArgs),
     /// List, register and change webhooks.
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Filter(args) => filter::run(args),
         Command::Install(args) => install::run(args),
         Command::Receive(args) => receive::run(args),
+        Command::RotateKey(args) => rotate_key::run(args),
         Command::Uninstall(args) => uninstall::run(args),
         Command::Webhook(args) => webhook::run(args),
     };

@@ -257,17 +257,21 @@ fn finish_admins(entries: Vec<(String, Zeroizing<String>)>) -> Parsed<Vec<(Strin
     Ok(admins)
 }
 
+/// One key, or several with commas between them: the first encrypts, all decrypt.
 pub(super) fn master_key(text: &str) -> Parsed<SecretString> {
-    let text = text.trim();
-    let bytes = STANDARD.decode(text).map(Zeroizing::new);
-    match bytes {
-        Ok(bytes) if bytes.len() == 32 => Ok(SecretString::from(text)),
-        Ok(bytes) => Err(format!(
-            "has {} bytes, not 32; make one with: openssl rand -base64 32",
-            bytes.len()
-        )),
-        Err(_) => Err("is not base64; make one with: openssl rand -base64 32".to_owned()),
+    for key in text.split(',') {
+        match STANDARD.decode(key.trim()).map(Zeroizing::new) {
+            Ok(bytes) if bytes.len() == 32 => {}
+            Ok(bytes) => {
+                return Err(format!(
+                    "has {} bytes, not 32; make one with: openssl rand -base64 32",
+                    bytes.len()
+                ));
+            }
+            Err(_) => return Err("is not base64; make one with: openssl rand -base64 32".to_owned()),
+        }
     }
+    Ok(SecretString::from(text.trim()))
 }
 
 /// A file of certificates that can be read.

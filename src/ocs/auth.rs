@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 use super::throttle::Throttle;
 use crate::registry::{NoRandom, random};
 
-/// How long a checked password is not checked again.
-const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a checked password is not checked again; accounts change only when the process starts anew.
+const REMEMBERED: Duration = Duration::from_secs(600);
 /// Checked passwords that are remembered.
 const MOST_REMEMBERED: usize = 1000;
 /// Passwords whose hashes are computed at once.
@@ -360,7 +360,7 @@ mod tests {
         let auth = Authenticator::Standalone(accounts);
         assert!(auth.session(&headers("admin:a"), CLIENT).await.is_ok());
         let mut refused = 0;
-        for i in 0..20 {
+        for i in 0..60 {
             match auth.session(&headers(&format!("admin:{i}")), CLIENT).await {
                 Err(Denied::TooMany { retry_after }) => {
                     assert!(retry_after > Duration::ZERO);

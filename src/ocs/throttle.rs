@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Failures that an address may have at once.
-const BURST: u32 = 10;
+const BURST: u32 = 50;
 /// After this time one more is allowed.
-const EACH: Duration = Duration::from_secs(6);
+const EACH: Duration = Duration::from_secs(3);
 /// Addresses that are remembered.
 const MOST: usize = 10_000;
 

@@ -45,7 +45,7 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn create(&self, by: &Caller, asked: Registration) -> Result<Changed, RegistryError> {
         let mut client = self.pool.get().await?;
-        let tx = client.transaction().await?;
+        let tx = begin(&mut client).await?;
         let revision = store::next_revision(&tx).await?;
         let id = store::reserve(&tx, revision).await?;
         let secret = match &asked.extras.secret {
@@ -202,6 +202,20 @@ impl Registry {
         .await
     }
 
+    /// Encrypts every stored secret with the first of the keys, after which the others are not needed any more; how
+    /// many registrations there are.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreadable`](super::VaultError) where a secret is encrypted with none of the keys: then nothing is changed.
+    pub async fn rotate_key(&self) -> Result<usize, RegistryError> {
+        let mut client = self.pool.get().await?;
+        let tx = begin(&mut client).await?;
+        store::next_revision(&tx).await?;
+        let count = store::reseal(&tx, &self.vault).await?;
+        tx.commit().await?;
+        Ok(count)
+    }
+
     /// The audit table, newest first: at most `limit` rows before the row `before`.
     ///
     /// # Errors
@@ -242,7 +256,7 @@ impl Registry {
         key: &(dyn tokio_postgres::types::ToSql + Sync),
     ) -> Result<usize, RegistryError> {
         let mut client = self.pool.get().await?;
-        let tx = client.transaction().await?;
+        let tx = begin(&mut client).await?;
         let revision = store::next_revision(&tx).await?;
         let rows = tx.query(sql, &[key]).await?;
         if rows.is_empty() {
@@ -278,7 +292,7 @@ impl Registry {
         edit: impl FnOnce(&mut Record, DateTime<Utc>),
     ) -> Result<Changed, RegistryError> {
         let mut client = self.pool.get().await?;
-        let tx = client.transaction().await?;
+        let tx = begin(&mut client).await?;
         let revision = store::next_revision(&tx).await?;
         let mut record = store::lock(&tx, &self.vault, id)
             .await?
@@ -322,6 +336,14 @@ impl Registry {
             warnings,
         })
     }
+}
+
+/// A transaction that waits for nobody longer than an answer may take.
+async fn begin(client: &mut tokio_postgres::Client) -> Result<Transaction<'_>, RegistryError> {
+    let tx = client.transaction().await?;
+    tx.batch_execute("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '20s'")
+        .await?;
+    Ok(tx)
 }
 
 /// Puts what a request asks for into a record. `headers`, `authData`, the app and our own fields stay where it leaves

@@ -134,9 +134,9 @@ impl Registry {
         defaults: Defaults,
     ) -> Result<Arc<Self>, RegistryError> {
         let vault = Vault::new(master_key)?;
-        let client = pool.get().await?;
-        check_key(&**client, &vault).await?;
-        let snapshot = store::load(&**client, &vault, &defaults, now()).await?;
+        let mut client = pool.get().await?;
+        check_key(&mut client, &vault).await?;
+        let snapshot = store::load(&**client, &vault, &defaults, now(), None).await?;
         report_unreadable(&snapshot);
         drop(client);
         Ok(Arc::new(Self {
@@ -179,7 +179,7 @@ impl Registry {
         if seen.revision() >= revision && seen.next_expiry().is_none_or(|end| end > now()) {
             return Ok(seen);
         }
-        let fresh = Arc::new(store::load(client, &self.vault, &self.defaults, now()).await?);
+        let fresh = Arc::new(store::load(client, &self.vault, &self.defaults, now(), Some(&seen)).await?);
         report_unreadable(&fresh);
         // Another task may have put a newer one there meanwhile.
         self.snapshot.rcu(|current| {
@@ -222,32 +222,39 @@ fn now() -> i64 {
 
 fn report_unreadable(snapshot: &Snapshot) {
     for (id, reason) in snapshot.unreadable() {
-        tracing::error!(webhook = %id, %reason, "registration cannot be read: it collects and delivers nothing; remove it and register it again");
+        tracing::error!(webhook = %id, %reason, "registration cannot be read; as it was last read it stays in force while this process runs, else remove it and register it again");
     }
 }
 
-/// Compares the key with the stored check value; the first key ever leaves one.
-async fn check_key<C: GenericClient>(client: &C, vault: &Vault) -> Result<(), RegistryError> {
-    client
-        .execute(
-            "INSERT INTO openregister_webhooks.master_key (key_id, check_value) \
-             SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM openregister_webhooks.master_key) ON CONFLICT DO NOTHING",
-            &[&vault.key_id(), &vault.check_value()?],
-        )
-        .await?;
-    let rows = client
+/// Compares the keys with the stored check values: every key that is in use must be known. The key that encrypts leaves a
+/// check value of its own.
+async fn check_key(client: &mut tokio_postgres::Client, vault: &Vault) -> Result<(), RegistryError> {
+    let tx = client.transaction().await?;
+    // Two processes that start with different keys for the first time must not both be right.
+    tx.batch_execute(
+        "SET LOCAL lock_timeout = '10s'; LOCK TABLE openregister_webhooks.master_key IN SHARE ROW EXCLUSIVE MODE",
+    )
+    .await?;
+    let rows = tx
         .query(
             "SELECT key_id, check_value FROM openregister_webhooks.master_key ORDER BY since",
             &[],
         )
         .await?;
-    if rows.iter().any(|row| vault.checks(row.get("check_value"))) {
-        return Ok(());
+    let unknown: Vec<&str> = rows
+        .iter()
+        .filter(|row| !vault.checks(row.get("check_value")))
+        .map(|row| row.get("key_id"))
+        .collect();
+    if !unknown.is_empty() {
+        let (given, stored) = (vault.key_ids().join(", "), unknown.join(", "));
+        return Err(VaultError::WrongKey { given, stored }.into());
     }
-    let stored: Vec<&str> = rows.iter().map(|row| row.get("key_id")).collect();
-    Err(VaultError::WrongKey {
-        given: vault.key_id(),
-        stored: stored.join(", "),
-    }
-    .into())
+    tx.execute(
+        "INSERT INTO openregister_webhooks.master_key (key_id, check_value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        &[&vault.key_id(), &vault.check_value()?],
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(())
 }

@@ -69,6 +69,7 @@ pub(crate) async fn load<C: tokio_postgres::GenericClient>(
     vault: &Vault,
     defaults: &Defaults,
     now: i64,
+    before: Option<&Snapshot>,
 ) -> Result<Snapshot, RegistryError> {
     let sql = format!(
         "SELECT {COLUMNS}, r.revision AS registry_revision \
@@ -91,10 +92,47 @@ pub(crate) async fn load<C: tokio_postgres::GenericClient>(
             record.into_webhook(defaults, now)
         }) {
             Ok(webhook) => all.push(Arc::new(webhook)),
-            Err(reason) => unreadable.push((id, reason)),
+            Err(reason) => {
+                unreadable.push((id, reason));
+                // Written with a key that this process does not have yet, perhaps: what was known goes on.
+                all.extend(before.and_then(|before| before.get(id)).cloned());
+            }
         }
     }
     Ok(Snapshot::new(revision, all, unreadable, next_expiry))
+}
+
+/// Encrypts every stored secret with the key that encrypts now; how many registrations there were.
+pub(crate) async fn reseal(tx: &Transaction<'_>, vault: &Vault) -> Result<usize, RegistryError> {
+    let rows = tx
+        .query(
+            "SELECT id, headers, auth_data, secrets FROM openregister_webhooks.webhook FOR UPDATE",
+            &[],
+        )
+        .await?;
+    for row in &rows {
+        let id = WebhookId(row.get("id"));
+        let again = |column, field| -> Result<Option<Vec<u8>>, RegistryError> {
+            let Some(stored) = row.get::<_, Option<&[u8]>>(column) else {
+                return Ok(None);
+            };
+            Ok(Some(vault.seal(id, field, &vault.open(id, field, stored)?)?))
+        };
+        let headers = again("headers", Field::Headers)?;
+        let auth_data = again("auth_data", Field::AuthData)?;
+        let secrets = again("secrets", Field::Secrets)?;
+        tx.execute(
+            "UPDATE openregister_webhooks.webhook SET headers = $2, auth_data = $3, secrets = $4 WHERE id = $1",
+            &[&id.0, &headers, &auth_data, &secrets],
+        )
+        .await?;
+    }
+    tx.execute(
+        "DELETE FROM openregister_webhooks.master_key WHERE key_id <> $1",
+        &[&vault.key_id()],
+    )
+    .await?;
+    Ok(rows.len())
 }
 
 /// One registration, its row locked.

@@ -33,8 +33,8 @@ pub enum VaultError {
     #[error("ORW_MASTER_KEY is not 32 bytes in base64; {MAKE_ONE}")]
     BadKey,
     #[error(
-        "ORW_MASTER_KEY is another key ({given}) than the one that the stored secrets are encrypted with ({stored}); \
-         set the key that was used before"
+        "ORW_MASTER_KEY holds {given}, but stored secrets are encrypted with {stored}; set that key, or both with a \
+         comma between them while keys are being changed"
     )]
     WrongKey { given: String, stored: String },
     #[error(
@@ -65,8 +65,13 @@ impl Field {
     }
 }
 
-/// Encrypts and decrypts with one key.
+/// Encrypts with one key, and decrypts with that and those that came before it.
 pub struct Vault {
+    /// The first encrypts; never empty.
+    keys: Vec<Key>,
+}
+
+struct Key {
     cipher: XChaCha20Poly1305,
     id: [u8; KEY_ID],
 }
@@ -74,19 +79,14 @@ pub struct Vault {
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vault")
-            .field("key", &self.key_id())
+            .field("keys", &self.key_ids())
             .finish_non_exhaustive()
     }
 }
 
-impl Vault {
-    /// Reads the key.
-    ///
-    /// # Errors
-    /// [`VaultError::NoKey`], [`VaultError::BadKey`].
-    pub fn new(key: Option<&SecretString>) -> Result<Self, VaultError> {
-        let text = key.ok_or(VaultError::NoKey)?.expose_secret().trim();
-        let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| VaultError::BadKey)?);
+impl Key {
+    fn read(text: &str) -> Result<Self, VaultError> {
+        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).map_err(|_| VaultError::BadKey)?);
         let cipher = XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| VaultError::BadKey)?;
         // A hash of a uniformly random 32-byte key tells nothing of it.
         let digest = Sha256::new()
@@ -98,18 +98,39 @@ impl Vault {
         Ok(Self { cipher, id })
     }
 
-    /// The key's name: safe to store and to show.
-    #[must_use]
-    pub fn key_id(&self) -> String {
+    fn name(&self) -> String {
         self.id.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
 
-    /// A known text under this key.
+impl Vault {
+    /// Reads the key, or the keys with commas between them: the first encrypts, all decrypt.
+    ///
+    /// # Errors
+    /// [`VaultError::NoKey`], [`VaultError::BadKey`].
+    pub fn new(keys: Option<&SecretString>) -> Result<Self, VaultError> {
+        let text = keys.ok_or(VaultError::NoKey)?.expose_secret();
+        let keys = text.split(',').map(Key::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { keys })
+    }
+
+    /// The name of the key that encrypts: safe to store and to show.
+    #[must_use]
+    pub fn key_id(&self) -> String {
+        self.keys.first().map(Key::name).unwrap_or_default()
+    }
+
+    /// The names of all keys.
+    pub(crate) fn key_ids(&self) -> Vec<String> {
+        self.keys.iter().map(Key::name).collect()
+    }
+
+    /// A known text under the key that encrypts.
     pub(crate) fn check_value(&self) -> Result<Vec<u8>, VaultError> {
         self.encrypt(b"check", CHECK)
     }
 
-    /// Whether `stored` is this key's check value.
+    /// Whether `stored` is the check value of one of the keys.
     pub(crate) fn checks(&self, stored: &[u8]) -> bool {
         self.decrypt(b"check", stored)
             .is_some_and(|plain| plain.as_slice() == CHECK)
@@ -133,12 +154,13 @@ impl Vault {
     }
 
     fn encrypt(&self, binding: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let key = self.keys.first().ok_or(VaultError::NoKey)?;
         let nonce = random::<NONCE>()?;
         let mut stored = Vec::with_capacity(1 + KEY_ID + NONCE + plain.len() + 16);
         stored.push(VERSION);
-        stored.extend_from_slice(&self.id);
+        stored.extend_from_slice(&key.id);
         stored.extend_from_slice(&nonce);
-        let sealed = self
+        let sealed = key
             .cipher
             .encrypt(
                 &XNonce::from(nonce),
@@ -156,11 +178,9 @@ impl Vault {
         let (head, sealed) = stored.split_at_checked(1 + KEY_ID + NONCE)?;
         let (version, rest) = head.split_first()?;
         let (id, nonce) = rest.split_at_checked(KEY_ID)?;
-        if *version != VERSION || id != self.id {
-            return None;
-        }
+        let key = self.keys.iter().find(|key| *version == VERSION && key.id == id)?;
         let nonce = XNonce::from(<[u8; NONCE]>::try_from(nonce).ok()?);
-        self.cipher
+        key.cipher
             .decrypt(
                 &nonce,
                 Payload {
@@ -215,6 +235,21 @@ mod tests {
             );
         }
         assert!(super::tests::vault(8).open(ID, Field::Secrets, &sealed).is_err());
+    }
+
+    #[test]
+    fn the_first_key_encrypts_and_all_decrypt() {
+        let text = |byte: u8| STANDARD.encode([byte; 32]);
+        let both = Vault::new(Some(&format!("{}, {}", text(8), text(7)).into())).unwrap();
+        let old = vault(7).seal(ID, Field::Secrets, b"old").unwrap();
+        assert_eq!(both.open(ID, Field::Secrets, &old).unwrap().as_slice(), b"old");
+        let new = both.seal(ID, Field::Secrets, b"new").unwrap();
+        assert_eq!(
+            vault(8).open(ID, Field::Secrets, &new).unwrap().as_slice(),
+            b"new"
+        );
+        assert!(vault(7).open(ID, Field::Secrets, &new).is_err());
+        assert_eq!(both.key_id(), vault(8).key_id());
     }
 
     #[test]

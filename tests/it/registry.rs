@@ -291,6 +291,40 @@ async fn a_missing_or_wrong_key_is_a_clear_error() {
 }
 
 #[tokio::test]
+async fn the_master_key_is_changed_while_processes_run() {
+    let db = installed().await;
+    let both = |first: &str, second: &str| format!("{first},{second}");
+    let old = open(&db).await;
+    let id = create(
+        &old,
+        json!({"authMethod": "header", "authData": {"Authorization": "hidden"}}),
+    )
+    .await
+    .webhook
+    .id;
+    let new_first = try_open(&db, Some(&both(OTHER_KEY, MASTER_KEY))).await.unwrap();
+    assert!(new_first.snapshot().get(id).is_some());
+    // A process that only knows the old key keeps what it knows of a webhook that it cannot read any more.
+    new_first
+        .update(&by("admin"), id, asked(json!({"uri": "https://example.com/new"})))
+        .await
+        .unwrap();
+    let seen = old.refresh().await.unwrap();
+    assert_eq!(seen.get(id).unwrap().uri, "https://example.com/webhook");
+    assert_eq!(seen.unreadable().len(), 1);
+    assert_eq!(seen.for_class(class("ObjectCreated")).len(), 1);
+    // And none may start with it alone now.
+    assert!(try_open(&db, Some(MASTER_KEY)).await.is_err());
+
+    assert_eq!(new_first.rotate_key().await.unwrap(), 1);
+    let new = try_open(&db, Some(OTHER_KEY)).await.unwrap();
+    let webhook = Arc::clone(new.snapshot().get(id).unwrap());
+    assert_eq!(webhook.uri, "https://example.com/new");
+    assert!(webhook.auth_data_set && !webhook.secrets.is_empty());
+    assert!(try_open(&db, Some(MASTER_KEY)).await.is_err());
+}
+
+#[tokio::test]
 async fn a_rotated_secret_signs_beside_the_new_one_until_its_time_is_over() {
     let db = installed().await;
     let registry = open(&db).await;

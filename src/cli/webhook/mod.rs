@@ -193,7 +193,7 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(settings: &Settings) -> Result<Arc<Registry>, Failure> {
+pub(super) async fn open(settings: &Settings) -> Result<Arc<Registry>, Failure> {
     let database = database::database(settings)?;
     // For its message where there is no connection.
     drop(database::connect(&database).await?);
