@@ -245,20 +245,32 @@ fn invite(
     writeln!(out, "\nEverything goes on running until Ctrl-C.")?;
     for stage in stages {
         let (generation, database) = (stage.generation, stage.generation.database());
-        let socket = postgres.socket_dir();
+        let insert = match generation {
+            Generation::V0_2_13 => {
+                "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, name) \
+                 VALUES (gen_random_uuid(), '1', '1', 'Me')"
+            }
+            Generation::V0_2_9 => {
+                "INSERT INTO oc_openregister_objects (uuid, register, schema, object) \
+                 VALUES (gen_random_uuid(), '1', '1', '{\\\"name\\\": \\\"Me\\\"}')"
+            }
+        };
+        let (socket, port) = (postgres.socket_dir(), postgres.port());
+        writeln!(out, "\nOpenRegister {generation}")?;
         writeln!(
             out,
-            "\nOpenRegister {generation}\n  write rows:  psql -h {} -p {} -U {OWNER} {database}\n  \
-             register:    curl -X POST 'http://{}{ROUTE}' -u {ADMIN}:{password} -H 'OCS-APIRequest: true' \\\n                 \
+            "  write a row: psql -h {} -p {port} -U {OWNER} {database} -c \"{insert}\"",
+            socket.display()
+        )?;
+        writeln!(
+            out,
+            "  register:    curl -X POST 'http://{}{ROUTE}' -u '{ADMIN}:{password}' -H 'OCS-APIRequest: true' \\\n                 \
              -H 'Content-Type: application/json' \\\n                 \
-             -d '{{\"httpMethod\": \"POST\", \"uri\": \"{}\", \"event\": \"OCA\\\\OpenRegister\\\\Event\\\\ObjectCreatedEvent\"}}'\n  \
-             log:         {}",
-            socket.display(),
-            postgres.port(),
+             -d '{{\"httpMethod\": \"POST\", \"uri\": \"{}\", \"event\": \"OCA\\\\OpenRegister\\\\Event\\\\ObjectCreatedEvent\"}}'",
             stage.sidecar.address(),
             receiver.url("/mine"),
-            stage.sidecar.log().display(),
         )?;
+        writeln!(out, "  log:         {}", stage.sidecar.log().display())?;
     }
     writeln!(out, "\nWhat arrives at {} is printed here.", receiver.url("/…"))?;
     out.flush()

@@ -130,7 +130,11 @@ pub(super) fn line(out: &mut impl Write, request: &Received, webhooks: &Webhooks
         line.webhook.map(|w| w.id.to_string()).unwrap_or_default(),
         line.status(),
         line.millis().map_or_else(String::new, |ms| format!("{ms:.1}")),
-        if line.signed() { "" } else { "  SIGNATURE WRONG" },
+        match line.webhook {
+            None => "  (a webhook of yours)",
+            Some(_) if line.signed() => "",
+            Some(_) => "  SIGNATURE WRONG",
+        },
     )
 }
 
