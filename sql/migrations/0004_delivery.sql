@@ -67,7 +67,7 @@ CREATE TABLE openregister_webhooks.delivery_log (
     cause       text,                            -- why it was given up or cancelled
     created_at  timestamptz NOT NULL,
     finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (day, id)
+    PRIMARY KEY (id, day)
 ) PARTITION BY RANGE (day);
 CREATE INDEX delivery_log_webhook ON openregister_webhooks.delivery_log (webhook, id);
 CREATE INDEX delivery_log_failed ON openregister_webhooks.delivery_log (webhook, id) WHERE state = 'given_up';

@@ -8,6 +8,7 @@ mod adopt;
 mod args;
 mod config;
 mod database;
+mod delivery;
 mod demo;
 mod doctor;
 mod events;
@@ -46,6 +47,8 @@ enum Command {
     Adopt(adopt::AdoptArgs),
     /// Show the settings in effect, where each comes from, and what is wrong with them.
     Config(config::ConfigArgs),
+    /// Look at deliveries, and try those again that were given up.
+    Delivery(delivery::DeliveryArgs),
     /// Show the main job: OpenRegister's writes arrive as webhooks, with nothing but what the demo starts itself.
     Demo(demo::DemoArgs),
     /// Look for everything that keeps events from arriving, and say what to do about it.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Config(args) => config::run(args),
+        Command::Delivery(args) => delivery::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Events(args) => events::run(args),

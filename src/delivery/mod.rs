@@ -11,6 +11,7 @@ mod dispatcher;
 mod events;
 pub mod format;
 pub mod guard;
+pub mod log;
 pub mod partitions;
 pub mod queue;
 mod request;

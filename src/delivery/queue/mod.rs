@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-pub use control::{cancel_webhook, resolve_user, retry_given_up};
+pub use control::{cancel_webhook, resolve_user, retry_given_up, wake_all};
 pub use enqueue::enqueue;
 
 pub(crate) use claim::{Claim, Want, claim};

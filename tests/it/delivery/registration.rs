@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openregister_webhooks::delivery::log;
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
 use openregister_webhooks::delivery::queue::{cancel_webhook, retry_given_up};
 use openregister_webhooks::registry::{Ordering, Status, WebhookId};
@@ -146,8 +147,42 @@ async fn what_was_given_up_can_be_retried_by_hand() {
         assert_eq!(again.header("orw-reason"), "retry");
     }
     running.stop().await;
-    // Nothing is left to retry.
     let client = rig.pool.get().await.unwrap();
+    let page = |state: Option<&str>, before, limit| log::Query {
+        webhook: Some(1),
+        state: state.map(str::to_owned),
+        before,
+        limit,
+    };
+    let all = log::list(&**client, &page(None, None, 100)).await.unwrap();
+    let states: Vec<_> = all.iter().map(|e| e.state.as_str()).collect();
+    assert_eq!(
+        states,
+        [
+            "succeeded",
+            "succeeded",
+            "succeeded",
+            "given_up",
+            "given_up",
+            "given_up"
+        ]
+    );
+    let rest = log::list(&**client, &page(Some("given_up"), Some(all[4].id), 100))
+        .await
+        .unwrap();
+    assert_eq!(rest.len(), 1);
+    assert_eq!(
+        (rest[0].id, rest[0].event_id.as_deref()),
+        (all[5].id, Some("evt_a_0"))
+    );
+    let (entry, attempts) = log::show(&**client, all[5].id).await.unwrap().unwrap();
+    assert_eq!(
+        (entry.cause.as_deref(), entry.status),
+        (Some("status"), Some(500))
+    );
+    assert_eq!(attempts.len(), 1);
+    assert!(log::show(&**client, all[0].id + 1).await.unwrap().is_none());
+    // Nothing is left to retry.
     assert_eq!(
         retry_given_up(&**client, WebhookId(1), None, true, 100)
             .await

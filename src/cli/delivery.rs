@@ -1,0 +1,218 @@
+//! `delivery`: what is waiting, what arrived and what was given up; and trying again by hand.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::args::SettingsArgs;
+use super::failure::Failure;
+use super::{database, output};
+use crate::config::Settings;
+use crate::delivery::log::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
+use crate::delivery::queue::{retry_given_up, wake_all};
+use crate::registry::WebhookId;
+
+#[derive(Debug, Args)]
+pub(super) struct DeliveryArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List deliveries, waiting and finished, newest first
+    List {
+        /// Only those of this webhook
+        #[arg(long)]
+        webhook: Option<i64>,
+        /// Only those in this state
+        #[arg(long, value_parser = STATES)]
+        state: Option<String>,
+        /// Only those older than this one: to go on where the last list ended
+        #[arg(long, value_name = "ID")]
+        before: Option<i64>,
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PAGE)))]
+        limit: u16,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show one with every attempt
+    Show {
+        /// The delivery
+        id: i64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Put what was given up or cancelled back into the queue, at the end of its object's lane
+    #[command(group(clap::ArgGroup::new("which").required(true)))]
+    Retry {
+        /// This delivery
+        #[arg(group = "which")]
+        id: Option<i64>,
+        /// Everything that was given up of this webhook, oldest first
+        #[arg(long, group = "which", value_name = "ID")]
+        webhook: Option<i64>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl Action {
+    const fn common(&self) -> &Common {
+        match self {
+            Self::List { common, .. } | Self::Show { common, .. } | Self::Retry { common, .. } => common,
+        }
+    }
+}
+
+/// Deliveries that are put back in one transaction.
+const BATCH: i64 = 1000;
+
+pub(super) fn run(args: DeliveryArgs) -> anyhow::Result<ExitCode> {
+    let settings = args.action.common().settings.clone();
+    database::command(settings, async move |settings| act(&settings, args.action).await)
+}
+
+async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
+    let as_json = action.common().json;
+    let database = database::database(settings)?;
+    let mut client = database::connect(&database).await?;
+    match action {
+        Action::List {
+            webhook,
+            state,
+            before,
+            limit,
+            ..
+        } => {
+            let query = Query {
+                webhook,
+                state,
+                before,
+                limit,
+            };
+            let entries = log::list(&client, &query).await?;
+            if as_json {
+                output::json(&json!(entries));
+            } else {
+                entries.iter().for_each(|e| output::say(line(e)));
+            }
+        }
+        Action::Show { id, .. } => {
+            let (entry, attempts) = log::show(&client, id).await?.ok_or_else(|| unknown(id))?;
+            if as_json {
+                output::json(&json!({"delivery": entry, "attempts": attempts}));
+            } else {
+                output::say(line(&entry));
+                attempts.iter().for_each(|a| output::say(attempt(a)));
+            }
+        }
+        Action::Retry { id, webhook, .. } => {
+            let webhook = match (id, webhook) {
+                (Some(id), _) => {
+                    log::show(&client, id)
+                        .await?
+                        .ok_or_else(|| unknown(id))?
+                        .0
+                        .webhook
+                }
+                (None, webhook) => webhook.unwrap_or_default(),
+            };
+            let count = retry(&mut client, webhook, id).await?;
+            if as_json {
+                output::json(&json!({"webhook": webhook, "retried": count}));
+            } else if count == 0 {
+                output::say("nothing to retry: it succeeded, waits still, or was put back already");
+            } else {
+                output::say(format_args!(
+                    "{count} put back into the queue of webhook {webhook}"
+                ));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn retry(client: &mut tokio_postgres::Client, webhook: i64, id: Option<i64>) -> Result<usize, Failure> {
+    let sql = "SELECT ordering = 'object' FROM openregister_webhooks.webhook WHERE id = $1";
+    let row = client.query_opt(sql, &[&webhook]).await?.ok_or_else(|| {
+        Failure::Failed(format!(
+            "webhook {webhook} does not exist; `webhook list` shows those that do"
+        ))
+    })?;
+    let ordered: bool = row.get(0);
+    let mut total = 0;
+    loop {
+        let tx = client.transaction().await?;
+        let count = retry_given_up(&tx, WebhookId(webhook), id, ordered, BATCH).await?;
+        wake_all(&tx).await?;
+        tx.commit().await?;
+        total += count;
+        if count < usize::try_from(BATCH).unwrap_or(usize::MAX) {
+            return Ok(total);
+        }
+    }
+}
+
+fn unknown(id: i64) -> Failure {
+    Failure::Failed(format!(
+        "delivery {id} does not exist; `delivery list` shows those that do"
+    ))
+}
+
+/// One delivery in a line.
+fn line(entry: &Entry) -> String {
+    let outcome = match (&entry.cause, entry.status) {
+        (Some(cause), Some(status)) => format!("  {cause} {status}"),
+        (Some(cause), None) => format!("  {cause}"),
+        (None, Some(status)) => format!("  {status}"),
+        (None, None) => String::new(),
+    };
+    let next = match entry.due_at {
+        Some(at) if entry.state != "leased" => format!("  due {}", at.format("%F %T")),
+        _ => String::new(),
+    };
+    format!(
+        "{}  {}  {:<13}  webhook {}  {}  {}  {}  attempts {}{outcome}{next}",
+        entry.id,
+        entry.created_at.format("%F %T"),
+        entry.state,
+        entry.webhook,
+        entry.class.as_deref().unwrap_or("(event gone)"),
+        entry.lane,
+        entry.event_id.as_deref().unwrap_or("-"),
+        entry.attempts,
+    )
+}
+
+/// One attempt in a line or two; what a receiver answered cannot move the terminal's cursor.
+fn attempt(entry: &AttemptEntry) -> String {
+    let result = match (entry.status, &entry.cause) {
+        (Some(status), _) => status.to_string(),
+        (None, Some(cause)) => cause.clone(),
+        (None, None) => String::new(),
+    };
+    let mut text = format!(
+        "  {}. {}  {} ms  {result}{}",
+        entry.number,
+        entry.at.format("%F %T%.3f"),
+        entry.duration_ms,
+        if entry.probe { "  (probe)" } else { "" },
+    );
+    for more in [&entry.error, &entry.response].into_iter().flatten() {
+        text.push_str("\n     ");
+        text.push_str(&more.escape_debug().to_string());
+    }
+    text
+}
