@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -91,11 +91,18 @@ impl Api {
         {
             return handler().await;
         }
+        let begun = Instant::now();
+        // The query may hold a receiver's URL, and with it a token: it is not logged.
+        let asked = (request.method().clone(), request.uri().path().to_owned());
         let mut response = match Target::of(request.uri().path()) {
             Some(target) => self.answer_ocs(request, target, client).await,
             None => self.answer_other(request, client).await,
         };
         stamp(response.headers_mut());
+        tracing::debug!(
+            %client, method = %asked.0, path = asked.1, status = response.status().as_u16(),
+            ms = begun.elapsed().as_millis(), "answered"
+        );
         response
     }
 

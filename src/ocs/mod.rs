@@ -11,6 +11,7 @@ mod operations;
 mod reply;
 mod routes;
 mod server;
+mod stall;
 mod throttle;
 pub(crate) mod view;
 mod xml;

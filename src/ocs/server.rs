@@ -1,6 +1,7 @@
 //! The HTTP server: HTTP/1.1 and HTTP/2 over TCP.
 //!
-//! Guarantees: connections are counted and limited; a client that sends no request, or a header bit by bit, is cut off; a
+//! Guarantees: connections are counted and limited; a client that sends no request, or a header bit by bit, or
+//! does not take its answer is cut off; a
 //! header is bounded; on shutdown, requests under way end in peace within a bounded time.
 
 use std::convert::Infallible;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
+use super::stall::Stall;
 
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 4096;
@@ -33,6 +35,8 @@ const MOST_STREAMS: u32 = 100;
 const PING_EACH: Duration = Duration::from_secs(20);
 /// How long requests under way may take when the process stops.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer.
+const STALL: Duration = Duration::from_secs(30);
 /// After an error of `accept`, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -142,7 +146,7 @@ async fn connection(
         .keep_alive_timeout(PING_EACH);
     let serving = watcher.watch(
         builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .serve_connection_with_upgrades(TokioIo::new(Stall::new(stream, STALL)), service)
             .into_owned(),
     );
     tokio::pin!(serving);
