@@ -6,6 +6,8 @@ mod delivery;
 mod demo;
 mod doctor;
 mod filter;
+mod harmless_transactions;
+mod harmless_writes;
 mod harness;
 mod lifecycle;
 mod matrix;

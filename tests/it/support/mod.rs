@@ -7,4 +7,6 @@ pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod receiver;
 pub(crate) mod recorder;
+pub(crate) mod capture;
+pub(crate) mod rows;
 pub(crate) mod sidecar;
