@@ -6,6 +6,8 @@ mod delivery;
 mod demo;
 mod doctor;
 mod filter;
+mod harmless_ddl;
+mod harmless_hostile;
 mod harmless_transactions;
 mod harmless_writes;
 mod harness;
