@@ -43,39 +43,27 @@ BEGIN
         RETURN NULL;   -- no registration names this kind
     END IF;
 
-    -- An image of up to 256 KiB, compressed as it is stored, is at most 64 MiB in full and 400 MiB with every
-    -- character escaped: below PostgreSQL's limit of 1 GiB for a value. Beyond that row_to_json might fail, which
-    -- must not fail the write.
-    IF TG_OP <> 'INSERT' THEN
-        IF pg_column_size(OLD) <= 262144 THEN
+    -- A row may be small where it lies and beyond PostgreSQL's limit of 1 GiB as JSON (a numeric of ten bytes may have
+    -- 131,072 digits): no size tells beforehand, and the write must not fail for it. The block writes nothing, so it
+    -- costs about a microsecond.
+    BEGIN
+        IF TG_OP <> 'INSERT' THEN
             before := row_to_json(OLD);
-        ELSE
-            BEGIN
-                before := row_to_json(OLD);
-                IF octet_length(before) > 16777216 THEN
-                    missing := format('the row before has %s bytes, more than 16777216', octet_length(before));
-                    before := NULL;
-                END IF;
-            EXCEPTION WHEN OTHERS THEN
-                missing := 'the row before is too large: ' || SQLERRM;
-            END;
+            IF octet_length(before) > 16777216 THEN
+                missing := format('the row before has %s bytes, more than 16777216', octet_length(before));
+                before := NULL;
+            END IF;
         END IF;
-    END IF;
-    IF TG_OP <> 'DELETE' THEN
-        IF pg_column_size(NEW) <= 262144 THEN
+        IF TG_OP <> 'DELETE' THEN
             after := row_to_json(NEW);
-        ELSE
-            BEGIN
-                after := row_to_json(NEW);
-                IF octet_length(after) > 16777216 THEN
-                    missing := format('the row after has %s bytes, more than 16777216', octet_length(after));
-                    after := NULL;
-                END IF;
-            EXCEPTION WHEN OTHERS THEN
-                missing := 'the row after is too large: ' || SQLERRM;
-            END;
+            IF octet_length(after) > 16777216 THEN
+                missing := format('the row after has %s bytes, more than 16777216', octet_length(after));
+                after := NULL;
+            END IF;
         END IF;
-    END IF;
+    EXCEPTION WHEN OTHERS THEN
+        missing := 'the row cannot be written as JSON: ' || SQLERRM;
+    END;
 
     operation := TG_OP::"char";
     IF TG_ARGV[1] = 'audit' THEN
@@ -172,9 +160,10 @@ $$;
 -- Puts the capture trigger on one table, unless it is there. True when it is there at the end. Takes the table's lock
 -- for an instant, waits at most 50 ms for it (writers queue behind a waiting lock), scans nothing.
 -- What is in a table that appeared after the first discovery becomes 'I' changes with found = true, under the same
--- lock, so that no later change can overtake them; above 10,000 rows a gap is recorded instead. A table that has its
--- trigger already but is not known came with a restore (its oid is another then), or was renamed: its rows are no news.
-CREATE OR REPLACE FUNCTION openregister_webhooks.attach(wanted text) RETURNS boolean
+-- lock, so that no later change can overtake them; above 10,000 rows, and without copy, a gap is recorded instead. A
+-- table that has its trigger already but is not known came with a restore (its oid is another then), or was renamed: its
+-- rows are no news.
+CREATE OR REPLACE FUNCTION openregister_webhooks.attach(wanted text, copy boolean DEFAULT true) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
     setup     openregister_webhooks.settings%ROWTYPE;
@@ -184,6 +173,7 @@ DECLARE
     is_known  boolean;
     had_ours  boolean;
     present   integer := 0;
+    trouble   text;
 BEGIN
     SELECT * INTO setup FROM openregister_webhooks.settings;
     host := format('%I.%I', setup.host_schema, wanted);
@@ -219,15 +209,28 @@ BEGIN
         IF setup.discovered_at IS NOT NULL AND arguments NOT LIKE '%audit' AND NOT had_ours THEN
             EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT 10001) r', host) INTO present;
             IF present > 10000 THEN
-                INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES (wanted,
-                    'the table appeared without its trigger and held more than 10000 rows when it was found',
-                    'openregister-webhooks backfill --table ' || wanted);
+                trouble := 'it held more than 10000 rows when it was found';
+            ELSIF present > 0 AND NOT copy THEN
+                trouble := 'it held more than could be copied in time when it was found';
             ELSIF present > 0 AND openregister_webhooks.kinds() & split_part(arguments, ',', 1)::integer <> 0 THEN
-                EXECUTE format('INSERT INTO openregister_webhooks.change_%s SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), row_number() OVER ()::integer, %L, ''I'', true, NULL, row_to_json(r)::text, NULL, pg_backend_pid(), clock_timestamp() FROM %s r',
-                    openregister_webhooks.slot(), wanted, host);
-                IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) THEN
-                    PERFORM pg_notify('openregister_webhooks', '');
-                END IF;
+                -- A row that is too large must not keep the table from being captured from now on.
+                BEGIN
+                    EXECUTE format('INSERT INTO openregister_webhooks.change_%s SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), row_number() OVER ()::integer, %L, ''I'', true, NULL, CASE WHEN octet_length(j) <= 16777216 THEN j END, CASE WHEN octet_length(j) > 16777216 THEN format(''the row found has %%s bytes, more than 16777216'', octet_length(j)) END, pg_backend_pid(), clock_timestamp() FROM (SELECT row_to_json(r)::text AS j FROM %s r OFFSET 0) rows',
+                        openregister_webhooks.slot(), wanted, host);
+                    IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) THEN
+                        PERFORM pg_notify('openregister_webhooks', '');
+                    END IF;
+                EXCEPTION
+                    WHEN lock_not_available OR deadlock_detected THEN
+                        RAISE;   -- to be tried again
+                    WHEN OTHERS THEN
+                        trouble := 'what it held when it was found could not be copied: ' || SQLERRM;
+                END;
+            END IF;
+            IF trouble IS NOT NULL THEN
+                INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES (wanted,
+                    'the table appeared without its trigger; ' || trouble,
+                    'openregister-webhooks backfill --table ' || wanted);
             END IF;
         END IF;
     END IF;
@@ -239,7 +242,9 @@ END $$;
 CREATE OR REPLACE FUNCTION openregister_webhooks.appconfig_hook() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 BEGIN
-    IF NEW.appid = 'openregister' AND starts_with(NEW.configkey, 'table_version_') THEN
+    -- With an older snapshot the rows that are in the table could not all be seen.
+    IF NEW.appid = 'openregister' AND starts_with(NEW.configkey, 'table_version_')
+       AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
         PERFORM openregister_webhooks.attach(s.table_prefix || 'openregister_table_' || substr(NEW.configkey, 15))
         FROM openregister_webhooks.settings s;
     END IF;
@@ -274,20 +279,49 @@ BEGIN
     END IF;
 END $$;
 
--- Lets the runtime role look things up in one table of Nextcloud, and remembers it.
+-- Lets the runtime role look things up in one table of Nextcloud, and remembers it; what it may do anyway is not given.
+-- GRANT writes the table's row in the catalog: without a lock an ALTER TABLE at the same time would fail. Writers do not
+-- mind this lock; it is waited for 50 ms at most.
 CREATE OR REPLACE FUNCTION openregister_webhooks.grant_lookup(wanted text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
     setup openregister_webhooks.settings%ROWTYPE;
     host  text;
 BEGIN
     SELECT * INTO setup FROM openregister_webhooks.settings;
     host := format('%I.%I', setup.host_schema, wanted);
-    IF setup.runtime_role IS NOT NULL AND to_regclass(host) IS NOT NULL THEN
-        EXECUTE format('GRANT SELECT ON %s TO %I', host, setup.runtime_role);
-        INSERT INTO openregister_webhooks.granted VALUES (wanted, setup.runtime_role) ON CONFLICT DO NOTHING;
+    IF setup.runtime_role IS NULL OR to_regclass(host) IS NULL
+       OR has_table_privilege(setup.runtime_role, to_regclass(host), 'SELECT') THEN
+        RETURN;
     END IF;
+    EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', host);
+    EXECUTE format('GRANT SELECT ON %s TO %I', host, setup.runtime_role);
+    INSERT INTO openregister_webhooks.granted VALUES (wanted, setup.runtime_role) ON CONFLICT DO NOTHING;
 END $$;
+
+-- Takes back what was granted on one table.
+CREATE OR REPLACE FUNCTION openregister_webhooks.revoke_lookup(wanted text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    host text := (SELECT format('%I.%I', s.host_schema, wanted) FROM openregister_webhooks.settings s);
+    role text;
+BEGIN
+    IF to_regclass(host) IS NOT NULL THEN
+        EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', host);
+        FOR role IN SELECT g.role FROM openregister_webhooks.granted g JOIN pg_roles r ON r.rolname = g.role WHERE g.tbl = wanted LOOP
+            EXECUTE format('REVOKE SELECT ON %s FROM %I', host, role);
+        END LOOP;
+    END IF;
+    DELETE FROM openregister_webhooks.granted g WHERE g.tbl = wanted;
+END $$;
+
+-- The tables of Nextcloud that the runtime role looks things up in.
+CREATE OR REPLACE FUNCTION openregister_webhooks.lookups() RETURNS TABLE (tbl text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.table_prefix || t.name FROM openregister_webhooks.settings s,
+        (VALUES ('users'), ('accounts'), ('groups'), ('group_user'), ('activity'), ('appconfig')) AS t (name)
+    UNION ALL SELECT c.tbl FROM openregister_webhooks.capturable() c
+$$;
 
 -- Recomputes which kinds are captured: those that a registration names (enabled or not), registers and schemas always,
 -- all with capture_all. True where a kind was switched on.
@@ -313,19 +347,24 @@ BEGIN
     RETURN wanted & ~before <> 0;
 END $$;
 
--- Sends writers to the next change table, if it is empty; the number of the one in use afterwards.
+-- Sends writers to another change table that is empty, if one is; the number of the one in use afterwards. A transaction
+-- that stays open keeps the table that it wrote to from being emptied; the other two then take turns.
 CREATE OR REPLACE FUNCTION openregister_webhooks.turn() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
-    following integer := (openregister_webhooks.slot() + 1) % 3;
+    used      integer := openregister_webhooks.slot();
+    following integer;
     vacant    boolean;
 BEGIN
-    EXECUTE format('SELECT NOT EXISTS (SELECT FROM openregister_webhooks.change_%s)', following) INTO vacant;
-    IF NOT vacant THEN
-        RETURN openregister_webhooks.slot();
-    END IF;
-    EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.slot() RETURNS integer LANGUAGE sql STABLE AS %L', 'SELECT ' || following);
-    RETURN following;
+    FOR step IN 1..2 LOOP
+        following := (used + step) % 3;
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM openregister_webhooks.change_%s)', following) INTO vacant;
+        IF vacant THEN
+            EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.slot() RETURNS integer LANGUAGE sql STABLE AS %L', 'SELECT ' || following);
+            RETURN following;
+        END IF;
+    END LOOP;
+    RETURN used;
 END $$;
 
 -- Sets up how this installation is to be; called by install.
@@ -342,7 +381,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE openregister_webhooks.settings SET discovered_at = clock_timestamp() WHERE discovered_at IS NULL
 $$;
 
--- Lets the runtime role do its work, and nothing beyond: rows of our tables, TRUNCATE of the outbox, the functions above
+-- Lets the runtime role do its work in our schema, and nothing beyond: rows of our tables, TRUNCATE of the outbox, the functions above
 -- but those that only an owner calls.
 CREATE OR REPLACE FUNCTION openregister_webhooks.grant_runtime() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -362,11 +401,7 @@ BEGIN
     EXECUTE 'GRANT TRUNCATE ON openregister_webhooks.change_0, openregister_webhooks.change_1, openregister_webhooks.change_2, openregister_webhooks.change_adopted, openregister_webhooks.position_0, openregister_webhooks.position_1 TO ' || runner;
     EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA openregister_webhooks TO ' || runner;
     EXECUTE 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA openregister_webhooks TO ' || runner;
-    EXECUTE 'REVOKE EXECUTE ON FUNCTION openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text) FROM ' || runner;
-    FOR tbl IN SELECT unnest(ARRAY['users', 'accounts', 'groups', 'group_user', 'activity', 'appconfig']) LOOP
-        PERFORM openregister_webhooks.grant_lookup(setup.table_prefix || tbl);
-    END LOOP;
-    PERFORM openregister_webhooks.grant_lookup(c.tbl) FROM openregister_webhooks.capturable() c;
+    EXECUTE 'REVOKE EXECUTE ON FUNCTION openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text), openregister_webhooks.revoke_lookup(text) FROM ' || runner;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA openregister_webhooks FROM PUBLIC;

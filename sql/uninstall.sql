@@ -8,7 +8,6 @@ SELECT format('SELECT openregister_webhooks.detach(%L)', c.relname)
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE t.tgname IN ('openregister_webhooks_capture', 'openregister_webhooks_hook')
 ORDER BY t.tgname DESC \gexec
-SELECT format('REVOKE SELECT ON %I.%I FROM %I', s.host_schema, g.tbl, g.role)
-FROM openregister_webhooks.granted g, openregister_webhooks.settings s
-WHERE to_regclass(format('%I.%I', s.host_schema, g.tbl)) IS NOT NULL \gexec
+SELECT format('SELECT openregister_webhooks.revoke_lookup(%L)', tbl)
+FROM (SELECT DISTINCT tbl FROM openregister_webhooks.granted) g \gexec
 DROP SCHEMA openregister_webhooks CASCADE;

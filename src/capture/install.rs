@@ -127,6 +127,17 @@ pub async fn install(
         progress(&table, done);
         if done { &mut captured } else { &mut busy }.push(table);
     }
+    // One table a transaction: an upgrade of Nextcloud that alters several of them must not meet ours half way.
+    for row in client
+        .query("SELECT tbl FROM openregister_webhooks.lookups()", &[])
+        .await?
+    {
+        let table: String = row.get(0);
+        let grant = "SELECT openregister_webhooks.grant_lookup($1)";
+        if patiently(client, ATTEMPTS, grant, &[&table]).await?.is_none() && !busy.contains(&table) {
+            busy.push(table);
+        }
+    }
     patiently(
         client,
         ATTEMPTS,
@@ -246,19 +257,20 @@ async fn install_schema(client: &mut Client, options: &InstallOptions) -> Result
     Ok(applied)
 }
 
-/// Puts the trigger on one table; `false` where it stayed busy or is gone.
+/// Puts the trigger on one table; `false` where it stayed busy or is gone. What the table holds becomes changes, unless
+/// that takes longer than the connection's statement timeout: then a gap is recorded.
 pub(super) async fn attach(
     client: &Client,
     table: &str,
     attempts: u32,
 ) -> Result<bool, tokio_postgres::Error> {
-    let row = patiently(
-        client,
-        attempts,
-        "SELECT openregister_webhooks.attach($1)",
-        &[&table],
-    )
-    .await?;
+    let attach = "SELECT openregister_webhooks.attach($1, $2)";
+    let row = match patiently(client, attempts, attach, &[&table, &true]).await {
+        Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+            patiently(client, attempts, attach, &[&table, &false]).await?
+        }
+        done => done?,
+    };
     Ok(row.is_some_and(|r| r.get(0)))
 }
 
@@ -290,52 +302,51 @@ pub async fn uninstall(
             .batch_execute(&format!("SET ROLE {}", quote(owner.get(0))))
             .await?;
     }
-    let mut busy = Vec::new();
     client
         .execute("UPDATE openregister_webhooks.settings SET detaching = true", &[])
         .await?;
-    let triggers = client
-        .query(
-            "SELECT c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
+    // Twice: an attach that began before may have ended after the first look.
+    for _ in 0..2 {
+        each_table(client, "SELECT c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
              WHERE t.tgname IN ('openregister_webhooks_capture', 'openregister_webhooks_hook') ORDER BY t.tgname DESC",
-            &[],
-        )
-        .await?;
-    for row in triggers {
-        let table: String = row.get(0);
-        let row = patiently(
-            client,
-            ATTEMPTS,
-            "SELECT openregister_webhooks.detach($1)",
-            &[&table],
-        )
-        .await?;
-        let done = row.is_some();
-        progress(&table, done);
-        if !done {
-            busy.push(table);
-        }
+            "SELECT openregister_webhooks.detach($1)", &mut progress).await?;
     }
-    if !busy.is_empty() {
-        return Err(InstallError::Busy(busy.join(", ")));
-    }
-    let grants = client
-        .query(
-            "SELECT format('REVOKE SELECT ON %I.%I FROM %I', s.host_schema, g.tbl, g.role) \
-             FROM openregister_webhooks.granted g, openregister_webhooks.settings s \
-             WHERE to_regclass(format('%I.%I', s.host_schema, g.tbl)) IS NOT NULL",
-            &[],
-        )
-        .await?;
-    for grant in grants {
-        client.batch_execute(grant.get(0)).await?;
-    }
+    each_table(
+        client,
+        "SELECT DISTINCT tbl FROM openregister_webhooks.granted",
+        "SELECT openregister_webhooks.revoke_lookup($1)",
+        |_, _| {},
+    )
+    .await?;
     // No trigger is left: whoever still writes to our tables is our own reader, which the drop may wait for.
     client.batch_execute("SET lock_timeout = '30s'; SET client_min_messages = warning; DROP SCHEMA openregister_webhooks CASCADE; RESET lock_timeout; RESET client_min_messages; RESET ROLE").await?;
     client
         .execute("SELECT pg_advisory_unlock($1)", &[&locks::INSTALL])
         .await?;
     Ok(())
+}
+
+/// Runs `statement` for each table that `tables` names; busy ones are an error at the end.
+async fn each_table(
+    client: &Client,
+    tables: &str,
+    statement: &str,
+    mut progress: impl FnMut(&str, bool) + Send,
+) -> Result<(), InstallError> {
+    let mut busy = Vec::new();
+    for row in client.query(tables, &[]).await? {
+        let table: String = row.get(0);
+        let done = patiently(client, ATTEMPTS, statement, &[&table]).await?.is_some();
+        progress(&table, done);
+        if !done {
+            busy.push(table);
+        }
+    }
+    if busy.is_empty() {
+        Ok(())
+    } else {
+        Err(InstallError::Busy(busy.join(", ")))
+    }
 }
 
 /// Runs `statement` until its lock is free, and gives its row; `None` where it never was. Between two tries the host has

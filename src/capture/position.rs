@@ -232,9 +232,13 @@ pub(crate) async fn save(
 ) -> Result<Xid, tokio_postgres::Error> {
     let table = (position.n / PER_TABLE) % 2;
     if position.n % PER_TABLE == 0 {
-        // The other table holds the newest positions; this one only older ones.
-        tx.batch_execute(&format!("TRUNCATE openregister_webhooks.position_{table}"))
-            .await?;
+        // The other table holds the newest positions; this one only older ones. While somebody else reads it (a dump
+        // of the database holds every table for hours) it is not emptied: the newest row of both counts anyway.
+        tx.batch_execute(&format!(
+            "DO $$ BEGIN LOCK TABLE openregister_webhooks.position_{table} IN ACCESS EXCLUSIVE MODE NOWAIT; \
+             TRUNCATE openregister_webhooks.position_{table}; EXCEPTION WHEN lock_not_available THEN NULL; END $$"
+        ))
+        .await?;
     }
     let (window, key) = match &position.window {
         Some((snapshot, key)) => (Some(snapshot.as_str()), Some(key)),

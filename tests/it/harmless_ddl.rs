@@ -52,6 +52,12 @@ async fn every_column_of_every_table_may_be_added_retyped_renamed_and_dropped() 
                 "{image}"
             );
 
+            // Text has no place in an index of JSON.
+            let gin = "SELECT string_agg('DROP INDEX ' || indexrelid::regclass, '; ') FROM pg_index i \
+                       JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam \
+                       WHERE indrelid = $1::text::regclass AND amname = 'gin'";
+            let gin: Option<String> = scene.client.query_one(gin, &[table]).await.unwrap().get(0);
+            run(&scene.client, &gin.unwrap_or_default()).await;
             for column in rows::columns(&scene.client, table).await {
                 let name = column.quoted();
                 // The rest of the row may depend on the key.
@@ -65,14 +71,24 @@ async fn every_column_of_every_table_may_be_added_retyped_renamed_and_dropped() 
             let image = captured_insert(&scene, &writer, table).await;
             assert!(image.contains("\"added_two\":\"t"), "{image}");
 
-            for column in rows::columns(&scene.client, table).await {
-                if !column.serial {
-                    let name = column.quoted();
-                    run(&scene.client, &format!("ALTER TABLE {table} DROP {name}")).await;
-                    run(&writer, &format!("INSERT INTO {table} DEFAULT VALUES")).await;
-                }
+            let before = of(&scene.capture.all().await, table).len();
+            let mut columns = rows::columns(&scene.client, table).await;
+            columns.retain(|column| !column.serial);
+            for column in &columns {
+                let name = column.quoted();
+                run(
+                    &scene.client,
+                    &format!("ALTER TABLE {table} ALTER {name} DROP NOT NULL"),
+                )
+                .await;
+            }
+            for column in &columns {
+                let name = column.quoted();
+                run(&scene.client, &format!("ALTER TABLE {table} DROP {name}")).await;
+                run(&writer, &format!("INSERT INTO {table} DEFAULT VALUES")).await;
             }
             let dropped = scene.capture.all().await;
+            assert_eq!(of(&dropped, table).len() - before, columns.len(), "{table}");
             let last = of(&dropped, table).last().unwrap().new.clone().unwrap();
             assert!(!last.contains(','), "only the key is left: {last}");
         }

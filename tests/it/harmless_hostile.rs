@@ -4,14 +4,15 @@ use openregister_webhooks::capture::{Op, Origin};
 use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::writer::{Place, Writer};
 use serde_json::json;
+use tokio_postgres::Client;
 
-use crate::support::capture::{Capture, Scene, install, is_audit, ops, options};
+use crate::support::capture::{Scene, install, is_audit, ops, options};
 use crate::support::postgres::{DBA, Db, connect};
 use crate::support::rows;
 
 /// Functions and operators that somebody may hope to be picked up: each tells who called it, then raises.
 const TRAPS: &str = "
-    CREATE SCHEMA traps;
+    SET search_path = pg_catalog; CREATE SCHEMA traps;
     CREATE TABLE traps.caught (who text, what text);
     GRANT USAGE, CREATE ON SCHEMA traps TO PUBLIC; GRANT INSERT ON traps.caught TO PUBLIC;
     CREATE FUNCTION traps.spring(what text) RETURNS void LANGUAGE plpgsql AS $f$
@@ -25,9 +26,9 @@ const TRAPS: &str = "
                 ('octet_length(text)', 'integer'), ('position(text, text)', 'integer'), ('split_part(text, text, integer)', 'text'),
                 ('current_setting(text, boolean)', 'text'), ('set_config(text, text, boolean)', 'text'),
                 ('pg_current_wal_insert_lsn()', 'pg_lsn'), ('pg_current_xact_id()', 'xid8'), ('pg_backend_pid()', 'integer'),
-                ('clock_timestamp()', 'timestamptz'), ('pg_notify(text, text)', 'void'), ('pg_notify(unknown, unknown)', 'void'),
+                ('clock_timestamp()', 'timestamptz'), ('pg_notify(text, text)', 'void'),
                 ('pg_try_advisory_xact_lock_shared(bigint)', 'boolean'), ('starts_with(text, text)', 'boolean'),
-                ('starts_with(varchar, text)', 'boolean'), ('starts_with(varchar, unknown)', 'boolean'),
+                ('starts_with(varchar, text)', 'boolean'),
                 ('substr(text, integer)', 'text'), ('substr(varchar, integer)', 'text'), ('format(text, text, text)', 'text'),
                 ('to_regclass(text)', 'regclass'), ('length(text)', 'integer')) AS v (signature, answer) LOOP
                 EXECUTE format('CREATE FUNCTION %I.%s RETURNS %s LANGUAGE plpgsql AS $t$
@@ -227,14 +228,14 @@ async fn enormous_values_are_written_and_put_aside() {
             "300 MB of JSON",
             "_relations = jsonb_build_array(repeat('y', 200000000))",
         ),
-        ("escapes", "_description = repeat(E'\\x01', 100000000)"),
+        ("escapes", "_description = repeat(E'\\x01', 30000000)"),
         (
             "lists of large numbers",
             "tags = (SELECT jsonb_agg(('1e' || 131000)::numeric) FROM generate_series(1, 9000))",
         ),
         (
             "20 MB that do not compress",
-            "_description = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 700000) i)",
+            "_description = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 600000) i)",
         ),
     ];
     for (what, set) in enormous {
@@ -246,7 +247,6 @@ async fn enormous_values_are_written_and_put_aside() {
             .batch_execute(&update(set))
             .await
             .unwrap_or_else(|error| panic!("{what}: {error:?}"));
-        client.batch_execute(&update("age = 2")).await.unwrap();
         client
             .batch_execute(&update("_description = NULL, _relations = NULL, tags = NULL"))
             .await
@@ -265,7 +265,7 @@ async fn enormous_values_are_written_and_put_aside() {
             .collect();
         assert_eq!(ours, [Op::Insert, Op::Update, Op::Delete], "{what}");
         let quarantined = scene.quarantined().await;
-        assert_eq!(quarantined.len() - before, 3, "{what}: {quarantined:?}");
+        assert_eq!(quarantined.len() - before, 2, "{what}: {quarantined:?}");
         assert!(
             quarantined[before..]
                 .iter()
@@ -293,8 +293,7 @@ async fn a_table_that_appears_with_an_enormous_row_is_captured_all_the_same() {
         .unwrap();
     let attached = "SELECT coalesce(bool_and(attached AND known), false) FROM openregister_webhooks.capturable() \
                     WHERE tbl = 'oc_openregister_table_5_5'";
-    scene.capture.until("anything of the table", |_| true).await;
-    until_true(&scene.capture, client, attached).await;
+    until_true(client, attached).await;
     client
         .batch_execute("INSERT INTO oc_openregister_table_5_5 (_uuid) VALUES ('later')")
         .await
@@ -314,7 +313,7 @@ async fn a_table_that_appears_with_an_enormous_row_is_captured_all_the_same() {
     scene.capture.stop().await;
 }
 
-async fn until_true(_: &Capture, client: &tokio_postgres::Client, question: &str) {
+async fn until_true(client: &Client, question: &str) {
     let deadline = tokio::time::Instant::now() + crate::support::capture::PATIENCE;
     while !client.query_one(question, &[]).await.unwrap().get::<_, bool>(0) {
         assert!(tokio::time::Instant::now() < deadline, "never true: {question}");

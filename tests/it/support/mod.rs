@@ -10,3 +10,4 @@ pub(crate) mod recorder;
 pub(crate) mod capture;
 pub(crate) mod rows;
 pub(crate) mod sidecar;
+pub(crate) mod traffic;
