@@ -2,12 +2,12 @@
 #![allow(dead_code)]
 
 pub(crate) mod api;
+pub(crate) mod capture;
 pub(crate) mod cli;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod receiver;
 pub(crate) mod recorder;
-pub(crate) mod capture;
 pub(crate) mod rows;
 pub(crate) mod sidecar;
 pub(crate) mod traffic;
