@@ -6,6 +6,7 @@ mod delivery;
 mod demo;
 mod doctor;
 mod filter;
+mod harmless_catalog;
 mod harmless_ddl;
 mod harmless_first_rows;
 mod harmless_hostile;
