@@ -27,7 +27,7 @@ const MISSING_ON_TABLES: &str = "\
     SELECT 'EXECUTE', 'FUNCTION ', p.oid::regprocedure::text \
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname = 'openregister_webhooks' AND p.prorettype <> 'trigger'::regtype \
-      AND p.proname NOT IN ('grant_runtime', 'detach', 'grant_lookup') AND NOT has_function_privilege(p.oid, 'EXECUTE') \
+      AND p.proname NOT IN ('grant_runtime', 'detach', 'grant_lookup', 'revoke_lookup') AND NOT has_function_privilege(p.oid, 'EXECUTE') \
     ORDER BY 1, 2, 3";
 
 /// Tables of Nextcloud that are looked things up in.
