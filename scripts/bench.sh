@@ -3,6 +3,5 @@
 . "$(dirname "$0")/common.sh"
 need_cargo
 need_postgres
-ls benches/*.rs >/dev/null 2>&1 || fail "there are no benchmarks yet"
 # shellcheck disable=SC2086  # several arguments are meant
-exec cargo bench --locked ${BENCH_ARGS:-}
+exec cargo bench --locked --bench "${BENCH:-*}" ${BENCH_ARGS:-}

@@ -231,13 +231,13 @@ impl Reader {
         });
         let limits = &mut s.default_limits;
         self.set("max_in_flight_per_webhook", &mut limits.max_in_flight, |t| {
-            parse::number32(t, 1, 10_000)
+            parse::number32(t, 1, 512)
         });
         self.set("rate_per_second", &mut limits.per_second, |t| {
-            parse::number32(t, 1, 100_000)
+            parse::number32(t, 1, 10_000)
         });
         self.set("rate_burst", &mut limits.burst, |t| {
-            parse::number32(t, 1, 1_000_000)
+            parse::number32(t, 1, 100_000)
         });
         self.set("timeout_seconds", &mut limits.timeout, |t| seconds(t, 1, 300));
         self.set("retry_schedule", &mut s.default_retry, parse::retry);
