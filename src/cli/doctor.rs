@@ -57,9 +57,10 @@ fn table(report: &Report) {
         }
     }
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     output::say(match (errors, warnings) {
         (0, 0) => "everything is fine".to_owned(),
-        (0, warnings) => format!("{warnings} warnings, no errors"),
-        (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
+        (0, warnings) => format!("no errors, {}", count(warnings, "warning")),
+        (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
     });
 }

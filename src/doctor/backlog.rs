@@ -217,7 +217,7 @@ async fn lost(examined: &Examined<'_>) -> Checked {
 
 /// A count as a metric's figure; beyond 2^53, which no table holds, it would be rounded.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-const fn as_figure(count: i64) -> f64 {
+pub(super) const fn as_figure(count: i64) -> f64 {
     count as f64
 }
 

@@ -12,6 +12,7 @@ mod rights;
 mod schema;
 mod server;
 mod tables;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -112,6 +113,7 @@ async fn installation(examined: &Examined<'_>, report: &mut Report) {
     if usable {
         report.take(bounded("identity", identity::check(examined)).await);
         report.take(bounded("backlog", backlog::check(examined)).await);
+        report.take(bounded("webhooks", webhooks::check(examined)).await);
     } else {
         report.add(Finding::note(
             "backlog",

@@ -90,6 +90,8 @@ async fn a_healthy_installation_has_nothing_but_no_sidecar() {
             "triggers",
             "hook",
             "backlog",
+            "kinds",
+            "deliveries",
             "size",
         ] {
             assert!(
@@ -459,7 +461,14 @@ async fn what_is_late_lost_or_held_open_is_found() {
              UPDATE openregister_webhooks.change_0 SET at = at - interval '10 min'; \
              INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES ('oc_x', 'because', 'backfill it'); \
              INSERT INTO openregister_webhooks.quarantine (lsn, xid, ordinal, tbl, op, found, pid, at, reason) \
-             VALUES ('0/0', '1', 0, 'oc_y', 'I', false, 1, now(), 'not JSON')",
+             VALUES ('0/0', '1', 0, 'oc_y', 'I', false, 1, now(), 'not JSON'); \
+             INSERT INTO openregister_webhooks.webhook (revision, user_id, http_method, uri, event, classes, status, status_reason) \
+             VALUES (1, 'admin', 'POST', 'https://token-in-a-path', 'x', '{ObjectCreatedEvent}', 'disabled', 'the receiver said 410'), \
+                    (1, 'admin', 'POST', 'https://token-in-a-path', 'x', '{ObjectCreatedEvent}', 'enabled', NULL); \
+             INSERT INTO openregister_webhooks.webhook_health (webhook, failures, failing_since, last_cause) \
+             VALUES (1000000001, 7, now() - interval '1 hour', 'timeout'); \
+             INSERT INTO openregister_webhooks.delivery (webhook, event_day, event_seq, lane, head, state, due_at, reason, deadline_at) \
+             VALUES (1000000001, current_date, 1, 'object:x', true, 'retrying', now(), 'live', now() + interval '1 day')",
         )
         .await
         .unwrap();
@@ -469,6 +478,26 @@ async fn what_is_late_lost_or_held_open_is_found() {
     assert_eq!(late.value, Some(1.0));
     let find = |check: &str| report.findings.iter().find(|f| f.check == check).unwrap();
     assert_says(find("gap"), "events of oc_x", "because", "backfill it");
+    let failing: Vec<_> = report.findings.iter().filter(|f| f.check == "webhooks").collect();
+    assert_says(
+        failing[0],
+        "1000000000 is disabled",
+        "410",
+        "webhook enable 1000000000",
+    );
+    assert_says(
+        failing[1],
+        "1000000001 has failed 7 times in a row, since 60 min",
+        "timeout",
+        "receiver's own log",
+    );
+    assert_says(
+        find("deliveries"),
+        "1 deliveries are unfinished; 0 processes",
+        "no sidecar runs",
+        "run",
+    );
+    assert!(!report.json().to_string().contains("token-in-a-path"));
     assert_says(
         find("quarantine"),
         "1 changes could not be read",

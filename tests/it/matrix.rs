@@ -185,7 +185,7 @@ async fn matrix_a_role_with_few_rights_reads_every_commit() {
     let settings = Settings::new(db.url(&role));
     let database = Database::new(&settings.database_url, tls::client_config(None).unwrap()).unwrap();
     let report = doctor::examine(&database, &settings).await;
-    assert_eq!(report.worst(), Level::Ok, "{report:#?}");
+    assert!(report.worst() <= Level::Note, "{report:#?}");
 }
 
 #[tokio::test]
