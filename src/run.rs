@@ -57,7 +57,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let tls = delivery::tls::client_config(settings.ca_file.as_deref())?;
     let database = Database::new(&settings.database_url, tls.clone())?;
     let pool = database.pool(POOL)?;
-    let metrics = Metrics::default();
+    let delivery_metrics = delivery::Metrics::default();
+    let metrics = Metrics::with(|registry| delivery_metrics.register(registry));
     let defaults = Defaults {
         limits: settings.default_limits,
         retry: settings.default_retry.clone(),
@@ -126,6 +127,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         options: delivery::Options {
             max_in_flight: settings.max_in_flight,
             max_bytes: settings.max_bytes_in_flight,
+            metrics: delivery_metrics,
             ..delivery::Options::default()
         },
         wake,

@@ -12,6 +12,7 @@ mod events;
 pub mod format;
 pub mod guard;
 pub mod log;
+mod metrics;
 pub mod partitions;
 pub mod queue;
 mod request;
@@ -25,6 +26,7 @@ use futures::future::BoxFuture;
 pub use client::{Answer, Cause, Client, Failure};
 pub use dispatcher::{Dispatcher, Options, Wake};
 pub use guard::Guard;
+pub use metrics::Metrics;
 pub use queue::{EventRef, NewDelivery, Reason, enqueue};
 pub use sign::{BadSecret, BadSignature, signatures, verify};
 

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::delivery::client::{Answer, Cause, Client, Failure};
 use crate::delivery::events::{EventError, Events};
-use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Settled};
-use crate::delivery::{Webhooks, backoff, request};
+use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Reason, Settled};
+use crate::delivery::{Metrics, Webhooks, backoff, request};
 use crate::lifecycle::Event;
 use crate::registry::{RetryPolicy, Webhook};
 
@@ -25,6 +25,7 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) events: Events,
     pub(super) webhooks: Arc<dyn Webhooks>,
+    pub(super) metrics: Metrics,
 }
 
 /// What the scheduler learns of an attempt.
@@ -78,6 +79,10 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
         probe: !delivery.due,
     };
     let verdict = judge(sent, &mut record);
+    context.metrics.attempt(record.cause, duration);
+    if verdict == Verdict::Good && delivery.reason == Reason::Live {
+        context.metrics.arrived(event.at);
+    }
     let outcome = match &verdict {
         Verdict::Good => {
             // A success uses up its attempt, in turn or not.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::events::Events;
-use super::{Webhooks, queue};
+use super::{Metrics, Webhooks, queue};
 use crate::db::{Database, DbError};
 use crate::registry::WebhookId;
 
@@ -43,6 +43,7 @@ pub struct Options {
     pub poll: Duration,
     /// How long a shutdown waits for what is in flight.
     pub drain: Duration,
+    pub metrics: Metrics,
 }
 
 impl Default for Options {
@@ -52,6 +53,7 @@ impl Default for Options {
             max_bytes: 64 << 20,
             poll: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -147,7 +149,7 @@ impl Dispatcher {
             }
         };
         let (lease, lease_task) = lease::start(self.database.clone(), name);
-        let (settler, settled) = settler::start(queue.clone());
+        let (settler, settled) = settler::start(queue.clone(), self.options.metrics.clone());
         let (health, health_task) = health::start(self.pool.clone(), Arc::clone(&self.webhooks));
         let stored = tokio::select! {
             stored = stored_health(&self.pool, self.webhooks.as_ref()) => stored,
@@ -160,6 +162,7 @@ impl Dispatcher {
             client: self.client,
             events: Events::start(self.pool.clone()),
             webhooks: Arc::clone(&self.webhooks),
+            metrics: self.options.metrics.clone(),
         });
         scheduler::Scheduler::new(
             queue,

@@ -133,6 +133,8 @@ impl Scheduler {
         loop {
             self.send_ready();
             self.start_claim();
+            let in_flight = i64::try_from(self.tasks.len()).unwrap_or(i64::MAX);
+            self.options.metrics.in_flight.set(in_flight);
             let timer = self.timers.first().map(|(at, ..)| *at);
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -532,6 +534,11 @@ impl Scheduler {
     }
 
     fn settle(&mut self, settled: Settled) {
+        match settled.outcome {
+            Outcome::Succeeded => self.options.metrics.left("succeeded"),
+            Outcome::GivenUp => self.options.metrics.left("given_up"),
+            _ => {}
+        }
         self.unsettled += 1;
         // The settler lives as long as this sender.
         let _ = self.settler.send(settled);

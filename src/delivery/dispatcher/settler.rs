@@ -10,6 +10,7 @@ use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
 
 use crate::db::DbError;
+use crate::delivery::Metrics;
 use crate::delivery::queue::{self, Settled, WorkerId};
 use crate::registry::WebhookId;
 
@@ -26,7 +27,10 @@ pub(super) struct Written {
 }
 
 /// Starts writing; ends when the sender is dropped and everything is written.
-pub(super) fn start(pool: Pool) -> (mpsc::UnboundedSender<Settled>, mpsc::UnboundedReceiver<Written>) {
+pub(super) fn start(
+    pool: Pool,
+    metrics: Metrics,
+) -> (mpsc::UnboundedSender<Settled>, mpsc::UnboundedReceiver<Written>) {
     // Unbounded in type only: the scheduler counts what it has handed over and not heard of.
     let (sender, mut outcomes) = mpsc::unbounded_channel::<Settled>();
     let (report, reports) = mpsc::unbounded_channel();
@@ -46,6 +50,7 @@ pub(super) fn start(pool: Pool) -> (mpsc::UnboundedSender<Settled>, mpsc::Unboun
                 Ok(result) => {
                     wait = Duration::from_millis(50);
                     if result.lost > 0 {
+                        metrics.leases_lost.inc_by(result.lost as u64);
                         tracing::warn!(
                             count = result.lost,
                             "outcomes came after their lease had been lost; those deliveries are repeated"

@@ -1,0 +1,113 @@
+//! What delivery counts.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+type Labels = Vec<(&'static str, &'static str)>;
+
+/// The figures of one process; cheap to clone, every clone counts the same.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    attempts: Family<Labels, Counter>,
+    outcomes: Family<Labels, Counter>,
+    /// Requests under way.
+    pub(crate) in_flight: Gauge,
+    /// Outcomes that came after their lease had been lost: those deliveries are repeated.
+    pub(crate) leases_lost: Counter,
+    duration: Histogram,
+    latency: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            attempts: Family::default(),
+            outcomes: Family::default(),
+            in_flight: Gauge::default(),
+            leases_lost: Counter::default(),
+            duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            latency: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
+        }
+    }
+}
+
+impl Metrics {
+    /// Puts them into a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "delivery_attempts",
+            "Attempts by result: success, or the cause of the failure",
+            self.attempts.clone(),
+        );
+        registry.register(
+            "deliveries",
+            "Deliveries that left the queue, by their final state",
+            self.outcomes.clone(),
+        );
+        registry.register("delivery_in_flight", "Requests under way", self.in_flight.clone());
+        registry.register(
+            "delivery_leases_lost",
+            "Outcomes that came after their lease had been lost",
+            self.leases_lost.clone(),
+        );
+        registry.register(
+            "delivery_attempt_seconds",
+            "From the request to the answer",
+            self.duration.clone(),
+        );
+        registry.register(
+            "delivery_latency_seconds",
+            "From the change to its successful answer, for live events",
+            self.latency.clone(),
+        );
+    }
+
+    /// One attempt ended: its cause where it failed.
+    pub(crate) fn attempt(&self, cause: Option<&'static str>, duration: Duration) {
+        self.attempts
+            .get_or_create(&vec![("result", cause.unwrap_or("success"))])
+            .inc();
+        self.duration.observe(duration.as_secs_f64());
+    }
+
+    /// A live event that was made at `at` has arrived.
+    pub(crate) fn arrived(&self, at: DateTime<Utc>) {
+        let took = (Utc::now() - at).to_std().unwrap_or_default();
+        self.latency.observe(took.as_secs_f64());
+    }
+
+    /// A delivery left the queue.
+    pub(crate) fn left(&self, state: &'static str) {
+        self.outcomes.get_or_create(&vec![("state", state)]).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::with_prefix("orw");
+        metrics.register(&mut registry);
+        metrics.attempt(Some("tls"), Duration::from_millis(3));
+        metrics.left("succeeded");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(
+            text.contains("orw_delivery_attempts_total{result=\"tls\"} 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("orw_deliveries_total{state=\"succeeded\"} 1\n"),
+            "{text}"
+        );
+    }
+}
