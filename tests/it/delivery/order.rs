@@ -82,7 +82,7 @@ async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
             }
         }
         rig.enqueue(&batch).await;
-        if dice.roll(12) == 0 {
+        if dice.roll(25) == 0 {
             let victim = dice.roll(2) as usize;
             std::mem::replace(&mut processes[victim], process(&rig, &ca)).shutdown_background();
         }
