@@ -1,6 +1,7 @@
 //! Integration tests: one binary, real PostgreSQL, real TLS, real processes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod capture_stress;
 mod chaos;
 mod delivery;
 mod demo;
@@ -10,6 +11,7 @@ mod harmless_catalog;
 mod harmless_ddl;
 mod harmless_first_rows;
 mod harmless_hostile;
+mod harmless_soak;
 mod harmless_traffic;
 mod harmless_transactions;
 mod harmless_writes;
