@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::db::{Database, DbError};
 use crate::delivery::{self, Client, Dispatcher, Guard, partitions};
 use crate::lifecycle::{Lifecycle, LifecycleSettings};
-use crate::ocs::{Api, AuthError, Authenticator, Server, Standalone};
+use crate::ocs::{Api, AuthError, Authenticator, ListenerTls, Server, Standalone, TlsFileError};
 use crate::pipeline::{Pipeline, Registered};
 use crate::registry::{Defaults, Registry, RegistryError};
 use crate::telemetry::{self, Health, Metrics};
@@ -37,6 +37,8 @@ pub enum RunError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Auth(#[from] AuthError),
+    #[error(transparent)]
+    ListenerTls(#[from] TlsFileError),
     #[error(
         "cannot listen on {address}: {source}; set ORW_LISTEN or ORW_METRICS_LISTEN to an address of this machine that is free"
     )]
@@ -88,6 +90,15 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
             address: settings.listen,
             source,
         })?;
+    let server = match &settings.tls {
+        None => server,
+        Some((certificate, key)) => {
+            let tls = ListenerTls::load(certificate, key)?;
+            let (watched, stop) = (Arc::clone(&tls), shutdown.clone());
+            parts.spawn(async move { watched.watch(stop).await });
+            server.with_tls(tls)
+        }
+    };
     parts.spawn(server.serve(Arc::new(api), shutdown.clone()));
 
     let wake = delivery::Wake::default();

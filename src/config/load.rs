@@ -211,6 +211,22 @@ impl Reader {
         );
         let key = |text: &str| parse::master_key(text).map(Some);
         self.set_or_file("master_key", "master_key_file", &mut s.master_key, key, key);
+        let path = |text: &str| Ok(std::path::PathBuf::from(text));
+        let (mut certificate, mut key) = (None, None);
+        self.set_some("tls_cert_file", &mut certificate, path);
+        self.set_some("tls_key_file", &mut key, path);
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => s.tls = Some((certificate, key)),
+            (None, None) => {}
+            (Some(_), None) => self.problems.push(Problem::new(
+                "ORW_TLS_KEY_FILE",
+                "is not set, but ORW_TLS_CERT_FILE is; name the file of its private key too",
+            )),
+            (None, Some(_)) => self.problems.push(Problem::new(
+                "ORW_TLS_CERT_FILE",
+                "is not set, but ORW_TLS_KEY_FILE is; name the file of the certificate too",
+            )),
+        }
         self.set("log", &mut s.log, parse::log);
         self.set("log_format", &mut s.log_format, parse::log_format);
     }

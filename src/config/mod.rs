@@ -59,6 +59,8 @@ pub struct Settings {
     pub admins: Vec<(String, SecretString)>,
     /// `ORW_MASTER_KEY` / `ORW_MASTER_KEY_FILE`: 32 bytes in base64.
     pub master_key: Option<SecretString>,
+    /// `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`: the API speaks TLS. Both or none.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// `ORW_TARGETS_ALLOW`: networks and host names that the address guard lets through.
     pub targets_allow: Vec<AllowedTarget>,
     /// `ORW_TARGETS_ALLOW_HTTP`.
@@ -110,6 +112,7 @@ impl Settings {
             trusted_proxies: Vec::new(),
             admins: Vec::new(),
             master_key: None,
+            tls: None,
             targets_allow: Vec::new(),
             targets_allow_http: false,
             ca_file: None,

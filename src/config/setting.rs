@@ -138,6 +138,16 @@ pub const SETTINGS: &[Setting] = &[
         "A file with the master key, instead of it",
     ),
     open(
+        "tls_cert_file",
+        None,
+        "TLS for the API: certificate and chain, PEM; read again when it changes",
+    ),
+    open(
+        "tls_key_file",
+        None,
+        "TLS for the API: the certificate's private key, PEM",
+    ),
+    open(
         "targets_allow",
         None,
         "Private networks and host names that webhooks may go to, comma-separated",

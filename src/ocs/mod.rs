@@ -13,6 +13,7 @@ mod routes;
 mod server;
 mod stall;
 mod throttle;
+mod tls;
 pub(crate) mod view;
 mod xml;
 
@@ -20,3 +21,4 @@ pub use api::{Api, Fallback, PlainHandler, text};
 pub use auth::{AuthError, Authenticator, Denied, Session, Standalone};
 pub use reply::{Body, BoxError, full};
 pub use server::Server;
+pub use tls::{ListenerTls, TlsFileError};

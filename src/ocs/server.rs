@@ -1,4 +1,4 @@
-//! The HTTP server: HTTP/1.1 and HTTP/2 over TCP.
+//! The HTTP server: HTTP/1.1 and HTTP/2 over TCP or TLS.
 //!
 //! Guarantees: connections are counted and limited; a client that sends no request, or a header bit by bit, or
 //! does not take its answer is cut off; a
@@ -19,12 +19,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
 use super::stall::Stall;
+use super::tls::ListenerTls;
 
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 4096;
@@ -45,6 +48,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     listener: TcpListener,
     trusted_proxies: Vec<IpNet>,
+    tls: Option<Arc<ListenerTls>>,
 }
 
 impl Server {
@@ -57,7 +61,15 @@ impl Server {
         Ok(Self {
             listener,
             trusted_proxies,
+            tls: None,
         })
+    }
+
+    /// Speaks TLS, and nothing else.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Arc<ListenerTls>) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// The address listened on: with the port that was chosen where it was 0.
@@ -91,15 +103,18 @@ impl Server {
                     continue;
                 }
             };
-            let connection = connection(
-                stream,
-                peer,
-                Arc::clone(&api),
-                Arc::clone(&proxies),
-                graceful.watcher(),
-            );
+            let _ = stream.set_nodelay(true);
+            let (api, proxies, watcher) = (Arc::clone(&api), Arc::clone(&proxies), graceful.watcher());
+            let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
             tokio::spawn(async move {
-                connection.await;
+                match tls {
+                    None => connection(stream, peer, api, proxies, watcher).await,
+                    Some(tls) => match tokio::time::timeout(HEADER_TIME, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => connection(stream, peer, api, proxies, watcher).await,
+                        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection"),
+                        Err(_) => tracing::debug!(%peer, "TLS was not agreed upon in time"),
+                    },
+                }
                 drop(place);
             });
         }
@@ -113,14 +128,13 @@ impl Server {
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     peer: SocketAddr,
     api: Arc<Api>,
     proxies: Arc<[IpNet]>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
-    let _ = stream.set_nodelay(true);
     let begun = Arc::new(AtomicBool::new(false));
     let service = {
         let begun = Arc::clone(&begun);

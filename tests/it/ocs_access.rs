@@ -1,12 +1,18 @@
 //! Who may do what, and that everything a client can send is bounded.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use openregister_webhooks::demo::certificate::{Authority, Flaw};
+use openregister_webhooks::ocs::{Api, Authenticator, ListenerTls, Server, Standalone};
+use openregister_webhooks::registry::AnyTarget;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::api::Service;
+use crate::support::receiver::{client_config, connect};
 
 const LISTENERS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks";
 const OWN: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
@@ -355,6 +361,61 @@ async fn an_idle_listener_that_stops_lets_requests_end() {
     assert!(started.elapsed() < Duration::from_secs(11));
     assert!(TcpStream::connect(address).await.is_err());
     drop(idle);
+}
+
+#[tokio::test]
+async fn the_listener_speaks_tls_and_shows_a_renewed_certificate() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let put = |authority: &Authority| {
+        let leaf = authority.leaf(&["localhost"], Flaw::None).unwrap();
+        std::fs::write(&certificate, leaf.certificate_pem()).unwrap();
+        std::fs::write(&key, leaf.key_pem()).unwrap();
+    };
+    let (first, second) = (Authority::new().unwrap(), Authority::new().unwrap());
+    put(&first);
+    let tls = ListenerTls::load(&certificate, &key).unwrap();
+    let accounts = Standalone::new(&[("admin".to_owned(), "x".to_owned().into())], &[]).unwrap();
+    let accounts = Authenticator::Standalone(accounts);
+    let api = Api::new(Arc::clone(&service.registry), Arc::new(AnyTarget), accounts).unwrap();
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), Vec::new())
+        .await
+        .unwrap()
+        .with_tls(Arc::clone(&tls));
+    let address = server.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server.serve(Arc::new(api), stop.clone()));
+
+    let status = async |authority: &Authority| {
+        let mut sender = connect(address, client_config(authority)).await?;
+        let request = hyper::Request::get("/status.php").header("host", "localhost");
+        let request = request
+            .body(http_body_util::Full::new(bytes::Bytes::new()))
+            .unwrap();
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(std::io::Error::other)?;
+        Ok::<_, std::io::Error>(answer.status().as_u16())
+    };
+    assert_eq!(status(&first).await.unwrap(), 200);
+    assert!(status(&second).await.is_err());
+    put(&second);
+    tls.reload().unwrap();
+    assert_eq!(status(&second).await.unwrap(), 200);
+    assert!(status(&first).await.is_err());
+    // Nothing is answered in clear.
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain
+        .write_all(b"GET /status.php HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
+    stop.cancel();
+    serving.await.unwrap();
 }
 
 /// Requests made up from the OpenAPI document: `ORW_SCHEMATHESIS` names the program `schemathesis` (4.x was tried).
