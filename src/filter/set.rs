@@ -1,6 +1,7 @@
 //! The operand of `$in`, `$nin` and `$all`.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use super::compare::{self, Fuel};
 use super::number;
@@ -21,9 +22,9 @@ pub(super) struct Set {
 /// What makes a long list quick to search.
 #[derive(Debug, Default)]
 struct Index {
-    /// Every element as text, for `array_intersect`.
-    casts: HashSet<Box<str>>,
-    /// The texts and numbers as text: what a text that is not numeric can be equal to.
+    /// Every element as text, for `array_intersect`; made when the first list is met, which for most filters is never.
+    casts: OnceLock<HashSet<Box<str>>>,
+    /// What a text that is not numeric can be equal to: such texts, and infinity, which is no number as text.
     words: HashSet<Box<str>>,
     has_true: bool,
     has_false: bool,
@@ -36,16 +37,18 @@ impl Set {
         let index = (items.len() > LINEAR).then(|| {
             let mut index = Index::default();
             for item in &items {
-                let text = item.to_text();
-                index.casts.insert(text.as_str().into());
                 match item {
                     Value::Null => index.has_null = true,
                     Value::Bool(true) => index.has_true = true,
                     Value::Bool(false) => index.has_false = true,
-                    Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::Alias(_) => {
-                        index.words.insert(text.as_str().into());
+                    Value::Text(_) | Value::Float(_) => {
+                        let text = item.to_text();
+                        if number::numeric(text.as_str()).is_none() {
+                            index.words.insert(text.as_str().into());
+                        }
                     }
-                    Value::List(_) | Value::Map(_) => {}
+                    // Integers are numeric as text. Operands hold no aliases.
+                    Value::Int(_) | Value::List(_) | Value::Map(_) | Value::Alias(_) => {}
                 }
             }
             index
@@ -106,7 +109,15 @@ impl Set {
     fn has_text(&self, text: &str, fuel: &mut Fuel) -> bool {
         fuel.spend_bytes(text.len());
         match &self.index {
-            Some(index) => index.casts.contains(text),
+            Some(index) => index
+                .casts
+                .get_or_init(|| {
+                    self.items
+                        .iter()
+                        .map(|item| item.to_text().as_str().into())
+                        .collect()
+                })
+                .contains(text),
             None => self.items.iter().any(|item| {
                 fuel.spend(1);
                 item.to_text().as_str() == text
