@@ -65,6 +65,10 @@ async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
         }
     });
 
+    let mut events = vec![];
+    for lane in 0..LANES {
+        events.push(rig.events(&format!("o{lane}"), 0..EACH).await);
+    }
     let mut dice = Dice(7);
     let mut processes = vec![process(&rig, &ca), process(&rig, &ca)];
     let mut next = vec![0; LANES];
@@ -76,7 +80,7 @@ async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
             let lane = dice.roll(LANES as u64) as usize;
             if next[lane] < EACH {
                 let object = format!("o{lane}");
-                batch.push(delivery(1, &object, rig.event(&object, next[lane]).await));
+                batch.push(delivery(1, &object, events[lane][next[lane]]));
                 next[lane] += 1;
                 left -= 1;
             }
