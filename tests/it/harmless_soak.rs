@@ -1,14 +1,18 @@
 //! What must not grow and what must not wait: small here, in full under `make soak`.
 
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::capture::{self, InstallOptions};
+use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer, InstallOptions};
 use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::postgres::Options;
-use tokio_postgres::Client;
+use tokio::sync::watch;
+use tokio_postgres::{Client, Transaction};
+use tokio_util::sync::CancellationToken;
 
-use crate::support::capture::{Scene, options};
-use crate::support::postgres::{DBA, Server};
+use crate::support::capture::{Scene, database, options, settings};
+use crate::support::postgres::{DBA, NEXTCLOUD, Server};
 use crate::support::rows;
 use crate::support::traffic::{Traffic, Work};
 
@@ -28,6 +32,32 @@ async fn buffers(client: &Client) -> i64 {
     let plan: serde_json::Value = client.query_one(READ, &[]).await.unwrap().get(0);
     let plan = &plan[0]["Plan"];
     plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap()
+}
+
+/// Notes how long each change was on its way, and keeps nothing else: a record of everything would itself grow.
+struct Meter {
+    pending: Vec<Duration>,
+    delays: Arc<Mutex<Vec<(Instant, Duration)>>>,
+}
+
+impl Consumer for Meter {
+    type Error = Infallible;
+
+    async fn consume(&mut self, _: &Transaction<'_>, changes: Vec<Change>) -> Result<(), Infallible> {
+        let now = chrono::Utc::now();
+        let delays = changes.iter().map(|c| (now - c.at).to_std().unwrap_or_default());
+        self.pending = delays.collect();
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        let now = Instant::now();
+        let new = std::mem::take(&mut self.pending);
+        self.delays
+            .lock()
+            .unwrap()
+            .extend(new.into_iter().map(|delay| (now, delay)));
+    }
 }
 
 async fn held_snapshot(length: Duration, holding: &str) {
@@ -52,23 +82,40 @@ async fn held_snapshot(length: Duration, holding: &str) {
         ))
     })
     .await;
+    scene.capture.stop().await;
+    let delays = Arc::new(Mutex::new(Vec::new()));
+    let meter = Meter {
+        pending: Vec::new(),
+        delays: Arc::clone(&delays),
+    };
+    let (status, _status) = watch::channel(CaptureStatus::Away(String::new()));
+    let end = CancellationToken::new();
+    let reader = tokio::spawn(capture::run(
+        database(&scene.db, NEXTCLOUD),
+        settings(),
+        meter,
+        status,
+        end.clone(),
+    ));
+    traffic.more(20).await;
     let began = Instant::now();
     let window = length / 8;
-    let (mut first, mut last, mut touched) = (Vec::new(), Vec::new(), Vec::new());
-    let marker = scene.db.client().await;
+    let mut most = 0;
+    let looking = scene.db.client().await;
     while began.elapsed() < length {
-        // From a commit to its being read, on a connection of its own.
-        let sent = Instant::now();
-        scene.capture.all().await;
-        let took = sent.elapsed();
-        if began.elapsed() < window {
-            first.push(took);
-        } else if began.elapsed() > length - window {
-            last.push(took);
-        }
-        touched.push((began.elapsed(), buffers(&marker).await));
-        traffic.more(5).await;
+        most = most.max(buffers(&looking).await);
+        traffic.more(100).await;
     }
+    let ended = Instant::now();
+    let within = |from: Instant, to: Instant| -> Vec<Duration> {
+        let delays = delays.lock().unwrap();
+        delays
+            .iter()
+            .filter(|(at, _)| (from..to).contains(at))
+            .map(|(_, delay)| *delay)
+            .collect()
+    };
+    let (mut first, mut last) = (within(began, began + window), within(ended - window, ended));
     let dead = "SELECT coalesce(sum(n_dead_tup), 0)::bigint, coalesce(sum(n_tup_del + n_tup_upd), 0)::bigint FROM pg_stat_all_tables \
                 WHERE schemaname = 'openregister_webhooks' AND relname ~ '^(change|position)_[012]$'";
     let dead = dba.query_one(dead, &[]).await.unwrap();
@@ -77,13 +124,13 @@ async fn held_snapshot(length: Duration, holding: &str) {
     let size: i64 = dba.query_one(size, &[]).await.unwrap().get(0);
     holder.batch_execute("COMMIT").await.unwrap();
     let report = traffic.stop().await;
-    scene.capture.all().await;
+    end.cancel();
+    reader.await.unwrap();
     assert_eq!(report.errors, Vec::<String>::new());
     let rate = report.committed as f64 / length.as_secs_f64();
     let (early, late) = (median(&mut first), median(&mut last));
-    let most = touched.iter().map(|(_, n)| *n).max().unwrap();
     println!(
-        "{holding}: {:.0} s at {rate:.0} changes/s; commit to read, median: first {early:?}, last {late:?}; dead tuples {dead}, \
+        "{holding}: {:.0} s at {rate:.0} changes/s; from trigger to consumer, median: first {early:?}, last {late:?}; dead tuples {dead}, \
          updated or deleted {changed}; at most {most} buffers a full read of the outbox; {size} bytes at the end",
         length.as_secs_f64()
     );
@@ -92,7 +139,6 @@ async fn held_snapshot(length: Duration, holding: &str) {
         late < early * 3 + Duration::from_millis(50),
         "reading grows: {early:?}, then {late:?}"
     );
-    scene.capture.stop().await;
 }
 
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM oc_users";
