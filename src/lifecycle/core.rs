@@ -134,6 +134,8 @@ struct Batch {
     open: HashMap<(i32, String), Vec<usize>>,
     /// Rows deleted from a table later in the batch, by uuid: what lookups can no longer see.
     deleted_later: HashMap<String, Vec<(usize, TableName, Row)>>,
+    /// Where in the batch rows are inserted, by uuid: a row that comes later is no home of an earlier one.
+    inserted: HashMap<String, Vec<(usize, TableName)>>,
 }
 
 impl Core {
@@ -213,7 +215,7 @@ impl Core {
                     .homes
                     .insert(uuid.to_owned(), change.table.name().to_owned());
             }
-            (Op::Insert | Op::Delete, Store::Blob) => {
+            (Op::Delete, Store::Blob) => {
                 if let (Some(register), Some(schema)) = row.ids(&change.table) {
                     let twin = format!("openregister_table_{register}_{schema}");
                     needs.rows_exist.insert((twin, uuid.to_owned()));
@@ -308,6 +310,13 @@ impl Core {
         self.learn(&changes, needs, facts);
         let mut batch = Batch::default();
         for (at, decoded) in changes.iter().enumerate() {
+            if let DecodedKind::Object { new: Some(new), .. } = &decoded.kind
+                && decoded.change.op == Op::Insert
+                && let Some(uuid) = ObjectRow::new(&decoded.change.table, new).uuid()
+            {
+                let inserts = batch.inserted.entry(uuid.to_owned()).or_default();
+                inserts.push((at, decoded.change.table.clone()));
+            }
             if let DecodedKind::Object { old: Some(old), .. } = &decoded.kind
                 && decoded.change.op == Op::Delete
                 && let Some(uuid) = ObjectRow::new(&decoded.change.table, old).uuid()
@@ -468,7 +477,13 @@ impl Core {
             .get(uuid)
             .into_iter()
             .flatten()
-            .find(|(place, table, _)| *place > at && *table != change.table);
+            .filter(|(place, table, _)| *place > at && *table != change.table)
+            .find(|(_, table, _)| {
+                let inserts = batch.inserted.get(uuid).into_iter().flatten();
+                inserts
+                    .filter(|(_, other)| other == table)
+                    .all(|(place, _)| *place < at)
+            });
         match change.table.store() {
             Store::Magic { .. } => {
                 let migrated = facts.in_blob.contains(uuid)
@@ -476,6 +491,12 @@ impl Core {
                 let home = facts
                     .homes
                     .get(uuid)
+                    .filter(|_| {
+                        facts
+                            .homes_since
+                            .get(uuid)
+                            .is_none_or(|since| *since < change.key)
+                    })
                     .and_then(|(name, row)| TableName::parse(name, "").map(|table| (table, row)))
                     .or_else(|| gone.map(|(_, table, row)| (table.clone(), row)))
                     .filter(|(table, row)| {
@@ -497,7 +518,7 @@ impl Core {
                     None => vec![(Action::Created, States::One(self.entity(&change.table, new)))],
                 }
             }
-            _ if has_twin(facts, &change.table, row, uuid) => Vec::new(),
+            // Nothing is ever moved into the blob table.
             _ => vec![(Action::Created, States::One(self.entity(&change.table, new)))],
         }
     }
@@ -766,11 +787,10 @@ fn has_twin(facts: &Facts, table: &TableName, row: ObjectRow<'_>, uuid: &str) ->
     facts.rows_exist.contains(&(twin, uuid.to_owned()))
 }
 
-/// Views live in one of two tables; an upgrade copies them.
+/// Views live in one of two tables; an upgrade copies those of the one into the other.
 fn other_view_table(table: &TableName) -> Option<&'static str> {
     match table.name() {
         "openregister_view" => Some("openregister_views"),
-        "openregister_views" => Some("openregister_view"),
         _ => None,
     }
 }

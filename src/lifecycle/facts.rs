@@ -91,6 +91,9 @@ pub struct Facts {
     pub in_blob: HashSet<String>,
     /// By uuid: the other table (without prefix) and its row.
     pub homes: HashMap<String, (String, Row)>,
+    /// By uuid: when that row was inserted, if the outbox still has it. The reader may be behind: a row that was
+    /// inserted after the one in question is no home of it.
+    pub homes_since: HashMap<String, ChangeKey>,
     pub rows_exist: HashSet<(String, String)>,
     /// The audit ids for which the answer is yes.
     pub requests: HashSet<i64>,

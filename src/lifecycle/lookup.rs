@@ -509,5 +509,51 @@ async fn homes(
             }
         }
     }
+    if facts.homes.is_empty() {
+        return Ok(());
+    }
+    homes_since(tx, prefix, facts).await
+}
+
+/// When the rows that were found were inserted. Asked for objects that are in two tables only, which are few.
+async fn homes_since(tx: &impl GenericClient, prefix: &str, facts: &mut Facts) -> Result<(), LookupError> {
+    let tables: Vec<String> = facts
+        .homes
+        .values()
+        .map(|(table, _)| format!("{prefix}{table}"))
+        .collect();
+    let uuids: Vec<&str> = facts.homes.keys().map(String::as_str).collect();
+    let rows = query(
+        tx,
+        "the outbox",
+        "SELECT tbl, new, lsn, xid::text, ordinal FROM openregister_webhooks.change
+          WHERE tbl = ANY($1) AND op = 'I' AND EXISTS (SELECT FROM unnest($2::text[]) u WHERE position(u IN new) > 0)
+          ORDER BY lsn, xid, ordinal",
+        &[(&tables, Type::TEXT_ARRAY), (&uuids, Type::TEXT_ARRAY)],
+    )
+    .await?;
+    let mut since = HashMap::new();
+    for row in rows {
+        let table = TableName::parse(row.get(0), prefix);
+        let (Some(table), Some(found)) = (table, image(row.get(1))) else {
+            continue;
+        };
+        let Some(uuid) = ObjectRow::new(&table, &found).uuid() else {
+            continue;
+        };
+        if facts
+            .homes
+            .get(uuid)
+            .is_some_and(|(home, _)| home == table.name())
+        {
+            let key = ChangeKey {
+                lsn: Lsn(row.get::<_, PgLsn>(2).into()),
+                xid: Xid(row.get::<_, &str>(3).parse().unwrap_or_default()),
+                ordinal: row.get(4),
+            };
+            since.insert(uuid.to_owned(), key);
+        }
+    }
+    facts.homes_since = since;
     Ok(())
 }

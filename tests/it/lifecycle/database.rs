@@ -143,3 +143,49 @@ async fn a_reader_that_is_far_behind_and_forgets_everything_gives_the_same_event
         replay(Generation::V0_2_9, "0.2.9", reading).await;
     }
 }
+
+/// A copy into another magic table, and the migration out of the blob table: no second Created, no Deleted, also where
+/// the lookups see everything that is still to be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_that_move_between_tables_are_neither_created_nor_deleted() {
+    for reading in [
+        Reading::NORMAL,
+        Reading {
+            batch_size: 1,
+            forgetful: true,
+        },
+    ] {
+        let db = Db::openregister(Generation::V0_2_13).await;
+        let client = db.client().await;
+        client
+            .batch_execute(
+                "CREATE TABLE oc_openregister_table_1_2 (LIKE oc_openregister_table_1_1 INCLUDING ALL)",
+            )
+            .await
+            .unwrap();
+        install(&db).await;
+        for statement in [
+            "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _name) VALUES ('copied', '1', '1', 'A')",
+            "INSERT INTO oc_openregister_table_1_2 (_uuid, _register, _schema, _name) VALUES ('copied', '1', '2', 'A')",
+            "INSERT INTO oc_openregister_objects (uuid, register, schema, object, created, updated) \
+             VALUES ('migrated', '1', '1', '{\"name\": \"B\"}', now(), now())",
+            "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _name) VALUES ('migrated', '1', '1', 'B')",
+            "DELETE FROM oc_openregister_objects",
+        ] {
+            client.batch_execute(statement).await.unwrap();
+        }
+        let mut rig = Rig::start(db, reading);
+        let events = rig.settled(&client).await;
+        let found: Vec<_> = events
+            .iter()
+            .map(|event| format!("{} {}", event.class, event.lane.as_str()))
+            .collect();
+        let expected = [
+            "ObjectCreatedEvent object:copied",
+            "ObjectUpdatedEvent object:copied",
+            "ObjectCreatedEvent object:migrated",
+        ];
+        assert_eq!(found, expected);
+        drop(rig.stop().await);
+    }
+}

@@ -1,6 +1,7 @@
 //! From changes to events.
 
 mod database;
+mod model;
 mod recording;
 mod replay;
 mod rig;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use openregister_webhooks::capture::{Change, Op};
+use openregister_webhooks::capture::{Change, ChangeKey, Op};
 use openregister_webhooks::lifecycle::{
     ActorState, Core, Decoded, Event, Facts, LifecycleSettings, LockFacts, Needs, Outcome, User,
 };
@@ -14,6 +14,8 @@ pub(crate) struct World {
     tables: HashMap<String, BTreeMap<String, Row>>,
     pub(crate) users: HashMap<String, User>,
     pub(crate) events: Vec<Event>,
+    /// When rows were inserted, by table and key.
+    inserted: HashMap<(String, String), ChangeKey>,
 }
 
 fn key(table: &TableName, row: &Row) -> String {
@@ -35,7 +37,12 @@ impl World {
             rows.remove(&key(&change.table, &old));
         }
         if let Some(new) = change.new.as_deref().and_then(|text| parse_row(text).ok()) {
-            rows.insert(key(&change.table, &new), new);
+            let key = key(&change.table, &new);
+            if change.op == Op::Insert {
+                self.inserted
+                    .insert((change.table.name().to_owned(), key.clone()), change.key);
+            }
+            rows.insert(key, new);
         }
     }
 
@@ -73,6 +80,9 @@ impl World {
                     && let Some(row) = rows.get(uuid)
                 {
                     facts.homes.insert(uuid.clone(), (table.clone(), row.clone()));
+                    if let Some(since) = self.inserted.get(&(table.clone(), uuid.clone())) {
+                        facts.homes_since.insert(uuid.clone(), *since);
+                    }
                 }
             }
         }
