@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::capture::{self, CaptureSettings, CaptureStatus};
-use crate::config::Settings;
+use crate::config::{Doorbell, Settings};
 use crate::db::{Database, DbError};
 use crate::delivery::{self, Client, Dispatcher, Guard, partitions};
+use crate::doctor;
 use crate::lifecycle::{Lifecycle, LifecycleSettings};
 use crate::ocs::{Api, AuthError, Authenticator, ListenerTls, Server, Standalone, TlsFileError};
 use crate::pipeline::{Pipeline, Registered};
@@ -47,6 +48,16 @@ pub enum RunError {
         #[source]
         source: std::io::Error,
     },
+    #[error(
+        "a transaction-pooling PgBouncer sits between this machine and the database: give the server itself (its own port, usually 5432) \
+         with ORW_DATABASE_URL, or set ORW_DOORBELL=poll"
+    )]
+    Pooled,
+    #[error(
+        "the PgBouncer between this machine and the database does not keep prepared statements: set its max_prepared_statements (1.21 or \
+         later), or give the server itself with ORW_DATABASE_URL"
+    )]
+    PooledStatements,
     #[error("the routes contradict each other: {0}")]
     Routes(#[from] matchit::InsertError),
 }
@@ -58,6 +69,11 @@ pub enum RunError {
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), RunError> {
     let tls = delivery::tls::client_config(settings.ca_file.as_deref())?;
     let database = Database::new(&settings.database_url, tls.clone())?;
+    match (doctor::pooling(&database).await?, settings.doorbell) {
+        (doctor::Pooling::None, _) | (doctor::Pooling::KeepsStatements, Doorbell::Poll) => {}
+        (doctor::Pooling::ForgetsStatements, Doorbell::Poll) => return Err(RunError::PooledStatements),
+        (_, Doorbell::Notify) => return Err(RunError::Pooled),
+    }
     let pool = database.pool(POOL)?;
     let delivery_metrics = delivery::Metrics::default();
     let metrics = Metrics::with(|registry| delivery_metrics.register(registry));
@@ -138,6 +154,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         options: delivery::Options {
             max_in_flight: settings.max_in_flight,
             max_bytes: settings.max_bytes_in_flight,
+            own_sessions: settings.doorbell == Doorbell::Notify,
             metrics: delivery_metrics,
             ..delivery::Options::default()
         },

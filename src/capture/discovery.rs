@@ -15,6 +15,8 @@ use crate::db::{Database, DbError};
 
 /// How often a busy table is asked for before the next round.
 const ATTEMPTS: u32 = 5;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(160);
 
 /// Discovers at `interval` until `end`.
 pub(super) async fn run(database: Database, interval: Duration, end: CancellationToken) {
@@ -29,14 +31,9 @@ pub(super) async fn run(database: Database, interval: Duration, end: Cancellatio
 }
 
 async fn round(database: &Database, connection: &mut Option<Client>) -> Result<(), DbError> {
-    let client = match connection.take() {
+    let mut client = match connection.take() {
         Some(client) if !client.is_closed() => client,
-        _ => {
-            let (client, _) = database.connect().await?;
-            // A table's rows are copied under its lock: rather a gap than a host that waits.
-            client.batch_execute("SET statement_timeout = '200ms'").await?;
-            client
-        }
+        _ => database.connect().await?.0,
     };
     let missing = client
         .query_typed(
@@ -47,7 +44,18 @@ async fn round(database: &Database, connection: &mut Option<Client>) -> Result<(
     let mut busy = false;
     for row in missing {
         let table: String = row.get(0);
-        match install::attach(&client, &table, ATTEMPTS).await {
+        let mut attached = Ok(false);
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                // The host has the table for itself for longer than a try can hold it up.
+                sleep(PAUSE).await;
+            }
+            attached = install::attach_briefly(&mut client, &table).await;
+            if !matches!(attached, Ok(false)) {
+                break;
+            }
+        }
+        match attached {
             Ok(true) => tracing::info!(%table, "capturing a table that appeared"),
             Ok(false) => busy = true,
             Err(error) => {

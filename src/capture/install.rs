@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::locks;
@@ -272,6 +272,30 @@ pub(super) async fn attach(
         done => done?,
     };
     Ok(row.is_some_and(|r| r.get(0)))
+}
+
+/// The same while the system runs, once, in a transaction that has 200 ms: what a table holds is copied under its lock, and
+/// rather a gap is recorded than a host kept waiting. The limit is the transaction's alone: through a pooler the session
+/// is somebody else's the next moment.
+pub(super) async fn attach_briefly(client: &mut Client, table: &str) -> Result<bool, tokio_postgres::Error> {
+    for copy in [true, false] {
+        let tx = client.transaction().await?;
+        tx.batch_execute("SET LOCAL statement_timeout = '200ms'").await?;
+        let attach = "SELECT openregister_webhooks.attach($1, $2)";
+        match tx
+            .query_typed(attach, &[(&table, Type::TEXT), (&copy, Type::BOOL)])
+            .await
+        {
+            Ok(rows) => {
+                tx.commit().await?;
+                return Ok(rows.first().is_some_and(|r| r.get(0)));
+            }
+            Err(error) if is_busy(&error) => return Ok(false),
+            Err(error) if copy && error.code() == Some(&SqlState::QUERY_CANCELED) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Takes everything back: triggers table by table, rights, the schema. `progress` is told each table.

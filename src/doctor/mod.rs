@@ -22,7 +22,7 @@ use tokio_postgres::error::SqlState;
 
 pub use connection::explain;
 pub use finding::{Finding, Level, Report};
-pub(crate) use pooler::is_pooled;
+pub(crate) use pooler::{Pooling, is_pooled, pooling};
 
 use crate::config::Settings;
 use crate::db::Database;

@@ -26,6 +26,48 @@ pub(crate) async fn is_pooled(database: &Database) -> Result<bool, DbError> {
     Ok(sessions_are_shared(&first, &second).await?)
 }
 
+/// What sits between us and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pooling {
+    /// Nothing, or a pooler of sessions.
+    None,
+    /// A pooler of transactions that knows prepared statements (PgBouncer 1.21 with `max_prepared_statements`).
+    KeepsStatements,
+    /// A pooler of transactions that does not: a statement prepared in one session is missed in the next.
+    ForgetsStatements,
+}
+
+/// What sits between us and the server.
+pub(crate) async fn pooling(database: &Database) -> Result<Pooling, DbError> {
+    let (first, _) = database.connect().await?;
+    let (second, _) = database.connect().await?;
+    if !sessions_are_shared(&first, &second).await? {
+        return Ok(Pooling::None);
+    }
+    Ok(if keeps_statements(&first, &second).await? {
+        Pooling::KeepsStatements
+    } else {
+        Pooling::ForgetsStatements
+    })
+}
+
+/// Whether a statement prepared in one session can be used in the session that the pooler gives next.
+async fn keeps_statements(first: &Client, second: &Client) -> Result<bool, tokio_postgres::Error> {
+    let Ok(statement) = first.prepare("SELECT pg_backend_pid()").await else {
+        return Ok(false);
+    };
+    for _ in 0..ROUNDS {
+        // The session that knows the statement is busy with this; the next one must do.
+        second.batch_execute("BEGIN; SELECT pg_backend_pid()").await?;
+        let kept = matches!(timeout(ANSWER, first.query(&statement, &[])).await, Ok(Ok(_)));
+        second.batch_execute("ROLLBACK").await?;
+        if !kept {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What is between, and whether settings of a session must not be changed.
 pub(super) async fn check(
     database: &Database,
@@ -53,17 +95,23 @@ pub(super) async fn check(
         shared => shared?,
     };
     let finding = match (pooled, doorbell) {
-        (true, Doorbell::Poll) => Finding::ok(
+        (true, Doorbell::Poll) if keeps_statements(client, &second).await? => Finding::ok(
             CHECK,
             "a transaction-pooling PgBouncer sits in between; ORW_DOORBELL=poll works through it",
+        ),
+        (true, Doorbell::Poll) => Finding::error(
+            CHECK,
+            "the PgBouncer between this machine and the server does not keep prepared statements",
+            "deliveries and the API use prepared statements, which a pooler of transactions has to know of",
+            "set its max_prepared_statements (PgBouncer 1.21 or later), or connect to the server itself with ORW_DATABASE_URL",
         ),
         (true, Doorbell::Notify) => Finding::error(
             CHECK,
             "a transaction-pooling PgBouncer sits between this machine and the server",
             "LISTEN and the leader's lock belong to a server session, and through it each transaction gets another one: events would come \
              late or not at all",
-            "give the server itself (its own port, usually 5432) with ORW_DATABASE_URL; or set ORW_DOORBELL=poll, which works through it \
-             and finds changes within ORW_POLL_INTERVAL_MS",
+            "give the server itself (its own port, usually 5432) with ORW_DATABASE_URL; or set ORW_DOORBELL=poll, which works through \
+             PgBouncer 1.21 or later with max_prepared_statements and finds changes within ORW_POLL_INTERVAL_MS",
         ),
         (false, Doorbell::Poll) => Finding::note(
             CHECK,

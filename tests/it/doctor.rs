@@ -574,13 +574,24 @@ SKIPPED, nothing was tested: a_pooler_of_transactions_is_found_and_poll_works_th
         "LISTEN and the leader's lock",
         "ORW_DOORBELL=poll",
     );
+    // Debian's 1.18 forgets prepared statements; from 1.21 on a PgBouncer may keep them, and then poll works.
     let poll = examine(&bouncer.url(NEXTCLOUD, PASSWORD), |s| s.doorbell = Doorbell::Poll).await;
-    assert_eq!(poll.count(Level::Error), 0, "{poll:#?}");
     let found = poll.findings.iter().find(|f| f.check == "pooler").unwrap();
-    assert!(
-        found.level == Level::Ok && found.what.contains("poll works"),
-        "{found}"
-    );
+    if poll.count(Level::Error) == 0 {
+        assert!(
+            found.level == Level::Ok && found.what.contains("poll works"),
+            "{found}"
+        );
+    } else {
+        assert_says(
+            only_error(&poll),
+            "does not keep prepared statements",
+            "deliveries and the API",
+            "max_prepared_statements",
+        );
+    }
+    let run = Cli::new(&bouncer.url(NEXTCLOUD, PASSWORD)).run(&["run"]).await;
+    assert!(run.code != 0 && run.err.contains("PgBouncer"), "{run:?}");
 
     // What must not go through it refuses to.
     let cli = Cli::new(&bouncer.url(NEXTCLOUD, PASSWORD))

@@ -43,6 +43,9 @@ pub struct Options {
     pub poll: Duration,
     /// How long a shutdown waits for what is in flight.
     pub drain: Duration,
+    /// Whether a database session is ours alone. Through a transaction pooler it is not, and nothing is set in it that the
+    /// next one to use it would find.
+    pub own_sessions: bool,
     pub metrics: Metrics,
 }
 
@@ -53,6 +56,7 @@ impl Default for Options {
             max_bytes: 64 << 20,
             poll: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            own_sessions: true,
             metrics: Metrics::default(),
         }
     }
@@ -141,7 +145,14 @@ impl Dispatcher {
     /// cannot be reached is waited for.
     pub async fn run(self, shutdown: CancellationToken) {
         let name = format!("pid {}", std::process::id());
-        let queue = match self.database.pool_with(QUEUE_POOL, QUEUE_SETUP) {
+        let queue = match self.database.pool_with(
+            QUEUE_POOL,
+            if self.options.own_sessions {
+                QUEUE_SETUP
+            } else {
+                ""
+            },
+        ) {
             Ok(queue) => queue,
             Err(error) => {
                 tracing::error!(error = %crate::text::chain(&error), "the queue is read over the common connections");
