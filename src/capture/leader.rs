@@ -141,10 +141,12 @@ impl Term<'_> {
         let (mut client, _notifications) = self.database.connect().await?;
         let direct = self.settings.doorbell == Doorbell::Notify;
         if direct {
+            // Whoever drops our schema takes our tables one after another, as a batch does in another order: PostgreSQL would
+            // cancel one of the two after its deadlock_timeout (1 s). Long before that it is us who give way.
             // Should this process vanish without a word, the server ends its session, and with it its locks, in 20 s.
             client
                 .batch_execute(
-                    "SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'; \
+                    "SET statement_timeout = '60s'; SET lock_timeout = '200ms'; SET idle_in_transaction_session_timeout = '60s'; \
                      SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2",
                 )
                 .await?;

@@ -52,12 +52,15 @@ async fn a_table_that_is_not_announced_is_discovered() {
     let writer = Writer::connect(&scene.db.url(NEXTCLOUD), Generation::V0_2_13)
         .await
         .unwrap();
+    // In one transaction, so that discovery cannot come between the table and its first row.
+    writer.client().batch_execute("BEGIN").await.unwrap();
     writer.create_table(place(2000), "name text").await.unwrap();
     let properties = json!({"name": "first"});
     let object = writer
         .create(place(2000), properties.as_object().unwrap())
         .await
         .unwrap();
+    writer.client().batch_execute("COMMIT").await.unwrap();
     // Written all the while; whatever comes before the discovery is in what it finds, whatever comes after is live.
     let update = format!(
         "UPDATE {table} SET name = name || '.' WHERE _uuid = '{}'",

@@ -28,9 +28,10 @@ use crate::registry::WebhookId;
 /// Connections that only take leases and write outcomes.
 const QUEUE_POOL: usize = 3;
 /// Every statement about the queue has an index for its purpose. A plan that was made while the queue was empty must not
-/// be a scan when a million rows wait; and an outcome that a crash of PostgreSQL loses is but a repeat.
-const QUEUE_SETUP: &str =
-    "SET enable_seqscan = off; SET jit = off; SET synchronous_commit = off; SET statement_timeout = '30s'";
+/// be a scan when a million rows wait; and an outcome that a crash of PostgreSQL loses is but a repeat. Who drops our schema
+/// meanwhile must not be the victim of a deadlock with us (`deadlock_timeout` is 1 s).
+const QUEUE_SETUP: &str = "SET enable_seqscan = off; SET jit = off; SET synchronous_commit = off; \
+     SET statement_timeout = '30s'; SET lock_timeout = '500ms'";
 
 /// How the dispatcher works.
 #[derive(Debug, Clone)]
