@@ -93,8 +93,8 @@ async fn run(plan: Plan) {
     let ca = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
     let mut sidecar = Sidecar::new(&url, ca.path())
-        .with("ORW_RATE_PER_SECOND", "100000")
-        .with("ORW_RATE_BURST", "100000")
+        .with("ORW_RATE_PER_SECOND", "10000")
+        .with("ORW_RATE_BURST", "10000")
         .with("ORW_MAX_IN_FLIGHT_PER_WEBHOOK", "64")
         .with("ORW_RETRY_SCHEDULE", "1s,1s,1s,1s,1s,1s,1s,1s,1s,1s");
     let (code, _, errors) = sidecar.cli(&["install"]).await;
