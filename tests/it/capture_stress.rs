@@ -168,6 +168,8 @@ async fn stress(writers: u64, changes: u64, aborts: u64) {
                 .filter(|(a, b)| a != b)
                 .count();
             files = now;
+            // In this order: what the writers counted before they ended is in the count that is looked at after.
+            let ended = tasks.iter().all(tokio::task::JoinHandle::is_finished);
             let written = done.load(Ordering::Relaxed);
             let read: i64 = client
                 .query_one("SELECT count(*) FROM ledger WHERE age > 0", &[])
@@ -181,9 +183,7 @@ async fn stress(writers: u64, changes: u64, aborts: u64) {
             let enough = if reader < aborts {
                 written >= until
             } else {
-                written >= changes
-                    && tasks.iter().all(tokio::task::JoinHandle::is_finished)
-                    && read.cast_unsigned() >= written
+                written >= changes && ended && read.cast_unsigned() >= written
             };
             if enough {
                 break;
