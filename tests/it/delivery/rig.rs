@@ -202,7 +202,7 @@ impl Rig {
     /// Waits until a query gives this number.
     pub(super) async fn until(&self, sql: &str, expected: i64) {
         let mut last = -1;
-        for _ in 0..400 {
+        for _ in 0..2400 {
             last = self.count(sql).await;
             if last == expected {
                 return;
