@@ -81,9 +81,12 @@ BEGIN
     END IF;
 
     -- Which table this transaction holds is a setting local to it; a ROLLBACK TO SAVEPOINT takes back both the setting
-    -- and the lock behind it.
+    -- and the lock behind it. One that somebody set in the session is not believed: it does not name this transaction.
     held := current_setting('openregister_webhooks.held', true);
-    IF held IS NULL OR held = '' THEN
+    IF held LIKE pg_current_xact_id() || ':%' THEN
+        held := split_part(held, ':', 2);
+    ELSE
+        held := NULL;
         FOR step IN 0..2 LOOP
             target := (openregister_webhooks.slot() + step) % 3;
             BEGIN
@@ -93,7 +96,8 @@ BEGIN
                 END IF;
                 -- The reader holds the gate only while it sleeps. Whoever gets a share of it here keeps the reader from
                 -- falling asleep until this transaction has ended; whoever does not, rings.
-                IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) THEN
+                -- A full queue of notifications would fail the COMMIT; then the reader's slow poll must do.
+                IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) AND pg_notification_queue_usage() < 0.5 THEN
                     PERFORM pg_notify('openregister_webhooks', '');
                 END IF;
                 held := target;
@@ -102,11 +106,11 @@ BEGIN
                 NULL;   -- being emptied, or being dropped: the next one
             END;
         END LOOP;
-        IF held IS NULL OR held = '' THEN
+        IF held IS NULL THEN
             RAISE LOG 'openregister_webhooks: a change is not captured: every change table is locked exclusively (is the schema being dropped?)';
             RETURN NULL;
         END IF;
-        PERFORM set_config('openregister_webhooks.held', held, true);
+        PERFORM set_config('openregister_webhooks.held', pg_current_xact_id() || ':' || held, true);
     END IF;
 
     IF held = '0' THEN
@@ -150,7 +154,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT c.relname::text, c.oid, t.oid IS NOT NULL, coalesce(t.tgenabled IN ('O', 'A'), false), k.tbl IS NOT NULL
     FROM openregister_webhooks.settings s
     JOIN pg_namespace n ON n.nspname = s.host_schema
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p') AND starts_with(c.relname, s.table_prefix || 'openregister_')
+    -- A table of somebody else by such a name, with policies or types of his, must not be read with the owner's rights.
+    JOIN pg_class h ON h.relnamespace = n.oid AND h.relname = s.table_prefix || 'appconfig'
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relowner = h.relowner AND c.relkind = 'r' AND starts_with(c.relname, s.table_prefix || 'openregister_')
     LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'openregister_webhooks_capture' AND NOT t.tgisinternal
     LEFT JOIN openregister_webhooks.captured_table k ON k.tbl = c.relname AND k.relid = c.oid
     WHERE openregister_webhooks.trigger_arguments(c.relname::text) IS NOT NULL
@@ -186,8 +192,8 @@ BEGIN
         RETURN true;
     END IF;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', host);
-    IF to_regclass(host) IS DISTINCT FROM id THEN
-        RETURN false;   -- replaced meanwhile: the next discovery
+    IF to_regclass(host) IS DISTINCT FROM id OR NOT EXISTS (SELECT FROM openregister_webhooks.capturable() c WHERE c.relid = id) THEN
+        RETURN false;   -- replaced meanwhile: the next discovery; or none of Nextcloud's own
     END IF;
     is_known := EXISTS (SELECT FROM openregister_webhooks.captured_table k WHERE k.tbl = wanted AND k.relid = id);
     had_ours := EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture');
@@ -215,7 +221,7 @@ BEGIN
             ELSIF present > 0 AND openregister_webhooks.kinds() & split_part(arguments, ',', 1)::integer <> 0 THEN
                 -- A row that is too large must not keep the table from being captured from now on.
                 BEGIN
-                    EXECUTE format('INSERT INTO openregister_webhooks.change_%s SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), row_number() OVER ()::integer, %L, ''I'', true, NULL, CASE WHEN octet_length(j) <= 16777216 THEN j END, CASE WHEN octet_length(j) > 16777216 THEN format(''the row found has %%s bytes, more than 16777216'', octet_length(j)) END, pg_backend_pid(), clock_timestamp() FROM (SELECT row_to_json(r)::text AS j FROM %s r OFFSET 0) rows',
+                    EXECUTE format('INSERT INTO openregister_webhooks.change_%s SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), row_number() OVER ()::integer, %L, ''I'', true, NULL, CASE WHEN octet_length(j) <= 16777216 THEN j END, CASE WHEN octet_length(j) > 16777216 THEN format(''the row found has %%s bytes, more than 16777216'', octet_length(j)) END, pg_backend_pid(), clock_timestamp() FROM (SELECT row_to_json("orw row")::text AS j FROM %s AS "orw row" OFFSET 0) rows',
                         openregister_webhooks.slot(), wanted, host);
                     IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) THEN
                         PERFORM pg_notify('openregister_webhooks', '');
@@ -382,7 +388,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Lets the runtime role do its work in our schema, and nothing beyond: rows of our tables, TRUNCATE of the outbox, the functions above
--- but those that only an owner calls.
+-- but those that only an owner calls; nor the trigger functions, which it could put on a table of its own, with casts of its
+-- own, to run them with the owner's rights.
 CREATE OR REPLACE FUNCTION openregister_webhooks.grant_runtime() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -401,7 +408,7 @@ BEGIN
     EXECUTE 'GRANT TRUNCATE ON openregister_webhooks.change_0, openregister_webhooks.change_1, openregister_webhooks.change_2, openregister_webhooks.change_adopted, openregister_webhooks.position_0, openregister_webhooks.position_1 TO ' || runner;
     EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA openregister_webhooks TO ' || runner;
     EXECUTE 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA openregister_webhooks TO ' || runner;
-    EXECUTE 'REVOKE EXECUTE ON FUNCTION openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text), openregister_webhooks.revoke_lookup(text) FROM ' || runner;
+    EXECUTE 'REVOKE EXECUTE ON FUNCTION openregister_webhooks.capture(), openregister_webhooks.appconfig_hook(), openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text), openregister_webhooks.revoke_lookup(text) FROM ' || runner;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA openregister_webhooks FROM PUBLIC;

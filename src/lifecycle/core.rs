@@ -838,7 +838,8 @@ fn first_text(value: Option<&Value>, keys: &[&str]) -> Option<String> {
     let value = decode_text(value?);
     keys.iter()
         .find_map(|key| value.get(*key).and_then(Value::as_str))
-        .filter(|uid| !uid.is_empty() && !uid.eq_ignore_ascii_case("system"))
+        // JSON may hold what no text of PostgreSQL can, and no uid does.
+        .filter(|uid| !uid.is_empty() && !uid.contains('\0') && !uid.eq_ignore_ascii_case("system"))
         .map(str::to_owned)
 }
 

@@ -38,6 +38,9 @@ const UNREAD: u32 = 1000;
 const LOOK_AHEAD: u32 = 500;
 /// The table of the first generation's objects.
 const BLOB: &str = "openregister_objects";
+// Rows are called "orw row" below: a column of a magic table has the name of a property, which may be any short alias, but
+// never holds a space.
+
 /// How many magic tables one statement searches for an object's other row.
 const TABLES_PER_QUERY: usize = 100;
 
@@ -189,7 +192,7 @@ async fn before_batch(
                                  AND (c.lsn, c.xid, c.ordinal) <= (p.lsn, p.xid, p.ordinal), false)
               ORDER BY c.lsn, c.xid, c.ordinal LIMIT {UNREAD})
          SELECT NULL::int8 AS id, old, new FROM unread
-         UNION ALL SELECT t.id::int8, row_to_json(t)::text, NULL FROM {} t WHERE t.id = ANY($2)",
+         UNION ALL SELECT \"orw row\".id::int8, row_to_json(\"orw row\")::text, NULL FROM {} AS \"orw row\" WHERE \"orw row\".id = ANY($2)",
         quoted(prefix, table)
     );
     let rows = query(
@@ -404,7 +407,7 @@ async fn stores(
     for (table, uuids) in by_table {
         let column = uuid_column(table);
         let sql = format!(
-            "SELECT t.{column}::text, row_to_json(t)::text FROM {} t WHERE t.{column} = ANY($1)",
+            "SELECT \"orw row\".{column}::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\".{column} = ANY($1)",
             quoted(prefix, table)
         );
         for row in query(tx, "objects", &sql, &[(&uuids, Type::TEXT_ARRAY)]).await? {
@@ -494,7 +497,7 @@ async fn homes(
             .iter()
             .map(|table| {
                 format!(
-                    "SELECT '{table}', t._uuid::text, row_to_json(t)::text FROM {} t WHERE t._uuid = ANY($1)",
+                    "SELECT '{table}', \"orw row\"._uuid::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\"._uuid = ANY($1)",
                     quoted(prefix, table)
                 )
             })
