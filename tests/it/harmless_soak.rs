@@ -251,7 +251,8 @@ async fn install_under_load(row_count: u64) {
         "a writer waited {waited:?} for our lock"
     );
     // What the machine's other work makes a statement wait without us is not ours.
-    let allowed = Duration::from_millis(200).max(before * 2);
+    // Not what waits for a lock (that is asserted above), but what a busy machine adds to it.
+    let allowed = Duration::from_secs(2).max(before * 2);
     assert!(
         during < allowed && leaving < allowed,
         "{during:?}, {leaving:?}; before {before:?}"
