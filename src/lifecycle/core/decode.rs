@@ -1,0 +1,78 @@
+//! A change with its row images read.
+
+use serde_json::Value;
+
+use crate::capture::{Change, Op};
+use crate::lifecycle::audit::Audit;
+use crate::lifecycle::outcome::Undecodable;
+use crate::openregister::{EntityKind, ObjectRow, Row, Store, parse_row};
+
+/// A change with its row images read.
+#[derive(Debug)]
+pub struct Decoded {
+    pub(crate) change: Change,
+    pub(super) kind: DecodedKind,
+}
+
+#[derive(Debug)]
+pub(super) enum DecodedKind {
+    Object {
+        old: Option<Row>,
+        new: Option<Row>,
+    },
+    Plain {
+        kind: EntityKind,
+        old: Option<Row>,
+        new: Option<Row>,
+    },
+    Audit(Audit),
+    /// A change that can cause no event.
+    Nothing,
+}
+
+impl Decoded {
+    /// Reads the row images.
+    ///
+    /// # Errors
+    /// Where an image is missing or unreadable, or names no row; the change goes to quarantine.
+    pub fn read(change: Change) -> Result<Self, Box<Undecodable>> {
+        match Self::read_kind(&change) {
+            Ok(kind) => Ok(Self { change, kind }),
+            Err(reason) => Err(Box::new(Undecodable { change, reason })),
+        }
+    }
+
+    fn read_kind(change: &Change) -> Result<DecodedKind, String> {
+        let image = |text: &Option<String>, side: &str, wanted: bool| match text {
+            Some(text) => parse_row(text)
+                .map(Some)
+                .map_err(|error| format!("{side} row: {error}")),
+            None if wanted => Err(format!("the {side} row image is missing")),
+            None => Ok(None),
+        };
+        let old = image(&change.old, "old", matches!(change.op, Op::Update | Op::Delete))?;
+        let new = image(&change.new, "new", change.op != Op::Delete)?;
+        let either = new.as_ref().or(old.as_ref());
+        match change.table.store() {
+            Store::Magic { .. } | Store::Blob => {
+                let uuid = either.and_then(|row| ObjectRow::new(&change.table, row).uuid());
+                uuid.ok_or("the row has no uuid")?;
+                Ok(DecodedKind::Object { old, new })
+            }
+            Store::Plain(kind) => {
+                let id = either.and_then(|row| row.get("id")).and_then(Value::as_i64);
+                id.ok_or("the row has no id")?;
+                Ok(DecodedKind::Plain {
+                    kind: *kind,
+                    old,
+                    new,
+                })
+            }
+            Store::Audit if change.op == Op::Insert => {
+                let audit = new.as_ref().and_then(Audit::from_row);
+                Ok(DecodedKind::Audit(audit.ok_or("the row has no id or no action")?))
+            }
+            Store::Audit => Ok(DecodedKind::Nothing),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What must be looked up for a batch.
+
+use std::collections::HashSet;
+
+use super::audits::{audit_tables, lock_need};
+use super::objects::{deleted_by, locked_by, owner};
+use super::plain::{creator, other_view_table, row_id, text};
+use super::{Core, Decoded, DecodedKind};
+use crate::capture::{Change, Op};
+use crate::lifecycle::audit::Audit;
+use crate::lifecycle::facts::{Needs, RequestNeed};
+use crate::openregister::{EntityKind, ObjectRow, Row, Store};
+
+impl Core {
+    /// What must be looked up before [`Self::classify`] can work on `changes`.
+    pub fn needs(&mut self, changes: &[Decoded]) -> Needs {
+        self.references.make_room();
+        self.people.make_room();
+        let mut needs = Needs::default();
+        let mut touched = HashSet::new();
+        let mut updated = HashSet::new();
+        for decoded in changes {
+            let change = &decoded.change;
+            match &decoded.kind {
+                DecodedKind::Object { old, new } => {
+                    self.needs_of_object(&mut needs, change, old.as_ref(), new.as_ref());
+                    if let Some(uuid) = new
+                        .as_ref()
+                        .and_then(|row| ObjectRow::new(&change.table, row).uuid())
+                    {
+                        touched.insert((change.pid, uuid.to_owned()));
+                    }
+                }
+                DecodedKind::Plain { kind, old, new } => {
+                    self.needs_of_plain(&mut needs, change, *kind, old.as_ref(), new.as_ref());
+                }
+                DecodedKind::Audit(audit) => {
+                    self.needs_of_audit(&mut needs, change, audit, &touched, &mut updated);
+                }
+                DecodedKind::Nothing => {}
+            }
+        }
+        needs.users.retain(|uid| !uid.is_empty());
+        needs
+    }
+
+    fn needs_of_object(&self, needs: &mut Needs, change: &Change, old: Option<&Row>, new: Option<&Row>) {
+        let (Some(row), Some(uuid)) = (
+            new.or(old).map(|row| ObjectRow::new(&change.table, row)),
+            new.or(old)
+                .and_then(|row| ObjectRow::new(&change.table, row).uuid()),
+        ) else {
+            return;
+        };
+        self.needs_references(needs, row.ids(&change.table));
+        let owner = Some(row).filter(|_| change.op == Op::Insert).and_then(owner);
+        let uids = [owner, deleted_by(row), locked_by(row)];
+        needs.users.extend(
+            uids.into_iter()
+                .flatten()
+                .filter(|uid| !self.people.knows(uid, change.at)),
+        );
+        match (change.op, change.table.store()) {
+            (Op::Insert, Store::Magic { .. }) => {
+                needs.in_blob.insert(uuid.to_owned());
+                needs
+                    .homes
+                    .insert(uuid.to_owned(), change.table.name().to_owned());
+            }
+            (Op::Delete, Store::Blob) => {
+                if let (Some(register), Some(schema)) = row.ids(&change.table) {
+                    let twin = format!("openregister_table_{register}_{schema}");
+                    needs.rows_exist.insert((twin, uuid.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn needs_references(&self, needs: &mut Needs, (register, schema): (Option<i64>, Option<i64>)) {
+        if let Some(id) = register.filter(|id| !self.references.knows_register(*id)) {
+            needs.registers.insert(id);
+        }
+        if let Some(id) = schema.filter(|id| !self.references.knows_schema(*id)) {
+            needs.schemas.insert(id);
+        }
+    }
+
+    fn needs_of_plain(
+        &mut self,
+        needs: &mut Needs,
+        change: &Change,
+        kind: EntityKind,
+        old: Option<&Row>,
+        new: Option<&Row>,
+    ) {
+        // Before its first change in this batch the row was as its old image says, whatever a lookup would find now.
+        if let Some(id) = row_id(new.or(old)) {
+            self.references.learn(kind, id, old);
+        }
+        if change.op == Op::Insert {
+            if let Some(uid) = new.and_then(|row| creator(kind, row))
+                && !self.people.knows(&uid, change.at)
+            {
+                needs.users.insert(uid);
+            }
+            if let Some((other, uuid)) =
+                other_view_table(&change.table).zip(new.and_then(|row| text(row, "uuid")))
+            {
+                needs.rows_exist.insert((other.to_owned(), uuid));
+            }
+        }
+    }
+
+    fn needs_of_audit(
+        &self,
+        needs: &mut Needs,
+        change: &Change,
+        audit: &Audit,
+        touched: &HashSet<(i32, String)>,
+        updated: &mut HashSet<(String, String)>,
+    ) {
+        if let Some(uid) = &audit.user
+            && !self.people.knows(uid, change.at)
+        {
+            needs.users.insert(uid.clone());
+        }
+        let Some(uuid) = &audit.object_uuid else { return };
+        let key = (change.pid, uuid.clone());
+        if audit.action == "update" {
+            if let Some(request) = &audit.request {
+                updated.insert((uuid.clone(), request.clone()));
+            }
+            return;
+        }
+        if !matches!(audit.action.as_str(), "lock" | "unlock") || audit.lock_changed {
+            return;
+        }
+        let remembered = self.recent.get(&key);
+        if audit.action == "unlock"
+            && let Some(request) = &audit.request
+            && !updated.contains(&(uuid.clone(), request.clone()))
+            && remembered.and_then(|r| r.updated_in.as_ref()) != Some(request)
+        {
+            needs.requests.insert(RequestNeed {
+                audit: audit.id,
+                uuid: uuid.clone(),
+                request: request.clone(),
+            });
+        }
+        if !touched.contains(&key) && remembered.is_none_or(|r| r.image.is_none()) {
+            needs.locks.insert(lock_need(change, audit, uuid));
+            self.needs_references(needs, (audit.register, audit.schema));
+            for table in audit_tables(audit) {
+                needs.rows.insert((table, uuid.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Changes of objects' rows, in both stores.
+
+use serde_json::Value;
+
+use super::{Batch, Core, event};
+use crate::capture::{Change, Op, Origin};
+use crate::lifecycle::difference;
+use crate::lifecycle::event::{ActorState, Lane, States};
+use crate::lifecycle::facts::Facts;
+use crate::openregister::{Action, EventClass, ObjectRow, Row, Store, TableName, decode_text};
+
+impl Core {
+    pub(super) fn object_change(
+        &mut self,
+        batch: &mut Batch,
+        facts: &Facts,
+        at: usize,
+        change: Change,
+        old: Option<&Row>,
+        new: Option<&Row>,
+    ) {
+        let Some(row) = new.or(old).map(|row| ObjectRow::new(&change.table, row)) else {
+            return;
+        };
+        let Some(uuid) = row.uuid().map(str::to_owned) else {
+            return;
+        };
+        let actions = match (change.op, old, new) {
+            (Op::Insert, _, Some(new)) => self.inserted(batch, facts, at, &change, &uuid, new),
+            (Op::Update, Some(old), Some(new)) => {
+                let (before, after) = (
+                    ObjectRow::new(&change.table, old),
+                    ObjectRow::new(&change.table, new),
+                );
+                difference::of_object(&self.settings, before, after)
+                    .into_iter()
+                    .map(|action| (action, self.states(&change.table, action, old, new)))
+                    .collect()
+            }
+            (Op::Delete, Some(old), _)
+                if !row.is_deleted() && !self.lives_elsewhere(facts, &change, row, &uuid) =>
+            {
+                vec![(Action::Deleted, States::One(self.entity(&change.table, old)))]
+            }
+            _ => Vec::new(),
+        };
+        let lock = actions
+            .iter()
+            .map(|(action, _)| *action)
+            .find(|action| matches!(action, Action::Locked | Action::Unlocked));
+        for (action, states) in actions {
+            let fallback = fallback_uid(action, row).map(|uid| self.people.actor(&uid, None));
+            let actor = match change.origin {
+                Origin::Live => ActorState::Awaited { fallback },
+                Origin::Discovered => ActorState::Known(fallback),
+            };
+            let open = matches!(actor, ActorState::Awaited { .. });
+            let place = batch.push(event(
+                &change,
+                EventClass::object(action),
+                Lane::object(&uuid),
+                states,
+                actor,
+            ));
+            if open {
+                batch
+                    .open
+                    .entry((change.pid, uuid.clone()))
+                    .or_default()
+                    .push(place);
+            }
+        }
+        self.remember(change, uuid, lock, row.meta("id").and_then(Value::as_i64));
+    }
+
+    fn states(&self, table: &TableName, action: Action, old: &Row, new: &Row) -> States {
+        match action {
+            Action::Updated => States::Both {
+                new: self.entity(table, new),
+                old: self.entity(table, old),
+            },
+            // The last state, and who deleted it when.
+            Action::Deleted => {
+                let mut last = self.entity(table, old);
+                let deleted = self.entity(table, new).fields().get("deleted").cloned();
+                last.set("deleted", deleted.unwrap_or(Value::Null));
+                States::One(last)
+            }
+            _ => States::One(self.entity(table, new)),
+        }
+    }
+
+    /// The events of an INSERT of an object's row.
+    fn inserted(
+        &mut self,
+        batch: &Batch,
+        facts: &Facts,
+        at: usize,
+        change: &Change,
+        uuid: &str,
+        new: &Row,
+    ) -> Vec<(Action, States)> {
+        let row = ObjectRow::new(&change.table, new);
+        if row.is_deleted() {
+            return Vec::new();
+        }
+        // The twin may be gone by now; then its DELETE is in this batch, too.
+        let gone = batch
+            .deleted_later
+            .get(uuid)
+            .into_iter()
+            .flatten()
+            .filter(|(place, table, _)| *place > at && *table != change.table)
+            .find(|(_, table, _)| {
+                let inserts = batch.inserted.get(uuid).into_iter().flatten();
+                inserts
+                    .filter(|(_, other)| other == table)
+                    .all(|(place, _)| *place < at)
+            });
+        match change.table.store() {
+            Store::Magic { .. } => {
+                let migrated = facts.in_blob.contains(uuid)
+                    || gone.is_some_and(|(_, table, _)| matches!(table.store(), Store::Blob));
+                let home = facts
+                    .homes
+                    .get(uuid)
+                    .filter(|_| {
+                        facts
+                            .homes_since
+                            .get(uuid)
+                            .is_none_or(|since| *since < change.key)
+                    })
+                    .and_then(|(name, row)| TableName::parse(name, "").map(|table| (table, row)))
+                    .or_else(|| gone.map(|(_, table, row)| (table.clone(), row)))
+                    .filter(|(table, row)| {
+                        *table != change.table && !ObjectRow::new(table, row).is_deleted()
+                    });
+                if migrated || home.is_some() {
+                    self.moved
+                        .insert(uuid.to_owned(), change.table.clone(), uuid.len());
+                }
+                match home {
+                    _ if migrated => Vec::new(),
+                    Some((table, old)) => vec![(
+                        Action::Updated,
+                        States::Both {
+                            new: self.entity(&change.table, new),
+                            old: self.entity(&table, old),
+                        },
+                    )],
+                    None => vec![(Action::Created, States::One(self.entity(&change.table, new)))],
+                }
+            }
+            // Nothing is ever moved into the blob table.
+            _ => vec![(Action::Created, States::One(self.entity(&change.table, new)))],
+        }
+    }
+
+    /// Whether the object of a deleted row goes on in another table.
+    fn lives_elsewhere(&self, facts: &Facts, change: &Change, row: ObjectRow<'_>, uuid: &str) -> bool {
+        let moved = self.moved.get(&uuid.to_owned());
+        moved.is_some_and(|table| *table != change.table) || has_twin(facts, &change.table, row, uuid)
+    }
+}
+
+/// Whether the row of the blob table has a twin in its magic table.
+fn has_twin(facts: &Facts, table: &TableName, row: ObjectRow<'_>, uuid: &str) -> bool {
+    if !matches!(table.store(), Store::Blob) {
+        return false;
+    }
+    let (Some(register), Some(schema)) = row.ids(table) else {
+        return false;
+    };
+    let twin = format!("openregister_table_{register}_{schema}");
+    facts.rows_exist.contains(&(twin, uuid.to_owned()))
+}
+
+fn first_text(value: Option<&Value>, keys: &[&str]) -> Option<String> {
+    let value = decode_text(value?);
+    keys.iter()
+        .find_map(|key| value.get(*key).and_then(Value::as_str))
+        // JSON may hold what no text of PostgreSQL can, and no uid does.
+        .filter(|uid| !uid.is_empty() && !uid.contains('\0') && !uid.eq_ignore_ascii_case("system"))
+        .map(str::to_owned)
+}
+
+pub(super) fn owner(row: ObjectRow<'_>) -> Option<String> {
+    row.text("owner")
+        .filter(|uid| !uid.eq_ignore_ascii_case("system"))
+        .map(str::to_owned)
+}
+
+pub(super) fn deleted_by(row: ObjectRow<'_>) -> Option<String> {
+    first_text(row.meta("deleted"), &["deletedBy", "user"])
+}
+
+pub(super) fn locked_by(row: ObjectRow<'_>) -> Option<String> {
+    first_text(row.meta("locked"), &["user", "userId"])
+}
+
+/// Whom the row itself names.
+fn fallback_uid(action: Action, row: ObjectRow<'_>) -> Option<String> {
+    match action {
+        Action::Created => owner(row),
+        Action::Deleted => deleted_by(row),
+        Action::Locked => locked_by(row),
+        Action::Updated | Action::Unlocked | Action::Reverted => None,
+    }
+}

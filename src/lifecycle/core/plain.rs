@@ -1,0 +1,83 @@
+//! Changes of the rows of the nine kinds other than objects.
+
+use serde_json::Value;
+
+use super::{Batch, Core, event};
+use crate::capture::{Change, Op};
+use crate::lifecycle::difference;
+use crate::lifecycle::event::{ActorState, Lane, States};
+use crate::lifecycle::facts::Facts;
+use crate::openregister::{Action, EntityKind, EventClass, Row, TableName, plain};
+
+impl Core {
+    pub(super) fn plain_change(
+        &mut self,
+        batch: &mut Batch,
+        facts: &Facts,
+        change: &Change,
+        kind: EntityKind,
+        old: Option<&Row>,
+        new: Option<&Row>,
+    ) {
+        let Some(id) = row_id(new.or(old)) else { return };
+        self.references.set(kind, id, new);
+        let action = match (change.op, old, new) {
+            (Op::Insert, _, Some(new)) if !difference::is_plain_deleted(kind, new) => {
+                let copied = other_view_table(&change.table)
+                    .zip(text(new, "uuid"))
+                    .is_some_and(|(other, uuid)| facts.rows_exist.contains(&(other.to_owned(), uuid)));
+                (!copied).then_some(Action::Created)
+            }
+            (Op::Update, Some(old), Some(new)) => difference::of_plain(&self.settings, kind, old, new),
+            (Op::Delete, Some(old), _) if !difference::is_plain_deleted(kind, old) => Some(Action::Deleted),
+            _ => None,
+        };
+        let Some((action, class)) = action.and_then(|action| Some((action, EventClass::new(kind, action)?)))
+        else {
+            return;
+        };
+        let states = match (action, old, new) {
+            (Action::Updated, Some(old), Some(new)) => States::Both {
+                new: plain(kind, new),
+                old: plain(kind, old),
+            },
+            (Action::Deleted, Some(last), _) | (_, _, Some(last)) => States::One(plain(kind, last)),
+            _ => return,
+        };
+        let creator = new
+            .filter(|_| action == Action::Created)
+            .and_then(|row| creator(kind, row));
+        let actor = creator.map(|uid| self.people.actor(&uid, None));
+        let lane = Lane::row(change.table.name(), &id.to_string());
+        batch.push(event(change, class, lane, states, ActorState::Known(actor)));
+    }
+}
+
+pub(super) fn row_id(row: Option<&Row>) -> Option<i64> {
+    row?.get("id")?.as_i64()
+}
+
+pub(super) fn text(row: &Row, key: &str) -> Option<String> {
+    row.get(key)
+        .and_then(Value::as_str)
+        .filter(|s| !s.is_empty())
+        .map(str::to_owned)
+}
+
+/// Views live in one of two tables; an upgrade copies those of the one into the other.
+pub(super) fn other_view_table(table: &TableName) -> Option<&'static str> {
+    match table.name() {
+        "openregister_view" => Some("openregister_views"),
+        _ => None,
+    }
+}
+
+/// Who created an entity that is no object, where the row says so.
+pub(super) fn creator(kind: EntityKind, row: &Row) -> Option<String> {
+    let column = if kind == EntityKind::Conversation {
+        "user_id"
+    } else {
+        "owner"
+    };
+    text(row, column).filter(|uid| !uid.eq_ignore_ascii_case("system"))
+}
