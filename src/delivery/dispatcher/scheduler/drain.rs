@@ -1,0 +1,55 @@
+//! The end: everything in hand is finished or handed back, within bounded times.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::super::settler::Written;
+use super::Scheduler;
+use super::claims::claimed;
+use crate::registry::WebhookId;
+
+/// How long outcomes may take to be written at shutdown.
+const SETTLE_AT_END: Duration = Duration::from_secs(5);
+
+impl Scheduler {
+    /// Lets what is in flight end, hands the rest back, and waits until that is written; each for a bounded time.
+    pub(super) async fn drain(mut self, mut written: mpsc::UnboundedReceiver<Written>) {
+        let ids: Vec<WebhookId> = self.slots.keys().copied().collect();
+        for id in ids {
+            self.release_ready(id);
+        }
+        let deadline = Instant::now() + self.options.drain;
+        while !(self.tasks.is_empty() && self.claiming.is_none()) {
+            tokio::select! {
+                Some(done) = self.tasks.join_next_with_id() => self.ended(done),
+                Some(report) = written.recv() => self.written(report),
+                result = claimed(&mut self.claiming) => self.claimed(result),
+                () = tokio::time::sleep_until(deadline) => {
+                    self.tasks.abort_all();
+                    while let Some(done) = self.tasks.join_next_with_id().await {
+                        self.ended(done);
+                    }
+                    break;
+                }
+            }
+            let ids: Vec<WebhookId> = self.turns.drain(..).collect();
+            ids.into_iter().for_each(|id| self.release_ready(id));
+        }
+        let deadline = Instant::now() + SETTLE_AT_END;
+        while self.unsettled > 0 {
+            match tokio::time::timeout_at(deadline, written.recv()).await {
+                Ok(Some(report)) => self.written(report),
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!(
+                        count = self.unsettled,
+                        "outcomes could not be written before the end; those deliveries are repeated"
+                    );
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Decides what is taken and sent, and when.
+//!
+//! Guarantees: webhooks take turns, one request each; nothing waits for a webhook but that webhook's own deliveries.
+//! What it holds: leases up to [`claims::MAX_HELD`] unsent, outcomes up to [`MAX_UNSETTLED`] unwritten.
+//!
+//! One task owns it all, so nothing here is locked: [`Scheduler::run`] is its loop, and each file beside this one holds
+//! what the loop does about one thing.
+
+mod claims;
+mod drain;
+mod outcomes;
+mod timers;
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use deadpool_postgres::Pool;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::claims::{Claiming, claimed};
+use self::timers::{Timer, sleep_until};
+use super::attempt::{Attempted, Context};
+use super::health::Reports;
+use super::lease::Lease;
+use super::settler::Written;
+use super::slot::Slot;
+use super::{Options, Wake};
+use crate::db::DbError;
+use crate::delivery::queue::{Claimed, Health, Settled, Want, WorkerId};
+use crate::delivery::{Webhooks, partitions};
+use crate::registry::WebhookId;
+
+/// Outcomes handed over and not written yet.
+const MAX_UNSETTLED: usize = 4096;
+
+pub(super) struct Scheduler {
+    pool: Pool,
+    webhooks: Arc<dyn Webhooks>,
+    context: Arc<Context>,
+    options: Options,
+    wake: Wake,
+    lease: Lease,
+    settler: mpsc::UnboundedSender<Settled>,
+    health: Reports,
+    stored: HashMap<WebhookId, Health>,
+    slots: HashMap<WebhookId, Slot>,
+    /// The webhooks there were when everything was last looked at.
+    known: BTreeSet<WebhookId>,
+    /// Webhooks with something ready, in turn; each at most once.
+    turns: VecDeque<WebhookId>,
+    /// Webhooks that may have more in the queue.
+    dirty: BTreeSet<WebhookId>,
+    timers: BTreeSet<(Instant, WebhookId, Timer)>,
+    tasks: JoinSet<Attempted>,
+    running: HashMap<Id, Claimed>,
+    bytes: u64,
+    held: usize,
+    claiming: Option<(Claiming, Vec<Want>)>,
+    /// The webhook after which the next query for what is due begins.
+    asked_last: WebhookId,
+    unsettled: usize,
+    /// Rows in hand, by the worker that holds their lease.
+    in_hand: BTreeMap<WorkerId, usize>,
+}
+
+impl Scheduler {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once; a struct would only repeat the names"
+    )]
+    pub(super) fn new(
+        pool: Pool,
+        webhooks: Arc<dyn Webhooks>,
+        context: Arc<Context>,
+        options: Options,
+        wake: Wake,
+        lease: Lease,
+        settler: mpsc::UnboundedSender<Settled>,
+        health: Reports,
+        stored: Vec<(WebhookId, Health)>,
+    ) -> Self {
+        Self {
+            pool,
+            webhooks,
+            context,
+            options,
+            wake,
+            lease,
+            settler,
+            health,
+            stored: stored.into_iter().collect(),
+            slots: HashMap::new(),
+            known: BTreeSet::new(),
+            turns: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            bytes: 0,
+            held: 0,
+            claiming: None,
+            asked_last: WebhookId(i64::MIN),
+            unsettled: 0,
+            in_hand: BTreeMap::new(),
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut written: mpsc::UnboundedReceiver<Written>,
+        shutdown: &CancellationToken,
+    ) {
+        let wake = self.wake.clone();
+        let mut changes = self.lease.clone();
+        let lease = self.lease.clone();
+        let mut poll = tokio::time::interval(self.options.poll);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.send_ready();
+            self.start_claim();
+            let in_flight = i64::try_from(self.tasks.len()).unwrap_or(i64::MAX);
+            self.options.metrics.in_flight.set(in_flight);
+            let timer = self.timers.first().map(|(at, ..)| *at);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                woken = wake.woken() => woken.into_iter().for_each(|id| self.woken(id)),
+                () = lease.told() => self.look_everywhere(),
+                Some(done) = self.tasks.join_next_with_id() => self.ended(done),
+                Some(report) = written.recv() => self.written(report),
+                result = claimed(&mut self.claiming) => self.claimed(result),
+                () = sleep_until(timer) => self.fire(),
+                _ = poll.tick() => self.look_everywhere(),
+                () = changes.changed() => self.lease_changed(),
+            }
+        }
+        self.drain(written).await;
+    }
+
+    /// There is something new for this webhook.
+    fn woken(&mut self, id: WebhookId) {
+        self.look(id);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.woken = true;
+        }
+    }
+
+    /// There may be something due for this webhook.
+    fn look(&mut self, id: WebhookId) {
+        let Some(webhook) = self.webhooks.get(id) else {
+            return;
+        };
+        let now = Instant::now();
+        let stored = &self.stored;
+        let slot = self.slots.entry(id).or_insert_with(|| {
+            let failures = stored.get(&id).map_or(0, |h| h.failures);
+            Slot::new(Arc::clone(&webhook), failures, now)
+        });
+        if slot.webhook.revision != webhook.revision || slot.webhook.status != webhook.status {
+            slot.update(webhook);
+        }
+        slot.dirty = true;
+        self.dirty.insert(id);
+    }
+
+    /// Takes the registrations as they are now, and looks for each.
+    fn look_everywhere(&mut self) {
+        let all: BTreeSet<WebhookId> = self.webhooks.all().iter().map(|w| w.id).collect();
+        for id in &all {
+            self.look(*id);
+        }
+        if self.known.difference(&all).next().is_some() {
+            self.clean();
+        }
+        self.known.clone_from(&all);
+        let gone: Vec<WebhookId> = self
+            .slots
+            .keys()
+            .filter(|id| !all.contains(id))
+            .copied()
+            .collect();
+        for id in gone {
+            self.release_ready(id);
+            if self.slots.get(&id).is_some_and(|s| s.in_flight == 0) {
+                self.slots.remove(&id);
+                self.dirty.remove(&id);
+            }
+        }
+    }
+
+    /// Cancels what waits for webhooks that are gone.
+    fn clean(&self) {
+        let pool = self.pool.clone();
+        tokio::spawn(async move {
+            let clean = async {
+                let client = pool.get().await?;
+                Ok::<_, DbError>(partitions::clean(&**client, None).await?)
+            };
+            match clean.await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "deliveries of deleted webhooks cancelled"),
+                Err(error) => {
+                    tracing::warn!(%error, "deliveries of deleted webhooks could not be cancelled; tried again within the hour");
+                }
+            }
+        });
+    }
+
+    /// There is another worker, or none.
+    fn lease_changed(&mut self) {
+        if self.lease.current().is_some() {
+            self.look_everywhere();
+            return;
+        }
+        // Others may take what is in hand: stop, and forget it.
+        self.tasks.abort_all();
+        for slot in self.slots.values_mut() {
+            self.held -= slot.ready.len();
+            slot.ready.clear();
+        }
+        self.in_hand.clear();
+    }
+}

@@ -1,0 +1,158 @@
+//! What becomes of what was taken: an attempt's outcome, what it tells of the receiver, and what is handed back unsent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError};
+use tokio::time::Instant;
+
+use super::super::attempt::{self, Attempted, Verdict, untried};
+use super::super::settler::Written;
+use super::Scheduler;
+use crate::db::DbError;
+use crate::delivery::queue::{self, Claimed, Outcome, Settled};
+use crate::registry::WebhookId;
+
+/// The longest pause that a receiver can ask for the whole webhook.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+
+impl Scheduler {
+    /// An attempt ended.
+    pub(super) fn ended(&mut self, done: Result<(Id, Attempted), JoinError>) {
+        let (task, attempted, panicked) = match done {
+            Ok((task, attempted)) => (task, Some(attempted), false),
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!(error = %crate::text::chain(&error), "an attempt failed inside");
+                }
+                (error.id(), None, error.is_panic())
+            }
+        };
+        let Some(delivery) = self.running.remove(&task) else {
+            return;
+        };
+        let id = delivery.webhook;
+        self.bytes = self.bytes.saturating_sub(delivery.size);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.in_flight = slot.in_flight.saturating_sub(1);
+            slot.bytes = slot.bytes.saturating_sub(delivery.size);
+        }
+        match attempted {
+            Some(attempted) => {
+                self.learn(id, delivery.id, &attempted.verdict);
+                self.settle(attempted.settled);
+            }
+            None if panicked => self.settle(attempt::broken(delivery)),
+            // Cut off: handed back, unless it is no longer ours to hand back.
+            None if self.lease.current() == Some(delivery.worker) => {
+                self.settle(untried(delivery, None, Outcome::Released).settled);
+            }
+            None => {}
+        }
+        self.take_turns(id);
+    }
+
+    /// What an attempt tells of the receiver.
+    fn learn(&mut self, id: WebhookId, seed: i64, verdict: &Verdict) {
+        let now = Instant::now();
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        match verdict {
+            Verdict::Silent => {}
+            Verdict::Good => {
+                let failing = slot.breaker.failures() > 0;
+                let reopened = slot.breaker.succeeded();
+                if failing {
+                    self.health.report(id, 0, None);
+                }
+                if reopened {
+                    tracing::info!(webhook = %id, "the receiver is back; everything that waits is due");
+                    self.receiver_is_back(id);
+                }
+            }
+            Verdict::Gone => {
+                slot.breaker.failed(seed, now);
+                self.health
+                    .report(id, slot.breaker.failures(), Some("status 410".to_owned()));
+                let webhooks = Arc::clone(&self.webhooks);
+                tokio::spawn(async move {
+                    let reason = "the receiver answered 410 Gone".to_owned();
+                    webhooks.disable(id, reason).await;
+                });
+                self.release_ready(id);
+            }
+            Verdict::Bad { why, pause } => {
+                if let Some(pause) = pause {
+                    slot.hold_until = Some(now + (*pause).min(MAX_PAUSE));
+                }
+                let opened = slot.breaker.failed(seed, now);
+                self.health.report(id, slot.breaker.failures(), Some(why.clone()));
+                if opened {
+                    tracing::warn!(webhook = %id, cause = %why, "the receiver keeps failing; it is probed until it is back");
+                    self.release_ready(id);
+                }
+                self.look(id);
+            }
+        }
+    }
+
+    /// Makes everything that waits for another attempt due.
+    fn receiver_is_back(&mut self, id: WebhookId) {
+        let pool = self.pool.clone();
+        let wake = self.wake.clone();
+        tokio::spawn(async move {
+            let due = async {
+                let client = pool.get().await?;
+                Ok::<_, DbError>(queue::due_now(&client, id).await?)
+            };
+            if let Err(error) = due.await {
+                // Then they wait for the time they were given.
+                tracing::warn!(webhook = %id, error = %crate::text::chain(&error), "waiting deliveries could not be made due");
+            }
+            wake.wake([id]);
+        });
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        match settled.outcome {
+            Outcome::Succeeded => self.options.metrics.left("succeeded"),
+            Outcome::GivenUp => self.options.metrics.left("given_up"),
+            _ => {}
+        }
+        self.unsettled += 1;
+        // The settler lives as long as this sender.
+        let _ = self.settler.send(settled);
+    }
+
+    /// Outcomes were written.
+    pub(super) fn written(&mut self, report: Written) {
+        for (worker, count) in report.done {
+            self.unsettled = self.unsettled.saturating_sub(count);
+            if let Some(left) = self.in_hand.get_mut(&worker) {
+                *left = left.saturating_sub(count);
+                if *left == 0 && self.lease.current() != Some(worker) {
+                    self.in_hand.remove(&worker);
+                    self.lease.done(worker);
+                }
+            }
+        }
+        for id in report.look {
+            self.look(id);
+        }
+    }
+
+    /// Hands back what is leased for a webhook and not sent.
+    pub(super) fn release_ready(&mut self, id: WebhookId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            for delivery in std::mem::take(&mut slot.ready) {
+                self.hand_back(delivery);
+            }
+        }
+    }
+
+    pub(super) fn hand_back(&mut self, delivery: Claimed) {
+        self.held -= 1;
+        self.settle(untried(delivery, None, Outcome::Released).settled);
+    }
+}

@@ -1,0 +1,110 @@
+//! Webhooks take turns, one request each.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::super::attempt::attempt;
+use super::super::slot::Gate;
+use super::timers::Timer;
+use super::{MAX_UNSETTLED, Scheduler};
+use crate::registry::WebhookId;
+
+/// How a webhook's turn went.
+enum Turn {
+    Sent,
+    /// For room that another webhook's end may give.
+    Waits,
+    /// Until something of its own changes.
+    Over,
+}
+
+impl Scheduler {
+    /// Sends whatever may be sent, one webhook after the other.
+    pub(super) fn send_ready(&mut self) {
+        let now = Instant::now();
+        let mut idle = 0;
+        while idle < self.turns.len() {
+            if self.tasks.len() >= self.options.max_in_flight as usize
+                || self.unsettled >= MAX_UNSETTLED
+                || self.lease.current().is_none()
+            {
+                return;
+            }
+            let Some(id) = self.turns.pop_front() else {
+                return;
+            };
+            let turn = self.send_one(id, now);
+            match turn {
+                Turn::Sent => idle = 0,
+                Turn::Waits => idle += 1,
+                Turn::Over => {
+                    if let Some(slot) = self.slots.get_mut(&id) {
+                        slot.in_turn = false;
+                    }
+                    continue;
+                }
+            }
+            self.turns.push_back(id);
+        }
+    }
+
+    /// The webhook takes its turn again, if it has something ready.
+    pub(super) fn take_turns(&mut self, id: WebhookId) {
+        if let Some(slot) = self.slots.get_mut(&id)
+            && !slot.in_turn
+            && !slot.ready.is_empty()
+        {
+            slot.in_turn = true;
+            self.turns.push_back(id);
+        }
+    }
+
+    fn send_one(&mut self, id: WebhookId, now: Instant) -> Turn {
+        let Some(webhook) = self.webhooks.get(id) else {
+            self.release_ready(id);
+            return Turn::Over;
+        };
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return Turn::Over;
+        };
+        if slot.webhook.revision != webhook.revision || slot.webhook.status != webhook.status {
+            slot.update(webhook);
+        }
+        if !slot.delivers() {
+            self.release_ready(id);
+            return Turn::Over;
+        }
+        let Some(size) = slot.ready.front().map(|d| d.size) else {
+            return Turn::Over;
+        };
+        // One is always allowed, whatever its size.
+        let own = slot.bytes > 0 && slot.bytes + size > self.options.max_bytes / 4;
+        let all = self.bytes > 0 && self.bytes + size > self.options.max_bytes;
+        if own || all {
+            return Turn::Waits;
+        }
+        match slot.gate(now) {
+            Gate::Open => {}
+            Gate::At(at) => {
+                self.set_timer(id, Timer::Gate, at);
+                return Turn::Over;
+            }
+            // Comes back when something ends.
+            Gate::Full => return Turn::Over,
+        }
+        let Some(delivery) = slot.ready.pop_front() else {
+            return Turn::Over;
+        };
+        slot.in_flight += 1;
+        slot.bytes += size;
+        self.bytes += size;
+        self.held -= 1;
+        let webhook = Arc::clone(&slot.webhook);
+        let task = self
+            .tasks
+            .spawn(attempt(Arc::clone(&self.context), webhook, delivery.clone()));
+        self.running.insert(task.id(), delivery);
+        Turn::Sent
+    }
+}
