@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 
-use super::registration::{Registration, SecretChoice, unmask};
+use super::registration::{Headers, MASK, Refused, Registration, SecretChoice, looks_secret, unmask};
 use super::secret::{self, StoredSecret};
 use super::settle::settle;
 use super::store::{self, Record};
-use super::{Caller, Registry, RegistryError, Status, Webhook, WebhookId};
+use super::webhook::InvalidField;
+use super::{Caller, Registry, RegistryError, Status, Webhook, WebhookId, target};
 
 /// A webhook after a change.
 #[derive(Debug, Clone)]
@@ -84,7 +85,7 @@ impl Registry {
             updated_at: time,
         };
         let warnings = asked.warnings.clone();
-        apply(&mut record, asked, by, time);
+        apply(&mut record, asked, by, time)?;
         store::write(&tx, &self.vault, &record, revision).await?;
         store::audit(&tx, by, "create", id, &detail(&record)).await?;
         let switched = set_kinds(&tx).await?;
@@ -109,10 +110,11 @@ impl Registry {
         };
         let warnings = asked.warnings.clone();
         self.change(by, id, "update", secret.clone(), warnings, |record, time| {
-            apply(record, asked, by, time);
+            apply(record, asked, by, time)?;
             if let Some(secret) = secret {
                 record.secrets = vec![StoredSecret { secret, until: None }];
             }
+            Ok(())
         })
         .await
     }
@@ -137,6 +139,7 @@ impl Registry {
                 record.status_since = time;
             }
             record.status = status;
+            Ok(())
         })
         .await
     }
@@ -170,6 +173,7 @@ impl Registry {
                 .retain(|old| old.until.is_some_and(|until| until > time.timestamp()));
             record.secrets.insert(0, StoredSecret { secret, until: None });
             record.secrets.truncate(MOST_SECRETS);
+            Ok(())
         })
         .await
     }
@@ -289,7 +293,7 @@ impl Registry {
         action: &str,
         secret: Option<SecretString>,
         warnings: Vec<String>,
-        edit: impl FnOnce(&mut Record, DateTime<Utc>),
+        edit: impl FnOnce(&mut Record, DateTime<Utc>) -> Result<(), Refused>,
     ) -> Result<Changed, RegistryError> {
         let mut client = self.pool.get().await?;
         let tx = begin(&mut client).await?;
@@ -297,7 +301,7 @@ impl Registry {
         let mut record = store::lock(&tx, &self.vault, id)
             .await?
             .ok_or(RegistryError::NotFound(id))?;
-        edit(&mut record, Utc::now());
+        edit(&mut record, Utc::now())?;
         store::write(&tx, &self.vault, &record, revision).await?;
         store::audit(&tx, by, action, id, &detail(&record)).await?;
         let switched = set_kinds(&tx).await?;
@@ -348,7 +352,10 @@ async fn begin(client: &mut tokio_postgres::Client) -> Result<Transaction<'_>, R
 
 /// Puts what a request asks for into a record. `headers`, `authData`, the app and our own fields stay where it leaves
 /// them out; the others take their defaults.
-fn apply(record: &mut Record, asked: Registration, by: &Caller, time: DateTime<Utc>) {
+fn apply(record: &mut Record, asked: Registration, by: &Caller, time: DateTime<Utc>) -> Result<(), Refused> {
+    if moves(record, &asked) {
+        leave_credentials(record, &asked)?;
+    }
     record.user_id.clone_from(&by.user);
     if by.app_id.is_some() {
         record.app_id.clone_from(&by.app_id);
@@ -390,11 +397,58 @@ fn apply(record: &mut Record, asked: Registration, by: &Caller, time: DateTime<U
         }
         _ => {}
     }
+    Ok(())
+}
+
+/// Whether an update sends to another origin (scheme, host, port) than before.
+fn moves(record: &Record, asked: &Registration) -> bool {
+    let origin = |uri: &hyper::Uri| (uri.scheme().cloned(), uri.authority().cloned());
+    target::parse(&record.uri).is_ok_and(|before| origin(&before) != origin(&asked.target))
+}
+
+/// Whoever may update a webhook must not learn its credentials by sending them to a host of his own: what answers mask
+/// does not follow to another origin unless the request sends it again. The signing secret may stay, for no request
+/// carries it.
+fn leave_credentials(record: &mut Record, asked: &Registration) -> Result<(), Refused> {
+    let refuse = |field: &str, name: &str| {
+        let field = format!("{field}.{name}");
+        let reason =
+            "uri moves to another origin, where what is stored does not go: send the value again".to_owned();
+        Err(InvalidField { field, reason }.into())
+    };
+    let masked = |sent: &Headers| {
+        let mut names = sent.iter().filter(|(_, value)| value.expose_secret() == MASK);
+        names.next().map(|(name, _)| name.clone())
+    };
+    match (&asked.headers, &record.headers) {
+        (Some(sent), _) => {
+            if let Some(name) = masked(sent) {
+                return refuse("headers", &name);
+            }
+        }
+        (None, Some(stored)) => {
+            if let Some((name, _)) = stored.iter().find(|(name, _)| looks_secret(name)) {
+                return refuse("headers", name);
+            }
+        }
+        (None, None) => {}
+    }
+    match &asked.auth_data {
+        Some(sent) => match masked(sent) {
+            Some(name) => refuse("authData", &name),
+            None => Ok(()),
+        },
+        // Without `authData`, `authMethod` is `none`: nothing would be sent now, nor may it be later.
+        None => {
+            record.auth_data = None;
+            Ok(())
+        }
+    }
 }
 
 /// What the audit table keeps of a registration: nothing secret, header names only.
 fn detail(record: &Record) -> Value {
-    let names = |headers: &Option<super::registration::Headers>| {
+    let names = |headers: &Option<Headers>| {
         headers
             .as_ref()
             .map(|list| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>())

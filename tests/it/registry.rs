@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use openregister_webhooks::openregister::EventClass;
 use openregister_webhooks::registry::{
-    AnyTarget, Caller, Changed, Defaults, Fields, Registration, Registry, RegistryError, Snapshot, Status,
-    VaultError, WebhookId,
+    AnyTarget, Auth, Caller, Changed, Defaults, Fields, Registration, Registry, RegistryError, Snapshot,
+    Status, VaultError, WebhookId,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -449,4 +449,64 @@ async fn changes_by_many_at_once_have_one_order() {
     revisions.dedup();
     assert_eq!(revisions.len(), 21);
     assert_eq!(snapshot.revision(), open(&db).await.snapshot().revision());
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_to_another_origin() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let more = json!({"authMethod": "header", "authData": {"Authorization": "Bearer-hidden"},
+        "headers": {"X-Api-Key": "hidden-key", "X-A": "1"}});
+    let id = create(&registry, more.clone()).await.webhook.id;
+    let update = async |uri: &str, more: Value| {
+        let mut body = more;
+        body["uri"] = uri.into();
+        registry.update(&by("mallory"), id, asked(body)).await
+    };
+    let masked = json!({"authMethod": "header", "authData": {"Authorization": "***"}, "headers": {"X-Api-Key": "***"}});
+    // Within the origin everything stays.
+    let kept = update("https://EXAMPLE.com:443/other?a=1", masked.clone())
+        .await
+        .unwrap()
+        .webhook;
+    assert_eq!(kept.headers.as_ref().unwrap()[0].1.expose_secret(), "hidden-key");
+    for elsewhere in [
+        "https://evil.example/",
+        "https://example.com:8443/",
+        "http://example.com/webhook",
+    ] {
+        for (more, field) in [
+            (masked.clone(), "headers.X-Api-Key"),
+            (json!({}), "headers.X-Api-Key"),
+            (
+                json!({"headers": {}, "authMethod": "header", "authData": {"Authorization": "***"}}),
+                "authData.Authorization",
+            ),
+        ] {
+            let error = update(elsewhere, more).await.unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("{field}: uri moves to another origin")),
+                "{error}"
+            );
+        }
+    }
+    assert_eq!(registry.snapshot().get(id).unwrap().uri, kept.uri);
+    // Moved without authentication first, it is not there to be switched on later.
+    let moved = update("https://evil.example/", json!({"headers": {}}))
+        .await
+        .unwrap();
+    assert!(!moved.webhook.auth_data_set);
+    update(
+        "https://evil.example/",
+        json!({"authMethod": "header", "authData": {"Authorization": "***"}}),
+    )
+    .await
+    .unwrap();
+    let webhook = Arc::clone(registry.snapshot().get(id).unwrap());
+    let Auth::Header(sent) = &webhook.auth else {
+        panic!("{webhook:?}")
+    };
+    assert_eq!(sent[0].1.expose_secret(), "***");
+    // Whoever sends them may move them.
+    update("https://example.org/", more).await.unwrap();
 }

@@ -15,8 +15,6 @@ use crate::delivery::{Metrics, Webhooks, backoff, request};
 use crate::lifecycle::Event;
 use crate::registry::{RetryPolicy, Webhook};
 
-/// The longest a request may take, whatever the registration says.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of a response is kept.
 const KEPT_RESPONSE: usize = 2048;
 
@@ -141,9 +139,7 @@ async fn send(
         cause: Cause::Request,
         error: error.to_string(),
     })?;
-    client
-        .send(request, webhook.limits.timeout.min(MAX_TIMEOUT))
-        .await
+    client.send(request, webhook.limits.timeout).await
 }
 
 /// Reads an answer, and fills the record in.
