@@ -16,7 +16,7 @@ use crate::delivery::{self, Client, Dispatcher, Guard, partitions};
 use crate::doctor;
 use crate::lifecycle::{Lifecycle, LifecycleSettings};
 use crate::ocs::{Api, AuthError, Authenticator, ListenerTls, Server, Standalone, TlsFileError};
-use crate::pipeline::{Pipeline, Registered};
+use crate::pipeline::{ActivityFinder, Pipeline, Registered};
 use crate::registry::{Defaults, Registry, RegistryError};
 use crate::telemetry::{self, Health, Metrics};
 
@@ -119,11 +119,19 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
 
     let wake = delivery::Wake::default();
     let table_prefix: Arc<str> = settings.table_prefix.as_str().into();
+    let (activity, finder) = ActivityFinder::new(
+        pool.clone(),
+        &settings.table_prefix,
+        settings.actor_wait,
+        wake.clone(),
+    );
+    parts.spawn(finder.run(shutdown.clone()));
     let pipeline = Pipeline::new(
         Arc::clone(&registry),
         Lifecycle::new(lifecycle_settings(&settings)),
         metrics.clone(),
         wake.clone(),
+        activity,
         settings.actor_wait,
         Arc::clone(&table_prefix),
     );

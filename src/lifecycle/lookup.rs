@@ -125,7 +125,7 @@ async fn look_up(
         facts.schemas = before_batch(tx, prefix, "openregister_schemas", &needs.schemas).await?;
     }
     if !needs.users.is_empty() {
-        facts.users = users(tx, prefix, needs).await?;
+        facts.users = users(tx, prefix, &needs.users).await?;
     }
     if !needs.requests.is_empty() {
         requests(tx, prefix, needs, &mut facts).await?;
@@ -231,12 +231,13 @@ async fn before_batch(
         .collect())
 }
 
-async fn users(
+/// Display names and groups.
+pub(crate) async fn users(
     tx: &impl GenericClient,
     prefix: &str,
-    needs: &Needs,
+    wanted: &BTreeSet<String>,
 ) -> Result<HashMap<String, User>, LookupError> {
-    let uids: Vec<&str> = needs.users.iter().map(String::as_str).collect();
+    let uids: Vec<&str> = wanted.iter().map(String::as_str).collect();
     let sql = format!(
         "SELECT w.uid, u.displayname, a.data,
                 ARRAY(SELECT g.gid::text FROM {} g WHERE g.uid = w.uid ORDER BY 1)

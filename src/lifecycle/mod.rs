@@ -20,6 +20,7 @@ pub mod store;
 pub use self::core::{Core, Decoded};
 pub use event::{Actor, ActorState, Event, EventId, Lane, States};
 pub use facts::{Facts, LockFacts, LockNeed, Needs, RequestNeed, User};
+pub(crate) use lookup::users;
 pub use lookup::{Lifecycle, LookupError};
-pub use outcome::{ActorFound, Outcome, Undecodable};
+pub use outcome::{ActivityWanted, ActorFound, Outcome, Undecodable};
 pub use settings::{LifecycleSettings, OBJECT_HOUSEKEEPING, PLAIN_HOUSEKEEPING};

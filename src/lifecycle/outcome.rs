@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::event::{Actor, Event, Lane};
-use crate::capture::Change;
+use crate::capture::{Change, Xid};
+use crate::openregister::{Action, EntityKind};
 
 /// The result of a batch.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub struct Outcome {
     pub events: Vec<Event>,
     /// Who caused events of earlier batches.
     pub actors: Vec<ActorFound>,
+    /// Events whose actor the activity app may know.
+    pub activities: Vec<ActivityWanted>,
     /// For quarantine.
     pub undecodable: Vec<Undecodable>,
 }
@@ -26,6 +29,22 @@ pub struct ActorFound {
     pub at: DateTime<Utc>,
     /// `None`: nobody was logged in.
     pub actor: Option<Actor>,
+}
+
+/// An event of a register or a schema: no audit row names its actor, but a row of the activity app may, which the same
+/// request writes a moment later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityWanted {
+    /// Its place among the outcome's events.
+    pub event: usize,
+    pub kind: EntityKind,
+    pub action: Action,
+    /// The row's id.
+    pub id: i64,
+    /// The transaction of the change.
+    pub xid: Xid,
+    pub pid: i32,
+    pub at: DateTime<Utc>,
 }
 
 /// A change that cannot be read.

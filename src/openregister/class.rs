@@ -43,6 +43,19 @@ impl Action {
     }
 }
 
+/// Where the database tells who caused an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActorSource {
+    /// The audit row that OpenRegister writes for objects.
+    AuditTrail,
+    /// The row that it writes for the activity app, since 0.2.13.
+    Activity,
+    /// The row itself has an owner, who created it.
+    Owner,
+    /// Nothing is recorded.
+    Nowhere,
+}
+
 /// One of the 33 documented event classes; no other can be made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventClass {
@@ -91,6 +104,18 @@ impl EventClass {
     #[must_use]
     pub const fn action(self) -> Action {
         self.action
+    }
+
+    /// Where to find who caused it.
+    #[must_use]
+    pub const fn actor_source(self) -> ActorSource {
+        match (self.kind, self.action) {
+            (EntityKind::Object, _) => ActorSource::AuditTrail,
+            (EntityKind::Register | EntityKind::Schema, _) => ActorSource::Activity,
+            (EntityKind::Source, _) => ActorSource::Nowhere,
+            (_, Action::Created) => ActorSource::Owner,
+            _ => ActorSource::Nowhere,
+        }
     }
 
     /// A dense number below [`Self::COUNT`], for tables indexed by class.

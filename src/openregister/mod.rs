@@ -14,7 +14,7 @@ mod schema;
 mod table;
 pub(crate) mod time;
 
-pub use class::{Action, EventClass};
+pub use class::{Action, ActorSource, EventClass};
 pub use entity::Entity;
 pub use kind::EntityKind;
 pub use object::object;

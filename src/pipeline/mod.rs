@@ -4,11 +4,12 @@
 //! and matched against the registrations as they are in that transaction; what cannot be read is put aside and
 //! never stops the rest. Data flows one way: nothing here knows of the faces.
 
+mod activity;
 mod actors;
 mod matching;
 mod registered;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +19,11 @@ use tokio_postgres::Transaction;
 use crate::capture::{Change, Consumer, Undecoded};
 use crate::delivery::queue::resolve_user;
 use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
-use crate::lifecycle::{self, Event, Lifecycle, LookupError};
+use crate::lifecycle::{self, ActivityWanted, Event, Lifecycle, LookupError};
 use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
 use crate::telemetry::Metrics;
 
+pub use activity::{Activity, ActivityFinder};
 pub use registered::Registered;
 
 /// Why a batch could not be turned into deliveries; it is tried again as a whole.
@@ -42,6 +44,7 @@ pub struct Pipeline {
     lifecycle: Lifecycle,
     metrics: Metrics,
     wake: Wake,
+    activity: Activity,
     /// The longest that a delivery waits for the row that names the user.
     actor_wait: Duration,
     table_prefix: Arc<str>,
@@ -56,6 +59,7 @@ struct Batch {
     quarantined: u64,
     enqueued: u64,
     events: Vec<Event>,
+    asked: Vec<activity::Asked>,
 }
 
 impl Pipeline {
@@ -65,6 +69,7 @@ impl Pipeline {
         lifecycle: Lifecycle,
         metrics: Metrics,
         wake: Wake,
+        activity: Activity,
         actor_wait: Duration,
         table_prefix: Arc<str>,
     ) -> Self {
@@ -73,6 +78,7 @@ impl Pipeline {
             lifecycle,
             metrics,
             wake,
+            activity,
             actor_wait,
             table_prefix,
             batch: Batch::default(),
@@ -128,6 +134,7 @@ impl Consumer for Pipeline {
         enqueue(tx, &deliveries).await?;
         self.batch.webhooks = deliveries.iter().map(|d| d.webhook).collect();
         self.batch.enqueued = deliveries.len() as u64;
+        self.batch.asked = asked(processed.activities, &stored, &deliveries);
         if !processed.actors.is_empty() {
             let known = actors::resolve(tx, &processed.actors).await?;
             self.batch.webhooks.extend(resolve_user(tx, &known).await?);
@@ -152,5 +159,30 @@ impl Consumer for Pipeline {
         if !batch.webhooks.is_empty() {
             self.wake.wake(batch.webhooks);
         }
+        self.activity.ask(batch.asked);
     }
+}
+
+/// What is asked about the events of a batch: nothing, where no delivery waits for the answer.
+fn asked(
+    activities: Vec<ActivityWanted>,
+    stored: &[EventRef],
+    deliveries: &[NewDelivery],
+) -> Vec<activity::Asked> {
+    let waiting: HashSet<i64> = deliveries
+        .iter()
+        .filter(|delivery| delivery.await_user.is_some())
+        .map(|delivery| delivery.event.seq)
+        .collect();
+    activities
+        .into_iter()
+        .filter_map(|change| {
+            let event = *stored.get(change.event)?;
+            Some(activity::Asked {
+                event,
+                needed: waiting.contains(&event.seq),
+                change,
+            })
+        })
+        .collect()
 }

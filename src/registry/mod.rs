@@ -4,6 +4,7 @@
 //! within a second; secrets are in clear in memory only and in no `Debug`, error or log. Every change is one
 //! transaction with its row in the audit table, and changes have one order, the registry's revision.
 
+mod advice;
 mod change;
 mod fields;
 mod random;

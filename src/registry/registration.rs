@@ -10,6 +10,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use super::advice;
 use super::fields::{Fields, invalid, kind, within};
 use super::secret;
 use super::target::{self, TargetPolicy};
@@ -156,10 +157,13 @@ impl Registration {
             .into());
         }
         let mut warnings = Vec::new();
-        let event_filter = filter(event_filter, &mut warnings)?;
+        let (event_filter, asks_for_user) = filter(event_filter, &mut warnings)?;
         let headers = headers.map(|map| read_headers("headers", &map)).transpose()?;
         let auth_data = auth_data.map(|map| read_headers("authData", &map)).transpose()?;
         let extras = Extras::parse(fields)?;
+        let shows_user = extras.format == Some(Format::Nextcloud);
+        let asks_for_user = asks_for_user || !user_id_filter.is_empty();
+        warnings.extend(advice::about_user(&event, asks_for_user, shows_user));
         for (name, _) in headers.iter().chain(&auth_data).flatten() {
             if !can_be_sent(name) {
                 // Not in the answer: Nextcloud's is plainly "OK" here.
@@ -242,9 +246,10 @@ pub(crate) fn parse_secret(fields: &Fields) -> Result<Option<SecretString>, Refu
     }
 }
 
-fn filter(value: Option<&Value>, warnings: &mut Vec<String>) -> Result<Value, InvalidField> {
+/// The filter, and whether it asks who did it.
+fn filter(value: Option<&Value>, warnings: &mut Vec<String>) -> Result<(Value, bool), InvalidField> {
     let Some(value) = value else {
-        return Ok(Value::Array(Vec::new()));
+        return Ok((Value::Array(Vec::new()), false));
     };
     if value.to_string().len() > LARGEST_FILTER {
         return Err(invalid(
@@ -260,7 +265,7 @@ fn filter(value: Option<&Value>, warnings: &mut Vec<String>) -> Result<Value, In
             warnings.push(format!("eventFilter: {warning}"));
         }
     }
-    Ok(value.clone())
+    Ok((value.clone(), filter.needs().user()))
 }
 
 /// Headers that would break the request or its signature if a registration set them.

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::{Batch, Core, event};
-use crate::capture::{Change, Op};
+use crate::capture::{Change, Op, Origin};
 use crate::lifecycle::difference;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
-use crate::openregister::{Action, EntityKind, EventClass, Row, TableName, plain};
+use crate::lifecycle::outcome::ActivityWanted;
+use crate::openregister::{Action, ActorSource, EntityKind, EventClass, Row, TableName, plain};
 
 impl Core {
     pub(super) fn plain_change(
@@ -49,7 +50,24 @@ impl Core {
             .and_then(|row| creator(kind, row));
         let actor = creator.map(|uid| self.people.actor(&uid, None));
         let lane = Lane::row(change.table.name(), &id.to_string());
-        batch.push(event(change, class, lane, states, ActorState::Known(actor)));
+        let by_activity = class.actor_source() == ActorSource::Activity && change.origin == Origin::Live;
+        let actor = if by_activity {
+            ActorState::Awaited { fallback: actor }
+        } else {
+            ActorState::Known(actor)
+        };
+        let place = batch.push(event(change, class, lane, states, actor));
+        if by_activity {
+            batch.out.activities.push(ActivityWanted {
+                event: place,
+                kind,
+                action,
+                id,
+                xid: change.key.xid,
+                pid: change.pid,
+                at: change.at,
+            });
+        }
     }
 }
 

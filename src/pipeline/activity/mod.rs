@@ -1,0 +1,332 @@
+//! Who changed a register or a schema. No audit row says so; the activity app does, in a row that the same request writes
+//! a moment after the change.
+//!
+//! Guarantees: it is looked up only where a delivery waits for it, by an index of that table, on a connection of its own
+//! and never in the reader's transaction, so it delays nothing else; a delivery waits no longer than it would wait for
+//! an audit row; nobody is named rather than somebody wrong: where changes of two users overlap and their rows name
+//! different ones, none of them is taken. A restart forgets what is under way: those deliveries go out when their wait
+//! is over, with what the row itself tells.
+
+mod choose;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_util::sync::CancellationToken;
+
+use self::choose::{Row, Verdict, choose};
+use crate::delivery::queue::resolve_user;
+use crate::delivery::{EventRef, Wake};
+use crate::lifecycle::store::actor_to_text;
+use crate::lifecycle::{ActivityWanted, Actor, LookupError, users};
+
+/// Batches that may wait to be taken up.
+const BATCHES: usize = 64;
+/// Changes that may be under way; of more, nobody is looked for.
+const UNDER_WAY: usize = 4096;
+/// Between two looks, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(80));
+/// By how much the clocks of the application's and the database's machines may differ, in seconds.
+const SKEW: i64 = 5;
+/// How long a table that is not there, or may not be read, is not asked again.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+
+/// A change and the stored event that it gave.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) event: EventRef,
+    pub(super) change: ActivityWanted,
+    /// A delivery waits for it. What nobody waits for still tells whose activity a row is not.
+    pub(super) needed: bool,
+}
+
+/// Where the pipeline puts its questions.
+#[derive(Debug, Clone)]
+pub struct Activity(mpsc::Sender<Vec<Asked>>);
+
+impl Activity {
+    /// Asks; where too much is asked already, nobody is looked for and the deliveries go out when their wait is over.
+    pub(super) fn ask(&self, asked: Vec<Asked>) {
+        if !asked.is_empty() && self.0.try_send(asked).is_err() {
+            tracing::warn!(
+                "who changed some registers or schemas is not looked up: too many changes at once"
+            );
+        }
+    }
+}
+
+/// Answers the questions.
+#[derive(Debug)]
+pub struct ActivityFinder {
+    pool: deadpool_postgres::Pool,
+    table_prefix: String,
+    wait: Duration,
+    wake: Wake,
+    questions: mpsc::Receiver<Vec<Asked>>,
+    open: Vec<Open>,
+    given_up: Option<Instant>,
+}
+
+/// A change under way.
+#[derive(Debug)]
+struct Open {
+    asked: Asked,
+    until: Instant,
+    /// Answered, or nobody waits: kept because it may be another one's rival.
+    settled: bool,
+}
+
+/// Why nothing was found out this time.
+#[derive(Debug, thiserror::Error)]
+enum FindError {
+    #[error(transparent)]
+    Pool(#[from] deadpool_postgres::PoolError),
+    #[error("the activities cannot be read: {0}")]
+    Read(#[source] tokio_postgres::Error),
+    #[error("who did it cannot be noted: {0}")]
+    Write(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    Users(#[from] LookupError),
+}
+
+impl ActivityFinder {
+    /// `wait`: how long a delivery waits for it.
+    #[must_use]
+    pub fn new(
+        pool: deadpool_postgres::Pool,
+        table_prefix: &str,
+        wait: Duration,
+        wake: Wake,
+    ) -> (Activity, Self) {
+        let (sender, questions) = mpsc::channel(BATCHES);
+        let finder = Self {
+            pool,
+            table_prefix: table_prefix.to_owned(),
+            wait,
+            wake,
+            questions,
+            open: Vec::new(),
+            given_up: None,
+        };
+        (Activity(sender), finder)
+    }
+
+    /// Runs until `shutdown`, or until nobody can ask any more.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut pause = PAUSE.0;
+        loop {
+            let waiting = self.open.iter().any(|open| !open.settled);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                asked = self.questions.recv() => {
+                    let Some(asked) = asked else { return };
+                    self.take_up(asked);
+                    pause = PAUSE.0;
+                }
+                () = tokio::time::sleep(pause), if waiting => {
+                    if let Err(error) = self.look().await {
+                        tracing::debug!(error = %crate::text::chain(&error), "who changed registers and schemas is looked for again");
+                    }
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+            self.forget();
+        }
+    }
+
+    fn take_up(&mut self, asked: Vec<Asked>) {
+        let until = Instant::now() + self.wait;
+        let room = UNDER_WAY.saturating_sub(self.open.len());
+        self.open.extend(asked.into_iter().take(room).map(|asked| Open {
+            settled: !asked.needed,
+            asked,
+            until,
+        }));
+    }
+
+    /// Forgets what can be no rival any more.
+    fn forget(&mut self) {
+        let now = Instant::now();
+        let wait = self.wait;
+        self.open.retain(|open| now < open.until + wait);
+    }
+
+    async fn look(&mut self) -> Result<(), FindError> {
+        let now = Instant::now();
+        let places: Vec<usize> = (0..self.open.len()).filter(|n| !self.open[*n].settled).collect();
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await?;
+        let limit = self.wait.as_millis().max(50);
+        tx.batch_execute(&format!(
+            "SET LOCAL statement_timeout = {limit}; SET LOCAL jit = off"
+        ))
+        .await?;
+        let rows = if self.given_up.is_some_and(|at| now - at < GIVEN_UP) {
+            HashMap::new()
+        } else {
+            match self.rows(&tx, &places).await {
+                Ok(rows) => rows,
+                Err(error) if gone(&error) => {
+                    tracing::info!(
+                        error = %crate::text::chain(&error),
+                        "the table of the activity app cannot be read: who changes registers and schemas stays unknown"
+                    );
+                    self.given_up = Some(now);
+                    return Ok(());
+                }
+                Err(error) => return Err(FindError::Read(error)),
+            }
+        };
+        let given_up = self.given_up.is_some_and(|at| now - at < GIVEN_UP);
+        let mut answers: Vec<(usize, Option<String>)> = Vec::new();
+        for place in places {
+            let open = &self.open[place];
+            let last = given_up || now >= open.until;
+            let rivals = self.open.iter().map(|other| &other.asked.change);
+            let found = rows.get(&place).map_or(&[][..], Vec::as_slice);
+            match choose(&open.asked.change, rivals, found, last) {
+                Verdict::By(user) => answers.push((place, Some(user))),
+                Verdict::Nobody => answers.push((place, None)),
+                Verdict::Wait => {}
+            }
+        }
+        if answers.is_empty() {
+            return Ok(());
+        }
+        let uids: BTreeSet<String> = answers.iter().filter_map(|(_, user)| user.clone()).collect();
+        let people = if uids.is_empty() {
+            HashMap::new()
+        } else {
+            users(&*tx, &self.table_prefix, &uids).await?
+        };
+        let actor = |uid: String| {
+            let user = people.get(&uid).cloned().unwrap_or_default();
+            Actor {
+                uid,
+                display_name: user.display_name,
+                groups: user.groups,
+            }
+        };
+        let (places, found): (Vec<usize>, Vec<Option<String>>) = answers
+            .into_iter()
+            .map(|(place, uid)| (place, uid.map(actor).as_ref().map(actor_to_text)))
+            .unzip();
+        let events: Vec<EventRef> = places.iter().map(|n| self.open[*n].asked.event).collect();
+        note(&tx, &events, &found).await?;
+        let woken = resolve_user(&*tx, &events).await?;
+        tx.commit().await?;
+        for place in places {
+            self.open[place].settled = true;
+        }
+        if !woken.is_empty() {
+            self.wake.wake(woken);
+        }
+        Ok(())
+    }
+
+    /// The activities that may be those of the changes at `places`, by place.
+    async fn rows(
+        &self,
+        tx: &tokio_postgres::Transaction<'_>,
+        places: &[usize],
+    ) -> Result<HashMap<usize, Vec<Row>>, tokio_postgres::Error> {
+        let changes: Vec<&ActivityWanted> = places.iter().map(|n| &self.open[*n].asked.change).collect();
+        let kinds: Vec<&str> = changes.iter().map(|change| change.kind.name()).collect();
+        let ids: Vec<i64> = changes.iter().map(|change| change.id).collect();
+        let subjects: Vec<String> = changes.iter().map(|change| subject(change)).collect();
+        let after = i64::try_from(self.wait.as_secs()).unwrap_or(i64::MAX / 4) + 1 + SKEW;
+        let since: Vec<i64> = changes
+            .iter()
+            .map(|change| change.at.timestamp() - SKEW)
+            .collect();
+        let until: Vec<i64> = changes
+            .iter()
+            .map(|change| change.at.timestamp() + after)
+            .collect();
+        let table = format!(
+            "\"{}\"",
+            format!("{}activity", self.table_prefix).replace('"', "\"\"")
+        );
+        let sql = format!(
+            "SELECT w.n, a.\"user\"::text, a.xid \
+             FROM unnest($1::text[], $2::int8[], $3::text[], $4::int8[], $5::int8[]) \
+                  WITH ORDINALITY AS w (kind, id, subject, since, until, n), \
+             LATERAL (SELECT r.\"user\", r.xmin::text AS xid FROM {table} r \
+                       WHERE r.object_type = w.kind AND r.object_id = w.id AND r.app = 'openregister' \
+                         AND r.subject = w.subject AND r.\"timestamp\" BETWEEN w.since AND w.until \
+                       ORDER BY r.activity_id LIMIT 100) a"
+        );
+        let found = tx
+            .query_typed(
+                &sql,
+                &[
+                    (&kinds, Type::TEXT_ARRAY),
+                    (&ids, Type::INT8_ARRAY),
+                    (&subjects, Type::TEXT_ARRAY),
+                    (&since, Type::INT8_ARRAY),
+                    (&until, Type::INT8_ARRAY),
+                ],
+            )
+            .await?;
+        let mut rows: HashMap<usize, Vec<Row>> = HashMap::new();
+        for row in found {
+            let place = usize::try_from(row.get::<_, i64>(0) - 1)
+                .ok()
+                .and_then(|n| places.get(n).copied());
+            if let (Some(place), Ok(xid)) = (place, row.get::<_, &str>(2).parse()) {
+                rows.entry(place).or_default().push(Row {
+                    xid,
+                    user: row.get(1),
+                });
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// What the activity app calls the change: `register_updated`.
+fn subject(change: &ActivityWanted) -> String {
+    format!(
+        "{}_{}",
+        change.kind.name(),
+        change.action.name().to_ascii_lowercase()
+    )
+}
+
+/// The activity app is not there, or we may not look into its table.
+fn gone(error: &tokio_postgres::Error) -> bool {
+    [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+    ]
+    .iter()
+    .any(|state| error.code() == Some(state))
+}
+
+/// Writes what was found to the stored events; where nobody was, what is there already stays.
+async fn note(
+    tx: &tokio_postgres::Transaction<'_>,
+    events: &[EventRef],
+    actors: &[Option<String>],
+) -> Result<(), tokio_postgres::Error> {
+    let days: Vec<chrono::NaiveDate> = events.iter().map(|event| event.day).collect();
+    let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
+    let sql = "UPDATE openregister_webhooks.event e SET actor = coalesce(f.actor, e.actor), awaiting = false \
+               FROM unnest($1::date[], $2::int8[], $3::text[]) AS f (day, seq, actor) \
+               WHERE e.day = f.day AND e.seq = f.seq";
+    tx.query_typed(
+        sql,
+        &[
+            (&days, Type::DATE_ARRAY),
+            (&seqs, Type::INT8_ARRAY),
+            (&actors, Type::TEXT_ARRAY),
+        ],
+    )
+    .await?;
+    Ok(())
+}
