@@ -17,6 +17,23 @@ The 33 events of OpenRegister's webhook manual, as a webhook of the format `docu
 * Fields marked *newer* are not in every version of OpenRegister. Columns that OpenRegister adds later are passed on under
   their names in camel case.
 * Passwords in URLs, and fields called password, secret, token, apiKey and the like, are masked in all entities but objects.
+* What OpenRegister does not write gives no event: deleting a conversation over the API of 0.2.13 writes nothing, for one.
+
+## Who did it
+
+Filters by `user` and `group`, `userIdFilter` and the format `nextcloud` need to know who caused an event. Deliveries that need
+it wait for the row that says so, at most `ORW_ACTOR_WAIT_MS` (500 ms); no other delivery waits.
+
+| entity | where it is found | else |
+|---|---|---|
+| objects | the audit row of the same request | for Created the owner, for Deleted and Locked whom the row names; else null |
+| registers, schemas | the row that 0.2.13 writes for Nextcloud's activity app | for Created the owner; else null |
+| applications, agents, configurations, views, conversations, organisations | Created: the owner | null |
+| sources | nowhere | null |
+
+Where two users change one register or schema at the same moment, and their activities cannot be told apart, it is null. The
+activity app need not be installed. The clocks of the application's and the database's machines may differ by 5 s. Registering
+a webhook that needs to know who did it, for events of which nobody can tell, is answered with a warning.
 ";
 
 /// The page.

@@ -5,4 +5,5 @@ mod model;
 mod recording;
 mod replay;
 mod rig;
+mod who;
 mod world;
