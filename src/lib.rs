@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod ocs;
 pub mod openregister;
 pub mod pipeline;
+pub mod proxy;
 pub mod registry;
 pub mod run;
 pub mod telemetry;

@@ -15,9 +15,10 @@ use crate::db::{Database, DbError};
 use crate::delivery::{self, Client, Dispatcher, Guard, partitions};
 use crate::doctor;
 use crate::lifecycle::{Lifecycle, LifecycleSettings};
-use crate::ocs::{Api, AuthError, Authenticator, ListenerTls, Server, Standalone, TlsFileError};
+use crate::ocs::{Api, AuthError, Authenticator, Callers, ListenerTls, Server, Standalone, TlsFileError};
 use crate::pipeline::{ActivityFinder, Pipeline, Registered};
-use crate::registry::{Defaults, Registry, RegistryError};
+use crate::proxy::{BadUrl, Proxy, Upstream};
+use crate::registry::{Defaults, NoRandom, Registry, RegistryError};
 use crate::telemetry::{self, Health, Metrics};
 
 /// Connections in the pool that API and delivery share.
@@ -38,6 +39,10 @@ pub enum RunError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Auth(#[from] AuthError),
+    #[error(transparent)]
+    Nextcloud(#[from] BadUrl),
+    #[error(transparent)]
+    NoRandom(#[from] NoRandom),
     #[error(transparent)]
     ListenerTls(#[from] TlsFileError),
     #[error(
@@ -82,6 +87,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         retry: settings.default_retry.clone(),
     };
     let registry = Registry::open(pool.clone(), settings.master_key.as_ref(), defaults).await?;
+    let nextcloud_tls = tls.clone();
     let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
     let client = Client::new(
         guard.clone(),
@@ -98,7 +104,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         let listener = listen(address).await?;
         parts.spawn(telemetry::serve(listener, health.clone(), shutdown.clone()));
     }
-    let authenticator = Authenticator::Standalone(Standalone::new(&settings.admins, &[])?);
+    let authenticator = authenticator(&settings, nextcloud_tls)?;
     let api = Api::new(Arc::clone(&registry), Arc::new(guard), authenticator)?;
     let server = Server::bind(settings.listen, settings.trusted_proxies.clone())
         .await
@@ -181,6 +187,21 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         );
     }
     Ok(())
+}
+
+/// Nextcloud tells who calls, where there is one; else the configuration does.
+fn authenticator(settings: &Settings, tls: rustls::ClientConfig) -> Result<Authenticator, RunError> {
+    let Some(url) = &settings.nextcloud_url else {
+        return Ok(Authenticator::Standalone(Standalone::new(&settings.admins, &[])?));
+    };
+    if !settings.admins.is_empty() {
+        tracing::warn!(
+            "ORW_ADMINS is not used: with ORW_NEXTCLOUD_URL, Nextcloud says who is an administrator"
+        );
+    }
+    let upstream = Upstream::new(url, tls, settings.connect_timeout, settings.nextcloud_timeout)?;
+    let proxy = Proxy::new(Arc::new(upstream))?;
+    Ok(Authenticator::Nextcloud(Arc::new(Callers::new(Arc::new(proxy))?)))
 }
 
 fn lifecycle_settings(settings: &Settings) -> LifecycleSettings {

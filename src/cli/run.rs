@@ -23,6 +23,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         anyhow::bail!(setting);
     }
     telemetry::init_log(&settings.log, settings.log_format)?;
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
@@ -41,14 +42,21 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// A proxied connection takes two descriptors, and most systems allow 1,024 unless a process asks for more.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = ?limit.current, "the limit of open files stays as it is");
+    }
+}
+
 /// A setting whose part of the program is not built yet: taken in silence it would promise what is not there.
 const fn not_built(settings: &Settings) -> Option<&'static str> {
-    if settings.nextcloud_url.is_some() {
-        return Some(
-            "ORW_NEXTCLOUD_URL: the proxy to Nextcloud is not built yet; leave it out, and the sidecar stands alone, \
-             with the administrators of ORW_ADMINS",
-        );
-    }
     if settings.console_listen.is_some() {
         return Some("ORW_CONSOLE_LISTEN: the SQL console is not built yet; leave it out");
     }
@@ -63,7 +71,7 @@ mod tests {
     fn what_is_not_built_is_refused() {
         let mut settings = Settings::new("postgres://nc@db/nextcloud");
         assert_eq!(not_built(&settings), None);
-        settings.nextcloud_url = Some("https://cloud.example.org".to_owned());
-        assert!(not_built(&settings).is_some_and(|reason| reason.contains("ORW_ADMINS")));
+        settings.console_listen = Some("127.0.0.1:6432".parse().unwrap());
+        assert!(not_built(&settings).is_some_and(|reason| reason.contains("ORW_CONSOLE_LISTEN")));
     }
 }

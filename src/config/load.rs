@@ -201,6 +201,9 @@ impl Reader {
         self.set_some("metrics_listen", &mut s.metrics_listen, parse::address);
         self.set_some("console_listen", &mut s.console_listen, parse::address);
         self.set_some("nextcloud_url", &mut s.nextcloud_url, parse::nextcloud_url);
+        self.set("nextcloud_timeout_seconds", &mut s.nextcloud_timeout, |t| {
+            seconds(t, 1, 86_400)
+        });
         self.set("trusted_proxies", &mut s.trusted_proxies, parse::networks);
         self.set_or_file(
             "admins",

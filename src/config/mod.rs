@@ -53,6 +53,8 @@ pub struct Settings {
     pub console_listen: Option<SocketAddr>,
     /// `ORW_NEXTCLOUD_URL`, without a trailing `/`.
     pub nextcloud_url: Option<String>,
+    /// `ORW_NEXTCLOUD_TIMEOUT_SECONDS` (default 3600): how long Nextcloud may say nothing to a request that was passed on.
+    pub nextcloud_timeout: Duration,
     /// `ORW_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// `ORW_ADMINS` / `ORW_ADMINS_FILE`: `user:password`, the password plain or an argon2id hash (`$argon2id$…`).
@@ -109,6 +111,7 @@ impl Settings {
             metrics_listen: None,
             console_listen: None,
             nextcloud_url: None,
+            nextcloud_timeout: Duration::from_hours(1),
             trusted_proxies: Vec::new(),
             admins: Vec::new(),
             master_key: None,

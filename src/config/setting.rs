@@ -113,6 +113,11 @@ pub const SETTINGS: &[Setting] = &[
         "Nextcloud, for everything that is not ours; without it: standalone",
     ),
     open(
+        "nextcloud_timeout_seconds",
+        Some("3600"),
+        "How long Nextcloud may say nothing to a request that was passed on",
+    ),
+    open(
         "trusted_proxies",
         None,
         "Networks whose X-Forwarded-For is believed, comma-separated",

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 pub use client::{Answer, Cause, Client, Failure};
+pub(crate) use connect::Stream;
 pub use dispatcher::{Dispatcher, Options, Wake};
 pub use guard::Guard;
 pub use metrics::Metrics;

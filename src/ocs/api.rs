@@ -4,21 +4,23 @@
 //! login (401), no administrator (403), no `OCS-APIRequest` (412); then the format and the body.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::auth::{Authenticator, Denied, Session};
+use super::behind::{self, Belongs};
 use super::input;
-use super::operations::{API_OF, Call, Context};
+use super::operations::{API_OF, Call, Context, Their};
 use super::reply::{Body, Dialect, Reply, Syntax, Version, full};
-use super::routes::{Access, Found, Route, Table};
+use super::routes::{Access, Found, Operation, Route, Table};
+use crate::proxy::{self, Arrival, Proxy, ProxyError, canonical};
 use crate::registry::{Registry, TargetPolicy, random};
 
 /// How long an operation may take.
@@ -31,18 +33,14 @@ const NOT_ADMIN: &str =
 /// Answers a route of its own, outside the OCS rules: health, metrics.
 pub type PlainHandler = Arc<dyn Fn() -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
-/// Answers every path that is not ours: the proxy to Nextcloud, when there is one.
-pub trait Fallback: Send + Sync {
-    fn answer(&self, request: Request<Incoming>, client: IpAddr) -> BoxFuture<'_, Response<Body>>;
-}
-
 /// The API, ready to serve.
 pub struct Api {
     table: Table,
     authenticator: Authenticator,
     context: Context,
     plain: HashMap<String, PlainHandler>,
-    fallback: Option<Box<dyn Fallback>>,
+    /// Answers what is not ours.
+    proxy: Option<Arc<Proxy>>,
 }
 
 impl std::fmt::Debug for Api {
@@ -61,12 +59,16 @@ impl Api {
         targets: Arc<dyn TargetPolicy>,
         authenticator: Authenticator,
     ) -> Result<Self, matchit::InsertError> {
+        let proxy = match &authenticator {
+            Authenticator::Standalone(_) => None,
+            Authenticator::Nextcloud(callers) => Some(Arc::clone(callers.proxy())),
+        };
         Ok(Self {
             table: Table::new()?,
             authenticator,
             context: Context { registry, targets },
             plain: HashMap::new(),
-            fallback: None,
+            proxy,
         })
     }
 
@@ -77,15 +79,8 @@ impl Api {
         self
     }
 
-    /// Answers what is not ours.
-    #[must_use]
-    pub fn with_fallback(mut self, fallback: Box<dyn Fallback>) -> Self {
-        self.fallback = Some(fallback);
-        self
-    }
-
-    /// Answers one request of the client at this address.
-    pub async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>, arrival: Arrival) -> Response<Body> {
         if matches!(*request.method(), Method::GET | Method::HEAD)
             && let Some(handler) = self.plain.get(request.uri().path())
         {
@@ -94,28 +89,86 @@ impl Api {
         let begun = Instant::now();
         // The query may hold a receiver's URL, and with it a token: it is not logged.
         let asked = (request.method().clone(), request.uri().path().to_owned());
-        let mut response = match Target::of(request.uri().path()) {
-            Some(target) => self.answer_ocs(request, target, client).await,
-            None => self.answer_other(request, client).await,
+        let mut response = match &self.proxy {
+            None => match Target::of(request.uri().path(), "") {
+                Some(target) => self.answer_ocs(request, target, arrival).await,
+                None => answer_alone(&request),
+            },
+            Some(proxy) => self.answer_before(proxy, request, arrival).await,
         };
         stamp(response.headers_mut());
         tracing::debug!(
-            %client, method = %asked.0, path = asked.1, status = response.status().as_u16(),
+            client = %arrival.client, method = %asked.0, path = asked.1, status = response.status().as_u16(),
             ms = begun.elapsed().as_millis(), "answered"
         );
         response
     }
 
-    async fn answer_ocs(&self, request: Request<Incoming>, target: Target, client: IpAddr) -> Response<Body> {
+    /// Answers before Nextcloud: what is ours here, the rest there.
+    async fn answer_before(
+        &self,
+        proxy: &Proxy,
+        request: Request<Incoming>,
+        arrival: Arrival,
+    ) -> Response<Body> {
+        if let Err(error) = proxy.vet(&request) {
+            return gateway(&error, request.uri(), request.headers(), proxy);
+        }
+        let path = request.uri().path();
+        if let Some(target) = Target::of(path, proxy.upstream().base()) {
+            let found = self.table.find(
+                target.version == Version::V1,
+                request.method(),
+                &path[target.start..],
+            );
+            if is_here(&found) {
+                return self.answer_ocs(request, target, arrival).await;
+            }
+        }
+        if let Err(error) = self.is_plain(path, proxy.upstream().base()) {
+            return gateway(&error, request.uri(), request.headers(), proxy);
+        }
+        let (uri, accept) = (request.uri().clone(), of_accept(request.headers()));
+        match proxy.pass(request, arrival).await {
+            Ok(response) => response,
+            Err(error) => gateway(&error, &uri, &accept, proxy),
+        }
+    }
+
+    /// Refuses another way to write the path of a route of ours: to Nextcloud it is the same one, and would be
+    /// answered without what is ours.
+    fn is_plain(&self, path: &str, base: &str) -> Result<(), ProxyError> {
+        let below = |path: &str| path.strip_prefix(base).unwrap_or(path).to_owned();
+        let plain = canonical(&below(path));
+        let ours = plain != below(path)
+            && Target::of(&plain, "").is_some_and(|target| {
+                let found = self.table.find(
+                    target.version == Version::V1,
+                    &Method::GET,
+                    &plain[target.start..],
+                );
+                is_here(&found)
+            });
+        if ours {
+            return Err(ProxyError::Refused {
+                status: StatusCode::BAD_REQUEST,
+                reason: "This is another way to write a path of the webhook API: write it as the manual does",
+            });
+        }
+        Ok(())
+    }
+
+    async fn answer_ocs(
+        &self,
+        request: Request<Incoming>,
+        target: Target,
+        arrival: Arrival,
+    ) -> Response<Body> {
         let path = request.uri().path()[target.start..].to_owned();
         let found = self
             .table
             .find(target.version == Version::V1, request.method(), &path);
-        if matches!(found, Found::Nothing)
-            && let Some(fallback) = &self.fallback
-        {
-            return fallback.answer(request, client).await;
-        }
+        let host = proxy::host(&request).ok().flatten();
         let (parts, body) = request.into_parts();
         let query = match input::form(parts.uri.query().unwrap_or_default().as_bytes()) {
             Ok(query) => query,
@@ -138,10 +191,19 @@ impl Api {
             None => {}
         }
 
-        let session = match self.authenticator.session(&parts.headers, client).await {
-            Ok(session) => session,
+        let list = match &found {
+            Found::Route(route, _) if route.operation == Operation::List => {
+                Some(query.get("uri").and_then(Value::as_str))
+            }
+            _ => None,
+        };
+        let mut caller = match behind::caller(&self.authenticator, &parts.headers, host, arrival, list).await
+        {
+            Ok(caller) => caller,
             Err(denied) => return deny(&denied, dialect),
         };
+        let session = caller.session.clone();
+        let cookies = std::mem::take(&mut caller.cookies);
         let (route, params) = match found {
             Found::Route(route, params) => (route, params),
             Found::OtherMethod(methods) => return other_method(&methods, dialect),
@@ -155,47 +217,56 @@ impl Api {
             .last()
             .map(|(_, value)| input::decode_segment(value))
             .unwrap_or_default();
-        let request = Asked {
+        let asked = Asked {
             route,
             parameter,
             query,
             bad_format,
-            headers: parts.headers,
+            parts,
         };
-        let reply = self
-            .answer_route(request, &mut dialect, session.clone(), body, client)
+        let answer = self
+            .answer_route(asked, &mut dialect, caller, body, arrival)
             .await;
-        with_user(reply.into_response(dialect), session.as_ref())
+        let mut response = match answer {
+            Outcome::Reply(reply) => with_user(reply.into_response(dialect), session.as_ref()),
+            Outcome::Passed(response) => response,
+        };
+        for cookie in cookies {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        response
     }
 
     async fn answer_route(
         &self,
         asked: Asked,
         dialect: &mut Dialect,
-        session: Option<Session>,
+        mut caller: behind::Caller,
         body: Incoming,
-        client: IpAddr,
-    ) -> Reply {
-        match (asked.route.access, &session) {
+        arrival: Arrival,
+    ) -> Outcome {
+        let operation = asked.route.operation;
+        match (asked.route.access, &caller.session) {
             (Access::Anyone, _) => {}
-            (_, None) => return Reply::failure(997, "Current user is not logged in"),
-            (Access::Admin, Some(session)) if !session.admin => return Reply::failure(403, NOT_ADMIN),
+            (_, None) => return Reply::failure(997, "Current user is not logged in").into(),
+            (Access::Admin, Some(session)) if !session.admin => {
+                return Reply::failure(403, NOT_ADMIN).into();
+            }
             _ => {}
         }
-        if asked.route.access != Access::Anyone && !is_api_request(&asked.headers) {
-            let message = json!({"message": "CSRF check failed"}).to_string();
-            return Reply::Plain(StatusCode::PRECONDITION_FAILED, message.into());
+        if asked.route.access != Access::Anyone && !is_api_request(&asked.parts.headers) {
+            return no_api_request().into();
         }
         if let Some(name) = asked.bad_format {
-            return Reply::failure(400, format!("format: must be json or xml, not {name:?}"));
+            return Reply::failure(400, format!("format: must be json or xml, not {name:?}")).into();
         }
-        let fields = match input::read_body(body).await {
-            Ok(bytes) => input::fields(&asked.headers, &bytes, &asked.query),
-            Err(reply) => return reply,
+        let bytes = match input::read_body(body).await {
+            Ok(bytes) => bytes,
+            Err(reply) => return reply.into(),
         };
-        let fields = match fields {
+        let fields = match input::fields(&asked.parts.headers, &bytes, &asked.query) {
             Ok(fields) => fields,
-            Err(reply) => return reply,
+            Err(reply) => return reply.into(),
         };
         // A form may ask for the format too, as in Nextcloud.
         if !asked.query.contains_key("format")
@@ -204,33 +275,109 @@ impl Api {
         {
             dialect.syntax = syntax;
         }
+        let mut their = Their::Nothing;
+        if let Authenticator::Nextcloud(callers) = &self.authenticator {
+            match behind::belongs(operation, &asked.parameter, &fields) {
+                Belongs::Here => {}
+                Belongs::Nowhere(reply) => return reply.into(),
+                Belongs::Nextcloud => {
+                    let passed = callers.proxy().pass_whole(&asked.parts, bytes, arrival).await;
+                    return behind::passed(passed, callers, &caller);
+                }
+            }
+            their = match behind::their_part(callers, operation, &asked.parameter, &mut caller).await {
+                Ok(their) => their,
+                Err(reply) => return reply.into(),
+            };
+        }
         let call = Call {
-            operation: asked.route.operation,
+            operation,
             parameter: asked.parameter,
             query: asked.query,
             fields,
-            session,
-            client: client.to_string(),
+            session: caller.session,
+            client: arrival.client.to_string(),
+            their,
         };
         match tokio::time::timeout(OPERATION_TIME, self.context.run(call)).await {
-            Ok(reply) => reply,
-            Err(_) => Reply::failure(503, "The database did not answer in time; try again in a moment"),
+            Ok(reply) => reply.into(),
+            Err(_) => {
+                Reply::failure(503, "The database did not answer in time; try again in a moment").into()
+            }
         }
     }
+}
 
-    /// A path outside `/ocs/`.
-    async fn answer_other(&self, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
-        if let Some(fallback) = &self.fallback {
-            return fallback.answer(request, client).await;
+/// Whether a route is answered here, also before Nextcloud.
+fn is_here(found: &Found<'_>) -> bool {
+    let Found::Route(route, params) = found else {
+        return matches!(found, Found::OtherMethod(_));
+    };
+    match route.operation {
+        Operation::CloudUser | Operation::Capabilities => false,
+        Operation::Show | Operation::Delete => params
+            .iter()
+            .last()
+            .is_some_and(|(_, id)| behind::is_ours(&input::decode_segment(id))),
+        _ => true,
+    }
+}
+
+/// A path outside `/ocs/`, without Nextcloud.
+fn answer_alone(request: &Request<Incoming>) -> Response<Body> {
+    if request.uri().path() == "/status.php" && request.method() == Method::GET {
+        return status_php();
+    }
+    let dialect = Dialect {
+        version: Version::V2,
+        syntax: Syntax::of_accept(request.headers()),
+    };
+    Reply::failure(998, UNKNOWN_ROUTE).into_response(dialect)
+}
+
+/// What an answer's form hangs on.
+fn of_accept(headers: &HeaderMap) -> HeaderMap {
+    headers
+        .get(header::ACCEPT)
+        .map(|accept| (header::ACCEPT, accept.clone()))
+        .into_iter()
+        .collect()
+}
+
+/// Why there is no answer of Nextcloud's: in OCS's form below `/ocs/`, in plain text elsewhere.
+fn gateway(error: &ProxyError, uri: &hyper::Uri, headers: &HeaderMap, proxy: &Proxy) -> Response<Body> {
+    let code = error.status().as_u16();
+    let mut response = match Target::of(uri.path(), proxy.upstream().base()) {
+        None => text(error.status(), format!("{error}\n")),
+        Some(target) => {
+            let query = uri.query().unwrap_or_default();
+            let named = url::form_urlencoded::parse(query.as_bytes())
+                .find(|(name, _)| name == "format")
+                .and_then(|(_, format)| Syntax::parse(&format));
+            Reply::failure(code, error.to_string()).into_response(Dialect {
+                version: target.version,
+                syntax: named.unwrap_or_else(|| Syntax::of_accept(headers)),
+            })
         }
-        if request.uri().path() == "/status.php" && request.method() == Method::GET {
-            return status_php();
-        }
-        let dialect = Dialect {
-            version: Version::V2,
-            syntax: Syntax::of_accept(request.headers()),
-        };
-        Reply::failure(998, UNKNOWN_ROUTE).into_response(dialect)
+    };
+    // Also below v1.php, where errors of the API are 200: it is not the API that answers.
+    *response.status_mut() = error.status();
+    // What is left of the request is not read.
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer of ours, or Nextcloud's.
+pub(super) enum Outcome {
+    Reply(Reply),
+    Passed(Response<Body>),
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
     }
 }
 
@@ -240,7 +387,7 @@ struct Asked {
     parameter: String,
     query: Map<String, Value>,
     bad_format: Option<String>,
-    headers: HeaderMap,
+    parts: Parts,
 }
 
 /// Which version a path names, and where the rest of it starts.
@@ -251,13 +398,15 @@ struct Target {
 }
 
 impl Target {
-    fn of(path: &str) -> Option<Self> {
+    /// `base` is what Nextcloud is installed below.
+    fn of(path: &str, base: &str) -> Option<Self> {
         const V1: &str = "/ocs/v1.php";
         const V2: &str = "/ocs/v2.php";
+        let below = path.strip_prefix(base)?;
         let of = |version, prefix: &str| {
-            path.starts_with(prefix).then_some(Self {
+            below.starts_with(prefix).then_some(Self {
                 version,
-                start: prefix.len(),
+                start: base.len() + prefix.len(),
             })
         };
         of(Version::V1, V1).or_else(|| of(Version::V2, V2))
@@ -287,11 +436,20 @@ fn deny(denied: &Denied, dialect: Dialect) -> Response<Body> {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             response
         }
+        Denied::NoApiRequest => no_api_request().into_response(dialect),
         Denied::Unavailable => {
             Reply::failure(503, "Credentials cannot be checked now; try again in a moment")
                 .into_response(dialect)
         }
+        Denied::Away(why) => {
+            Reply::failure(503, format!("{why}; try again in a moment")).into_response(dialect)
+        }
     }
+}
+
+fn no_api_request() -> Reply {
+    let message = json!({"message": "CSRF check failed"}).to_string();
+    Reply::Plain(StatusCode::PRECONDITION_FAILED, message.into())
 }
 
 fn other_method(methods: &[Method], dialect: Dialect) -> Response<Body> {

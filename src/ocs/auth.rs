@@ -19,6 +19,7 @@ use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 use tokio::sync::Semaphore;
 
+use super::callers::Callers;
 use super::throttle::Throttle;
 use crate::registry::{NoRandom, random};
 
@@ -36,6 +37,8 @@ const LONGEST: usize = 1024;
 pub struct Session {
     pub user: String,
     pub admin: bool,
+    /// The external app that acts, as AppAPI names it.
+    pub app_id: Option<String>,
 }
 
 /// Why a caller's credentials are not good.
@@ -45,8 +48,12 @@ pub enum Denied {
     TooMany {
         retry_after: Duration,
     },
-    /// Whoever knows the callers cannot be asked now.
+    /// Right, but without `OCS-APIRequest: true`.
+    NoApiRequest,
+    /// The credentials cannot be checked now.
     Unavailable,
+    /// Nextcloud, which would know, cannot tell now: why.
+    Away(&'static str),
 }
 
 /// Why callers cannot be told apart.
@@ -56,7 +63,10 @@ pub enum AuthError {
         "ORW_ADMINS: the password hash of {user} cannot be read: {reason}; it looks like $argon2id$v=19$m=19456,t=2,p=1$…"
     )]
     Hash { user: String, reason: String },
-    #[error("ORW_ADMINS is empty: nobody could register a webhook; set it to user:password")]
+    #[error(
+        "ORW_ADMINS is empty: nobody could register a webhook; set it to user:password, or ORW_NEXTCLOUD_URL to Nextcloud's address \
+         to have Nextcloud say who may"
+    )]
     Nobody,
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
@@ -64,24 +74,12 @@ pub enum AuthError {
 
 /// Tells who calls, by the mode that the sidecar runs in.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Authenticator {
     /// Without Nextcloud: accounts of the configuration.
     Standalone(Standalone),
-}
-
-impl Authenticator {
-    /// The caller; `None` where the request names none.
-    ///
-    /// # Errors
-    /// Where it names one and the credentials are not good.
-    pub async fn session(&self, headers: &HeaderMap, client: IpAddr) -> Result<Option<Session>, Denied> {
-        match self {
-            Self::Standalone(accounts) => match basic(headers) {
-                Some((user, password)) => accounts.check(&user, &password, client).await.map(Some),
-                None => Ok(None),
-            },
-        }
-    }
+    /// Before Nextcloud: whoever may list webhooks there.
+    Nextcloud(Arc<Callers>),
 }
 
 /// User and password of `Authorization: Basic …`, if the request has one.
@@ -96,7 +94,7 @@ fn basic(headers: &HeaderMap) -> Option<(String, SecretString)> {
     Some((user.to_owned(), password.to_owned().into()))
 }
 
-type Digest = [u8; 32];
+pub(crate) type Digest = [u8; 32];
 
 #[derive(Debug, Clone)]
 enum Password {
@@ -183,6 +181,17 @@ impl Standalone {
         })
     }
 
+    /// The caller; `None` where the request names none.
+    ///
+    /// # Errors
+    /// Where it names one and the credentials are not good.
+    pub async fn session(&self, headers: &HeaderMap, client: IpAddr) -> Result<Option<Session>, Denied> {
+        match basic(headers) {
+            Some((user, password)) => self.check(&user, &password, client).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn check(&self, user: &str, password: &SecretString, client: IpAddr) -> Result<Session, Denied> {
         let text = password.expose_secret();
         if user.len() > LONGEST || text.len() > LONGEST {
@@ -197,6 +206,7 @@ impl Standalone {
             return Ok(Session {
                 user: user.to_owned(),
                 admin: account.admin,
+                app_id: None,
             });
         }
         self.throttle
@@ -210,6 +220,7 @@ impl Standalone {
                 Ok(Session {
                     user: user.to_owned(),
                     admin: account.admin,
+                    app_id: None,
                 })
             }
             _ => {
@@ -329,12 +340,13 @@ mod tests {
             &[account("bob", "bob")],
         )
         .unwrap();
-        let auth = Authenticator::Standalone(accounts);
+        let auth = accounts;
         let session = async |credentials: &str| auth.session(&headers(credentials), CLIENT).await;
         let of = |user: &str, admin| {
             Ok(Some(Session {
                 user: user.to_owned(),
                 admin,
+                app_id: None,
             }))
         };
         for _ in 0..2 {
@@ -357,7 +369,7 @@ mod tests {
     #[tokio::test]
     async fn guessing_is_slowed_down_and_does_not_lock_out_who_is_known() {
         let accounts = Standalone::new(&[account("admin", "a")], &[]).unwrap();
-        let auth = Authenticator::Standalone(accounts);
+        let auth = accounts;
         assert!(auth.session(&headers("admin:a"), CLIENT).await.is_ok());
         let mut refused = 0;
         for i in 0..60 {

@@ -6,8 +6,12 @@
 
 mod api;
 mod auth;
+mod behind;
+mod callers;
 mod input;
 mod operations;
+mod probe;
+mod remembered;
 mod reply;
 mod routes;
 mod server;
@@ -17,8 +21,10 @@ mod tls;
 pub(crate) mod view;
 mod xml;
 
-pub use api::{Api, Fallback, PlainHandler, text};
+pub use api::{Api, PlainHandler, text};
 pub use auth::{AuthError, Authenticator, Denied, Session, Standalone};
+pub use callers::Callers;
+pub use remembered::Clock;
 pub use reply::{Body, BoxError, full};
 pub use server::Server;
 pub use tls::{ListenerTls, TlsFileError};

@@ -40,7 +40,21 @@ pub(crate) struct Call {
     pub(crate) fields: Fields,
     pub(crate) session: Option<Session>,
     pub(crate) client: String,
+    pub(crate) their: Their,
 }
+
+/// What Nextcloud's own webhooks give to an answer.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Their {
+    Nothing,
+    Webhooks(Vec<Value>),
+    Deleted(u64),
+    /// Nextcloud has none, because the app is not enabled there.
+    Off,
+}
+
+/// What a caller reads where [`Their::Off`].
+const OFF: &str = "the app webhook_listeners is not enabled in Nextcloud: only webhooks for OpenRegister's events are known";
 
 impl Context {
     pub(crate) async fn run(&self, call: Call) -> Reply {
@@ -55,7 +69,7 @@ impl Context {
                 .as_ref()
                 .map(|session| session.user.clone())
                 .unwrap_or_default(),
-            app_id: None,
+            app_id: call.session.as_ref().and_then(|session| session.app_id.clone()),
             client: Some(call.client.clone()),
         };
         // An id that is no number is the id of no webhook.
@@ -77,11 +91,16 @@ impl Context {
                     .collect();
                 // What changed last comes last, as in Nextcloud.
                 all.sort_by_key(|webhook| webhook.revision);
-                Ok(Reply::data(
+                let warnings = off(&call.their);
+                let mut listed = match call.their {
+                    Their::Webhooks(theirs) => theirs,
+                    _ => Vec::new(),
+                };
+                listed.extend(
                     all.into_iter()
-                        .map(|webhook| Value::Object(view::recorded(webhook)))
-                        .collect::<Vec<_>>(),
-                ))
+                        .map(|webhook| Value::Object(view::recorded(webhook))),
+                );
+                Ok(Reply::Data(listed.into(), warnings))
             }
             Operation::Show => Ok(registry
                 .refresh()
@@ -109,7 +128,14 @@ impl Context {
                 }
             }
             Operation::Delete => Ok(Reply::data(registry.delete(&by, id).await?)),
-            Operation::DeleteByApp => Ok(Reply::data(registry.delete_by_app(&by, &call.parameter).await?)),
+            Operation::DeleteByApp => {
+                let ours = registry.delete_by_app(&by, &call.parameter).await? as u64;
+                let theirs = match call.their {
+                    Their::Deleted(count) => count,
+                    _ => 0,
+                };
+                Ok(Reply::Data((ours + theirs).into(), off(&call.their)))
+            }
             Operation::OwnList => {
                 let snapshot = registry.refresh().await?;
                 let all = snapshot
@@ -188,6 +214,13 @@ impl Context {
             .flatten();
         let entries: Vec<_> = entries.iter().map(view::audited).collect();
         Ok(Reply::data(json!({"entries": entries, "cursor": next})))
+    }
+}
+
+fn off(their: &Their) -> Vec<String> {
+    match their {
+        Their::Off => vec![OFF.to_owned()],
+        _ => Vec::new(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Answers: the OCS envelope, in XML or JSON, under the rules of v1 and v2.
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -9,10 +8,7 @@ use serde_json::{Value, json};
 
 use super::xml;
 
-/// Anything that ends a body early.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// The body of an answer: in memory for our own routes, streamed for a proxied one.
-pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+pub use crate::proxy::{Body, BoxError};
 
 /// A body in memory.
 #[must_use]
@@ -140,10 +136,11 @@ const SECURITY: [(&str, &str); 6] = [
     ("x-robots-tag", "noindex, nofollow"),
 ];
 
-/// v1 answers 200 to everything but a missing login.
+/// v1 answers 200 to everything but a missing login, and what no API answers: that the service is away.
 fn http_status(version: Version, code: u16) -> StatusCode {
     let status = match (version, code) {
         (_, 997) => 401,
+        (_, 502..=504) => code,
         (Version::V1, _) => 200,
         (Version::V2, 998) => 404,
         (Version::V2, 996) => 500,
@@ -189,6 +186,7 @@ mod tests {
         let status = |version, code| http_status(version, code).as_u16();
         assert_eq!(status(Version::V1, 404), 200);
         assert_eq!(status(Version::V1, 997), 401);
+        assert_eq!(status(Version::V1, 503), 503);
         assert_eq!(status(Version::V2, 997), 401);
         assert_eq!(status(Version::V2, 998), 404);
         assert_eq!(status(Version::V2, 403), 403);

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::Api;
 use super::stall::Stall;
 use super::tls::ListenerTls;
+use crate::proxy::Arrival;
 
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 4096;
@@ -108,9 +109,9 @@ impl Server {
             let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
             tokio::spawn(async move {
                 match tls {
-                    None => connection(stream, peer, api, proxies, watcher).await,
+                    None => connection(stream, peer, api, proxies, false, watcher).await,
                     Some(tls) => match tokio::time::timeout(HEADER_TIME, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(stream, peer, api, proxies, watcher).await,
+                        Ok(Ok(stream)) => connection(stream, peer, api, proxies, true, watcher).await,
                         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection"),
                         Err(_) => tracing::debug!(%peer, "TLS was not agreed upon in time"),
                     },
@@ -133,6 +134,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     peer: SocketAddr,
     api: Arc<Api>,
     proxies: Arc<[IpNet]>,
+    secure: bool,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     let begun = Arc::new(AtomicBool::new(false));
@@ -140,9 +142,15 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let begun = Arc::clone(&begun);
         service_fn(move |request: Request<Incoming>| {
             begun.store(true, Ordering::Relaxed);
-            let client = client(request.headers(), peer.ip(), &proxies);
+            let peer = peer.ip().to_canonical();
+            let arrival = Arrival {
+                client: client(request.headers(), peer, &proxies),
+                peer,
+                trusted: trusts(&proxies, peer),
+                secure,
+            };
             let api = Arc::clone(&api);
-            async move { Ok::<_, Infallible>(api.answer(request, client).await) }
+            async move { Ok::<_, Infallible>(api.answer(request, arrival).await) }
         })
     };
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -179,10 +187,14 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
+fn trusts(proxies: &[IpNet], address: IpAddr) -> bool {
+    proxies.iter().any(|network| network.contains(&address))
+}
+
 /// Who is behind trusted proxies: the last address of `X-Forwarded-For` that is no proxy of ours.
 fn client(headers: &HeaderMap, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
-    let trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(&address));
+    let trusted = |address: IpAddr| trusts(proxies, address);
     if !trusted(peer) {
         return peer;
     }

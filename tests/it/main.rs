@@ -20,6 +20,7 @@ mod lifecycle;
 mod matrix;
 mod ocs;
 mod ocs_access;
+mod proxy;
 mod receiver;
 mod registry;
 mod restore;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,11 +16,13 @@ use hyper_util::rt::TokioExecutor;
 use openregister_webhooks::capture::{self, InstallOptions};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::{Guard, tls};
-use openregister_webhooks::ocs::{Api, Authenticator, Server, Standalone};
+use openregister_webhooks::ocs::{Api, Authenticator, Callers, ListenerTls, Server, Standalone};
+use openregister_webhooks::proxy::{Proxy, Upstream};
 use openregister_webhooks::registry::{Defaults, Registry};
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::nextcloud::Nextcloud;
 use super::postgres::{Db, NEXTCLOUD};
 
 /// 32 bytes in base64.
@@ -57,29 +60,56 @@ pub(crate) fn pool(db: &Db) -> Pool {
         .unwrap()
 }
 
+/// What a served API is like, where it is not the usual.
+pub(crate) struct Setup {
+    pub(crate) authenticator: Authenticator,
+    pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
+    pub(crate) tls: Option<Arc<ListenerTls>>,
+}
+
 impl Service {
     pub(crate) async fn start() -> Self {
-        let db = installed().await;
-        let key = MASTER_KEY.to_owned().into();
-        let registry = Registry::open(pool(&db), Some(&key), Defaults::default())
-            .await
-            .unwrap();
         let account = |user: &str, password: &str| (user.to_owned(), password.to_owned().into());
         let accounts = Standalone::new(
             &[account("admin", "admin-password")],
             &[account("bob", "bob-password")],
         )
         .unwrap();
-        let guard = Guard::new(Vec::new(), false);
-        let api = Api::new(
-            Arc::clone(&registry),
-            Arc::new(guard),
-            Authenticator::Standalone(accounts),
-        )
-        .unwrap();
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Vec::new())
+        Self::start_with(Setup {
+            authenticator: Authenticator::Standalone(accounts),
+            trusted_proxies: Vec::new(),
+            tls: None,
+        })
+        .await
+    }
+
+    /// Before this Nextcloud.
+    pub(crate) async fn before(nextcloud: &Nextcloud) -> Self {
+        let proxy = proxy_to(&nextcloud.url(), Duration::from_secs(60));
+        let callers = Callers::new(proxy).unwrap();
+        Self::start_with(Setup {
+            authenticator: Authenticator::Nextcloud(Arc::new(callers)),
+            trusted_proxies: Vec::new(),
+            tls: None,
+        })
+        .await
+    }
+
+    pub(crate) async fn start_with(setup: Setup) -> Self {
+        let db = installed().await;
+        let key = MASTER_KEY.to_owned().into();
+        let registry = Registry::open(pool(&db), Some(&key), Defaults::default())
             .await
             .unwrap();
+        let guard = Guard::new(Vec::new(), false);
+        let api = Api::new(Arc::clone(&registry), Arc::new(guard), setup.authenticator).unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), setup.trusted_proxies)
+            .await
+            .unwrap();
+        let server = match setup.tls {
+            None => server,
+            Some(tls) => server.with_tls(tls),
+        };
         let address = server.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(Arc::new(api), stop.clone()));
@@ -118,6 +148,13 @@ impl Service {
             .header("OCS-APIRequest", "true")
             .header("Accept", "application/json")
     }
+}
+
+/// A proxy to the Nextcloud at this URL, which may keep silent as long as that.
+pub(crate) fn proxy_to(url: &str, silence: Duration) -> Arc<Proxy> {
+    let tls = tls::client_config(None).unwrap();
+    let upstream = Upstream::new(url, tls, Duration::from_secs(5), silence).unwrap();
+    Arc::new(Proxy::new(Arc::new(upstream)).unwrap())
 }
 
 /// A request that is being made.

@@ -4,6 +4,7 @@
 pub(crate) mod api;
 pub(crate) mod capture;
 pub(crate) mod cli;
+pub(crate) mod nextcloud;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod receiver;

@@ -1,0 +1,167 @@
+//! Callers whom Nextcloud knows.
+//!
+//! Guarantees: a caller is let in for half a minute at most after Nextcloud last said so; what it refused is asked again
+//! every time, and slowed down by address; many at once who show the same credentials are one question; credentials are
+//! kept as keyed hashes only.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use tokio::sync::Semaphore;
+
+use super::auth::{Denied, Digest};
+use super::probe::{self, Asker, Known};
+use super::remembered::{Clock, Remembered};
+use super::throttle::Throttle;
+use crate::proxy::Proxy;
+use crate::registry::{NoRandom, random};
+
+/// Questions to Nextcloud at once.
+const MOST_QUESTIONS: usize = 64;
+
+type Question = Shared<BoxFuture<'static, Result<Known, Denied>>>;
+
+/// Tells callers by asking Nextcloud.
+#[derive(Debug)]
+pub struct Callers {
+    proxy: Arc<Proxy>,
+    key: Digest,
+    remembered: Remembered,
+    throttle: Throttle,
+    asked: Mutex<HashMap<Digest, Question>>,
+    places: Semaphore,
+}
+
+impl Callers {
+    /// # Errors
+    /// Where the operating system gives no random bytes.
+    pub fn new(proxy: Arc<Proxy>) -> Result<Self, NoRandom> {
+        Self::with_clock(proxy, Arc::new(Instant::now))
+    }
+
+    /// The same with another clock.
+    ///
+    /// # Errors
+    /// Where the operating system gives no random bytes.
+    pub fn with_clock(proxy: Arc<Proxy>, clock: Clock) -> Result<Self, NoRandom> {
+        Ok(Self {
+            proxy,
+            key: random()?,
+            remembered: Remembered::new(clock),
+            throttle: Throttle::default(),
+            asked: Mutex::default(),
+            places: Semaphore::new(MOST_QUESTIONS),
+        })
+    }
+
+    pub(crate) const fn proxy(&self) -> &Arc<Proxy> {
+        &self.proxy
+    }
+
+    /// Who calls: remembered, or asked for.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub(crate) async fn known(self: &Arc<Self>, asker: &Asker) -> Result<Known, Denied> {
+        let key = asker.digest(&self.key);
+        if let Some(session) = self.remembered.get(&key) {
+            return Ok(Known {
+                session: Some(session),
+                cookies: Vec::new(),
+                theirs: probe::Theirs::Listed(Vec::new()),
+            });
+        }
+        self.question(key, asker)?.await
+    }
+
+    /// Who calls, and Nextcloud's own webhooks: always asked for.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub(crate) async fn list(&self, asker: &Asker, uri: Option<&str>) -> Result<Known, Denied> {
+        let key = asker.digest(&self.key);
+        let charged = self.remembered.get(&key).is_none();
+        if charged {
+            self.charge(asker)?;
+        }
+        let begun = self.remembered.now();
+        let outcome = self.limited(probe::list(&self.proxy, asker, uri)).await;
+        self.conclude(key, asker, &outcome, begun, charged);
+        outcome
+    }
+
+    /// Nextcloud refused these credentials elsewhere.
+    pub(crate) fn forget(&self, asker: &Asker) {
+        self.remembered.forget(&asker.digest(&self.key));
+    }
+
+    /// The one question that is under way for these credentials, or a new one.
+    fn question(self: &Arc<Self>, key: Digest, asker: &Asker) -> Result<Question, Denied> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(question) = asked.get(&key) {
+            return Ok(question.clone());
+        }
+        self.charge(asker)?;
+        let (this, asker) = (Arc::clone(self), asker.clone());
+        // A task of its own: it ends, and is concluded, also where whoever began it has gone.
+        let task = tokio::spawn(async move {
+            let begun = this.remembered.now();
+            let outcome = this.limited(probe::caller(&this.proxy, &asker)).await;
+            this.conclude(key, &asker, &outcome, begun, true);
+            this.asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&key);
+            outcome
+        });
+        let question = async move { task.await.unwrap_or(Err(Denied::Unavailable)) }
+            .boxed()
+            .shared();
+        asked.insert(key, question.clone());
+        Ok(question)
+    }
+
+    fn charge(&self, asker: &Asker) -> Result<(), Denied> {
+        self.throttle
+            .charge(asker.client(), Instant::now())
+            .map_err(|retry_after| Denied::TooMany { retry_after })
+    }
+
+    async fn limited(&self, asking: impl Future<Output = Result<Known, Denied>>) -> Result<Known, Denied> {
+        match self.places.try_acquire() {
+            Ok(_place) => asking.await,
+            Err(_) => Err(Denied::Away(
+                "Too many callers are being checked with Nextcloud; try again in a moment",
+            )),
+        }
+    }
+
+    /// Remembers who may, forgets who may not, and gives the attempt back where nothing was wrong with it.
+    fn conclude(
+        &self,
+        key: Digest,
+        asker: &Asker,
+        outcome: &Result<Known, Denied>,
+        begun: Instant,
+        charged: bool,
+    ) {
+        let session = outcome.as_ref().ok().and_then(|known| known.session.as_ref());
+        match session {
+            Some(session) if session.admin => self.remembered.put(key, session.clone(), begun),
+            _ => self.remembered.forget(&key),
+        }
+        let wrong = match outcome {
+            Ok(known) => known.session.is_none(),
+            Err(Denied::Wrong | Denied::TooMany { .. }) => true,
+            Err(Denied::NoApiRequest | Denied::Unavailable | Denied::Away(_)) => false,
+        };
+        if wrong {
+            tracing::warn!(client = %asker.client(), "Nextcloud does not know the caller");
+        } else if charged {
+            self.throttle.refund(asker.client());
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! What Nextcloud says of a caller: the caller's own credentials are tried there.
+//!
+//! Whoever Nextcloud lets list webhooks is an administrator here (or has been given that right there). Where the app
+//! `webhook_listeners` is off, or older than Nextcloud 30 (404, 998), members of the group `admin` are.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+use sha2::Sha256;
+
+use super::auth::{Denied, Digest, Session};
+use crate::proxy::{Answered, Arrival, Proxy, ProxyError};
+use crate::text::chain;
+
+const WEBHOOKS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks?format=json";
+const USER: &str = "/ocs/v2.php/cloud/user?format=json";
+/// No webhook has it, so that the answer to a mere question is short.
+const NO_URI: &str = "urn:openregister-webhooks:nobody";
+/// After a 429 of Nextcloud's that does not say how long.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What tells Nextcloud who calls.
+const TELLING: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    HeaderName::from_static("requesttoken"),
+    HeaderName::from_static("authorization-app-api"),
+    HeaderName::from_static("ex-app-id"),
+    HeaderName::from_static("ex-app-version"),
+    HeaderName::from_static("aa-version"),
+];
+/// What goes along: Nextcloud's own demand on API requests, never added where the client did not send it.
+const ALONG: [HeaderName; 3] = [
+    HeaderName::from_static("ocs-apirequest"),
+    header::USER_AGENT,
+    header::ACCEPT_LANGUAGE,
+];
+
+/// A caller who names himself.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    headers: HeaderMap,
+    host: HeaderValue,
+    arrival: Arrival,
+}
+
+impl std::fmt::Debug for Asker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asker").finish_non_exhaustive()
+    }
+}
+
+impl Asker {
+    /// `None` where a request names nobody.
+    pub(crate) fn of(headers: &HeaderMap, host: HeaderValue, arrival: Arrival) -> Option<Self> {
+        let names = [&TELLING[0], &TELLING[1], &TELLING[3]];
+        if !names.iter().any(|name| headers.contains_key(*name)) {
+            return None;
+        }
+        let mut kept = HeaderMap::new();
+        for name in TELLING.iter().chain(&ALONG) {
+            for value in headers.get_all(name) {
+                kept.append(name.clone(), value.clone());
+            }
+        }
+        kept.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        Some(Self {
+            headers: kept,
+            host,
+            arrival,
+        })
+    }
+
+    pub(crate) const fn client(&self) -> IpAddr {
+        self.arrival.client
+    }
+
+    /// A keyed hash of everything that Nextcloud decides by: the credentials, and the address, which it may bind
+    /// administrators to.
+    pub(crate) fn digest(&self, key: &Digest) -> Digest {
+        use hmac::{Hmac, KeyInit as _, Mac as _};
+        #[allow(clippy::expect_used, reason = "HMAC takes keys of every length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+        let mut part = |bytes: &[u8]| {
+            mac.update(&(bytes.len() as u64).to_be_bytes());
+            mac.update(bytes);
+        };
+        part(self.client().to_string().as_bytes());
+        for name in &TELLING {
+            part(name.as_str().as_bytes());
+            for value in self.headers.get_all(name) {
+                part(value.as_bytes());
+            }
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The external app that acts, once Nextcloud has taken its credentials.
+    fn app_id(&self) -> Option<String> {
+        self.headers.get(&TELLING[3])?;
+        Some(self.headers.get(&TELLING[4])?.to_str().ok()?.to_owned())
+    }
+
+    async fn ask(&self, proxy: &Proxy, method: Method, path: &str) -> Result<Answered, Denied> {
+        let asked = proxy.ask(
+            method,
+            path,
+            self.headers.clone(),
+            self.host.clone(),
+            self.arrival,
+        );
+        asked.await.map_err(|error| {
+            tracing::debug!(error = chain(&error), "Nextcloud could not be asked who calls");
+            Denied::Away(match error {
+                ProxyError::Late { .. } => "Nextcloud, which knows who you are, does not answer in time",
+                ProxyError::Away { .. } => "Nextcloud, which knows who you are, cannot be reached",
+                _ => "Nextcloud, which knows who you are, gave no whole answer",
+            })
+        })
+    }
+}
+
+/// Nextcloud's own webhooks.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Theirs {
+    Listed(Vec<Value>),
+    /// The app is not enabled there.
+    Off,
+}
+
+/// A caller, as Nextcloud knows them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Known {
+    /// `None` where nobody is logged in.
+    pub(crate) session: Option<Session>,
+    /// Cookies that Nextcloud renewed at this occasion: the client's to keep.
+    pub(crate) cookies: Vec<HeaderValue>,
+    pub(crate) theirs: Theirs,
+}
+
+/// Asks who calls, and for the webhooks with this `uri` (all where it is `None`).
+///
+/// # Errors
+/// [`Denied`].
+pub(crate) async fn list(proxy: &Proxy, asker: &Asker, uri: Option<&str>) -> Result<Known, Denied> {
+    let mut path = WEBHOOKS.to_owned();
+    if let Some(uri) = uri {
+        path.push_str("&uri=");
+        path.extend(url::form_urlencoded::byte_serialize(uri.as_bytes()));
+    }
+    let answered = asker.ask(proxy, Method::GET, &path).await?;
+    let mut cookies = set_cookies(&answered);
+    let user = answered
+        .headers
+        .get("x-user-id")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    match answered.status {
+        StatusCode::OK => {
+            let Some(Value::Array(listed)) = data(&answered) else {
+                return Err(strange(answered.status));
+            };
+            let user = match user {
+                Some(user) => user,
+                None => {
+                    let (session, more) = who(proxy, asker).await?;
+                    cookies.extend(more);
+                    session.map(|session| session.user).unwrap_or_default()
+                }
+            };
+            Ok(Known {
+                session: Some(Session {
+                    user,
+                    admin: true,
+                    app_id: asker.app_id(),
+                }),
+                cookies,
+                theirs: Theirs::Listed(listed),
+            })
+        }
+        StatusCode::FORBIDDEN => Ok(Known {
+            session: Some(Session {
+                user: user.unwrap_or_default(),
+                admin: false,
+                app_id: None,
+            }),
+            cookies,
+            theirs: Theirs::Listed(Vec::new()),
+        }),
+        StatusCode::NOT_FOUND => {
+            let (session, more) = who(proxy, asker).await?;
+            cookies.extend(more);
+            Ok(Known {
+                session,
+                cookies,
+                theirs: Theirs::Off,
+            })
+        }
+        StatusCode::UNAUTHORIZED if !asker.headers.contains_key(header::AUTHORIZATION) => Ok(Known {
+            session: None,
+            cookies,
+            theirs: Theirs::Listed(Vec::new()),
+        }),
+        _ => Err(refusal(&answered)),
+    }
+}
+
+/// Asks who calls, and nothing else.
+///
+/// # Errors
+/// [`Denied`].
+pub(crate) async fn caller(proxy: &Proxy, asker: &Asker) -> Result<Known, Denied> {
+    list(proxy, asker, Some(NO_URI)).await
+}
+
+/// Removes an app's webhooks in Nextcloud: how many there were, or `None` where the app is off there.
+///
+/// # Errors
+/// The status and message of a Nextcloud that refuses.
+pub(crate) async fn delete_by_app(
+    proxy: &Proxy,
+    asker: &Asker,
+    app: &str,
+) -> Result<Option<u64>, (u16, String)> {
+    let app: String = url::form_urlencoded::byte_serialize(app.as_bytes()).collect();
+    // In a path a plus sign is a plus sign.
+    let path = WEBHOOKS.replace('?', &format!("/byappid/{}?", app.replace('+', "%20")));
+    let answered = asker.ask(proxy, Method::DELETE, &path).await.map_err(|_| {
+        (
+            502,
+            "Nextcloud's own webhooks could not be removed; nothing was".to_owned(),
+        )
+    })?;
+    match (answered.status, data(&answered)) {
+        (StatusCode::OK, Some(Value::Number(count))) => Ok(Some(count.as_u64().unwrap_or(0))),
+        (StatusCode::NOT_FOUND, _) => Ok(None),
+        (status, _) => {
+            let code = if status.is_client_error() {
+                status.as_u16()
+            } else {
+                502
+            };
+            Err((
+                code,
+                format!(
+                    "Nextcloud did not remove its own webhooks and answered {status}; nothing was removed here either"
+                ),
+            ))
+        }
+    }
+}
+
+/// The caller and their groups, where webhooks cannot be asked for.
+async fn who(proxy: &Proxy, asker: &Asker) -> Result<(Option<Session>, Vec<HeaderValue>), Denied> {
+    let answered = asker.ask(proxy, Method::GET, USER).await?;
+    let cookies = set_cookies(&answered);
+    match answered.status {
+        StatusCode::OK => {
+            let data = data(&answered).unwrap_or_default();
+            let Some(user) = data["id"].as_str() else {
+                return Err(strange(answered.status));
+            };
+            let admin = data["groups"]
+                .as_array()
+                .is_some_and(|groups| groups.iter().any(|group| group == "admin"));
+            let session = Session {
+                user: user.to_owned(),
+                admin,
+                app_id: admin.then(|| asker.app_id()).flatten(),
+            };
+            Ok((Some(session), cookies))
+        }
+        StatusCode::UNAUTHORIZED if !asker.headers.contains_key(header::AUTHORIZATION) => Ok((None, cookies)),
+        _ => Err(refusal(&answered)),
+    }
+}
+
+fn refusal(answered: &Answered) -> Denied {
+    match answered.status {
+        StatusCode::UNAUTHORIZED => Denied::Wrong,
+        StatusCode::PRECONDITION_FAILED => Denied::NoApiRequest,
+        StatusCode::TOO_MANY_REQUESTS => Denied::TooMany {
+            retry_after: answered
+                .headers
+                .get(header::RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()?.parse().ok())
+                .map_or(WAIT, Duration::from_secs),
+        },
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Denied::Away("Nextcloud, which knows who you are, is in maintenance mode or overloaded")
+        }
+        status => strange(status),
+    }
+}
+
+fn strange(status: StatusCode) -> Denied {
+    tracing::warn!(%status, "Nextcloud's answer does not say who calls; ORW_NEXTCLOUD_URL must be Nextcloud's own address");
+    Denied::Away("Nextcloud, which knows who you are, gave an answer that does not say so")
+}
+
+fn data(answered: &Answered) -> Option<Value> {
+    let mut body: Value = serde_json::from_slice(&answered.body).ok()?;
+    Some(body.get_mut("ocs")?.get_mut("data")?.take())
+}
+
+fn set_cookies(answered: &Answered) -> Vec<HeaderValue> {
+    answered
+        .headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .cloned()
+        .collect()
+}

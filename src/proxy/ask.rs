@@ -1,0 +1,63 @@
+//! A question of our own to Nextcloud, on behalf of a caller: small, and answered in a bounded time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use super::body::Progress;
+use super::{Arrival, Proxy, ProxyError};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+const LARGEST: usize = 8 * 1024 * 1024;
+
+/// What Nextcloud answered.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Proxy {
+    /// Asks with these headers, those that say on whose behalf added. `path` begins below Nextcloud's base.
+    ///
+    /// # Errors
+    /// Where there is no whole answer in time.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        mut headers: HeaderMap,
+        host: HeaderValue,
+        arrival: Arrival,
+    ) -> Result<Answered, ProxyError> {
+        headers.insert(hyper::header::HOST, host);
+        let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+        *request.method_mut() = method;
+        *request.uri_mut() = format!("{}{path}", self.upstream().base())
+            .parse()
+            .map_err(|_| ProxyError::refused("The path cannot be read"))?;
+        *request.headers_mut() = headers;
+        self.rewrite(&mut request, arrival)?;
+        let progress = Progress::new();
+        let exchange = async {
+            let response = self.upstream().send(request, &progress).await?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, LARGEST)
+                .collect()
+                .await
+                .map_err(|source| ProxyError::Broken { source })?;
+            Ok(Answered {
+                status: parts.status,
+                headers: parts.headers,
+                body: body.to_bytes(),
+            })
+        };
+        tokio::time::timeout(PATIENCE, exchange)
+            .await
+            .unwrap_or(Err(ProxyError::Late { after: PATIENCE }))
+    }
+}

@@ -1,0 +1,266 @@
+//! A request to Nextcloud and its answer back, as they stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request;
+use hyper::{Method, Request, Response, StatusCode, Version, ext};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::body::{Download, Gate, Held, Progress, Upload};
+use super::headers::{self, Arrival};
+use super::upstream::{Upstream, is_closed};
+use super::{Body, ProxyError, target, tunnel};
+use crate::registry::{NoRandom, random};
+
+/// Requests under way at once; connections that were upgraded are bounded by the listener.
+const MOST: usize = 2048;
+/// Which sidecars a request came through: one that comes back would go round until something gives way.
+const THROUGH: HeaderName = HeaderName::from_static("orw-through");
+
+/// The proxy to one Nextcloud.
+#[derive(Debug)]
+pub struct Proxy {
+    upstream: Arc<Upstream>,
+    places: Arc<Semaphore>,
+    /// This process, in [`THROUGH`].
+    name: String,
+}
+
+impl Proxy {
+    /// # Errors
+    /// Where the operating system gives no random bytes.
+    pub fn new(upstream: Arc<Upstream>) -> Result<Self, NoRandom> {
+        let name = random::<8>()?;
+        Ok(Self {
+            upstream,
+            places: Arc::new(Semaphore::new(MOST)),
+            name: name.iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+
+    #[must_use]
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Refuses what must reach neither Nextcloud nor a route of ours.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn vet<B>(&self, request: &Request<B>) -> Result<(), ProxyError> {
+        target::vet(request)?;
+        let through = request.headers().get_all(THROUGH).iter();
+        let mut names = through
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
+        if names.any(|name| name.trim() == self.name) {
+            return Err(ProxyError::Loop);
+        }
+        Ok(())
+    }
+
+    /// Passes a request on as it streams in, and the answer back as it streams out.
+    ///
+    /// # Errors
+    /// [`ProxyError`]: there is no answer.
+    pub async fn pass(
+        &self,
+        mut request: Request<Incoming>,
+        arrival: Arrival,
+    ) -> Result<Response<Body>, ProxyError> {
+        let place = self.place()?;
+        if is_websocket(&request) {
+            return self.upgrade(request, arrival, place).await;
+        }
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let wanted = continues(request.headers())?;
+        self.rewrite(&mut request, arrival)?;
+        let (parts, body) = request.into_parts();
+        let abandoned = CancellationToken::new();
+        let held = Held {
+            _place: place,
+            _upload: abandoned.clone().drop_guard(),
+        };
+        let progress = Progress::new();
+        let response = if body.is_end_stream() {
+            self.send_empty(parts, &progress).await?
+        } else {
+            let gate = Gate::default();
+            let upload = Upload::new(body, progress.clone(), wanted.then_some(&gate), abandoned);
+            let mut request = Request::from_parts(parts, upload.boxed_unsync());
+            if wanted {
+                request
+                    .headers_mut()
+                    .insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+                ext::on_informational(&mut request, move |answer| {
+                    if answer.status() == StatusCode::CONTINUE {
+                        gate.open();
+                    }
+                });
+            }
+            self.upstream.send(request, &progress).await?
+        };
+        let mut response = self.answer(response, held);
+        if chunked {
+            // Somebody before us may have gone by another length that the request named too; nothing may follow it.
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+
+    /// Passes on a request whose body has been read.
+    ///
+    /// # Errors
+    /// [`ProxyError`]: there is no answer.
+    pub(crate) async fn pass_whole(
+        &self,
+        parts: &request::Parts,
+        body: Bytes,
+        arrival: Arrival,
+    ) -> Result<Response<Body>, ProxyError> {
+        let held = Held {
+            _place: self.place()?,
+            _upload: CancellationToken::new().drop_guard(),
+        };
+        let mut request = Request::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        *request.version_mut() = parts.version;
+        *request.headers_mut() = parts.headers.clone();
+        self.rewrite(&mut request, arrival)?;
+        // The length is that of the body as it was read.
+        request.headers_mut().remove(header::CONTENT_LENGTH);
+        request.headers_mut().remove(header::EXPECT);
+        let response = self.upstream.send(request, &Progress::new()).await?;
+        Ok(self.answer(response, held))
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, ProxyError> {
+        Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| ProxyError::Busy)
+    }
+
+    /// Headers as Nextcloud gets them.
+    pub(super) fn rewrite<B>(&self, request: &mut Request<B>, arrival: Arrival) -> Result<(), ProxyError> {
+        let host = match target::host(request)? {
+            Some(host) => host,
+            None => HeaderValue::from_str(self.upstream.authority())
+                .map_err(|_| ProxyError::refused("Host is missing"))?,
+        };
+        headers::request(request.headers_mut(), arrival, &host);
+        request.headers_mut().remove(header::EXPECT);
+        let mut through = self.name.clone();
+        for value in request.headers().get_all(THROUGH) {
+            through = format!("{}, {through}", value.to_str().unwrap_or_default());
+        }
+        if let Ok(value) = HeaderValue::from_str(&through) {
+            request.headers_mut().insert(THROUGH, value);
+        }
+        Ok(())
+    }
+
+    /// Sends a request without a body; once more where its connection was closed under it and nothing can be done
+    /// twice.
+    async fn send_empty(
+        &self,
+        parts: request::Parts,
+        progress: &Progress,
+    ) -> Result<Response<Incoming>, ProxyError> {
+        let empty = || Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let again = safe.then(|| parts.clone());
+        match (
+            self.upstream
+                .send(Request::from_parts(parts, empty()), progress)
+                .await,
+            again,
+        ) {
+            (Err(error), Some(parts)) if is_closed(&error) => {
+                self.upstream
+                    .send(Request::from_parts(parts, empty()), progress)
+                    .await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    fn answer(&self, response: Response<Incoming>, held: Held) -> Response<Body> {
+        let silence = self.upstream.silence();
+        let mut response = response.map(|body| Download::new(body, silence, held).boxed_unsync());
+        *response.version_mut() = Version::default();
+        headers::end_to_end(response.headers_mut());
+        response
+    }
+
+    /// Joins two connections that both switch to websocket; anything else that Nextcloud answers is the answer.
+    async fn upgrade(
+        &self,
+        mut request: Request<Incoming>,
+        arrival: Arrival,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>, ProxyError> {
+        let client = hyper::upgrade::on(&mut request);
+        self.rewrite(&mut request, arrival)?;
+        switch(request.headers_mut());
+        let (parts, _) = request.into_parts();
+        let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let mut response = self
+            .upstream
+            .send(Request::from_parts(parts, empty), &Progress::new())
+            .await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let held = Held {
+                _place: place,
+                _upload: CancellationToken::new().drop_guard(),
+            };
+            return Ok(self.answer(response, held));
+        }
+        if !headers::names(response.headers(), &header::UPGRADE, "websocket") {
+            return Err(ProxyError::Broken {
+                source: "Nextcloud switched to a protocol that was not asked for".into(),
+            });
+        }
+        let nextcloud = hyper::upgrade::on(&mut response);
+        tokio::spawn(tunnel::run(client, nextcloud, self.upstream.silence()));
+        let mut response = response.map(|_| Empty::new().map_err(|never| match never {}).boxed_unsync());
+        headers::end_to_end(response.headers_mut());
+        switch(response.headers_mut());
+        Ok(response)
+    }
+}
+
+/// Websocket is the one protocol that is switched to: `h2c` would be a way past everything that is checked here.
+fn is_websocket(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11
+        && *request.method() == Method::GET
+        && headers::names(request.headers(), &header::CONNECTION, "upgrade")
+        && request
+            .headers()
+            .get(header::UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn switch(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}
+
+/// Whether the client waits for a go-ahead before it sends its body.
+fn continues(headers: &HeaderMap) -> Result<bool, ProxyError> {
+    match headers.get(header::EXPECT) {
+        None => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        Some(_) => Err(ProxyError::Refused {
+            status: StatusCode::EXPECTATION_FAILED,
+            reason: "Expect: only 100-continue is understood",
+        }),
+    }
+}

@@ -1,0 +1,294 @@
+//! Headers on their way: what belongs to one connection stays there, and who asks is said by us.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who asks: the last address before the trusted proxies.
+    pub client: IpAddr,
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// Whether that is a proxy of `ORW_TRUSTED_PROXIES`, whose word on the client is passed on.
+    pub trusted: bool,
+    /// Whether it came over TLS.
+    pub secure: bool,
+}
+
+impl Arrival {
+    const fn scheme(self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+}
+
+/// Headers of one connection, besides those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// `Connection` must not take these away: the request would mean something else without them.
+const KEPT: [HeaderName; 4] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::AUTHORIZATION,
+    header::COOKIE,
+];
+
+/// What says on whose behalf a request is made: only a trusted proxy's word counts. `proxy` would become the
+/// variable HTTP_PROXY of a CGI program.
+const ON_BEHALF: [&str; 8] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "proxy",
+];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+fn is_on_behalf(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || ON_BEHALF.contains(&name)
+}
+
+/// Removes what belongs to the connection that a message came on.
+pub(super) fn end_to_end(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| !KEPT.contains(name))
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// A request's headers as Nextcloud gets them: end to end, `Host` as the client sent it, and who asks.
+pub(super) fn request(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderValue) {
+    let trailers = names(headers, &header::TE, "trailers");
+    end_to_end(headers);
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
+    }
+    // HTTP/2 splits cookies; HTTP/1.1 has one line.
+    let cookies: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+    // Some servers read `X_Forwarded_For` as `X-Forwarded-For`.
+    let disguised: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .filter(|name| is_managed(&name.as_str().replace('_', "-")))
+        .cloned()
+        .collect();
+    for name in disguised {
+        headers.remove(name);
+    }
+    if !arrival.trusted {
+        let claimed: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_on_behalf(name.as_str()))
+            .cloned()
+            .collect();
+        for name in claimed {
+            headers.remove(name);
+        }
+    }
+    headers.insert(header::HOST, host.clone());
+    on_behalf(headers, arrival, host);
+}
+
+/// Whether a header is one that we set, remove or decide by.
+fn is_managed(name: &str) -> bool {
+    let plain = [
+        "host",
+        "content-length",
+        "authorization",
+        "cookie",
+        "requesttoken",
+        "ocs-apirequest",
+    ];
+    is_on_behalf(name) || plain.contains(&name) || HOP_BY_HOP.iter().any(|known| known.as_str() == name)
+}
+
+/// Says who asks: after what a trusted proxy said, or instead of what was claimed.
+fn on_behalf(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderValue) {
+    let peer = arrival.peer.to_canonical();
+    append(headers, &FORWARDED_FOR, &peer.to_string());
+    if let Ok(proto) = HeaderValue::from_str(arrival.scheme()) {
+        headers.entry(FORWARDED_PROTO).or_insert(proto);
+    }
+    headers.entry(FORWARDED_HOST).or_insert(host.clone());
+    let mut element = match peer {
+        IpAddr::V4(v4) => format!("for={v4}"),
+        IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
+    };
+    if let Ok(host) = host.to_str() {
+        let _ = write!(element, ";host=\"{host}\"");
+    }
+    let _ = write!(element, ";proto={}", arrival.scheme());
+    append(headers, &header::FORWARDED, &element);
+}
+
+/// Adds an element to a list, as one line.
+fn append(headers: &mut HeaderMap, name: &HeaderName, element: &str) {
+    let mut all: Vec<String> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok().map(str::to_owned))
+        .collect();
+    all.push(element.to_owned());
+    if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
+        headers.insert(name.clone(), value);
+    }
+}
+
+/// Whether a list of tokens has this one.
+pub(super) fn names(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|item| {
+            let item = item.split(';').next().unwrap_or_default();
+            item.trim().eq_ignore_ascii_case(token)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrival(trusted: bool) -> Arrival {
+        Arrival {
+            client: "198.51.100.7".parse().unwrap(),
+            peer: "10.0.0.1".parse().unwrap(),
+            trusted,
+            secure: true,
+        }
+    }
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn passed(pairs: &[(&str, &str)], trusted: bool) -> HeaderMap {
+        let mut headers = map(pairs);
+        request(
+            &mut headers,
+            arrival(trusted),
+            &HeaderValue::from_static("cloud.example:8443"),
+        );
+        headers
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_stays_there() {
+        let headers = passed(
+            &[
+                ("connection", "close, X-Mine, Cookie, host"),
+                ("connection", "x-forwarded-for"),
+                ("x-mine", "1"),
+                ("cookie", "a=1"),
+                ("cookie", "b=2"),
+                ("keep-alive", "timeout=5"),
+                ("te", "gzip, trailers;q=0.5"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "h2c"),
+                ("proxy-authorization", "x"),
+                ("trailer", "x-sum"),
+                ("accept", "*/*"),
+            ],
+            false,
+        );
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            [
+                "accept",
+                "connection",
+                "cookie",
+                "forwarded",
+                "host",
+                "te",
+                "trailer",
+                "x-forwarded-for",
+                "x-forwarded-host",
+                "x-forwarded-proto"
+            ]
+        );
+        assert_eq!(headers["cookie"], "a=1; b=2");
+        assert_eq!(
+            (&headers["te"], &headers["connection"]),
+            (
+                &HeaderValue::from_static("trailers"),
+                &HeaderValue::from_static("TE")
+            )
+        );
+    }
+
+    #[test]
+    fn who_asks_is_said_by_trusted_proxies_only() {
+        let claims = [
+            ("x-forwarded-for", "198.51.100.7"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-port", "1"),
+            ("forwarded", "for=198.51.100.7"),
+            ("x-real-ip", "198.51.100.7"),
+            ("x_forwarded_for", "198.51.100.7"),
+            ("x-forwarded_for", "198.51.100.7"),
+            ("content_length", "5"),
+            ("proxy", "http://evil.example"),
+        ];
+        let headers = passed(&claims, false);
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.1");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-host"], "cloud.example:8443");
+        assert_eq!(
+            headers["forwarded"],
+            "for=10.0.0.1;host=\"cloud.example:8443\";proto=https"
+        );
+        assert_eq!(headers.len(), 5, "{headers:?}");
+        let headers = passed(&claims, true);
+        assert_eq!(headers["x-forwarded-for"], "198.51.100.7, 10.0.0.1");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-real-ip"], "198.51.100.7");
+        assert_eq!(
+            headers["forwarded"],
+            "for=198.51.100.7, for=10.0.0.1;host=\"cloud.example:8443\";proto=https"
+        );
+        assert!(!headers.contains_key("x_forwarded_for") && !headers.contains_key("content_length"));
+    }
+}

@@ -1,0 +1,12 @@
+//! Before Nextcloud: what passes through, who may, and what of both sides is one.
+
+mod callers;
+mod merged;
+mod passing;
+mod raw;
+mod weather;
+
+pub(crate) const LISTENERS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks";
+pub(crate) const OWN: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
+pub(crate) const OURS: &str = r"OCA\OpenRegister\Event\ObjectCreatedEvent";
+pub(crate) const THEIRS: &str = r"OCP\Files\Events\Node\NodeCreatedEvent";

@@ -1,0 +1,57 @@
+//! HTTP/1.1 byte by byte.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Raw(TcpStream);
+
+impl Raw {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Everything up to and including `end`.
+    pub(crate) async fn until(&mut self, end: &str) -> String {
+        let mut read = Vec::new();
+        let reading = async {
+            while !read.ends_with(end.as_bytes()) {
+                read.push(self.0.read_u8().await.unwrap());
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading).await.unwrap();
+        String::from_utf8(read).unwrap()
+    }
+
+    /// Everything until the other side closes.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut read = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut read))
+            .await
+            .unwrap();
+        String::from_utf8_lossy(&read).into_owned()
+    }
+}
+
+/// One exchange on a connection of its own; the request must ask for the connection to be closed.
+pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut raw = Raw::connect(address).await;
+    raw.send(request).await;
+    raw.rest().await
+}
+
+/// The status of an answer.
+pub(crate) fn status(answer: &str) -> u16 {
+    answer
+        .get(9..12)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no answer: {answer:?}"))
+}
