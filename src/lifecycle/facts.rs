@@ -16,6 +16,8 @@ pub struct Needs {
     pub schemas: BTreeSet<i64>,
     /// Users, by uid.
     pub users: BTreeSet<String>,
+    /// Times that a bulk upsert wrote in the session's time zone.
+    pub local_times: BTreeSet<String>,
     /// Uuids of rows inserted into magic tables: are they in the blob table?
     pub in_blob: BTreeSet<String>,
     /// The same uuids and the table (without prefix) of each: is it in another magic table, too?
@@ -88,6 +90,8 @@ pub struct Facts {
     pub registers: HashMap<i64, Row>,
     pub schemas: HashMap<i64, Row>,
     pub users: HashMap<String, User>,
+    /// The local times that are not UTC, in UTC.
+    pub utc: HashMap<String, String>,
     pub in_blob: HashSet<String>,
     /// By uuid: the other table (without prefix) and its row.
     pub homes: HashMap<String, (String, Row)>,

@@ -9,6 +9,7 @@ use tokio_postgres::types::{PgLsn, ToSql, Type};
 
 use super::core::{Core, Decoded};
 use super::facts::{Facts, LockFacts, LockNeed, Needs, User};
+use super::local_time;
 use super::outcome::Outcome;
 use super::settings::LifecycleSettings;
 use crate::capture::{Change, ChangeKey, Lsn, Xid};
@@ -126,6 +127,13 @@ async fn look_up(
     }
     if !needs.users.is_empty() {
         facts.users = users(tx, prefix, &needs.users).await?;
+    }
+    if !needs.local_times.is_empty() {
+        let found = local_time::to_utc(tx, &needs.local_times).await;
+        facts.utc = found.map_err(|source| LookupError::Query {
+            what: "the time zone",
+            source,
+        })?;
     }
     if !needs.requests.is_empty() {
         requests(tx, prefix, needs, &mut facts).await?;

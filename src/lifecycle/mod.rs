@@ -10,6 +10,7 @@ mod core;
 mod difference;
 mod event;
 mod facts;
+mod local_time;
 mod lookup;
 mod outcome;
 mod people;

@@ -8,13 +8,15 @@ use crate::openregister::EntityKind;
 /// Columns of objects whose change alone is no event, by their names in the blob table (a magic table puts `_` before
 /// them): times, storage, what is derived from other columns, and the inverse side of relations, which the
 /// application writes on its own account.
-pub const OBJECT_HOUSEKEEPING: [&str; 7] = [
+pub const OBJECT_HOUSEKEEPING: [&str; 8] = [
     "updated",
     "size",
     "folder",
     "files",
     "relations",
     "schema_version",
+    // As the first generation calls it, folded by PostgreSQL.
+    "schemaversion",
     "validation",
 ];
 

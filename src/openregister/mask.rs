@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 pub(crate) const MASK: &str = "***";
 
 /// Names under which a scalar is a secret; compared without case, `_` and `-`.
-const SECRET_PARTS: [&str; 9] = [
+const SECRET_PARTS: [&str; 10] = [
     "password",
     "passwd",
     "passphrase",
@@ -17,6 +17,7 @@ const SECRET_PARTS: [&str; 9] = [
     "accesskey",
     "credential",
     "bearer",
+    "cookie",
 ];
 
 /// Parameters whose value is a secret, in URLs and connection strings.
@@ -34,7 +35,16 @@ const SECRET_PARAMETERS: [&str; 8] = [
 /// Masks the secrets among `fields`, at any depth.
 pub(crate) fn mask(fields: &mut Map<String, Value>) {
     for (key, value) in fields {
-        mask_value(value, is_secret(key));
+        let secret = is_secret(key) || (is_secret_text(key) && is_text(value));
+        mask_value(value, secret);
+    }
+}
+
+fn is_text(value: &Value) -> bool {
+    match value {
+        Value::String(_) => true,
+        Value::Array(items) => items.iter().all(is_text),
+        _ => false,
     }
 }
 
@@ -53,6 +63,12 @@ fn mask_value(value: &mut Value, secret: bool) {
         Value::Object(map) => mask(map),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Names under which a text is a secret, but a number or a map is not: `maxTokens`, a schema's `authorization`.
+fn is_secret_text(key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    lower.ends_with("tokens") || lower == "authorization"
 }
 
 fn is_secret(key: &str) -> bool {
@@ -140,14 +156,18 @@ mod tests {
                 "configuration": {"apiKey": "abc", "api_key": 5, "nested": [{"clientSecret": "s", "user": "u"}],
                                   "tokens": ["a"], "accessToken": "t", "password": null, "secret": ""},
                 "maxTokens": 5, "tokenQuota": 7, "active": true,
+                "headers": {"Authorization": "Bearer abc", "Set-Cookie": "a=b"},
+                "authorization": {"create": ["admin"]},
                 "properties": {"password": {"type": "string"}},
                 "sourceUrl": "https://x.example/a?token=abc&b=1"
             })),
             json!({
                 "databaseUrl": "postgres://app:***@db:5432/x",
                 "configuration": {"apiKey": "***", "api_key": "***", "nested": [{"clientSecret": "***", "user": "u"}],
-                                  "tokens": ["a"], "accessToken": "***", "password": null, "secret": ""},
+                                  "tokens": ["***"], "accessToken": "***", "password": null, "secret": ""},
                 "maxTokens": 5, "tokenQuota": 7, "active": true,
+                "headers": {"Authorization": "***", "Set-Cookie": "***"},
+                "authorization": {"create": ["admin"]},
                 "properties": {"password": {"type": "string"}},
                 "sourceUrl": "https://x.example/a?token=***&b=1"
             })

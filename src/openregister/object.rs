@@ -74,7 +74,10 @@ pub fn object(
         fields.insert(name.into(), text(name));
     }
     fields.insert("size".into(), meta("size"));
-    fields.insert("schemaVersion".into(), text("schema_version"));
+    // The first generation calls the column schemaVersion, which PostgreSQL folds.
+    let version = ["schema_version", "schemaversion", "schemaVersion"];
+    let version = version.into_iter().find_map(|name| row.text(name));
+    fields.insert("schemaVersion".into(), version.map_or(Value::Null, Value::from));
     for name in OPTIONAL_TIMES {
         if let Some(value) = row.meta(name) {
             fields.insert(name.into(), time::stamp(value));
@@ -202,7 +205,7 @@ mod tests {
         let row = parse_row(
             r#"{"id":2,"uuid":"u","version":"0.0.1","register":"2","schema":"4",
                 "object":{"id":"u","firstName":"Ada","address":[],"n":1.50},"authorization":"{\"read\":[\"x\"]}",
-                "created":"2026-11-24T00:01:41","updated":"2026-11-24T00:01:42","folder":"","locked":{"userId":"admin"}}"#,
+                "created":"2026-11-24T00:01:41","updated":"2026-11-24T00:01:42","folder":"","locked":{"userId":"admin"},"schemaversion":"0.0.7"}"#,
         )
         .unwrap();
         let register = Reference {
@@ -223,6 +226,7 @@ mod tests {
         );
         assert_eq!(fields["authorization"], json!({"read": ["x"]}));
         assert_eq!(fields["folder"], Value::Null);
+        assert_eq!(fields["schemaVersion"], "0.0.7");
         assert_eq!(fields["locked"], json!({"userId": "admin"}));
         assert_eq!(fields["register"]["slug"], "people");
         assert_eq!(Entity::from_text(&entity.to_text()).unwrap(), entity);

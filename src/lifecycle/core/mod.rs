@@ -10,15 +10,18 @@ mod recent;
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use crate::capture::{Change, Op};
 use crate::lifecycle::bounded::Bounded;
 use crate::lifecycle::event::{ActorState, Event, EventId, Lane, States};
 use crate::lifecycle::facts::{Facts, Needs};
+use crate::lifecycle::local_time;
 use crate::lifecycle::outcome::Outcome;
 use crate::lifecycle::people::People;
 use crate::lifecycle::references::References;
 use crate::lifecycle::settings::LifecycleSettings;
-use crate::openregister::{Entity, EntityKind, EventClass, ObjectRow, Row, TableName, object};
+use crate::openregister::{Entity, EntityKind, EventClass, ObjectRow, Row, TableName, object, time};
 
 pub use decode::Decoded;
 use decode::DecodedKind;
@@ -38,6 +41,8 @@ pub struct Core {
     moved: Bounded<String, TableName>,
     /// The last object of a backend, by numeric id: the first generation's audit rows name no uuid.
     last_object: Bounded<i32, (i64, String)>,
+    /// The batch's times that are not in UTC, in UTC.
+    utc: HashMap<String, String>,
 }
 
 /// What a batch under way has gathered.
@@ -62,6 +67,7 @@ impl Core {
             recent: Bounded::new(MEMORY),
             moved: Bounded::new(MEMORY / 4),
             last_object: Bounded::new(MEMORY / 16),
+            utc: HashMap::new(),
         }
     }
 
@@ -127,6 +133,7 @@ impl Core {
             self.references
                 .learn(EntityKind::Schema, id, facts.schemas.get(&id));
         }
+        self.utc.clone_from(&facts.utc);
         if let Some(now) = changes.last().map(|decoded| decoded.change.at) {
             for uid in needs.users {
                 let user = facts.users.get(&uid).cloned();
@@ -138,12 +145,16 @@ impl Core {
     fn entity(&self, table: &TableName, row: &Row) -> Entity {
         let row = ObjectRow::new(table, row);
         let (register, schema) = row.ids(table);
-        object(
+        let mut entity = object(
             table,
             row,
             self.references.register(register),
             self.references.schema(schema),
-        )
+        );
+        if let Some(utc) = local_time::of(row).and_then(|time| self.utc.get(time)) {
+            entity.set("updated", time::stamp(&Value::from(utc.as_str())));
+        }
+        entity
     }
 }
 

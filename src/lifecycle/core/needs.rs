@@ -9,6 +9,7 @@ use super::{Core, Decoded, DecodedKind};
 use crate::capture::{Change, Op};
 use crate::lifecycle::audit::Audit;
 use crate::lifecycle::facts::{Needs, RequestNeed};
+use crate::lifecycle::local_time;
 use crate::openregister::{EntityKind, ObjectRow, Row, Store};
 
 impl Core {
@@ -53,6 +54,9 @@ impl Core {
             return;
         };
         self.needs_references(needs, row.ids(&change.table));
+        let images = [old, new].into_iter().flatten();
+        let times = images.filter_map(|row| local_time::of(ObjectRow::new(&change.table, row)));
+        needs.local_times.extend(times.map(str::to_owned));
         let owner = Some(row).filter(|_| change.op == Op::Insert).and_then(owner);
         let uids = [owner, deleted_by(row), locked_by(row)];
         needs.users.extend(

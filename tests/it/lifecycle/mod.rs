@@ -3,6 +3,7 @@
 mod database;
 mod model;
 mod recording;
+mod renaming;
 mod replay;
 mod rig;
 mod who;
