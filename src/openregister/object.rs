@@ -106,6 +106,7 @@ fn emptied(value: Value, list: bool) -> Value {
         Value::Null if list => Value::Array(Vec::new()),
         Value::Null => Value::Object(Map::new()),
         Value::Array(items) if items.is_empty() && !list => Value::Object(Map::new()),
+        Value::Object(map) if map.is_empty() && list => Value::Array(Vec::new()),
         other => other,
     }
 }
@@ -205,7 +206,7 @@ mod tests {
         let row = parse_row(
             r#"{"id":2,"uuid":"u","version":"0.0.1","register":"2","schema":"4",
                 "object":{"id":"u","firstName":"Ada","address":[],"n":1.50},"authorization":"{\"read\":[\"x\"]}",
-                "created":"2026-11-24T00:01:41","updated":"2026-11-24T00:01:42","folder":"","locked":{"userId":"admin"},"schemaversion":"0.0.7"}"#,
+                "created":"2026-11-24T00:01:41","updated":"2026-11-24T00:01:42","folder":"","locked":{"userId":"admin"},"files":{},"schemaversion":"0.0.7"}"#,
         )
         .unwrap();
         let register = Reference {
@@ -227,6 +228,7 @@ mod tests {
         assert_eq!(fields["authorization"], json!({"read": ["x"]}));
         assert_eq!(fields["folder"], Value::Null);
         assert_eq!(fields["schemaVersion"], "0.0.7");
+        assert_eq!(fields["files"], json!([]));
         assert_eq!(fields["locked"], json!({"userId": "admin"}));
         assert_eq!(fields["register"]["slug"], "people");
         assert_eq!(Entity::from_text(&entity.to_text()).unwrap(), entity);

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use openregister_webhooks::capture::Op;
 use openregister_webhooks::demo::Generation;
@@ -82,7 +83,16 @@ async fn prepare(client: &Client, recorded: &[Recorded]) {
     }
 }
 
-async fn replay(generation: Generation, name: &str, reading: Reading) {
+/// How fast a recording is replayed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// All of it, then it is read.
+    AtOnce,
+    /// As it was recorded, read meanwhile.
+    Recorded,
+}
+
+async fn replay(generation: Generation, name: &str, reading: Reading, pace: Pace) {
     let recorded = recording(name);
     let db = Db::openregister(generation).await;
     let client = db.client().await;
@@ -97,14 +107,22 @@ async fn replay(generation: Generation, name: &str, reading: Reading) {
             .await
             .unwrap();
     }
+    let mut db = Some(db);
+    let mut rig = None;
     let mut backends: HashMap<i32, Client> = HashMap::new();
+    let began = Instant::now();
     for r in &recorded {
         if let Entry::Vacant(backend) = backends.entry(r.change.pid) {
+            let db = db.as_ref().or(rig.as_ref().map(|rig: &Rig| &rig.db)).unwrap();
             backend.insert(db.client().await);
+        }
+        if pace == Pace::Recorded {
+            rig = rig.or_else(|| Some(Rig::start(db.take().unwrap(), reading)));
+            tokio::time::sleep_until((began + r.after).into()).await;
         }
         write(&backends[&r.change.pid], r).await;
     }
-    let mut rig = Rig::start(db, reading);
+    let mut rig = rig.unwrap_or_else(|| Rig::start(db.take().unwrap(), reading));
     let events = rig.settled(&client).await;
     // The times are this replay's own: an event belongs to the operation whose events are next in the reviewed list.
     let reviewed = std::fs::read_to_string(format!(
@@ -123,12 +141,12 @@ async fn replay(generation: Generation, name: &str, reading: Reading) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tour_of_0_2_13_in_a_real_database_gives_the_reviewed_events() {
-    replay(Generation::V0_2_13, "0.2.13", Reading::NORMAL).await;
+    replay(Generation::V0_2_13, "0.2.13", Reading::NORMAL, Pace::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tour_of_0_2_9_in_a_real_database_gives_the_reviewed_events() {
-    replay(Generation::V0_2_9, "0.2.9", Reading::NORMAL).await;
+    replay(Generation::V0_2_9, "0.2.9", Reading::NORMAL, Pace::AtOnce).await;
 }
 
 /// Far behind, in small batches, with nothing remembered: everything comes from lookups, and they see what is to come.
@@ -139,9 +157,20 @@ async fn a_reader_that_is_far_behind_and_forgets_everything_gives_the_same_event
             batch_size,
             forgetful: true,
         };
-        replay(Generation::V0_2_13, "0.2.13", reading).await;
-        replay(Generation::V0_2_9, "0.2.9", reading).await;
+        replay(Generation::V0_2_13, "0.2.13", reading, Pace::AtOnce).await;
+        replay(Generation::V0_2_9, "0.2.9", reading, Pace::AtOnce).await;
     }
+}
+
+/// With the recordings' own pauses between the requests and between the rows of one, the reader at work: 70 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes as long as the recordings"]
+async fn soak_the_tours_at_their_own_pace_give_the_reviewed_events() {
+    let tour = |generation, name| replay(generation, name, Reading::NORMAL, Pace::Recorded);
+    tokio::join!(
+        tour(Generation::V0_2_13, "0.2.13"),
+        tour(Generation::V0_2_9, "0.2.9")
+    );
 }
 
 /// A copy into another magic table, and the migration out of the blob table: no second Created, no Deleted, also where

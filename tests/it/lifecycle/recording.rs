@@ -1,5 +1,7 @@
 //! The recorded row changes of one tour of OpenRegister's REST API, per generation.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use openregister_webhooks::capture::{Change, ChangeKey, Lsn, Op, Origin, Xid};
 use openregister_webhooks::openregister::{Store, TableName};
@@ -11,6 +13,8 @@ pub(crate) struct Recorded {
     pub(crate) operation: String,
     /// The capture trigger passes over reads, and over no-op UPDATEs of anything but objects.
     pub(crate) captured: bool,
+    /// How long after the recording began.
+    pub(crate) after: Duration,
     pub(crate) change: Change,
 }
 
@@ -52,6 +56,7 @@ pub(crate) fn recording(generation: &str) -> Vec<Recorded> {
             let read = new.as_ref().is_some_and(|new| new.contains(r#""action":"read""#));
             Recorded {
                 operation: line.operation,
+                after: Duration::from_millis(line.ms.unsigned_abs()),
                 captured: !read && (object || op != Op::Unchanged),
                 change: Change {
                     key: ChangeKey {

@@ -85,15 +85,19 @@ async fn two_users_at_work_on_one_object_are_told_apart() {
         // Each writes its own name, so that the state says whose the change was.
         let mine = |user: &str, n: i64| row(json!({"name": user, "age": n}));
         let object = alice.create(Place::PEOPLE, &mine("alice", 0)).await.unwrap();
-        let work = async |writer: &Writer, user: &str| {
+        let puts = async |writer: &Writer, user: &str| {
             for n in 1..=12 {
                 writer.put(&object, &mine(user, n)).await.unwrap();
-                if n % 4 == 0 {
-                    writer.lock(&object, 60 * n).await.unwrap();
-                }
             }
         };
-        tokio::join!(work(&admin, "admin"), work(&alice, "alice"));
+        tokio::join!(puts(&admin, "admin"), puts(&alice, "alice"));
+        // By themselves: in 0.2.9 a PUT writes back the lock that it has read.
+        let locks = async |writer: &Writer| {
+            for n in 1..=4 {
+                writer.lock(&object, 60 * n).await.unwrap();
+            }
+        };
+        tokio::join!(locks(&admin), locks(&alice));
         admin.soft_delete(&object).await.unwrap();
         let bodies = world.received(has("ObjectDeletedEvent")).await;
         let mut seen = std::collections::BTreeSet::new();
@@ -103,13 +107,6 @@ async fn two_users_at_work_on_one_object_are_told_apart() {
             let whose = match class(body) {
                 "ObjectLockedEvent" => object["lock"]["user"].as_str().unwrap(),
                 "ObjectDeletedEvent" => object["deleted"]["by"].as_str().unwrap(),
-                // The one writes the lock of the other back, or takes it away, with the row that it has read.
-                "ObjectUnlockedEvent" => who,
-                "ObjectUpdatedEvent"
-                    if body["event"]["newObject"]["data"] == body["event"]["oldObject"]["data"] =>
-                {
-                    who
-                }
                 _ => object["data"]["name"].as_str().unwrap(),
             };
             assert_eq!(who, whose, "{generation}: {body:#}");
