@@ -17,7 +17,8 @@ SELECT pg_advisory_xact_lock(5715726729101595476);
 SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1) AS m1,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 2) AS m2,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 3) AS m3,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 4) AS m4 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 4) AS m4,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 5) AS m5 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -33,6 +34,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (3, 'registry
 \if :m4
 \ir migrations/0004_delivery.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (4, 'delivery');
+\endif
+\if :m5
+\ir migrations/0005_work.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (5, 'work');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -22,3 +22,4 @@ pub mod registry;
 pub mod run;
 pub mod telemetry;
 mod text;
+mod when;

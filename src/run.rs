@@ -15,7 +15,10 @@ use crate::db::{Database, DbError};
 use crate::delivery::{self, Client, Dispatcher, Guard, partitions};
 use crate::doctor;
 use crate::lifecycle::{Lifecycle, LifecycleSettings};
-use crate::ocs::{Api, AuthError, Authenticator, Callers, ListenerTls, Server, Standalone, TlsFileError};
+use crate::ocs::{
+    Api, AuthError, Authenticator, Callers, ListenerTls, Server, Standalone, TlsFileError, Work,
+};
+use crate::pipeline::jobs::{Runner, RunnerSettings};
 use crate::pipeline::{ActivityFinder, Pipeline, Registered};
 use crate::proxy::{BadUrl, Proxy, Upstream};
 use crate::registry::{Defaults, NoRandom, Registry, RegistryError};
@@ -105,7 +108,12 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         parts.spawn(telemetry::serve(listener, health.clone(), shutdown.clone()));
     }
     let authenticator = authenticator(&settings, nextcloud_tls)?;
-    let api = Api::new(Arc::clone(&registry), Arc::new(guard), authenticator)?;
+    let table_prefix: Arc<str> = settings.table_prefix.as_str().into();
+    let api = Api::new(Arc::clone(&registry), Arc::new(guard), authenticator)?.with_work(Work {
+        pool: pool.clone(),
+        client: client.clone(),
+        table_prefix: Arc::clone(&table_prefix),
+    });
     let server = Server::bind(settings.listen, settings.trusted_proxies.clone())
         .await
         .map_err(|source| RunError::Listen {
@@ -124,7 +132,6 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     parts.spawn(server.serve(Arc::new(api), shutdown.clone()));
 
     let wake = delivery::Wake::default();
-    let table_prefix: Arc<str> = settings.table_prefix.as_str().into();
     let (activity, finder) = ActivityFinder::new(
         pool.clone(),
         &settings.table_prefix,
@@ -141,6 +148,17 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         settings.actor_wait,
         Arc::clone(&table_prefix),
     );
+    let jobs = Runner::new(
+        pool.clone(),
+        Arc::clone(&registry),
+        metrics.clone(),
+        wake.clone(),
+        RunnerSettings {
+            table_prefix: Arc::clone(&table_prefix),
+            actor_wait: settings.actor_wait,
+        },
+    );
+    parts.spawn(run_jobs(jobs, capture_status.clone(), shutdown.clone()));
     let capture_settings = CaptureSettings {
         doorbell: settings.doorbell,
         poll_interval: settings.poll_interval,
@@ -230,12 +248,37 @@ struct Deliver {
     wake: delivery::Wake,
 }
 
+/// Whether this is the database that the position belongs to: a restored copy must not post to the receivers of the
+/// original.
+const fn may(status: &CaptureStatus) -> bool {
+    matches!(status, CaptureStatus::Leading | CaptureStatus::Standby)
+}
+
+const fn may_not(status: &CaptureStatus) -> bool {
+    matches!(status, CaptureStatus::Held { .. })
+}
+
+/// Makes the steps of replays and backfills, where deliveries may be made.
+async fn run_jobs(jobs: Runner, mut capture: watch::Receiver<CaptureStatus>, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            known = becomes(&mut capture, may) => if !known { return },
+            () = shutdown.cancelled() => return,
+        }
+        let stop = shutdown.child_token();
+        let held = async {
+            if becomes(&mut capture, may_not).await {
+                stop.cancel();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! { () = jobs.run(stop.clone()) => {}, () = held => {} }
+    }
+}
+
 impl Deliver {
-    /// Delivers while the database is the one that the position belongs to: a restored copy must not post to the
-    /// receivers of the original.
+    /// Delivers while the database is the one that the position belongs to.
     async fn run(self, mut capture: watch::Receiver<CaptureStatus>, shutdown: CancellationToken) {
-        let may = |status: &CaptureStatus| matches!(status, CaptureStatus::Leading | CaptureStatus::Standby);
-        let may_not = |status: &CaptureStatus| matches!(status, CaptureStatus::Held { .. });
         loop {
             tokio::select! {
                 known = becomes(&mut capture, may) => if !known { return },

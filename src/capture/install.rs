@@ -42,6 +42,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "delivery",
         sql: include_str!("../../sql/migrations/0004_delivery.sql"),
     },
+    Migration {
+        version: 5,
+        name: "work",
+        sql: include_str!("../../sql/migrations/0005_work.sql"),
+    },
 ];
 
 /// How often a busy table is asked for before it is left to discovery.

@@ -48,6 +48,19 @@ pub fn example_event(class: EventClass) -> Event {
     }
 }
 
+/// An event of this class that was made now, for a test of a webhook.
+///
+/// # Errors
+/// Where the system gives no randomness for its id.
+pub fn test_event(class: EventClass) -> Result<Event, crate::registry::NoRandom> {
+    let random: [u8; 16] = crate::registry::random()?;
+    Ok(Event {
+        id: EventId::made("test", &[&random]),
+        at: Utc::now(),
+        ..example_event(class)
+    })
+}
+
 fn locked(mut object: Entity) -> Entity {
     let lock =
         r#"{"user":"alice","created":"2024-01-15T10:40:00+00:00","expiration":"2024-01-15T11:40:00+00:00"}"#;

@@ -8,7 +8,7 @@ mod fields;
 mod markdown;
 mod schema;
 
-pub use example::{example, example_event};
+pub use example::{example, example_event, test_event};
 pub use markdown::markdown;
 pub use schema::payload_schema;
 

@@ -1,7 +1,9 @@
 //! `delivery`: what is waiting, what arrived and what was given up; and trying again by hand.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -10,8 +12,10 @@ use super::failure::Failure;
 use super::{database, output};
 use crate::config::Settings;
 use crate::delivery::log::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
-use crate::delivery::queue::{retry_given_up, wake_all};
+use crate::delivery::queue::{self, Retried};
+use crate::openregister::EventClass;
 use crate::registry::WebhookId;
+use crate::when;
 
 #[derive(Debug, Args)]
 pub(super) struct DeliveryArgs {
@@ -29,6 +33,12 @@ enum Action {
         /// Only those in this state
         #[arg(long, value_parser = STATES)]
         state: Option<String>,
+        /// Only those of this class, such as ObjectCreatedEvent
+        #[arg(long, value_parser = when::class)]
+        class: Option<EventClass>,
+        /// Only those put into the queue since then: a time (2026-11-25T10:00:00Z) or an age (90m, 12h, 3d)
+        #[arg(long, value_parser = when::since)]
+        since: Option<DateTime<Utc>>,
         /// Only those older than this one: to go on where the last list ended
         #[arg(long, value_name = "ID")]
         before: Option<i64>,
@@ -76,9 +86,6 @@ impl Action {
     }
 }
 
-/// Deliveries that are put back in one transaction.
-const BATCH: i64 = 1000;
-
 pub(super) fn run(args: DeliveryArgs) -> anyhow::Result<ExitCode> {
     let settings = args.action.common().settings.clone();
     database::command(settings, async move |settings| act(&settings, args.action).await)
@@ -92,6 +99,8 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
         Action::List {
             webhook,
             state,
+            class,
+            since,
             before,
             limit,
             ..
@@ -99,14 +108,19 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
             let query = Query {
                 webhook,
                 state,
+                class: class.map(|class| class.to_string()),
+                since,
                 before,
                 limit,
             };
-            let entries = log::list(&client, &query).await?;
+            let page = log::list(&client, &query).await?;
             if as_json {
-                output::json(&json!(entries));
+                output::json(&json!({"deliveries": page.entries, "before": page.next}));
             } else {
-                entries.iter().for_each(|e| output::say(line(e)));
+                page.entries.iter().for_each(|e| output::say(line(e)));
+                if let Some(next) = page.next {
+                    output::note(format_args!("there may be more: --before {next}"));
+                }
             }
         }
         Action::Show { id, .. } => {
@@ -129,11 +143,14 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
                 }
                 (None, webhook) => webhook.unwrap_or_default(),
             };
-            let count = retry(&mut client, webhook, id).await?;
+            let retried = retry(&mut client, webhook, id).await?;
+            let count = retried.count;
             if as_json {
                 output::json(&json!({"webhook": webhook, "retried": count}));
             } else if count == 0 {
-                output::say("nothing to retry: it succeeded, waits still, or was put back already");
+                output::say(
+                    "nothing to retry: it succeeded, waits still, was put back already, or its event is no longer kept",
+                );
             } else {
                 output::say(format_args!(
                     "{count} put back into the queue of webhook {webhook}"
@@ -144,7 +161,11 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn retry(client: &mut tokio_postgres::Client, webhook: i64, id: Option<i64>) -> Result<usize, Failure> {
+async fn retry(
+    client: &mut tokio_postgres::Client,
+    webhook: i64,
+    id: Option<i64>,
+) -> Result<Retried, Failure> {
     let sql = "SELECT ordering = 'object' FROM openregister_webhooks.webhook WHERE id = $1";
     let row = client.query_opt(sql, &[&webhook]).await?.ok_or_else(|| {
         Failure::Failed(format!(
@@ -152,17 +173,7 @@ async fn retry(client: &mut tokio_postgres::Client, webhook: i64, id: Option<i64
         ))
     })?;
     let ordered: bool = row.get(0);
-    let mut total = 0;
-    loop {
-        let tx = client.transaction().await?;
-        let count = retry_given_up(&tx, WebhookId(webhook), id, ordered, BATCH).await?;
-        wake_all(&tx).await?;
-        tx.commit().await?;
-        total += count;
-        if count < usize::try_from(BATCH).unwrap_or(usize::MAX) {
-            return Ok(total);
-        }
-    }
+    Ok(queue::retry(client, WebhookId(webhook), id, ordered, Duration::MAX).await?)
 }
 
 fn unknown(id: i64) -> Failure {

@@ -15,6 +15,7 @@ mod events;
 mod failure;
 mod filter;
 mod install;
+mod job;
 mod output;
 mod receive;
 mod rotate_key;
@@ -45,6 +46,8 @@ enum Command {
     Run(run::RunArgs),
     /// After a restore into another cluster: decide what becomes of what had not been delivered.
     Adopt(adopt::AdoptArgs),
+    /// Deliver every current object as created.
+    Backfill(job::BackfillArgs),
     /// Show the settings in effect, where each comes from, and what is wrong with them.
     Config(config::ConfigArgs),
     /// Look at deliveries, and try those again that were given up.
@@ -59,6 +62,10 @@ enum Command {
     Filter(filter::FilterArgs),
     /// Install the schema and the triggers into Nextcloud's database, or bring them up to date.
     Install(install::InstallArgs),
+    /// Look at replays and backfills, or cancel one.
+    Job(job::JobArgs),
+    /// Deliver again what was stored since a time.
+    Replay(job::ReplayArgs),
     /// Receive events on this machine, and print each and whether its signature is good.
     Receive(receive::ReceiveArgs),
     /// Encrypt the stored secrets with a new master key: ORW_MASTER_KEY=NEW,OLD.
@@ -75,6 +82,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Adopt(args) => adopt::run(args),
+        Command::Backfill(args) => job::run_backfill(args),
         Command::Config(args) => config::run(args),
         Command::Delivery(args) => delivery::run(args),
         Command::Demo(args) => demo::run(args),
@@ -82,6 +90,8 @@ pub fn main() -> ExitCode {
         Command::Events(args) => events::run(args),
         Command::Filter(args) => filter::run(args),
         Command::Install(args) => install::run(args),
+        Command::Job(args) => job::run(args),
+        Command::Replay(args) => job::run_replay(args),
         Command::Receive(args) => receive::run(args),
         Command::RotateKey(args) => rotate_key::run(args),
         Command::Uninstall(args) => uninstall::run(args),

@@ -17,7 +17,9 @@ pub mod partitions;
 pub mod queue;
 mod request;
 mod sign;
+pub mod statistics;
 pub mod tls;
+pub mod trial;
 
 use std::sync::Arc;
 

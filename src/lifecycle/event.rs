@@ -26,6 +26,22 @@ impl EventId {
         hash.update(change.key.ordinal.to_be_bytes());
         hash.update(change.at.timestamp_micros().to_be_bytes());
         hash.update([place]);
+        Self::from_digest(hash)
+    }
+
+    /// The id of an event that no change gave, such as a backfill's or a test's: made from what identifies it.
+    #[must_use]
+    pub fn made(purpose: &str, parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(purpose.as_bytes());
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self::from_digest(hash)
+    }
+
+    fn from_digest(hash: Sha256) -> Self {
         let digest = hash.finalize();
         let mut id = String::with_capacity(36);
         id.push_str("evt_");

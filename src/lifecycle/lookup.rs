@@ -101,7 +101,7 @@ impl Lifecycle {
 }
 
 /// Looks up what a batch needs: a handful of statements, whatever its size, and none where nothing is needed.
-async fn look_up(
+pub(super) async fn look_up(
     tx: &impl GenericClient,
     prefix: &str,
     needs: &Needs,

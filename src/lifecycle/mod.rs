@@ -7,6 +7,7 @@
 mod audit;
 mod bounded;
 mod core;
+mod current;
 mod difference;
 mod event;
 mod facts;
@@ -19,6 +20,7 @@ mod settings;
 pub mod store;
 
 pub use self::core::{Core, Decoded};
+pub use current::created;
 pub use event::{Actor, ActorState, Event, EventId, Lane, States};
 pub use facts::{Facts, LockFacts, LockNeed, Needs, RequestNeed, User};
 pub(crate) use lookup::users;

@@ -28,6 +28,19 @@ pub async fn insert(
     day: NaiveDate,
     events: &[Event],
 ) -> Result<Vec<(NaiveDate, i64)>, tokio_postgres::Error> {
+    insert_for(tx, day, events, None).await
+}
+
+/// The same for events that were made for one webhook: no replay for another finds them.
+///
+/// # Errors
+/// Where the database refuses.
+pub async fn insert_for(
+    tx: &impl GenericClient,
+    day: NaiveDate,
+    events: &[Event],
+    made_for: Option<i64>,
+) -> Result<Vec<(NaiveDate, i64)>, tokio_postgres::Error> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
@@ -51,8 +64,8 @@ pub async fn insert(
         .collect();
     let rows = tx
         .query_typed(
-            "INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, old, actor, awaiting)
-             SELECT $1, id, class, lane, at, pid, new, old, actor, awaiting
+            "INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, old, actor, awaiting, made_for)
+             SELECT $1, id, class, lane, at, pid, new, old, actor, awaiting, $11
                FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::int4[], $7::text[], $8::text[],
                            $9::text[], $10::bool[])
                     WITH ORDINALITY AS e (id, class, lane, at, pid, new, old, actor, awaiting, place)
@@ -69,6 +82,7 @@ pub async fn insert(
                 (&old, Type::TEXT_ARRAY),
                 (&actors, Type::TEXT_ARRAY),
                 (&awaiting, Type::BOOL_ARRAY),
+                (&made_for, Type::INT8),
             ],
         )
         .await?;

@@ -20,6 +20,7 @@ use super::input;
 use super::operations::{API_OF, Call, Context, Their};
 use super::reply::{Body, Dialect, Reply, Syntax, Version, full};
 use super::routes::{Access, Found, Operation, Route, Table};
+use super::work::Work;
 use crate::proxy::{self, Arrival, Proxy, ProxyError, canonical};
 use crate::registry::{Registry, TargetPolicy, random};
 
@@ -66,7 +67,11 @@ impl Api {
         Ok(Self {
             table: Table::new()?,
             authenticator,
-            context: Context { registry, targets },
+            context: Context {
+                registry,
+                targets,
+                work: None,
+            },
             plain: HashMap::new(),
             proxy,
         })
@@ -76,6 +81,13 @@ impl Api {
     #[must_use]
     pub fn with_plain(mut self, path: &str, handler: PlainHandler) -> Self {
         self.plain.insert(path.to_owned(), handler);
+        self
+    }
+
+    /// Serves the routes about deliveries too.
+    #[must_use]
+    pub fn with_work(mut self, work: Work) -> Self {
+        self.context.work = Some(work);
         self
     }
 

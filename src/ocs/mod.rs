@@ -19,6 +19,7 @@ mod stall;
 mod throttle;
 mod tls;
 pub(crate) mod view;
+mod work;
 mod xml;
 
 pub use api::{Api, PlainHandler, text};
@@ -28,3 +29,4 @@ pub use remembered::Clock;
 pub use reply::{Body, BoxError, full};
 pub use server::Server;
 pub use tls::{ListenerTls, TlsFileError};
+pub use work::Work;

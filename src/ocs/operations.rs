@@ -13,6 +13,7 @@ use super::auth::Session;
 use super::reply::Reply;
 use super::routes::Operation;
 use super::view;
+use super::work::{self, Work};
 use crate::catalogue;
 use crate::openregister::EventClass;
 use crate::registry::{
@@ -28,6 +29,8 @@ pub(crate) const OPENAPI: &str = include_str!("../../docs/openapi.json");
 pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     pub(crate) targets: Arc<dyn TargetPolicy>,
+    /// What the routes about deliveries need; `None`: they are not served.
+    pub(crate) work: Option<Work>,
 }
 
 /// One request, its caller known and allowed.
@@ -170,6 +173,10 @@ impl Context {
                 StatusCode::OK,
                 Bytes::from_static(OPENAPI.as_bytes()),
             )),
+            Operation::Work(operation) => match &self.work {
+                Some(work) => work.answer(operation, registry, &call, &by.user).await,
+                None => Ok(work::not_here()),
+            },
             Operation::CloudUser => Ok(Reply::data(user(call.session.as_ref()))),
             Operation::Capabilities => Ok(Reply::data(capabilities())),
         }
@@ -225,11 +232,11 @@ fn off(their: &Their) -> Vec<String> {
 }
 
 /// A place in a list, opaque to callers.
-fn cursor(id: i64) -> String {
+pub(super) fn cursor(id: i64) -> String {
     URL_SAFE_NO_PAD.encode(id.to_be_bytes())
 }
 
-fn read_cursor(text: &str) -> Result<i64, RegistryError> {
+pub(super) fn read_cursor(text: &str) -> Result<i64, RegistryError> {
     URL_SAFE_NO_PAD
         .decode(text)
         .ok()

@@ -2,6 +2,8 @@
 
 use hyper::Method;
 
+use super::work::WorkOperation;
+
 /// What a route does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -21,6 +23,7 @@ pub(crate) enum Operation {
     Events,
     Audit,
     OpenApi,
+    Work(WorkOperation),
     CloudUser,
     Capabilities,
 }
@@ -67,8 +70,12 @@ const fn own(method: Method, path: &'static str, operation: Operation) -> Route 
     }
 }
 
+const fn work(method: Method, path: &'static str, operation: WorkOperation) -> Route {
+    own(method, path, Operation::Work(operation))
+}
+
 /// Every route.
-pub(crate) const ROUTES: [Route; 18] = [
+pub(crate) const ROUTES: [Route; 30] = [
     nextcloud(Method::GET, LISTENERS, Operation::List, Access::Admin),
     nextcloud(Method::POST, LISTENERS, Operation::Create, Access::Admin),
     nextcloud(Method::GET, LISTENER, Operation::Show, Access::Admin),
@@ -136,6 +143,66 @@ pub(crate) const ROUTES: [Route; 18] = [
         Method::GET,
         "/apps/openregister_webhooks/api/v1/openapi.json",
         Operation::OpenApi,
+    ),
+    work(
+        Method::GET,
+        "/apps/openregister_webhooks/api/v1/deliveries",
+        WorkOperation::Deliveries,
+    ),
+    work(
+        Method::GET,
+        "/apps/openregister_webhooks/api/v1/deliveries/{id}",
+        WorkOperation::Delivery,
+    ),
+    work(
+        Method::POST,
+        "/apps/openregister_webhooks/api/v1/deliveries/{id}/retry",
+        WorkOperation::RetryDelivery,
+    ),
+    work(
+        Method::POST,
+        "/apps/openregister_webhooks/api/v1/webhooks/{id}/retry",
+        WorkOperation::RetryWebhook,
+    ),
+    work(
+        Method::POST,
+        "/apps/openregister_webhooks/api/v1/webhooks/{id}/test",
+        WorkOperation::Test,
+    ),
+    work(
+        Method::POST,
+        "/apps/openregister_webhooks/api/v1/webhooks/{id}/replay",
+        WorkOperation::Replay,
+    ),
+    work(
+        Method::POST,
+        "/apps/openregister_webhooks/api/v1/webhooks/{id}/backfill",
+        WorkOperation::Backfill,
+    ),
+    work(
+        Method::GET,
+        "/apps/openregister_webhooks/api/v1/jobs",
+        WorkOperation::Jobs,
+    ),
+    work(
+        Method::GET,
+        "/apps/openregister_webhooks/api/v1/jobs/{id}",
+        WorkOperation::Job,
+    ),
+    work(
+        Method::POST,
+        "/apps/openregister_webhooks/api/v1/jobs/{id}/cancel",
+        WorkOperation::CancelJob,
+    ),
+    work(
+        Method::GET,
+        "/apps/openregister_webhooks/api/v1/statistics",
+        WorkOperation::Statistics,
+    ),
+    work(
+        Method::GET,
+        "/apps/openregister_webhooks/api/v1/webhooks/{id}/statistics",
+        WorkOperation::WebhookStatistics,
     ),
 ];
 

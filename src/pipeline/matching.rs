@@ -16,14 +16,14 @@ use crate::telemetry::Metrics;
 
 /// What a webhook wants of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Match {
+pub(crate) enum Match {
     Yes,
     /// It depends on who did it, or its payload says so, and that may still become known.
     OnceTheUserIsKnown,
 }
 
 /// The webhooks that want `event`, in their order.
-pub(super) fn matches<'w>(
+pub(crate) fn matches<'w>(
     event: &Event,
     webhooks: &'w [Arc<Webhook>],
     metrics: &Metrics,

@@ -6,6 +6,7 @@
 
 mod activity;
 mod actors;
+pub mod jobs;
 mod matching;
 mod registered;
 
@@ -17,7 +18,8 @@ use chrono::Utc;
 use tokio_postgres::Transaction;
 
 use crate::capture::{Change, Consumer, Undecoded};
-use crate::delivery::queue::resolve_user;
+use crate::delivery::queue::{self, resolve_user};
+
 use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
 use crate::lifecycle::{self, ActivityWanted, Event, Lifecycle, LookupError};
 use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
@@ -86,11 +88,18 @@ impl Pipeline {
     }
 
     /// The deliveries that these events give rise to.
-    fn deliveries(&self, snapshot: &Snapshot, events: &[Event], stored: &[EventRef]) -> Vec<NewDelivery> {
+    fn deliveries(
+        &self,
+        snapshot: &Snapshot,
+        replaying: &[WebhookId],
+        events: &[Event],
+        stored: &[EventRef],
+    ) -> Vec<NewDelivery> {
         let mut deliveries = Vec::new();
         for (event, stored) in events.iter().zip(stored) {
-            for (webhook, wanted) in matching::matches(event, snapshot.for_class(event.class), &self.metrics)
-            {
+            let wanting = matching::matches(event, snapshot.for_class(event.class), &self.metrics);
+            // A replay comes to this event by itself, after what came before it.
+            for (webhook, wanted) in wanting.into_iter().filter(|(w, _)| !replaying.contains(&w.id)) {
                 deliveries.push(NewDelivery {
                     webhook: webhook.id,
                     event: *stored,
@@ -125,12 +134,19 @@ impl Consumer for Pipeline {
                 .await?;
             self.batch.quarantined += 1;
         }
-        let stored: Vec<EventRef> = lifecycle::store::insert(tx, Utc::now().date_naive(), &processed.events)
-            .await?
-            .into_iter()
-            .map(|(day, seq)| EventRef { day, seq })
-            .collect();
-        let deliveries = self.deliveries(&snapshot, &processed.events, &stored);
+        let mut stored: Vec<EventRef> = Vec::new();
+        let mut deliveries = Vec::new();
+        if !processed.events.is_empty() {
+            // From here on nobody else enqueues or begins a replay: what is stored is seen by each replay in order.
+            let day = queue::lock(tx).await?;
+            let replaying = jobs::replaying(tx).await?;
+            stored = lifecycle::store::insert(tx, day, &processed.events)
+                .await?
+                .into_iter()
+                .map(|(day, seq)| EventRef { day, seq })
+                .collect();
+            deliveries = self.deliveries(&snapshot, &replaying, &processed.events, &stored);
+        }
         enqueue(tx, &deliveries).await?;
         self.batch.webhooks = deliveries.iter().map(|d| d.webhook).collect();
         self.batch.enqueued = deliveries.len() as u64;

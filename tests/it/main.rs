@@ -16,6 +16,7 @@ mod harmless_traffic;
 mod harmless_transactions;
 mod harmless_writes;
 mod harness;
+mod jobs;
 mod lifecycle;
 mod matrix;
 mod ocs;

@@ -1,6 +1,8 @@
 //! `webhook`: the registrations, changed in the database without the API. Running sidecars see it within a second.
 
+mod figures;
 mod given;
+mod trial;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use super::{database, output};
 use crate::config::Settings;
 use crate::delivery::Guard;
 use crate::ocs::view;
+use crate::openregister::EventClass;
 use crate::registry::{
     AuditEntry, Caller, Changed, Defaults, Fields, Registration, Registry, Status, Webhook, WebhookId,
     parse_secret,
@@ -66,6 +69,21 @@ enum Action {
     Pause(One),
     /// Deliver what was collected, in order
     Resume(One),
+    /// Send a test event now, and show what came of it
+    Test {
+        /// Send an event of this class instead of the first that the webhook is registered for
+        #[arg(long, value_parser = crate::when::class)]
+        class: Option<EventClass>,
+        #[command(flatten)]
+        one: One,
+    },
+    /// Show what waits, what came of the rest, and how long it took
+    Statistics {
+        /// Only of this webhook
+        id: Option<i64>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Make a new signing secret; the old one goes on signing beside it for a while
     RotateSecret {
         /// How long both sign, in seconds
@@ -118,7 +136,10 @@ impl Action {
             | Self::Enable(one)
             | Self::Pause(one)
             | Self::Resume(one) => &one.common,
-            Self::Disable { one, .. } | Self::RotateSecret { one, .. } => &one.common,
+            Self::Disable { one, .. } | Self::RotateSecret { one, .. } | Self::Test { one, .. } => {
+                &one.common
+            }
+            Self::Statistics { common, .. } => common,
         }
     }
 }
@@ -186,6 +207,10 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
                 json,
             );
         }
+        Action::Test { class, one } => {
+            return trial::run(settings, &*find(&registry, one.id)?, class, json).await;
+        }
+        Action::Statistics { id, .. } => figures::run(settings, &registry, id, json).await?,
         Action::Audit { id, limit, .. } => {
             history(&registry.audit(id.map(WebhookId), None, limit).await?, json);
         }
@@ -205,7 +230,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<Registry>, Failure> 
 }
 
 /// Whoever is at the command line.
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     let user = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok());
@@ -219,7 +244,7 @@ fn caller() -> Caller {
     }
 }
 
-fn find(registry: &Registry, id: i64) -> Result<Arc<Webhook>, Failure> {
+pub(super) fn find(registry: &Registry, id: i64) -> Result<Arc<Webhook>, Failure> {
     let snapshot = registry.snapshot();
     snapshot.get(WebhookId(id)).cloned().ok_or_else(|| {
         let broken = snapshot.unreadable().iter().find(|(bad, _)| bad.0 == id);

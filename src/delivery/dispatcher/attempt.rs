@@ -34,7 +34,7 @@ pub(super) struct Attempted {
 
 /// What the attempt tells of the receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::delivery) enum Verdict {
     Good,
     /// It failed, with this in a few words; the receiver may ask for a pause.
     Bad {
@@ -143,7 +143,7 @@ async fn send(
 }
 
 /// Reads an answer, and fills the record in.
-fn judge(sent: Result<Answer, Failure>, record: &mut AttemptRecord) -> Verdict {
+pub(in crate::delivery) fn judge(sent: Result<Answer, Failure>, record: &mut AttemptRecord) -> Verdict {
     match sent {
         Ok(answer) => {
             record.status = Some(answer.status.as_u16());

@@ -4,7 +4,8 @@
 //! and twice that; a webhook that hangs or has a million rows waiting takes from the others nothing but its own share.
 //! At shutdown what is in flight gets [`Options::drain`] to end; then it is cut off and handed back.
 
-mod attempt;
+pub(in crate::delivery) mod attempt;
+mod counts;
 mod health;
 mod lease;
 mod scheduler;

@@ -1,7 +1,7 @@
 //! Writes outcomes down, many at a time.
 //!
 //! Guarantees: while one batch is written the next gathers; an outcome is kept until the database has it; how many
-//! wait is bounded by the scheduler, which stops sending.
+//! wait is bounded by the scheduler, which stops sending. Beside them it writes what it counted, once a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
 
+use super::counts::Counts;
 use crate::db::DbError;
 use crate::delivery::Metrics;
 use crate::delivery::queue::{self, Settled, WorkerId};
@@ -37,9 +38,21 @@ pub(super) fn start(
     tokio::spawn(async move {
         let mut batch = Vec::with_capacity(BATCH);
         let mut wait = Duration::from_millis(50);
+        let mut counts = Counts::new();
         loop {
-            if batch.is_empty() && outcomes.recv_many(&mut batch, BATCH).await == 0 {
-                return;
+            if batch.is_empty() {
+                let due = counts.due();
+                tokio::select! {
+                    biased;
+                    received = outcomes.recv_many(&mut batch, BATCH) => if received == 0 {
+                        counts.write(&pool, true).await;
+                        return;
+                    },
+                    () = until(due) => {
+                        counts.write(&pool, true).await;
+                        continue;
+                    }
+                }
             }
             while batch.len() < BATCH
                 && let Ok(more) = outcomes.try_recv()
@@ -56,6 +69,12 @@ pub(super) fn start(
                             "outcomes came after their lease had been lost; those deliveries are repeated"
                         );
                     }
+                    let again: BTreeSet<i64> = result.again.iter().map(|s| s.delivery.id).collect();
+                    batch
+                        .iter()
+                        .filter(|s| !again.contains(&s.delivery.id))
+                        .for_each(|s| counts.add(s));
+                    counts.write(&pool, false).await;
                     let mut done = BTreeMap::new();
                     for one in &batch {
                         *done.entry(one.delivery.worker).or_default() += 1;
@@ -86,6 +105,13 @@ pub(super) fn start(
         }
     });
     (sender, reports)
+}
+
+async fn until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn write(pool: &Pool, batch: Vec<Settled>) -> Result<queue::SettledBatch, DbError> {

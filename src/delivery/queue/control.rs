@@ -54,51 +54,6 @@ async fn client_query<C: GenericClient + Sync>(
         .await
 }
 
-/// Puts deliveries back into the queue, at the end of their lanes, oldest first: the one with `id`, given up or cancelled,
-/// or all of the webhook that were given up (at most `limit`), as far as their events are kept. They stay in the log.
-/// Returns how many.
-///
-/// # Errors
-/// Where PostgreSQL says so.
-pub async fn retry_given_up<C: GenericClient + Sync>(
-    tx: &C,
-    webhook: WebhookId,
-    id: Option<i64>,
-    ordered: bool,
-    limit: i64,
-) -> Result<usize, Error> {
-    // Not what was put back already: it has a later row, in the queue or in the log.
-    let sql = "SELECT l.event_day, l.event_seq, l.lane FROM openregister_webhooks.delivery_log l \
-        WHERE l.webhook = $1 AND l.state IN ('given_up', 'cancelled') AND CASE WHEN $2::bigint IS NULL \
-            THEN l.state = 'given_up' ELSE l.id = $2 END \
-        AND EXISTS (SELECT FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq) \
-        AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery_log o WHERE o.lane = l.lane AND o.id > l.id \
-            AND o.webhook = l.webhook AND o.event_seq = l.event_seq) \
-        AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery d WHERE d.webhook = l.webhook AND d.lane = l.lane \
-            AND d.event_seq = l.event_seq AND d.id > l.id) \
-        ORDER BY l.id LIMIT $3";
-    let again: Vec<super::NewDelivery> = tx
-        .query(sql, &[&webhook.0, &id, &limit])
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(super::NewDelivery {
-                webhook,
-                event: EventRef {
-                    day: row.try_get(0)?,
-                    seq: row.try_get(1)?,
-                },
-                lane: crate::lifecycle::Lane::from_stored(row.try_get(2)?),
-                ordered,
-                await_user: None,
-                reason: super::Reason::Retry,
-            })
-        })
-        .collect::<Result<_, Error>>()?;
-    super::enqueue(tx, &again).await?;
-    Ok(again.len())
-}
-
 /// Tells every process, once the transaction is committed, that there is something in the queue. For processes without a
 /// dispatcher of their own; others use [`crate::delivery::Wake`].
 ///

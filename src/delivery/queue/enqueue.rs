@@ -1,5 +1,6 @@
 //! Putting deliveries into the queue.
 
+use chrono::{NaiveDate, Utc};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, GenericClient};
 
@@ -10,6 +11,20 @@ const DEADLINE_HOURS: i32 = 72;
 
 /// One transaction at a time puts deliveries in, until its end, so that ids ascend in commit order.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('openregister_webhooks.enqueue', 0))";
+
+/// Takes the place of the one transaction that may enqueue, until its end; says the UTC day. Whoever stores events takes it
+/// first: then their `seq` ascends in the order in which they are enqueued, and each is visible before the next is stored.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn lock<C: GenericClient + Sync>(tx: &C) -> Result<NaiveDate, Error> {
+    tx.query_typed(LOCK, &[]).await?;
+    let rows = tx
+        .query_typed("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date", &[])
+        .await?;
+    rows.first()
+        .map_or_else(|| Ok(Utc::now().date_naive()), |row| row.try_get(0))
+}
 
 /// A new row is a head where its lane is empty. The lane's last row is locked against deletion until this transaction
 /// ends: `settle` then either finds the new row as its successor, or is over and the lane is empty.

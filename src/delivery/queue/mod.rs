@@ -7,6 +7,7 @@
 mod claim;
 mod control;
 mod enqueue;
+mod retry;
 mod settle;
 mod worker;
 
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-pub use control::{cancel_webhook, resolve_user, retry_given_up, wake_all};
-pub use enqueue::enqueue;
+pub use control::{cancel_webhook, resolve_user, wake_all};
+pub use enqueue::{enqueue, lock};
+pub use retry::{Again, Retried, retry, retry_given_up};
 
 pub(crate) use claim::{Claim, Want, claim};
 pub(crate) use control::{Health, due_now, health, record_health};

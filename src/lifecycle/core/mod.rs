@@ -25,6 +25,8 @@ use crate::openregister::{Entity, EntityKind, EventClass, ObjectRow, Row, TableN
 
 pub use decode::Decoded;
 use decode::DecodedKind;
+pub(super) use objects::owner;
+pub(super) use plain::creator;
 use recent::Recent;
 
 /// What is remembered of recent changes, in bytes.

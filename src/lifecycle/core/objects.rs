@@ -184,7 +184,7 @@ fn first_text(value: Option<&Value>, keys: &[&str]) -> Option<String> {
         .map(str::to_owned)
 }
 
-pub(super) fn owner(row: ObjectRow<'_>) -> Option<String> {
+pub(in crate::lifecycle) fn owner(row: ObjectRow<'_>) -> Option<String> {
     row.text("owner")
         .filter(|uid| !uid.eq_ignore_ascii_case("system"))
         .map(str::to_owned)

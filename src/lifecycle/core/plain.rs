@@ -91,7 +91,7 @@ pub(super) fn other_view_table(table: &TableName) -> Option<&'static str> {
 }
 
 /// Who created an entity that is no object, where the row says so.
-pub(super) fn creator(kind: EntityKind, row: &Row) -> Option<String> {
+pub(in crate::lifecycle) fn creator(kind: EntityKind, row: &Row) -> Option<String> {
     let column = if kind == EntityKind::Conversation {
         "user_id"
     } else {

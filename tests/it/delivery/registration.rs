@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openregister_webhooks::delivery::log;
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
-use openregister_webhooks::delivery::queue::{cancel_webhook, retry_given_up};
+use openregister_webhooks::delivery::queue::{Again, cancel_webhook, retry_given_up};
 use openregister_webhooks::registry::{Ordering, Status, WebhookId};
 
 use super::rig::{Rig, webhook};
@@ -136,7 +136,10 @@ async fn what_was_given_up_can_be_retried_by_hand() {
     let mut client = rig.pool.get().await.unwrap();
     let tx = client.transaction().await.unwrap();
     assert_eq!(
-        retry_given_up(&*tx, WebhookId(1), None, true, 100).await.unwrap(),
+        retry_given_up(&*tx, WebhookId(1), Again::After(0), true, 100)
+            .await
+            .unwrap()
+            .count,
         3
     );
     tx.commit().await.unwrap();
@@ -153,8 +156,12 @@ async fn what_was_given_up_can_be_retried_by_hand() {
         state: state.map(str::to_owned),
         before,
         limit,
+        ..log::Query::default()
     };
-    let all = log::list(&**client, &page(None, None, 100)).await.unwrap();
+    let all = log::list(&**client, &page(None, None, 100))
+        .await
+        .unwrap()
+        .entries;
     let states: Vec<_> = all.iter().map(|e| e.state.as_str()).collect();
     assert_eq!(
         states,
@@ -169,7 +176,8 @@ async fn what_was_given_up_can_be_retried_by_hand() {
     );
     let rest = log::list(&**client, &page(Some("given_up"), Some(all[4].id), 100))
         .await
-        .unwrap();
+        .unwrap()
+        .entries;
     assert_eq!(rest.len(), 1);
     assert_eq!(
         (rest[0].id, rest[0].event_id.as_deref()),
@@ -184,9 +192,10 @@ async fn what_was_given_up_can_be_retried_by_hand() {
     assert!(log::show(&**client, all[0].id + 1).await.unwrap().is_none());
     // Nothing is left to retry.
     assert_eq!(
-        retry_given_up(&**client, WebhookId(1), None, true, 100)
+        retry_given_up(&**client, WebhookId(1), Again::After(0), true, 100)
             .await
-            .unwrap(),
+            .unwrap()
+            .count,
         0
     );
 }

@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use crate::support::postgres::{Db, NEXTCLOUD};
 
 /// The part of the schema that delivery stands on.
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     "CREATE SCHEMA openregister_webhooks",
     include_str!("../../../sql/migrations/0002_event.sql"),
     include_str!("../../../sql/migrations/0004_delivery.sql"),
+    include_str!("../../../sql/migrations/0005_work.sql"),
 ];
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -1,0 +1,98 @@
+//! `backfill`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Common, begun, follow, refused, show};
+use crate::cli::failure::Failure;
+use crate::cli::{database, output, webhook};
+use crate::config::Settings;
+use crate::openregister::{Action, EventClass, TableName};
+use crate::pipeline::jobs::{BackfillAsk, start_backfill};
+
+/// Deliver every current object, or those of a register or schema, as created; in order with its live changes.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BackfillArgs {
+    /// For this webhook; else for every webhook that is registered for what is sent
+    #[arg(long, value_name = "ID")]
+    webhook: Option<i64>,
+    /// Only objects of this register: numeric id, uuid or slug
+    #[arg(long)]
+    register: Option<String>,
+    /// Only objects of this schema: numeric id, uuid or slug
+    #[arg(long)]
+    schema: Option<String>,
+    /// Only what is in this table, such as oc_openregister_table_1_2
+    #[arg(long, conflicts_with_all = ["register", "schema"])]
+    table: Option<String>,
+    /// Begin, and do not wait for the end
+    #[arg(long)]
+    background: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(in crate::cli) fn run(args: BackfillArgs) -> anyhow::Result<ExitCode> {
+    database::command(args.common.settings.clone(), async move |settings| {
+        backfill(&settings, args).await
+    })
+}
+
+async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, Failure> {
+    let registry = webhook::open(settings).await?;
+    let webhooks = match args.webhook {
+        Some(id) => vec![webhook::find(&registry, id)?],
+        None => {
+            let kind = args
+                .table
+                .as_deref()
+                .and_then(|table| TableName::parse(table, &settings.table_prefix))
+                .map_or(crate::openregister::EntityKind::Object, |table| {
+                    table.store().kind()
+                });
+            let class = EventClass::new(kind, Action::Created);
+            class.map_or_else(Vec::new, |class| registry.snapshot().for_class(class).to_vec())
+        }
+    };
+    if webhooks.is_empty() {
+        return Err(Failure::Failed(
+            "no webhook that is enabled is registered for what a backfill sends, such as ObjectCreatedEvent; name one with --webhook"
+                .to_owned(),
+        ));
+    }
+    let mut client = database::connect(&database::database(settings)?).await?;
+    let ask = BackfillAsk {
+        register: args.register,
+        schema: args.schema,
+        table: args.table,
+    };
+    let mut jobs = Vec::new();
+    for webhook in &webhooks {
+        let who = webhook::caller().user;
+        let job = start_backfill(&mut client, &settings.table_prefix, webhook, &ask, &who)
+            .await
+            .map_err(refused)?;
+        begun(&job);
+        jobs.push(job);
+    }
+    if args.background {
+        if let [job] = jobs.as_slice() {
+            show(job, args.common.json);
+        } else if args.common.json {
+            output::json(&json!(jobs));
+        } else {
+            jobs.iter().for_each(|job| show(job, false));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut code = ExitCode::SUCCESS;
+    for job in jobs {
+        let ended = follow(&client, job, args.common.json).await?;
+        if ended != ExitCode::SUCCESS {
+            code = ended;
+        }
+    }
+    Ok(code)
+}

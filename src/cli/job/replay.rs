@@ -1,0 +1,63 @@
+//! `replay`.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use super::{Common, begun, follow, refused, show};
+use crate::cli::failure::Failure;
+use crate::cli::{database, webhook};
+use crate::config::Settings;
+use crate::openregister::EventClass;
+use crate::pipeline::jobs::{ReplayAsk, start_replay};
+use crate::when;
+
+/// Deliver again what was stored since a time, through the webhook's filter as it is now; new events of the webhook follow
+/// behind, in order.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ReplayArgs {
+    /// For this webhook
+    #[arg(long, value_name = "ID")]
+    webhook: i64,
+    /// Since then: a time (2026-11-25T10:00:00Z), a date, or an age (90m, 12h, 3d)
+    #[arg(long, value_name = "TIME", value_parser = when::since)]
+    since: DateTime<Utc>,
+    /// Only events of this class, such as ObjectCreatedEvent
+    #[arg(long, value_parser = when::class)]
+    class: Option<EventClass>,
+    /// Only events of the object with this uuid
+    #[arg(long, value_name = "UUID")]
+    object: Option<String>,
+    /// Begin, and do not wait for the end
+    #[arg(long)]
+    background: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(in crate::cli) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    database::command(args.common.settings.clone(), async move |settings| {
+        replay(&settings, args).await
+    })
+}
+
+async fn replay(settings: &Settings, args: ReplayArgs) -> Result<ExitCode, Failure> {
+    let registry = webhook::open(settings).await?;
+    let webhook = webhook::find(&registry, args.webhook)?;
+    let mut client = database::connect(&database::database(settings)?).await?;
+    let ask = ReplayAsk {
+        since: args.since,
+        class: args.class,
+        object: args.object,
+    };
+    let job = start_replay(&mut client, &webhook, &ask, &webhook::caller().user)
+        .await
+        .map_err(refused)?;
+    begun(&job);
+    if args.background {
+        show(&job, args.common.json);
+        return Ok(ExitCode::SUCCESS);
+    }
+    follow(&client, job, args.common.json).await
+}

@@ -1,0 +1,56 @@
+//! `webhook test`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::catalogue;
+use crate::cli::failure::Failure;
+use crate::cli::output;
+use crate::config::Settings;
+use crate::delivery::{Client, Guard, tls, trial};
+use crate::openregister::EventClass;
+use crate::registry::Webhook;
+
+/// Sends a test event; 0 where the receiver answered 2xx, else 1.
+pub(super) async fn run(
+    settings: &Settings,
+    webhook: &Webhook,
+    class: Option<EventClass>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let class = class
+        .or_else(|| webhook.event.classes().first().copied())
+        .ok_or_else(|| Failure::Failed(format!("webhook {} is registered for nothing", webhook.id)))?;
+    let event = catalogue::test_event(class).map_err(|error| Failure::Failed(error.to_string()))?;
+    let client = Client::new(
+        Guard::new(settings.targets_allow.clone(), settings.targets_allow_http),
+        tls::client_config(settings.ca_file.as_deref())?,
+        settings.bind_address,
+        settings.connect_timeout,
+    );
+    let done = trial::send(&client, webhook, &event).await;
+    if json {
+        output::json(&json!(done));
+    } else {
+        let result = match (done.status, done.cause) {
+            (Some(status), _) => format!("status {status}"),
+            (None, Some(cause)) => cause.to_owned(),
+            (None, None) => String::new(),
+        };
+        let word = if done.succeeded { "arrived" } else { "failed" };
+        output::say(format_args!(
+            "{word}: {result} after {} ms  {}  {}",
+            done.duration_ms, done.class, done.event_id
+        ));
+        for text in [&done.error, &done.response].into_iter().flatten() {
+            // What a receiver answers cannot move the terminal's cursor.
+            output::say(format_args!("  {}", text.escape_debug()));
+        }
+    }
+    Ok(if done.succeeded {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

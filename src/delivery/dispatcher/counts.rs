@@ -1,0 +1,89 @@
+//! Counts what comes of each webhook's deliveries.
+//!
+//! Guarantees: at most one write a second, whatever the rate; one row a webhook, day and outcome. What was not yet written
+//! is lost where the process is killed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use tokio::time::Instant;
+
+use crate::db::DbError;
+use crate::delivery::queue::{Outcome, Settled};
+
+/// Between two writes.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was counted since the last write: how many, and their milliseconds.
+#[derive(Debug)]
+pub(super) struct Counts {
+    counted: BTreeMap<(i64, &'static str), (i64, i64)>,
+    written: Instant,
+}
+
+impl Counts {
+    pub(super) fn new() -> Self {
+        Self {
+            counted: BTreeMap::new(),
+            written: Instant::now(),
+        }
+    }
+
+    /// An outcome was written down.
+    pub(super) fn add(&mut self, settled: &Settled) {
+        let webhook = settled.delivery.webhook.0;
+        let took = settled.attempt.as_ref().map_or(0, |attempt| {
+            i64::try_from(attempt.duration.as_millis()).unwrap_or(i64::MAX)
+        });
+        let mut count = |name| {
+            let (count, total) = self.counted.entry((webhook, name)).or_default();
+            *count += 1;
+            *total = total.saturating_add(took);
+        };
+        match settled.outcome {
+            Outcome::Succeeded => count("succeeded"),
+            Outcome::GivenUp => count("given_up"),
+            Outcome::Dropped | Outcome::Retry(_) | Outcome::Probed | Outcome::Released => {}
+        }
+        if let Some(cause) = settled.attempt.as_ref().and_then(|attempt| attempt.cause) {
+            count(cause);
+        }
+    }
+
+    /// When something should be written.
+    pub(super) fn due(&self) -> Option<Instant> {
+        (!self.counted.is_empty()).then(|| self.written + INTERVAL)
+    }
+
+    /// Writes, where it is time, or `always`.
+    pub(super) async fn write(&mut self, pool: &Pool, always: bool) {
+        if self.counted.is_empty() || (!always && self.written.elapsed() < INTERVAL) {
+            return;
+        }
+        self.written = Instant::now();
+        match self.try_write(pool).await {
+            Ok(()) => self.counted.clear(),
+            Err(error) => {
+                tracing::debug!(error = %crate::text::chain(&error), "counts cannot be written; tried again");
+            }
+        }
+    }
+
+    async fn try_write(&self, pool: &Pool) -> Result<(), DbError> {
+        let sql = "INSERT INTO openregister_webhooks.webhook_count AS c (webhook, day, outcome, count, total_ms) \
+            SELECT n.webhook, (clock_timestamp() AT TIME ZONE 'UTC')::date, n.outcome, n.count, n.total_ms \
+            FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (webhook, outcome, count, total_ms) ORDER BY 1, 3 \
+            ON CONFLICT (webhook, day, outcome) DO UPDATE SET count = c.count + excluded.count, total_ms = c.total_ms + excluded.total_ms";
+        let webhooks: Vec<i64> = self.counted.keys().map(|(webhook, _)| *webhook).collect();
+        let outcomes: Vec<&str> = self.counted.keys().map(|(_, outcome)| *outcome).collect();
+        let counts: Vec<i64> = self.counted.values().map(|(count, _)| *count).collect();
+        let totals: Vec<i64> = self.counted.values().map(|(_, total)| *total).collect();
+        let client = pool.get().await?;
+        let statement = client.prepare_cached(sql).await?;
+        client
+            .execute(&statement, &[&webhooks, &outcomes, &counts, &totals])
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Trying again by hand what was given up.
+
+use tokio::time::{Duration, Instant};
+use tokio_postgres::{Client, Error, GenericClient};
+
+use super::{EventRef, NewDelivery, Reason, enqueue, lock, wake_all};
+use crate::lifecycle::Lane;
+use crate::registry::WebhookId;
+
+/// Deliveries that are put back in one transaction.
+const BATCH: i64 = 1000;
+
+/// What was put back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// How many deliveries.
+    pub count: usize,
+    /// The last delivery that was looked at; `None` where none is left.
+    pub last: Option<i64>,
+}
+
+/// Which deliveries are put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// This one, given up or cancelled.
+    One(i64),
+    /// All that were given up after this delivery, oldest first; 0 for all.
+    After(i64),
+}
+
+/// Puts deliveries of a webhook back into the queue, at the end of their lanes, oldest first, at most `limit`, as far as
+/// their events are kept and they were not put back already. They stay in the log.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn retry_given_up<C: GenericClient + Sync>(
+    tx: &C,
+    webhook: WebhookId,
+    which: Again,
+    ordered: bool,
+    limit: i64,
+) -> Result<Retried, Error> {
+    // Two callers at once must not both find that nobody has put it back.
+    lock(tx).await?;
+    // What was put back already has a later row, in the queue or in the log.
+    let sql = "SELECT l.event_day, l.event_seq, l.lane, l.id FROM openregister_webhooks.delivery_log l \
+        WHERE l.webhook = $1 AND l.state IN ('given_up', 'cancelled') AND CASE WHEN $2::bigint IS NULL \
+            THEN l.state = 'given_up' ELSE l.id = $2 END AND l.id > $4 \
+        AND EXISTS (SELECT FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq) \
+        AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery_log o WHERE o.lane = l.lane AND o.id > l.id \
+            AND o.webhook = l.webhook AND o.event_seq = l.event_seq) \
+        AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery d WHERE d.webhook = l.webhook AND d.lane = l.lane \
+            AND d.event_seq = l.event_seq AND d.id > l.id) \
+        ORDER BY l.id LIMIT $3";
+    let (one, after) = match which {
+        Again::One(id) => (Some(id), i64::MIN),
+        Again::After(id) => (None, id),
+    };
+    let rows = tx.query(sql, &[&webhook.0, &one, &limit, &after]).await?;
+    let again: Vec<NewDelivery> = rows
+        .iter()
+        .map(|row| {
+            Ok(NewDelivery {
+                webhook,
+                event: EventRef {
+                    day: row.try_get(0)?,
+                    seq: row.try_get(1)?,
+                },
+                lane: Lane::from_stored(row.try_get(2)?),
+                ordered,
+                await_user: None,
+                reason: Reason::Retry,
+            })
+        })
+        .collect::<Result<_, Error>>()?;
+    enqueue(tx, &again).await?;
+    Ok(Retried {
+        count: again.len(),
+        last: rows.last().map(|row| row.try_get(3)).transpose()?,
+    })
+}
+
+/// Puts back one delivery, or everything of a webhook that was given up, in several transactions, for at most `time`.
+/// Running processes are told.
+///
+/// # Errors
+/// Where PostgreSQL says so; what was committed before stays.
+pub async fn retry(
+    client: &mut Client,
+    webhook: WebhookId,
+    one: Option<i64>,
+    ordered: bool,
+    time: Duration,
+) -> Result<Retried, Error> {
+    let began = Instant::now();
+    let mut total = Retried::default();
+    let mut which = one.map_or(Again::After(0), Again::One);
+    loop {
+        let tx = client.transaction().await?;
+        // The log is long, and every condition has its index.
+        tx.batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
+            .await?;
+        let done = retry_given_up(&tx, webhook, which, ordered, BATCH).await?;
+        wake_all(&tx).await?;
+        tx.commit().await?;
+        total.count += done.count;
+        total.last = match done.last {
+            Some(last) if one.is_none() && i64::try_from(done.count).is_ok_and(|n| n == BATCH) => Some(last),
+            _ => return Ok(Retried { last: None, ..total }),
+        };
+        if began.elapsed() >= time {
+            return Ok(total);
+        }
+        which = Again::After(total.last.unwrap_or_default());
+    }
+}

@@ -1,0 +1,89 @@
+//! A test of one webhook: an event is sent now, outside the queue, and what came of it is the answer.
+//!
+//! Guarantees: the request is the one that a delivery would make (address guard, headers, signature, timeouts), with
+//! `ORW-Reason: test`; it works whatever the webhook's status, changes nothing of its health, and is not retried.
+
+use std::time::Duration;
+
+use chrono::{NaiveDate, Utc};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::client::{Cause, Client, Failure};
+use super::dispatcher::attempt::{Verdict, judge};
+use super::queue::{AttemptRecord, Claimed, EventRef, Reason, WorkerId};
+use super::request;
+use crate::lifecycle::Event;
+use crate::registry::Webhook;
+
+/// What came of a test.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    /// Whether the receiver answered 2xx.
+    pub succeeded: bool,
+    /// The `webhook-id` that was sent.
+    pub event_id: String,
+    /// The class that was sent.
+    pub class: String,
+    pub status: Option<u16>,
+    /// Why it failed: `dns`, `connect`, `tls`, `timeout`, `guard`, `status`, …
+    pub cause: Option<&'static str>,
+    pub error: Option<String>,
+    /// The beginning of the answer's body.
+    pub response: Option<String>,
+    pub duration_ms: u64,
+}
+
+/// Sends `event` to the webhook.
+pub async fn send(client: &Client, webhook: &Webhook, event: &Event) -> Trial {
+    let delivery = Claimed {
+        worker: WorkerId::new(),
+        id: 0,
+        webhook: webhook.id,
+        event: EventRef {
+            day: NaiveDate::default(),
+            seq: 0,
+        },
+        lane: event.lane.clone(),
+        attempt: 0,
+        fence: 0,
+        reason: Reason::Test,
+        awaited: false,
+        due: true,
+        overdue: false,
+        size: 0,
+    };
+    let at = Utc::now();
+    let begun = Instant::now();
+    let payload = request::render(event, webhook);
+    let sent = match request::build(webhook, &delivery, event, 1, at, payload) {
+        Ok(request) => client.send(request, webhook.limits.timeout).await,
+        Err(error) => Err(Failure {
+            cause: Cause::Request,
+            error: error.to_string(),
+        }),
+    };
+    let duration = begun.elapsed();
+    let mut record = AttemptRecord {
+        at,
+        duration: Duration::ZERO,
+        number: 1,
+        status: None,
+        cause: None,
+        error: None,
+        response: None,
+        probe: false,
+    };
+    let verdict = judge(sent, &mut record);
+    Trial {
+        succeeded: verdict == Verdict::Good,
+        event_id: event.id.as_str().to_owned(),
+        class: event.class.name(),
+        status: record.status,
+        cause: record.cause,
+        error: record.error,
+        response: record.response,
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+    }
+}

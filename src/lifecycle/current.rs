@@ -1,0 +1,148 @@
+//! Entities as they are now, as Created events: what a backfill sends.
+//!
+//! Guarantees: an entity that is softly deleted, or an object of the blob table that has moved to its magic table
+//! already, gives none; the payload is the one that the change itself would have given, with the register and schema as
+//! they are now, and the user as far as the row tells.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::GenericClient;
+
+use super::core::{creator, owner};
+use super::difference::is_plain_deleted;
+use super::event::{ActorState, Event, EventId, Lane, States};
+use super::facts::{Facts, Needs};
+use super::lookup::{LookupError, look_up};
+use super::people::People;
+use super::references::References;
+use crate::openregister::{Action, EntityKind, EventClass, ObjectRow, Row, Store, TableName, object, plain};
+
+/// The events of `rows`, all of `table`, in their order. `at` is when they were read, `id` makes an event's id of its lane.
+/// Nothing comes of rows that are no entity: without a uuid or an id, or of a table of audit rows.
+///
+/// # Errors
+/// Where a lookup fails. The transaction is then aborted.
+pub async fn created(
+    tx: &impl GenericClient,
+    prefix: &str,
+    table: &TableName,
+    rows: &[Row],
+    at: DateTime<Utc>,
+    id: impl Fn(&Lane) -> EventId,
+) -> Result<Vec<Event>, LookupError> {
+    let mut needs = Needs::default();
+    for row in rows {
+        want(&mut needs, table, row);
+    }
+    let facts = look_up(tx, prefix, &needs, None).await?;
+    let known = Known::of(needs, &facts, at);
+    let kind = table.store().kind();
+    let Some(class) = EventClass::new(kind, Action::Created) else {
+        return Ok(Vec::new());
+    };
+    let events = rows.iter().filter_map(|row| {
+        let (lane, state, uid) = match table.store() {
+            Store::Magic { .. } | Store::Blob => known.object(table, row, &facts)?,
+            Store::Plain(kind) => {
+                let id = row.get("id")?.as_i64()?;
+                if is_plain_deleted(*kind, row) {
+                    return None;
+                }
+                let lane = Lane::row(table.name(), &id.to_string());
+                (lane, plain(*kind, row), creator(*kind, row))
+            }
+            Store::Audit => return None,
+        };
+        Some(Event {
+            id: id(&lane),
+            class,
+            lane,
+            at,
+            states: States::One(state),
+            actor: ActorState::Known(uid.map(|uid| known.people.actor(&uid, None))),
+            pid: 0,
+        })
+    });
+    Ok(events.collect())
+}
+
+/// What must be looked up for a row.
+fn want(needs: &mut Needs, table: &TableName, row: &Row) {
+    match table.store() {
+        Store::Magic { .. } | Store::Blob => {
+            let row = ObjectRow::new(table, row);
+            let (register, schema) = row.ids(table);
+            needs.registers.extend(register);
+            needs.schemas.extend(schema);
+            needs.users.extend(owner(row));
+            if let (Store::Blob, Some(register), Some(schema), Some(uuid)) =
+                (table.store(), register, schema, row.uuid())
+            {
+                needs.rows_exist.insert((twin(register, schema), uuid.to_owned()));
+            }
+        }
+        Store::Plain(kind) => needs.users.extend(creator(*kind, row)),
+        Store::Audit => {}
+    }
+}
+
+fn twin(register: i64, schema: i64) -> String {
+    format!("openregister_table_{register}_{schema}")
+}
+
+/// What was looked up.
+struct Known {
+    references: References,
+    people: People,
+}
+
+impl Known {
+    fn of(needs: Needs, facts: &Facts, at: DateTime<Utc>) -> Self {
+        let mut references = References::default();
+        for id in needs.registers {
+            references.learn(EntityKind::Register, id, facts.registers.get(&id));
+        }
+        for id in needs.schemas {
+            references.learn(EntityKind::Schema, id, facts.schemas.get(&id));
+        }
+        let mut people = People::default();
+        for uid in needs.users {
+            let user = facts.users.get(&uid).cloned();
+            people.learn(uid, user, at);
+        }
+        Self { references, people }
+    }
+
+    fn object(
+        &self,
+        table: &TableName,
+        row: &Row,
+        facts: &Facts,
+    ) -> Option<(Lane, crate::openregister::Entity, Option<String>)> {
+        let row = ObjectRow::new(table, row);
+        let uuid = row.uuid()?;
+        let (register, schema) = row.ids(table);
+        if row.is_deleted() || moved(table, register.zip(schema), uuid, &facts.rows_exist) {
+            return None;
+        }
+        let entity = object(
+            table,
+            row,
+            self.references.register(register),
+            self.references.schema(schema),
+        );
+        Some((Lane::object(uuid), entity, owner(row)))
+    }
+}
+
+/// Whether the object of a row of the blob table has its row in a magic table already.
+fn moved(
+    table: &TableName,
+    place: Option<(i64, i64)>,
+    uuid: &str,
+    there: &HashSet<(String, String)>,
+) -> bool {
+    matches!(table.store(), Store::Blob)
+        && place.is_some_and(|(register, schema)| there.contains(&(twin(register, schema), uuid.to_owned())))
+}

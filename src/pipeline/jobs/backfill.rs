@@ -1,0 +1,203 @@
+//! A step of a backfill: the next rows of a table, as Created events at the end of their lanes.
+//!
+//! Guarantees: rows are read after the lock that orders the queue was taken, in a statement of its own, so what is
+//! enqueued is at least as new as everything that was enqueued for the same object before; rows come by the numeric id,
+//! each once. Nextcloud's tables are read by their primary key, one short statement a step.
+
+use chrono::Utc;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, GenericClient, Transaction};
+
+use super::runner::{StepError, Stepper};
+use super::start::{RowPlace, StoredBackfill, to_json};
+use super::{Job, JobState};
+use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
+use crate::lifecycle::{self, Event, EventId, store};
+use crate::openregister::{Row, Store, TableName, parse_row};
+use crate::pipeline::matching::{self, Match};
+use crate::registry::{Ordering, Webhook};
+
+/// Rows a step.
+const ROWS: i64 = 250;
+/// Bytes of rows a step; one row more than that is a step of its own.
+const BYTES: i64 = 8 << 20;
+/// A row with more bytes as JSON than this is passed over, as capture passes it over.
+const LARGEST: i32 = 16 << 20;
+
+/// A table that entities may be read from.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Its full name.
+    pub(super) full: String,
+    pub(super) name: TableName,
+    /// With its schema, quoted.
+    quoted: String,
+    pub(super) readable: bool,
+    /// How many rows PostgreSQL thinks it has.
+    pub(super) rows: i64,
+}
+
+/// The tables that entities may be read from, by name.
+pub(super) async fn tables<C: GenericClient + Sync>(tx: &C, prefix: &str) -> Result<Vec<Table>, Error> {
+    let sql = "SELECT c.tbl, format('%I.%I', s.host_schema, c.tbl), has_table_privilege(c.relid, 'SELECT'), \
+        greatest(p.reltuples, 0)::int8 FROM openregister_webhooks.settings s, openregister_webhooks.capturable() c \
+        JOIN pg_catalog.pg_class p ON p.oid = c.relid ORDER BY c.tbl COLLATE \"C\"";
+    let rows = tx.query_typed(sql, &[]).await?;
+    rows.iter()
+        .filter_map(|row| {
+            let table = || {
+                let full: String = row.try_get(0)?;
+                let Some(name) = TableName::parse(&full, prefix) else {
+                    return Ok(None);
+                };
+                Ok(Some(Table {
+                    full,
+                    name,
+                    quoted: row.try_get(1)?,
+                    readable: row.try_get(2)?,
+                    rows: row.try_get(3)?,
+                }))
+            };
+            table().transpose()
+        })
+        .collect()
+}
+
+/// Makes one step.
+pub(super) async fn step(
+    stepper: &Stepper<'_>,
+    tx: &Transaction<'_>,
+    webhook: &Webhook,
+    job: &mut Job,
+) -> Result<(), StepError> {
+    let ask: StoredBackfill = StepError::stored(job.ask.clone())?;
+    let mut place: RowPlace = StepError::stored(job.place.clone())?;
+    let all = tables(tx, stepper.table_prefix).await?;
+    let table = all
+        .iter()
+        .filter(|table| ask.takes(&table.full, &table.name))
+        .find(|table| place.table.as_ref().is_none_or(|current| table.full >= *current));
+    let Some(table) = table else {
+        job.state = JobState::Done;
+        return Ok(());
+    };
+    if !table.readable {
+        return Err(StepError::NoSelect(table.full.clone()));
+    }
+    if place.table.as_ref() != Some(&table.full) {
+        place = RowPlace {
+            table: Some(table.full.clone()),
+            after: None,
+        };
+    }
+    let day = queue::lock(tx).await?;
+    let rows = read(tx, table, &ask, place.after).await?;
+    let at = Utc::now();
+    let images: Vec<Row> = rows
+        .iter()
+        .filter_map(|(_, image)| parse_row(image.as_deref()?).ok())
+        .collect();
+    let passed_over = rows.len() - images.len();
+    if passed_over > 0 {
+        job.note =
+            Some("some rows are too large, or no JSON can be read of them: they are passed over".to_owned());
+        tracing::warn!(
+            job = job.id,
+            table = table.full,
+            count = passed_over,
+            "rows cannot be backfilled"
+        );
+    }
+    let id = |lane: &lifecycle::Lane| {
+        EventId::made("backfill", &[&job.id.to_be_bytes(), lane.as_str().as_bytes()])
+    };
+    let events = lifecycle::created(tx, stepper.table_prefix, &table.name, &images, at, id).await?;
+    let wanted: Vec<Event> = events
+        .into_iter()
+        .filter(|event| wants(stepper, webhook, event))
+        .collect();
+    let stored = store::insert_for(tx, day, &wanted, Some(webhook.id.0)).await?;
+    let deliveries: Vec<NewDelivery> = wanted
+        .iter()
+        .zip(stored)
+        .map(|(event, (day, seq))| NewDelivery {
+            webhook: webhook.id,
+            event: EventRef { day, seq },
+            lane: event.lane.clone(),
+            ordered: webhook.ordering == Ordering::Object,
+            await_user: None,
+            reason: Reason::Backfill,
+        })
+        .collect();
+    enqueue(tx, &deliveries).await?;
+    job.seen += i64::try_from(rows.len()).unwrap_or_default();
+    job.enqueued += i64::try_from(deliveries.len()).unwrap_or_default();
+    place.after = rows.last().map_or(place.after, |(id, _)| Some(*id));
+    if rows.is_empty() {
+        // On to the next table, by the name that follows this one.
+        place = RowPlace {
+            table: Some(format!("{}\u{1}", table.full)),
+            after: None,
+        };
+    }
+    job.place = to_json(&place);
+    Ok(())
+}
+
+fn wants(stepper: &Stepper<'_>, webhook: &Webhook, event: &Event) -> bool {
+    let one = [std::sync::Arc::new(webhook.clone())];
+    matching::matches(event, &one, stepper.metrics)
+        .first()
+        .is_some_and(|(_, wanted)| *wanted == Match::Yes)
+}
+
+/// The next rows after an id; `None` for one that is too large.
+async fn read(
+    tx: &Transaction<'_>,
+    table: &Table,
+    ask: &StoredBackfill,
+    after: Option<i64>,
+) -> Result<Vec<(i64, Option<String>)>, Error> {
+    let (id, only) = match table.name.store() {
+        Store::Magic { .. } => ("_id", ""),
+        // Register and schema are numbers as text.
+        Store::Blob => (
+            "id",
+            " AND ($5::text[] IS NULL OR \"orw row\".register = ANY ($5)) AND ($6::text[] IS NULL OR \"orw row\".schema = ANY ($6))",
+        ),
+        Store::Plain(_) | Store::Audit => ("id", ""),
+    };
+    let sql = format!(
+        "SELECT id, CASE WHEN octet_length(image) <= $4 THEN image END FROM ( \
+            SELECT id, image, sum(octet_length(image)) OVER (ORDER BY id) - octet_length(image) AS before FROM ( \
+                SELECT \"orw row\".{id}::int8 AS id, row_to_json(\"orw row\")::text AS image FROM {table} AS \"orw row\" \
+                WHERE \"orw row\".{id} > $1::int8{only} ORDER BY \"orw row\".{id} LIMIT $2) w) b \
+         WHERE before < $3 ORDER BY id",
+        table = table.quoted
+    );
+    let texts = |ids: &Option<Vec<i64>>| {
+        ids.as_ref()
+            .map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let (registers, schemas) = (texts(&ask.registers), texts(&ask.schemas));
+    let after = after.unwrap_or(i64::MIN);
+    let mut parameters: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> = vec![
+        (&after, Type::INT8),
+        (&ROWS, Type::INT8),
+        (&BYTES, Type::INT8),
+        (&LARGEST, Type::INT4),
+    ];
+    if !only.is_empty() {
+        parameters.extend([
+            (
+                &registers as &(dyn tokio_postgres::types::ToSql + Sync),
+                Type::TEXT_ARRAY,
+            ),
+            (&schemas, Type::TEXT_ARRAY),
+        ]);
+    }
+    let rows = tx.query_typed(&sql, &parameters).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}

@@ -1,0 +1,198 @@
+//! A step of a replay: the next stored events, through the webhook's filter as it is now.
+//!
+//! Guarantees: every event that was stored since the time asked for, and that the webhook wants, is enqueued once, in the
+//! order of the stream; with it what the reader stored while the replay ran. The step that finds nothing more holds the lock
+//! that orders the queue, so the reader goes on exactly from there.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Transaction};
+
+use super::runner::{StepError, Stepper};
+use super::start::{EventPlace, StoredReplay, to_json};
+use super::{Job, JobState};
+use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
+use crate::lifecycle::{ActorState, Event, Lane, store};
+use crate::pipeline::matching::{self, Match};
+use crate::registry::{Ordering, Webhook};
+
+/// Events that are looked at in a step: only their keys.
+const LOOKED_AT: i64 = 5000;
+/// Events that are read in a step.
+const READ: usize = 500;
+/// Bytes of events that are read in a step; one event more than that is a step of its own.
+const BYTES: i64 = 16 << 20;
+
+/// What a look at the stream found.
+struct Look {
+    /// The events to read.
+    wanted: Vec<EventPlace>,
+    /// How many were looked at, up to where.
+    seen: usize,
+    last: Option<EventPlace>,
+    /// Nothing follows.
+    complete: bool,
+}
+
+/// Makes one step.
+pub(super) async fn step(
+    stepper: &Stepper<'_>,
+    tx: &Transaction<'_>,
+    webhook: &Webhook,
+    job: &mut Job,
+) -> Result<(), StepError> {
+    let ask: StoredReplay = StepError::stored(job.ask.clone())?;
+    let mut place: EventPlace = StepError::stored(job.place.clone())?;
+    if job.state == JobState::Cancelling && (place.day, place.seq) < (ask.until.day, ask.until.seq) {
+        place = ask.until;
+    }
+    let mut look = look(tx, &ask, place).await?;
+    if look.complete {
+        // Near the end: nobody stores anything now, and what was stored meanwhile is seen.
+        queue::lock(tx).await?;
+        look = self::look(tx, &ask, place).await?;
+    }
+    let mut deliveries = Vec::new();
+    for event in read(tx, &look.wanted).await? {
+        let (at, event) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(job = job.id, error = %error, "an event cannot be replayed");
+                continue;
+            }
+        };
+        if !webhook.event.classes().contains(&event.class) {
+            continue;
+        }
+        let event = settled(event, stepper);
+        let one = [Arc::new(webhook.clone())];
+        let Some(wanted) = matching::matches(&event, &one, stepper.metrics)
+            .first()
+            .map(|(_, wanted)| *wanted)
+        else {
+            continue;
+        };
+        deliveries.push(NewDelivery {
+            webhook: webhook.id,
+            event: EventRef {
+                day: at.day,
+                seq: at.seq,
+            },
+            lane: event.lane.clone(),
+            ordered: webhook.ordering == Ordering::Object,
+            await_user: (wanted == Match::OnceTheUserIsKnown).then_some(stepper.actor_wait),
+            reason: if is_old(at, &ask) {
+                Reason::Replay
+            } else {
+                Reason::Live
+            },
+        });
+    }
+    enqueue(tx, &deliveries).await?;
+    job.seen += i64::try_from(look.seen).unwrap_or_default();
+    job.enqueued += i64::try_from(deliveries.len()).unwrap_or_default();
+    job.place = to_json(&look.last.unwrap_or(place));
+    if look.complete {
+        job.state = match job.state {
+            JobState::Cancelling => JobState::Cancelled,
+            _ => JobState::Done,
+        };
+    }
+    Ok(())
+}
+
+/// Whether the reader enqueued the event itself, before the replay began.
+fn is_old(at: EventPlace, ask: &StoredReplay) -> bool {
+    (at.day, at.seq) <= (ask.until.day, ask.until.seq)
+}
+
+/// Nobody will tell any more who caused an event of long ago.
+fn settled(event: Event, stepper: &Stepper<'_>) -> Event {
+    let age = (Utc::now() - event.at).to_std().unwrap_or_default();
+    if age <= 2 * stepper.actor_wait {
+        return event;
+    }
+    Event {
+        actor: ActorState::Known(event.actor.actor().cloned()),
+        ..event
+    }
+}
+
+/// Looks at what follows `place`.
+async fn look(tx: &Transaction<'_>, ask: &StoredReplay, place: EventPlace) -> Result<Look, Error> {
+    // What was made for another webhook is none of this one's; nor is what was made for this one by a backfill.
+    let sql = "SELECT e.day, e.seq, octet_length(e.new)::int8 + coalesce(octet_length(e.old), 0), \
+        e.made_for IS NULL AND ((e.day, e.seq) > ($3, $4) \
+            OR (e.at >= $5 AND ($6::text IS NULL OR e.class = $6) AND ($7::text IS NULL OR e.lane = $7))) \
+        FROM openregister_webhooks.event e WHERE e.day >= $1 AND (e.day, e.seq) > ($1, $2) ORDER BY e.day, e.seq LIMIT $8";
+    let lane = ask.object.as_deref().map(Lane::object);
+    let rows = tx
+        .query_typed(
+            sql,
+            &[
+                (&place.day, Type::DATE),
+                (&place.seq, Type::INT8),
+                (&ask.until.day, Type::DATE),
+                (&ask.until.seq, Type::INT8),
+                (&ask.since, Type::TIMESTAMPTZ),
+                (&ask.class, Type::TEXT),
+                (&lane.as_ref().map(Lane::as_str), Type::TEXT),
+                (&LOOKED_AT, Type::INT8),
+            ],
+        )
+        .await?;
+    let mut found = Look {
+        wanted: Vec::new(),
+        seen: 0,
+        last: None,
+        complete: i64::try_from(rows.len()).is_ok_and(|n| n < LOOKED_AT),
+    };
+    let mut bytes = 0_i64;
+    for row in &rows {
+        let at = EventPlace {
+            day: row.try_get(0)?,
+            seq: row.try_get(1)?,
+        };
+        if row.try_get(3)? {
+            if found.wanted.len() == READ || bytes >= BYTES {
+                found.complete = false;
+                break;
+            }
+            bytes += row.try_get::<_, i64>(2)?;
+            found.wanted.push(at);
+        }
+        found.seen += 1;
+        found.last = Some(at);
+    }
+    Ok(found)
+}
+
+type Read = Result<(EventPlace, Event), store::StoredEventError>;
+
+/// Reads events, in their order.
+async fn read(tx: &Transaction<'_>, wanted: &[EventPlace]) -> Result<Vec<Read>, Error> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT e.day, e.seq, {} FROM unnest($1::date[], $2::bigint[]) WITH ORDINALITY AS w (day, seq, place) CROSS JOIN LATERAL \
+         (SELECT * FROM openregister_webhooks.event e WHERE e.day = w.day AND e.seq = w.seq LIMIT 1) e ORDER BY w.place",
+        store::COLUMNS
+    );
+    let days: Vec<_> = wanted.iter().map(|at| at.day).collect();
+    let seqs: Vec<_> = wanted.iter().map(|at| at.seq).collect();
+    let rows = tx
+        .query_typed(&sql, &[(&days, Type::DATE_ARRAY), (&seqs, Type::INT8_ARRAY)])
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let at = EventPlace {
+                day: row.try_get("day")?,
+                seq: row.try_get("seq")?,
+            };
+            Ok(store::from_row(row).map(|event| (at, event)))
+        })
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! Makes the steps of jobs, those of several webhooks in turn.
+//!
+//! Guarantees: a job whose webhook has [`MAX_PENDING`] deliveries waiting makes none; one whose webhook is gone is
+//! cancelled, one whose webhook is disabled waits; a step that fails is tried again, and the job says why it waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use serde::de::DeserializeOwned;
+use tokio_postgres::types::Type;
+use tokio_postgres::{GenericClient, Transaction};
+use tokio_util::sync::CancellationToken;
+
+use super::{Job, JobKind, JobState, backfill, replay, store};
+use crate::db::DbError;
+use crate::delivery::Wake;
+use crate::lifecycle::LookupError;
+use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
+use crate::telemetry::Metrics;
+
+/// Deliveries of a webhook that may wait before its job does.
+pub(super) const MAX_PENDING: i64 = 5000;
+/// How soon a new job is seen.
+const IDLE: Duration = Duration::from_millis(500);
+/// How soon a job that waits is looked at again.
+const WAITING: Duration = Duration::from_millis(100);
+/// How soon a step that failed is tried again, at first and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Every statement of a step has an index for its purpose.
+const SETUP: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'";
+
+/// Why a step was not made; nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    #[error(transparent)]
+    Connection(#[from] DbError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error("the database says no: {0}")]
+    Query(#[from] tokio_postgres::Error),
+    #[error(
+        "the sidecar's role has no SELECT on {0}: run `openregister-webhooks install --runtime-role NAME` as the owner of Nextcloud's tables"
+    )]
+    NoSelect(String),
+    #[error("what the job keeps cannot be read: {0}; cancel it and begin another")]
+    Stored(serde_json::Error),
+}
+
+impl From<deadpool_postgres::PoolError> for StepError {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Self::Connection(error.into())
+    }
+}
+
+impl StepError {
+    /// Reads what the job keeps.
+    pub(super) fn stored<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Self> {
+        serde_json::from_value(value).map_err(Self::Stored)
+    }
+}
+
+/// What jobs are made with.
+#[derive(Debug, Clone)]
+pub struct RunnerSettings {
+    /// `ORW_TABLE_PREFIX`.
+    pub table_prefix: Arc<str>,
+    /// The longest that a delivery waits for the row that names the user.
+    pub actor_wait: Duration,
+}
+
+/// Makes the steps of jobs; every process has one.
+#[derive(Debug)]
+pub struct Runner {
+    pool: Pool,
+    registry: Arc<Registry>,
+    metrics: Metrics,
+    wake: Wake,
+    settings: RunnerSettings,
+}
+
+/// What a step is made with.
+pub(super) struct Stepper<'a> {
+    pub(super) metrics: &'a Metrics,
+    pub(super) table_prefix: &'a str,
+    pub(super) actor_wait: Duration,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It was made; the next one may follow.
+    Made,
+    /// There is a reason to wait.
+    Waits,
+    /// Another process makes it, or the job is over.
+    NotOurs,
+}
+
+impl Runner {
+    #[must_use]
+    pub const fn new(
+        pool: Pool,
+        registry: Arc<Registry>,
+        metrics: Metrics,
+        wake: Wake,
+        settings: RunnerSettings,
+    ) -> Self {
+        Self {
+            pool,
+            registry,
+            metrics,
+            wake,
+            settings,
+        }
+    }
+
+    /// Makes steps until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut again = AGAIN.0;
+        while !stop.is_cancelled() {
+            let pause = match self.round(&stop).await {
+                Ok(pause) => {
+                    again = AGAIN.0;
+                    pause
+                }
+                Err(error) => {
+                    tracing::warn!(error = %crate::text::chain(&error), "replays and backfills cannot go on; tried again");
+                    again = (again * 2).min(AGAIN.1);
+                    again
+                }
+            };
+            tokio::select! { () = tokio::time::sleep(pause) => {} () = stop.cancelled() => {} }
+        }
+    }
+
+    /// One step of every job; how long to wait before the next round.
+    async fn round(&self, stop: &CancellationToken) -> Result<Duration, StepError> {
+        let jobs = store::active(&**self.pool.get().await?).await?;
+        let mut pause = if jobs.is_empty() { IDLE } else { WAITING };
+        for job in jobs {
+            if stop.is_cancelled() {
+                break;
+            }
+            match self.step(job).await {
+                Ok(Step::Made) => pause = Duration::ZERO,
+                Ok(Step::Waits | Step::NotOurs) => {}
+                Err(error) => {
+                    let reason = crate::text::chain(&error);
+                    tracing::warn!(job, error = %reason, "a step of a job failed; it is tried again");
+                    self.note(job, &format!("the last step failed and is tried again: {reason}"))
+                        .await?;
+                    pause = pause.max(AGAIN.0);
+                }
+            }
+        }
+        Ok(pause)
+    }
+
+    async fn step(&self, id: i64) -> Result<Step, StepError> {
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await?;
+        tx.batch_execute(SETUP).await?;
+        let Some(mut job) = store::take(&*tx, id).await? else {
+            return Ok(Step::NotOurs);
+        };
+        let snapshot = self.registry.refresh_in(&tx).await?;
+        let webhook = snapshot.get(WebhookId(job.webhook));
+        let before = (job.waiting.take(), job.enqueued);
+        let is_broken = snapshot.unreadable().iter().any(|(id, _)| id.0 == job.webhook);
+        match webhook {
+            Some(webhook) => match reason_to_wait(&*tx, webhook).await? {
+                Some(reason) => job.waiting = Some(reason),
+                None => self.advance(&tx, webhook, &mut job).await?,
+            },
+            None if is_broken => job.waiting = Some("the registration cannot be read".to_owned()),
+            None => {
+                job.state = JobState::Cancelled;
+                job.note = Some("the webhook was deleted".to_owned());
+            }
+        }
+        let waits = job.waiting.is_some();
+        if !waits || job.waiting != before.0 {
+            store::save(&*tx, &job).await?;
+        }
+        tx.commit().await?;
+        if job.enqueued > before.1 {
+            self.wake.wake([WebhookId(job.webhook)]);
+        }
+        if job.state.is_over() {
+            tracing::info!(job = job.id, kind = job.kind.name(), webhook = job.webhook, state = %job.state,
+                seen = job.seen, enqueued = job.enqueued, "a job has ended");
+        }
+        Ok(if waits { Step::Waits } else { Step::Made })
+    }
+
+    async fn advance(&self, tx: &Transaction<'_>, webhook: &Webhook, job: &mut Job) -> Result<(), StepError> {
+        let stepper = Stepper {
+            metrics: &self.metrics,
+            table_prefix: &self.settings.table_prefix,
+            actor_wait: self.settings.actor_wait,
+        };
+        match job.kind {
+            JobKind::Replay => replay::step(&stepper, tx, webhook, job).await,
+            JobKind::Backfill => backfill::step(&stepper, tx, webhook, job).await,
+        }
+    }
+
+    /// Says with the job why it waits.
+    async fn note(&self, job: i64, reason: &str) -> Result<(), StepError> {
+        let sql =
+            "UPDATE openregister_webhooks.job SET waiting = $2 WHERE id = $1 AND waiting IS DISTINCT FROM $2";
+        let client = self.pool.get().await?;
+        client
+            .execute_typed(sql, &[(&job, Type::INT8), (&reason, Type::TEXT)])
+            .await?;
+        Ok(())
+    }
+}
+
+/// Why a job of this webhook should make no step now.
+async fn reason_to_wait<C: GenericClient + Sync>(
+    tx: &C,
+    webhook: &Webhook,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    if matches!(webhook.status, Status::Disabled { .. }) {
+        return Ok(Some("the webhook is disabled".to_owned()));
+    }
+    let sql =
+        "SELECT count(*) FROM (SELECT FROM openregister_webhooks.delivery WHERE webhook = $1 LIMIT $2) d";
+    let rows = tx
+        .query_typed(sql, &[(&webhook.id.0, Type::INT8), (&MAX_PENDING, Type::INT8)])
+        .await?;
+    let pending: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    let paused = if webhook.status == Status::Paused {
+        ", and it is paused"
+    } else {
+        ""
+    };
+    Ok((pending >= MAX_PENDING)
+        .then(|| format!("the webhook has {MAX_PENDING} deliveries waiting or more{paused}")))
+}

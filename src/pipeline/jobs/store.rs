@@ -1,0 +1,190 @@
+//! Jobs as rows of `openregister_webhooks.job`.
+
+use serde_json::Value;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, GenericClient, Row};
+
+use super::{Job, JobKind, JobState};
+use crate::registry::WebhookId;
+
+const COLUMNS: &str = "id, kind, webhook, state, ask, place, expected, seen, enqueued, note, waiting, who, created_at, updated_at, \
+     finished_at";
+
+/// The most that one page holds.
+const MAX_PAGE: u16 = 500;
+
+/// The webhooks whose new events a replay comes to by itself. Read under the lock that orders the queue.
+pub(crate) async fn replaying<C: GenericClient + Sync>(tx: &C) -> Result<Vec<WebhookId>, Error> {
+    let rows = tx
+        .query_typed(
+            "SELECT webhook FROM openregister_webhooks.job WHERE state IN ('running', 'cancelling') AND kind = 'replay'",
+            &[],
+        )
+        .await?;
+    rows.iter().map(|row| row.try_get(0).map(WebhookId)).collect()
+}
+
+/// Jobs, newest first: at most `limit` of those before the id `before`.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn list<C: GenericClient + Sync>(
+    client: &C,
+    webhook: Option<WebhookId>,
+    before: Option<i64>,
+    limit: u16,
+) -> Result<Vec<Job>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM openregister_webhooks.job \
+         WHERE ($1::bigint IS NULL OR webhook = $1) AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+    );
+    let rows = client
+        .query_typed(
+            &sql,
+            &[
+                (&webhook.map(|w| w.0), Type::INT8),
+                (&before, Type::INT8),
+                (&i64::from(limit.clamp(1, MAX_PAGE)), Type::INT8),
+            ],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// One job; `None` where there is none with this id.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn get<C: GenericClient + Sync>(client: &C, id: i64) -> Result<Option<Job>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM openregister_webhooks.job WHERE id = $1");
+    let rows = client.query_typed(&sql, &[(&id, Type::INT8)]).await?;
+    rows.first().map(read).transpose()
+}
+
+/// Cancels a job; what it enqueued is delivered. A backfill ends at once, a replay when it has handed over the new events that
+/// it held back. The job as it is then, also where it had ended before; `None` where there is none with this id.
+///
+/// # Errors
+/// Where PostgreSQL says so.
+pub async fn cancel<C: GenericClient + Sync>(client: &C, id: i64) -> Result<Option<Job>, Error> {
+    let sql = "UPDATE openregister_webhooks.job SET updated_at = clock_timestamp(), waiting = NULL, \
+        state = CASE kind WHEN 'replay' THEN 'cancelling' ELSE 'cancelled' END, \
+        finished_at = CASE kind WHEN 'replay' THEN NULL ELSE clock_timestamp() END \
+        WHERE id = $1 AND state = 'running'";
+    client.execute_typed(sql, &[(&id, Type::INT8)]).await?;
+    get(client, id).await
+}
+
+/// The jobs that are at work, oldest first.
+pub(super) async fn active<C: GenericClient + Sync>(client: &C) -> Result<Vec<i64>, Error> {
+    let rows = client
+        .query_typed(
+            "SELECT id FROM openregister_webhooks.job WHERE state IN ('running', 'cancelling') ORDER BY id LIMIT 1000",
+            &[],
+        )
+        .await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// Takes a job for one step; `None` where another process has it, or it is over.
+pub(super) async fn take<C: GenericClient + Sync>(tx: &C, id: i64) -> Result<Option<Job>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM openregister_webhooks.job WHERE id = $1 AND state IN ('running', 'cancelling') FOR UPDATE SKIP LOCKED"
+    );
+    let rows = tx.query_typed(&sql, &[(&id, Type::INT8)]).await?;
+    rows.first().map(read).transpose()
+}
+
+/// Writes down how far a job is.
+pub(super) async fn save<C: GenericClient + Sync>(tx: &C, job: &Job) -> Result<(), Error> {
+    let sql = "UPDATE openregister_webhooks.job SET state = $2, place = $3, seen = $4, enqueued = $5, note = $6, waiting = $7, \
+        updated_at = clock_timestamp(), finished_at = CASE WHEN $8 THEN clock_timestamp() END WHERE id = $1";
+    tx.execute_typed(
+        sql,
+        &[
+            (&job.id, Type::INT8),
+            (&job.state.name(), Type::TEXT),
+            (&job.place.to_string(), Type::TEXT),
+            (&job.seen, Type::INT8),
+            (&job.enqueued, Type::INT8),
+            (&job.note, Type::TEXT),
+            (&job.waiting, Type::TEXT),
+            (&job.state.is_over(), Type::BOOL),
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+/// Makes a job; `None` where one of the webhook is at work.
+pub(super) async fn insert<C: GenericClient + Sync>(
+    tx: &C,
+    kind: JobKind,
+    webhook: WebhookId,
+    (ask, place): (&Value, &Value),
+    expected: Option<i64>,
+    note: Option<&str>,
+    who: &str,
+) -> Result<Option<Job>, Error> {
+    let sql = format!(
+        "INSERT INTO openregister_webhooks.job (kind, webhook, ask, place, expected, note, who) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (webhook) WHERE state IN ('running', 'cancelling') DO NOTHING RETURNING {COLUMNS}"
+    );
+    let rows = tx
+        .query_typed(
+            &sql,
+            &[
+                (&kind.name(), Type::TEXT),
+                (&webhook.0, Type::INT8),
+                (&ask.to_string(), Type::TEXT),
+                (&place.to_string(), Type::TEXT),
+                (&expected, Type::INT8),
+                (&note, Type::TEXT),
+                (&who, Type::TEXT),
+            ],
+        )
+        .await?;
+    rows.first().map(read).transpose()
+}
+
+/// The job of a webhook that is at work.
+pub(super) async fn active_of<C: GenericClient + Sync>(
+    tx: &C,
+    webhook: WebhookId,
+) -> Result<Option<i64>, Error> {
+    let sql =
+        "SELECT id FROM openregister_webhooks.job WHERE webhook = $1 AND state IN ('running', 'cancelling')";
+    let rows = tx.query_typed(sql, &[(&webhook.0, Type::INT8)]).await?;
+    rows.first().map(|row| row.try_get(0)).transpose()
+}
+
+fn read(row: &Row) -> Result<Job, Error> {
+    let json = |name: &str| -> Result<Value, Error> {
+        Ok(serde_json::from_str(row.try_get(name)?).unwrap_or_default())
+    };
+    Ok(Job {
+        id: row.try_get("id")?,
+        kind: match row.try_get("kind")? {
+            "replay" => JobKind::Replay,
+            _ => JobKind::Backfill,
+        },
+        webhook: row.try_get("webhook")?,
+        state: match row.try_get("state")? {
+            "cancelling" => JobState::Cancelling,
+            "done" => JobState::Done,
+            "cancelled" => JobState::Cancelled,
+            _ => JobState::Running,
+        },
+        ask: json("ask")?,
+        place: json("place")?,
+        expected: row.try_get("expected")?,
+        seen: row.try_get("seen")?,
+        enqueued: row.try_get("enqueued")?,
+        note: row.try_get("note")?,
+        waiting: row.try_get("waiting")?,
+        who: row.try_get("who")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+        finished_at: row.try_get("finished_at")?,
+    })
+}

@@ -1,0 +1,68 @@
+//! Times and classes on the command line and in the API.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+
+use crate::openregister::EventClass;
+
+/// A time: RFC 3339, a date (its begin in UTC), or an age such as `90m`, `12h`, `3d`.
+pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
+    let text = text.trim();
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
+    }
+    age(text)
+        .and_then(|age| Utc::now().checked_sub_signed(age))
+        .ok_or_else(|| {
+            format!("{text:?} is neither a time (2026-11-25T10:00:00Z), a date (2026-11-25) nor an age (90m, 12h, 3d)")
+        })
+}
+
+fn age(text: &str) -> Option<TimeDelta> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: i64 = number.parse().ok().filter(|n| *n >= 0)?;
+    match unit {
+        "s" => TimeDelta::try_seconds(number),
+        "m" => TimeDelta::try_minutes(number),
+        "h" => TimeDelta::try_hours(number),
+        "d" => TimeDelta::try_days(number),
+        _ => None,
+    }
+}
+
+/// A class by its full or its short name.
+pub(crate) fn class(name: &str) -> Result<EventClass, String> {
+    EventClass::parse(name)
+        .or_else(|| EventClass::from_short(name))
+        .ok_or_else(|| format!("{name:?} is no event class; `openregister-webhooks events` lists them"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_dates_and_ages_are_read() {
+        assert_eq!(
+            since("2026-11-25T10:00:00+01:00").unwrap().to_rfc3339(),
+            "2026-11-25T09:00:00+00:00"
+        );
+        assert_eq!(
+            since("2026-11-25").unwrap().to_rfc3339(),
+            "2026-11-25T00:00:00+00:00"
+        );
+        let then = since("12h").unwrap();
+        let hours = Utc::now() - then;
+        assert_eq!(hours.num_hours(), 12);
+        for wrong in ["", "h", "-3h", "3w", "yesterday", "99999999999999999d", "ü"] {
+            assert!(since(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            class("ObjectCreatedEvent"),
+            class(r"OCA\OpenRegister\Event\ObjectCreatedEvent")
+        );
+        assert!(class("ObjectEvent").is_err());
+    }
+}
