@@ -6,5 +6,6 @@ mod recording;
 mod renaming;
 mod replay;
 mod rig;
+mod upsert;
 mod who;
 mod world;
