@@ -373,6 +373,23 @@ BEGIN
     RETURN used;
 END $$;
 
+-- Gives what is in quarantine (all of it, or one row) to the reader again, in its old order and with its old time, for
+-- when a newer program can read it; how many. What has no row image stays: there is nothing to read. What came later of
+-- the same objects was delivered meanwhile.
+CREATE OR REPLACE FUNCTION openregister_webhooks.retry_quarantined(wanted bigint DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    count bigint;
+BEGIN
+    EXECUTE format('WITH again AS (DELETE FROM openregister_webhooks.quarantine
+                                   WHERE ($1 IS NULL OR id = $1) AND (old IS NOT NULL OR new IS NOT NULL) RETURNING *)
+        INSERT INTO openregister_webhooks.change_%s
+        SELECT $2, pg_current_xact_id(), row_number() OVER (ORDER BY found DESC, lsn, xid, ordinal, id)::integer, tbl, op, found, old, new, NULL, pid, at
+        FROM again', openregister_webhooks.slot()) USING wanted, pg_current_wal_insert_lsn();
+    GET DIAGNOSTICS count = ROW_COUNT;
+    RETURN count;
+END $$;
+
 -- Sets up how this installation is to be; called by install.
 CREATE OR REPLACE FUNCTION openregister_webhooks.set_capture_all(wanted boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

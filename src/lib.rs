@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod demo;
 pub mod doctor;
 pub mod filter;
+pub mod json;
 pub mod lifecycle;
 pub mod ocs;
 pub mod openregister;

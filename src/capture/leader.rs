@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
+use super::narrowing::Narrowing;
 use super::position::{self, Identity};
 use super::reader::{Consumer, Progress, ReadError, Reader};
 use super::{discovery, doorbell, locks, rotation};
@@ -30,6 +31,9 @@ const HELD_POLL: Duration = Duration::from_secs(1);
 const ROTATION_CHECK: Duration = Duration::from_secs(1);
 /// The oldest that a read change gets before its table is emptied, whatever its size.
 const ROTATION_ALWAYS: Duration = Duration::from_secs(60);
+/// Between two tries of a batch that cannot be worked on now, at first and at most.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
 /// No statement of the leader takes longer unless something is wrong.
 const STUCK: Duration = Duration::from_secs(120);
 
@@ -91,6 +95,7 @@ pub async fn run<C: Consumer>(
     shutdown: CancellationToken,
 ) {
     let mut pause = Duration::from_millis(50);
+    let mut narrowing = Narrowing::default();
     while !shutdown.is_cancelled() {
         let began = Instant::now();
         let term = Term {
@@ -99,7 +104,7 @@ pub async fn run<C: Consumer>(
             status: &status,
             shutdown: &shutdown,
         };
-        let Err(stop) = term.serve(&mut consumer).await else {
+        let Err(stop) = term.serve(&mut consumer, &mut narrowing).await else {
             break;
         };
         if matches!(stop, Stop::Read(ReadError::NotLeader)) {
@@ -137,7 +142,11 @@ struct Term<'a> {
 }
 
 impl Term<'_> {
-    async fn serve<C: Consumer>(&self, consumer: &mut C) -> Result<(), Stop<C::Error>> {
+    async fn serve<C: Consumer>(
+        &self,
+        consumer: &mut C,
+        narrowing: &mut Narrowing,
+    ) -> Result<(), Stop<C::Error>> {
         let (mut client, _notifications) = self.database.connect().await?;
         let direct = self.settings.doorbell == Doorbell::Notify;
         if direct {
@@ -196,7 +205,7 @@ impl Term<'_> {
             self.settings.discovery_interval,
             end.clone(),
         ));
-        let ended = self.read(&mut client, &mut reader, consumer).await;
+        let ended = self.read(&mut client, &mut reader, consumer, narrowing).await;
         end.cancel();
         // It ends at its next wait; every statement of it has a timeout.
         drop(discovery.await);
@@ -241,13 +250,14 @@ impl Term<'_> {
         client: &mut Client,
         reader: &mut Reader,
         consumer: &mut C,
+        narrowing: &mut Narrowing,
     ) -> Result<(), Stop<C::Error>> {
         let mut bell = doorbell::Doorbell::new(self.database.clone(), self.settings.doorbell);
         let mut checked = Instant::now();
         let mut emptied = Instant::now();
         let mut idle = Duration::from_millis(1);
         while !self.shutdown.is_cancelled() {
-            let progress = self.one(client, reader, consumer).await?;
+            let progress = self.one(client, reader, consumer, narrowing).await?;
             if checked.elapsed() >= ROTATION_CHECK {
                 checked = Instant::now();
                 let always = emptied.elapsed() >= ROTATION_ALWAYS;
@@ -278,7 +288,7 @@ impl Term<'_> {
                 continue;
             }
             // Whoever committed before the gate closed is visible now; whoever comes later rings.
-            if self.one(client, reader, consumer).await? == Progress::Empty {
+            if self.one(client, reader, consumer, narrowing).await? == Progress::Empty {
                 tokio::select! {
                     () = bell.ring() => {}
                     () = sleep(SAFETY_POLL) => bell.check().await,
@@ -296,10 +306,33 @@ impl Term<'_> {
         client: &mut Client,
         reader: &mut Reader,
         consumer: &mut C,
+        narrowing: &mut Narrowing,
     ) -> Result<Progress, Stop<C::Error>> {
-        Ok(timeout(STUCK, reader.read(client, consumer))
-            .await
-            .map_err(|_| Stop::Stuck)??)
+        let mut pause = FIRST_RETRY;
+        loop {
+            let read = timeout(STUCK, reader.read(client, consumer, narrowing)).await;
+            let error = match read {
+                Ok(Err(error @ (ReadError::Consumer(_) | ReadError::Panic(_)))) => error,
+                Ok(Ok(progress)) => {
+                    self.set(CaptureStatus::Leading);
+                    return Ok(progress);
+                }
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => {
+                    narrowing.stuck();
+                    return Err(Stop::Stuck);
+                }
+            };
+            // A new connection would not help as long as this one is well.
+            if client.is_closed() || self.shutdown.is_cancelled() {
+                return Err(error.into());
+            }
+            let reason = crate::text::chain(&error);
+            tracing::warn!(error = %reason, "a batch cannot be worked on now and is tried again");
+            self.set(CaptureStatus::Away(reason));
+            self.pause(pause).await;
+            pause = (pause * 2).min(LAST_RETRY);
+        }
     }
 
     fn set(&self, status: CaptureStatus) {

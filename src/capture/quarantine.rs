@@ -3,7 +3,51 @@
 use tokio_postgres::types::{PgLsn, Type};
 use tokio_postgres::{Row, Transaction};
 
-use super::change::{Change, Op, Origin};
+use super::change::{Change, ChangeKey, Op, Origin};
+
+/// The longest reason that is kept, in bytes.
+const REASON: usize = 2000;
+
+/// Puts the change with this key aside as it is, within the database: it may be one that cannot even be read here. In the
+/// transaction that moves the position past it.
+pub(super) async fn keep_raw(
+    tx: &Transaction<'_>,
+    key: ChangeKey,
+    adopted: bool,
+    reason: &str,
+) -> Result<(), tokio_postgres::Error> {
+    let table = if adopted { "change_adopted" } else { "change" };
+    let reason = presentable(reason);
+    let rows = tx
+        .query_typed(
+            &format!(
+                "INSERT INTO openregister_webhooks.quarantine (lsn, xid, ordinal, tbl, op, found, old, new, pid, at, reason) \
+                 SELECT lsn, xid, ordinal, tbl, op, found, old, new, pid, at, $4 FROM openregister_webhooks.{table} \
+                 WHERE (lsn, xid, ordinal) = ($1, $2::text::xid8, $3) LIMIT 1 RETURNING tbl, id"
+            ),
+            &[
+                (&PgLsn::from(key.lsn.0), Type::PG_LSN),
+                (&key.xid.0.to_string(), Type::TEXT),
+                (&key.ordinal, Type::INT4),
+                (&reason, Type::TEXT),
+            ],
+        )
+        .await?;
+    let (table, id) = rows
+        .first()
+        .map_or_else(Default::default, |row| (row.get::<_, String>(0), row.get::<_, i64>(1)));
+    tracing::error!(%table, id, %reason, "a change makes the pipeline fail each time: quarantined, the rest goes on");
+    Ok(())
+}
+
+/// A reason as a text of PostgreSQL, of bounded length.
+fn presentable(reason: &str) -> String {
+    let mut end = reason.len().min(REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason[..end].replace('\0', "\u{fffd}")
+}
 
 /// A change for the quarantine table.
 #[derive(Debug)]
@@ -83,7 +127,7 @@ impl Undecoded {
                 (&self.new, Type::TEXT),
                 (&self.pid, Type::INT4),
                 (&self.at, Type::TIMESTAMPTZ),
-                (&self.reason, Type::TEXT),
+                (&presentable(&self.reason), Type::TEXT),
             ],
         )
         .await

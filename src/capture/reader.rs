@@ -5,15 +5,20 @@
 //! earlier and committed later.) Within a difference, changes come in key order, which per row is commit order: the second
 //! writer of a row waits for the first one's commit. A difference larger than a batch is worked through as a window.
 
+use std::error::Error as _;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use tokio_postgres::types::{PgLsn, Type};
 use tokio_postgres::{Client, Row, Transaction};
 
 use super::change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
+use super::fault::{self, Fault};
+use super::narrowing::{Narrowing, Next, Place};
 use super::position::{self, Floors, Identity, LoadError, NoSnapshot, Position, Snapshot};
-use super::{Undecoded, adopted, locks};
+use super::{Undecoded, adopted, locks, quarantine};
 use crate::openregister::TableName;
 
 /// Bytes of row images in one batch; one change more than that is a batch of its own.
@@ -25,7 +30,8 @@ pub trait Consumer: Send {
     /// Why the changes cannot be taken now; the batch is rolled back and tried again.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Takes a batch, in order. `undecoded` are changes that are not readable; they are in the quarantine table already.
+    /// Takes a batch, in order. Where it panics, or fails by its data's fault ([`Self::fault`]), it is given smaller batches until
+    /// the change is found that it cannot take; that one goes to the quarantine table.
     fn consume(
         &mut self,
         tx: &Transaction<'_>,
@@ -34,6 +40,14 @@ pub trait Consumer: Send {
 
     /// The transaction of the last batch is committed.
     fn committed(&mut self);
+
+    /// So many changes went to the quarantine table before it was given them, and that is committed.
+    fn quarantined(&mut self, _changes: u64) {}
+
+    /// Whose fault it is.
+    fn fault(error: &Self::Error) -> Fault {
+        Fault::of(error)
+    }
 }
 
 /// Why a batch was not read; nothing of it was kept.
@@ -47,6 +61,8 @@ pub enum ReadError<E: std::error::Error + 'static> {
     Position(#[from] LoadError),
     #[error("the changes cannot be turned into deliveries: {0}")]
     Consumer(#[source] E),
+    #[error("the changes cannot be turned into deliveries: {0} (this is a bug)")]
+    Panic(String),
     #[error("another process leads")]
     NotLeader,
 }
@@ -60,6 +76,16 @@ pub(crate) enum Progress {
     Complete(usize),
     /// So many changes, and there are more.
     More(usize),
+    /// A batch failed and was rolled back; the next one is smaller.
+    Halved,
+}
+
+/// What became of the rows of a batch, all of them within its transaction.
+struct Worked {
+    /// How many are in the quarantine table without the consumer having seen them.
+    aside: u64,
+    /// Whether the consumer was asked.
+    consumed: bool,
 }
 
 /// Reads; owns the position. Only the leader has one that is used.
@@ -104,11 +130,12 @@ impl Reader {
         &self.position
     }
 
-    /// Reads one batch.
+    /// Reads one batch. A failure that is the data's fault gives [`Progress::Halved`] until the guilty change is found.
     pub(crate) async fn read<C: Consumer>(
         &mut self,
         client: &mut Client,
         consumer: &mut C,
+        narrowing: &mut Narrowing,
     ) -> Result<Progress, ReadError<C::Error>> {
         if self.per_transaction {
             self.reload(client).await?;
@@ -125,27 +152,33 @@ impl Reader {
                 return Err(ReadError::NotLeader);
             }
         }
+        let limit = narrowing.limit(self.batch_size);
         if self.adopted {
-            let taken = self.take_adopted(&tx, consumer).await?;
-            if taken > 0 {
+            // What a restore brought from another cluster comes before anything of this one, in the order of the clock,
+            // which goes on where LSNs and transaction ids start anew.
+            let rows = adopted::fetch(&tx, limit, BATCH_BYTES).await?;
+            if !rows.is_empty() {
+                let worked = match self.work(&tx, &rows, true, consumer, narrowing).await {
+                    Ok(worked) => worked,
+                    Err(error) => return give_up::<C>(tx, error, &rows, true, narrowing).await,
+                };
+                adopted::remove(&tx, &rows).await?;
                 tx.commit().await?;
-                consumer.committed();
-                return Ok(Progress::More(taken));
+                after(consumer, &worked, narrowing, rows.len());
+                return Ok(Progress::More(rows.len()));
             }
             self.adopted = false;
         }
         let (new, observed) = now(&tx).await?;
-        let (target, floor, after) = match &self.position.window {
+        let (target, floor, behind) = match &self.position.window {
             Some((window, key)) => (window.clone(), key.lsn, Some(*key)),
             None => (new.clone(), self.floors.from(&self.position.snapshot, &new), None),
         };
-        let rows = self.fetch(&tx, &target, floor, after).await?;
+        let rows = self.fetch(&tx, limit, &target, floor, behind).await?;
         let found = rows.first().map_or(0, |r| r.get::<_, i64>("found"));
         let returned = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        let complete = found <= self.batch_size && returned == found;
-        let rows = &rows[..rows
-            .len()
-            .min(usize::try_from(self.batch_size).unwrap_or(usize::MAX))];
+        let complete = found <= limit && returned == found;
+        let rows = &rows[..rows.len().min(usize::try_from(limit).unwrap_or(usize::MAX))];
 
         let last = rows.last().map(key_of);
         let next = Position {
@@ -164,16 +197,17 @@ impl Reader {
         if rows.is_empty() && !was_in_window {
             tx.commit().await?;
             self.position.snapshot = new;
+            // What was searched for is gone: somebody emptied the outbox.
+            narrowing.done(usize::MAX);
             return Ok(Progress::Empty);
         }
-        let changes = self.decode(&tx, rows).await?;
-        consumer
-            .consume(&tx, changes)
-            .await
-            .map_err(ReadError::Consumer)?;
+        let worked = match self.work(&tx, rows, false, consumer, narrowing).await {
+            Ok(worked) => worked,
+            Err(error) => return give_up::<C>(tx, error, rows, false, narrowing).await,
+        };
         let own = position::save(&tx, &next, self.identity).await?;
         tx.commit().await?;
-        consumer.committed();
+        after(consumer, &worked, narrowing, rows.len());
         self.floors.mark(own, observed, &next.snapshot);
         self.position = next;
         Ok(if complete {
@@ -183,21 +217,40 @@ impl Reader {
         })
     }
 
-    /// Takes a batch of what a restore brought from another cluster; how many changes. It comes before anything of this
-    /// cluster, in the order of the clock, which goes on where LSNs and transaction ids start anew.
-    async fn take_adopted<C: Consumer>(
+    /// Gives the rows to the consumer; those that are no changes, and the one that it is known to fail at, go to the
+    /// quarantine table.
+    async fn work<C: Consumer>(
         &self,
         tx: &Transaction<'_>,
+        rows: &[Row],
+        adopted: bool,
         consumer: &mut C,
-    ) -> Result<usize, ReadError<C::Error>> {
-        let rows = adopted::fetch(tx, self.batch_size, BATCH_BYTES).await?;
-        if rows.is_empty() {
-            return Ok(0);
+        narrowing: &mut Narrowing,
+    ) -> Result<Worked, ReadError<C::Error>> {
+        if let [row] = rows {
+            let key = key_of(row);
+            if let Some(reason) = narrowing.condemned(Place { adopted, key }) {
+                quarantine::keep_raw(tx, key, adopted, reason).await?;
+                return Ok(Worked {
+                    aside: 1,
+                    consumed: false,
+                });
+            }
         }
-        let changes = self.decode(tx, &rows).await?;
-        consumer.consume(tx, changes).await.map_err(ReadError::Consumer)?;
-        adopted::remove(tx, &rows).await?;
-        Ok(rows.len())
+        narrowing.begin(rows.len());
+        // A consumer that panicked is given smaller batches: it must forget what it was about (see `Consumer`).
+        let working = AssertUnwindSafe(async {
+            let (changes, aside) = self.decode(tx, rows).await?;
+            consumer.consume(tx, changes).await.map_err(ReadError::Consumer)?;
+            Ok(aside)
+        });
+        match working.catch_unwind().await {
+            Ok(worked) => worked.map(|aside| Worked {
+                aside,
+                consumed: true,
+            }),
+            Err(panic) => Err(ReadError::Panic(fault::said(panic.as_ref()).to_owned())),
+        }
     }
 
     /// Behind a pooler another process may have read since.
@@ -213,6 +266,7 @@ impl Reader {
     async fn fetch(
         &self,
         tx: &Transaction<'_>,
+        limit: i64,
         target: &Snapshot,
         floor: Lsn,
         after: Option<ChangeKey>,
@@ -240,28 +294,72 @@ impl Reader {
                 (&after.ordinal, Type::INT4),
                 (&self.position.snapshot.as_str(), Type::TEXT),
                 (&target.as_str(), Type::TEXT),
-                (&(self.batch_size + 1), Type::INT8),
+                (&(limit + 1), Type::INT8),
                 (&BATCH_BYTES, Type::INT8),
             ],
         )
         .await
     }
 
-    /// Rows into changes; what is no change goes to the quarantine table, in the same transaction.
+    /// Rows into changes; what is no change goes to the quarantine table, in the same transaction: how many did.
     async fn decode<E: std::error::Error + 'static>(
         &self,
         tx: &Transaction<'_>,
         rows: &[Row],
-    ) -> Result<Vec<Change>, ReadError<E>> {
+    ) -> Result<(Vec<Change>, u64), ReadError<E>> {
         let mut changes = Vec::with_capacity(rows.len());
+        let mut aside = 0;
         for row in rows {
             match decode(row, &self.table_prefix) {
                 Ok(change) => changes.push(change),
-                Err(reason) => Undecoded::of(row, reason).store(tx).await?,
+                Err(reason) => {
+                    Undecoded::of(row, reason).store(tx).await?;
+                    aside += 1;
+                }
             }
         }
-        Ok(changes)
+        Ok((changes, aside))
     }
+}
+
+/// Tells everybody that a batch is committed.
+fn after<C: Consumer>(consumer: &mut C, worked: &Worked, narrowing: &mut Narrowing, rows: usize) {
+    if worked.consumed {
+        consumer.committed();
+    }
+    if worked.aside > 0 {
+        consumer.quarantined(worked.aside);
+    }
+    narrowing.done(rows);
+}
+
+/// Rolls a batch back that failed: an error where it must be waited for, else the next batch is smaller.
+async fn give_up<C: Consumer>(
+    tx: Transaction<'_>,
+    error: ReadError<C::Error>,
+    rows: &[Row],
+    adopted: bool,
+    narrowing: &mut Narrowing,
+) -> Result<Progress, ReadError<C::Error>> {
+    let fault = match &error {
+        ReadError::Consumer(error) => C::fault(error),
+        ReadError::Panic(_) => Fault::Data,
+        other => other.source().map_or(Fault::Elsewhere, Fault::of),
+    };
+    let Some(first) = rows.first().map(key_of) else {
+        return Err(error);
+    };
+    let reason = crate::text::chain(&error);
+    let place = Place {
+        adopted,
+        key: first,
+    };
+    if narrowing.failed(fault, rows.len(), place, &reason) == Next::Wait {
+        return Err(error);
+    }
+    tracing::warn!(changes = rows.len(), at = ?first.lsn, error = %reason, "a batch failed: looking for the change that it fails at");
+    tx.rollback().await?;
+    Ok(Progress::Halved)
 }
 
 /// The snapshot now, and the insert position; the first statement of its transaction, which has no id yet.

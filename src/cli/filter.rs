@@ -119,7 +119,7 @@ fn eval_line(filter: Option<&Filter>, line: &[u8]) -> Result<bool, String> {
 }
 
 fn read_json(text: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(text).map_err(|error| {
+    crate::json::parse_bytes(text).map_err(|error| {
         let error = error.to_string();
         if error.contains("recursion limit") {
             format!("nested deeper than {MAX_DEPTH} levels: {error}")

@@ -204,10 +204,11 @@ async fn lost(examined: &Examined<'_>) -> Checked {
         findings.push(
             Finding::warning(
                 "quarantine",
-                format!("{} changes could not be read and gave no event", number(count)),
+                format!("{} changes could not be worked on and gave no event", number(count)),
                 format!("the last one: {}", reason.unwrap_or_default()),
                 "look at them (SELECT id, tbl, at, reason FROM openregister_webhooks.quarantine) and report what this program should have \
-                 understood; when that is done, DELETE FROM openregister_webhooks.quarantine",
+                 understood; a newer program takes them again after SELECT openregister_webhooks.retry_quarantined(); what is not \
+                 wanted: DELETE FROM openregister_webhooks.quarantine",
             )
             .measured(as_figure(count)),
         );

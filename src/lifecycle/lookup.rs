@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::{PgLsn, ToSql, Type};
 
@@ -277,7 +276,7 @@ pub(crate) async fn users(
 
 /// The display name among a user's account data.
 fn account_name(data: &str) -> Option<String> {
-    let data: Value = serde_json::from_str(data).ok()?;
+    let data = crate::json::parse(data).ok()?;
     let name = data.get("displayname")?.get("value")?.as_str()?;
     (!name.is_empty()).then(|| name.to_owned())
 }

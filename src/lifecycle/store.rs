@@ -150,7 +150,7 @@ pub fn actor_to_text(actor: &Actor) -> String {
 }
 
 fn actor_from_text(text: &str) -> Option<Actor> {
-    let value: Value = serde_json::from_str(text).ok()?;
+    let value = crate::json::parse(text).ok()?;
     Some(Actor {
         uid: value.get("uid")?.as_str()?.to_owned(),
         display_name: value

@@ -34,6 +34,6 @@ impl Entity {
     /// # Errors
     /// Where `text` is not a JSON object.
     pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text).map(Self)
+        crate::json::parse_object(text).map(Self)
     }
 }

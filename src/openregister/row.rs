@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Store, TableName};
+use crate::json;
 
 /// A row as `row_to_json` wrote it.
 pub type Row = Map<String, Value>;
@@ -18,10 +19,10 @@ pub struct RowError(#[from] serde_json::Error);
 /// # Errors
 /// Where it is not a JSON object, or is nested deeper than 128 levels.
 pub fn parse_row(text: &str) -> Result<Row, RowError> {
-    match serde_json::from_str(text) {
+    match json::parse_object(text) {
         Ok(row) => Ok(row),
         Err(error) => match replace_lone_surrogates(text) {
-            Some(repaired) => Ok(serde_json::from_str(&repaired)?),
+            Some(repaired) => Ok(json::parse_object(&repaired)?),
             None => Err(error.into()),
         },
     }
@@ -188,7 +189,7 @@ impl<'a> ObjectRow<'a> {
 pub(crate) fn decode_text(value: &Value) -> Value {
     match value {
         Value::String(text) if text.trim().is_empty() => Value::Null,
-        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| value.clone()),
+        Value::String(text) => json::parse(text).unwrap_or_else(|_| value.clone()),
         _ => value.clone(),
     }
 }
@@ -196,6 +197,23 @@ pub(crate) fn decode_text(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The names by which `serde_json` passes numbers and raw texts around are a user's like any other.
+    #[test]
+    fn a_row_may_hold_any_key() {
+        for name in ["Number", "RawValue"] {
+            for value in ["\"12\"", "\"many\"", "12", "null", "{\"a\":[1.50]}"] {
+                let object = format!("{{\"$serde_json::private::{name}\":{value}}}");
+                let text = format!("{{\"json\":{object},\"list\":[{object}]}}");
+                let row = parse_row(&text).unwrap();
+                assert_eq!(Value::Object(row).to_string(), text);
+                let kept = decode_text(&Value::String(object.clone()));
+                assert_eq!(kept.to_string(), object);
+                let entity = crate::openregister::Entity::from_text(&text).unwrap();
+                assert_eq!(entity.to_text(), text);
+            }
+        }
+    }
 
     #[test]
     fn rows_that_postgresql_can_write_can_be_read() {

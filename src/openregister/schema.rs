@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::time;
+use crate::json;
 
 /// How a register or schema is called. Every part but the id may be unknown: the row may be gone while its objects stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl Schema {
         let properties = match row.get("properties") {
             Some(Value::Object(map)) => Some(map),
             Some(Value::String(text)) => {
-                parsed = serde_json::from_str::<Map<String, Value>>(text).ok();
+                parsed = json::parse_object(text).ok();
                 parsed.as_ref()
             }
             _ => None,
@@ -163,7 +164,7 @@ impl PropertyType {
             (Self::DateTime, _) => time::date_time(value),
             (Self::Text, Value::Number(number)) => Value::String(number.to_string()),
             (Self::Text, Value::Bool(flag)) => Value::String(flag.to_string()),
-            (Self::Number, Value::String(text)) => match serde_json::from_str::<Value>(text) {
+            (Self::Number, Value::String(text)) => match json::parse(text) {
                 Ok(number @ Value::Number(_)) => number,
                 _ => value.clone(),
             },
@@ -177,7 +178,7 @@ impl PropertyType {
             (Self::Array | Self::Object | Self::Other, Value::String(text))
                 if text.starts_with(['[', '{']) =>
             {
-                match serde_json::from_str(text) {
+                match json::parse(text) {
                     Ok(Value::Array(items)) if items.is_empty() && self == Self::Object => {
                         Value::Object(Map::new())
                     }

@@ -17,9 +17,8 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio_postgres::Transaction;
 
-use crate::capture::{Change, Consumer, Undecoded};
+use crate::capture::{Change, Consumer, Fault, Undecoded};
 use crate::delivery::queue::{self, resolve_user};
-
 use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
 use crate::lifecycle::{self, ActivityWanted, Event, Lifecycle, LookupError};
 use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
@@ -56,6 +55,8 @@ pub struct Pipeline {
 
 #[derive(Debug, Default)]
 struct Batch {
+    /// Whether lifecycle was asked.
+    classified: bool,
     webhooks: BTreeSet<WebhookId>,
     changes: u64,
     quarantined: u64,
@@ -126,6 +127,7 @@ impl Consumer for Pipeline {
             return Ok(());
         }
         let snapshot = self.registry.refresh_in(tx).await?;
+        self.batch.classified = true;
         let processed = self.lifecycle.process(tx, changes).await?;
         for undecodable in processed.undecodable {
             let reason = undecodable.reason;
@@ -160,8 +162,10 @@ impl Consumer for Pipeline {
     }
 
     fn committed(&mut self) {
-        self.lifecycle.committed();
         let batch = std::mem::take(&mut self.batch);
+        if batch.classified {
+            self.lifecycle.committed();
+        }
         self.metrics.changes.inc_by(batch.changes);
         self.metrics.quarantined.inc_by(batch.quarantined);
         self.metrics.enqueued.inc_by(batch.enqueued);
@@ -176,6 +180,20 @@ impl Consumer for Pipeline {
             self.wake.wake(batch.webhooks);
         }
         self.activity.ask(batch.asked);
+    }
+
+    fn quarantined(&mut self, changes: u64) {
+        self.metrics.changes.inc_by(changes);
+        self.metrics.quarantined.inc_by(changes);
+    }
+
+    fn fault(error: &PipelineError) -> Fault {
+        match error {
+            // No change has a part in what is registered.
+            PipelineError::Registry(_) => Fault::Elsewhere,
+            PipelineError::Lifecycle(error) => Fault::of(error),
+            PipelineError::Query(error) => Fault::of(error),
+        }
     }
 }
 

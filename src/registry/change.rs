@@ -248,7 +248,7 @@ impl Registry {
                 client: row.get(3),
                 action: row.get(4),
                 webhook: WebhookId(row.get(5)),
-                detail: serde_json::from_str(row.get(6)).unwrap_or_default(),
+                detail: crate::json::parse(row.get(6)).unwrap_or_default(),
             })
             .collect())
     }

@@ -279,7 +279,7 @@ impl Record {
             http_method: row.get("http_method"),
             uri: row.get("uri"),
             event: EventPattern::parse(row.get("event")).map_err(|error| error.to_string())?,
-            event_filter: serde_json::from_str(row.get("event_filter")).map_err(|error| error.to_string())?,
+            event_filter: crate::json::parse(row.get("event_filter")).map_err(|error| error.to_string())?,
             user_id_filter: row.get("user_id_filter"),
             headers: headers("headers", Field::Headers)?,
             auth_method: AuthMethod::parse(row.get("auth_method")).ok_or_else(|| named("auth_method"))?,
@@ -373,7 +373,7 @@ fn headers_to_text(headers: &Headers) -> Zeroizing<String> {
 }
 
 fn headers_from_text(text: &str) -> Option<Headers> {
-    let map: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let map = crate::json::parse_object(text).ok()?;
     map.into_iter()
         .map(|(name, value)| match value {
             Value::String(text) => Some((name, SecretString::from(text))),

@@ -139,7 +139,7 @@ pub(super) fn text(given: &str) -> Result<String, Failure> {
 }
 
 fn filter(given: &str) -> Result<Value, Failure> {
-    serde_json::from_str(&text(given)?)
+    crate::json::parse(&text(given)?)
         .map_err(|error| Failure::Usage(format!("--filter is not JSON: {error}")))
 }
 
