@@ -239,7 +239,13 @@ mod tests {
     #[test]
     fn numbers_keep_their_digits() {
         for text in [
-            "0", "-0", "12345678901234567890123", "1.50", "-1e-400", "1E+2", "[1,-2.0,3e4]",
+            "0",
+            "-0",
+            "12345678901234567890123",
+            "1.50",
+            "-1e-400",
+            "1E+2",
+            "[1,-2.0,3e4]",
         ] {
             let value = parse(text).unwrap();
             assert_eq!(value, serde_json::from_str::<Value>(text).unwrap(), "{text}");
@@ -254,12 +260,25 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused() {
-        for text in ["", "{", "{\"a\":}", "01", "1.", "[1,]", "\"\\ud800\"", "nul", "{} {}"] {
+        for text in [
+            "",
+            "{",
+            "{\"a\":}",
+            "01",
+            "1.",
+            "[1,]",
+            "\"\\ud800\"",
+            "nul",
+            "{} {}",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
         for text in ["1", "\"a\"", "[]", "null", "true"] {
             assert!(
-                parse_object(text).unwrap_err().to_string().contains("is no object"),
+                parse_object(text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("is no object"),
                 "{text}"
             );
         }

@@ -14,7 +14,7 @@ use crate::config::{Doorbell, Settings};
 use crate::db::{Database, DbError};
 use crate::delivery::{self, Client, Dispatcher, Guard, partitions};
 use crate::doctor;
-use crate::lifecycle::{Lifecycle, LifecycleSettings};
+use crate::lifecycle::{Host, Lifecycle, LifecycleSettings};
 use crate::ocs::{
     Api, AuthError, Authenticator, Callers, ListenerTls, Server, Standalone, TlsFileError, Work,
 };
@@ -141,7 +141,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     parts.spawn(finder.run(shutdown.clone()));
     let pipeline = Pipeline::new(
         Arc::clone(&registry),
-        Lifecycle::new(lifecycle_settings(&settings)),
+        Lifecycle::new(
+            lifecycle_settings(&settings),
+            Host::new(database.clone(), settings.doorbell == Doorbell::Poll),
+        ),
         metrics.clone(),
         wake.clone(),
         activity,

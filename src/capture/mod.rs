@@ -20,8 +20,8 @@ mod rotation;
 
 pub use adopt::{AdoptError, Adopted, Decision, adopt};
 pub use change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
-pub(crate) use install::known_version;
 pub use fault::Fault;
+pub(crate) use install::known_version;
 pub use install::{InstallError, InstallOptions, Installed, install, uninstall};
 pub use leader::{CaptureSettings, CaptureStatus, SAFETY_POLL, run};
 pub use position::{Identity, LoadError, NoSnapshot};

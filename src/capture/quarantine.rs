@@ -33,9 +33,9 @@ pub(super) async fn keep_raw(
             ],
         )
         .await?;
-    let (table, id) = rows
-        .first()
-        .map_or_else(Default::default, |row| (row.get::<_, String>(0), row.get::<_, i64>(1)));
+    let (table, id) = rows.first().map_or_else(Default::default, |row| {
+        (row.get::<_, String>(0), row.get::<_, i64>(1))
+    });
     tracing::error!(%table, id, %reason, "a change makes the pipeline fail each time: quarantined, the rest goes on");
     Ok(())
 }

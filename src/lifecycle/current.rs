@@ -13,6 +13,7 @@ use super::core::{creator, owner};
 use super::difference::is_plain_deleted;
 use super::event::{ActorState, Event, EventId, Lane, States};
 use super::facts::{Facts, Needs};
+use super::host::Host;
 use super::lookup::{LookupError, look_up};
 use super::people::People;
 use super::references::References;
@@ -22,9 +23,10 @@ use crate::openregister::{Action, EntityKind, EventClass, ObjectRow, Row, Store,
 /// Nothing comes of rows that are no entity: without a uuid or an id, or of a table of audit rows.
 ///
 /// # Errors
-/// Where a lookup fails. The transaction is then aborted.
+/// Where a lookup fails.
 pub async fn created(
     tx: &impl GenericClient,
+    host: &mut Host,
     prefix: &str,
     table: &TableName,
     rows: &[Row],
@@ -35,7 +37,7 @@ pub async fn created(
     for row in rows {
         want(&mut needs, table, row);
     }
-    let facts = look_up(tx, prefix, &needs, None).await?;
+    let (facts, _) = look_up(tx, host, prefix, &needs, None).await?;
     let known = Known::of(needs, &facts, at);
     let kind = table.store().kind();
     let Some(class) = EventClass::new(kind, Action::Created) else {

@@ -1,30 +1,58 @@
-//! The classifier with its lookups in Nextcloud's tables.
+//! The classifier with its lookups: in the outbox and the stored events within the batch's transaction, in Nextcloud's tables
+//! on a connection of their own ([`Host`]), so that no batch holds a lock that an upgrade of Nextcloud would wait for.
+//!
+//! What is not there (a table, a column) is as if it held nothing. Where it cannot be looked up now, the batch is tried
+//! again, since a filter would be evaluated wrongly without; but whether an inserted object has a row in another magic
+//! table (it was migrated) is looked up with as much effort as is reasonable: where that fails, it counts as created.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_postgres::GenericClient;
-use tokio_postgres::types::{PgLsn, ToSql, Type};
+use tokio_postgres::types::{PgLsn, Type};
 
 use super::core::{Core, Decoded};
 use super::facts::{Facts, LockFacts, LockNeed, Needs, User};
+use super::host::{Host, HostError, Parameter};
 use super::local_time;
 use super::outcome::Outcome;
 use super::settings::LifecycleSettings;
-use crate::capture::{Change, ChangeKey, Lsn, Xid};
+use crate::capture::{Change, ChangeKey, Fault, Lsn, Xid};
 use crate::openregister::{Action, EventClass, ObjectRow, Row, Store, TableName, parse_row};
 
 /// Why a batch could not be worked on; nothing of it may be committed.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    #[error(
-        "cannot look up {what}: {source}; does the sidecar's role have SELECT on that table? `doctor` says"
-    )]
+    #[error("cannot look up {what}: {source}")]
     Query {
         what: &'static str,
         #[source]
         source: tokio_postgres::Error,
     },
+    #[error(
+        "cannot look up {what} in Nextcloud's tables: {source}; does the sidecar's role have SELECT on them? `doctor` says"
+    )]
+    Host {
+        what: &'static str,
+        #[source]
+        source: HostError,
+    },
+}
+
+impl LookupError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Query { source, .. }
+            | Self::Host {
+                source: HostError::Query(source),
+                ..
+            } => Fault::of(source),
+            Self::Host { .. } => Fault::Elsewhere,
+        }
+    }
 }
 
 /// How far before an audit row the lock events of its request can be.
@@ -41,24 +69,32 @@ const BLOB: &str = "openregister_objects";
 // Rows are called "orw row" below: a column of a magic table has the name of a property, which may be any short alias, but
 // never holds a space.
 
-/// How many magic tables one statement searches for an object's other row.
-const TABLES_PER_QUERY: usize = 100;
+/// How many magic tables one statement searches for an object's other row. Each takes some five places among the locks of
+/// the whole server, and what fails for one of them fails for all.
+const TABLES_PER_QUERY: usize = 20;
+/// The least time between two complaints that this search fails.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 
-/// Turns changes into events, looking up what they need, in the transaction they are worked on in.
+/// Turns changes into events, looking up what they need.
 #[derive(Debug)]
 pub struct Lifecycle {
     prefix: String,
     core: Core,
+    host: Host,
+    /// When it was last logged that a search of all magic tables failed.
+    complained: Option<Instant>,
     /// A batch was worked on and [`Self::committed`] was not called since: memory may be ahead of the database.
     uncommitted: bool,
 }
 
 impl Lifecycle {
     #[must_use]
-    pub fn new(settings: LifecycleSettings) -> Self {
+    pub fn new(settings: LifecycleSettings, host: Host) -> Self {
         Self {
             prefix: settings.table_prefix.clone(),
             core: Core::new(settings),
+            host,
+            complained: None,
             uncommitted: false,
         }
     }
@@ -68,7 +104,7 @@ impl Lifecycle {
     /// the same changes give the same events again.
     ///
     /// # Errors
-    /// Where a lookup fails. The transaction is then aborted.
+    /// Where a lookup fails.
     pub async fn process(
         &mut self,
         tx: &impl GenericClient,
@@ -87,7 +123,13 @@ impl Lifecycle {
         }
         let needs = self.core.needs(&decoded);
         let last = decoded.last().map(|decoded| decoded.change.key);
-        let facts = look_up(tx, &self.prefix, &needs, last).await?;
+        let (facts, failure) = look_up(tx, &mut self.host, &self.prefix, &needs, last).await?;
+        if let Some(error) = failure
+            && self.complained.is_none_or(|at| at.elapsed() > COMPLAINTS)
+        {
+            self.complained = Some(Instant::now());
+            tracing::warn!(error = %crate::text::chain(&error), "not every table could be searched for objects that were migrated: such an object now counts as created");
+        }
         let mut outcome = self.core.classify(decoded, needs, &facts);
         outcome.undecodable = undecodable;
         Ok(outcome)
@@ -97,35 +139,34 @@ impl Lifecycle {
     pub fn committed(&mut self) {
         self.uncommitted = false;
     }
+
+    /// Forgets what it knows of earlier batches, as a restart does.
+    pub fn forget(&mut self) {
+        self.core.forget();
+    }
 }
 
-/// Looks up what a batch needs: a handful of statements, whatever its size, and none where nothing is needed.
+/// Looks up what a batch needs: a handful of statements, whatever its size, and none where nothing is needed. Also says
+/// why not every table could be searched for objects that were migrated, where that is so.
 pub(super) async fn look_up(
     tx: &impl GenericClient,
+    host: &mut Host,
     prefix: &str,
     needs: &Needs,
     last: Option<ChangeKey>,
-) -> Result<Facts, LookupError> {
-    if needs.is_empty() {
-        return Ok(Facts::default());
-    }
-    // The reader has forbidden sequential scans in this transaction; a plan that needs one all the same then looks so
-    // costly that PostgreSQL compiles it, which takes longer than the lookup.
-    tx.batch_execute("SET LOCAL jit = off")
-        .await
-        .map_err(|source| LookupError::Query {
-            what: "anything",
-            source,
-        })?;
+) -> Result<(Facts, Option<HostError>), LookupError> {
     let mut facts = Facts::default();
+    if needs.is_empty() {
+        return Ok((facts, None));
+    }
     if !needs.registers.is_empty() {
-        facts.registers = before_batch(tx, prefix, "openregister_registers", &needs.registers).await?;
+        facts.registers = before_batch(host, prefix, "openregister_registers", &needs.registers).await?;
     }
     if !needs.schemas.is_empty() {
-        facts.schemas = before_batch(tx, prefix, "openregister_schemas", &needs.schemas).await?;
+        facts.schemas = before_batch(host, prefix, "openregister_schemas", &needs.schemas).await?;
     }
     if !needs.users.is_empty() {
-        facts.users = users(tx, prefix, &needs.users).await?;
+        facts.users = users(host, prefix, &needs.users).await?;
     }
     if !needs.local_times.is_empty() {
         let found = local_time::to_utc(tx, &needs.local_times).await;
@@ -135,7 +176,7 @@ pub(super) async fn look_up(
         })?;
     }
     if !needs.requests.is_empty() {
-        requests(tx, prefix, needs, &mut facts).await?;
+        requests(host, prefix, needs, &mut facts).await?;
     }
     for need in &needs.locks {
         let found = LockFacts {
@@ -144,32 +185,57 @@ pub(super) async fn look_up(
         };
         facts.locks.insert(need.clone(), found);
     }
-    if !(needs.homes.is_empty()
+    if needs.homes.is_empty()
         && needs.in_blob.is_empty()
         && needs.rows_exist.is_empty()
-        && needs.rows.is_empty())
+        && needs.rows.is_empty()
     {
-        let tables = object_tables(tx, prefix).await?;
-        stores(tx, prefix, needs, &tables, last, &mut facts).await?;
-        homes(tx, prefix, needs, &tables, &mut facts).await?;
+        return Ok((facts, None));
     }
-    Ok(facts)
+    let tables = object_tables(host, prefix).await?;
+    stores(host, prefix, needs, &tables, last, &mut facts).await?;
+    let failure = homes(host, prefix, needs, &tables, &mut facts).await;
+    if !facts.homes.is_empty() {
+        homes_since(tx, prefix, &mut facts).await?;
+    }
+    Ok((facts, failure))
+}
+
+/// Asks Nextcloud's tables. What is not there holds nothing.
+async fn ask(
+    host: &mut Host,
+    what: &'static str,
+    statements: &[&str],
+    parameters: &[Parameter<'_>],
+) -> Result<Vec<tokio_postgres::Row>, LookupError> {
+    match host.query(statements, parameters).await {
+        Err(error) if error.is_gone() => {
+            tracing::warn!(what, error = %crate::text::chain(&error), "what is to be looked up is not there");
+            Ok(Vec::new())
+        }
+        done => done.map_err(|source| LookupError::Host { what, source }),
+    }
+}
+
+/// A table of Nextcloud's as SQL wants it.
+async fn table(host: &mut Host, prefix: &str, name: &str) -> Result<String, LookupError> {
+    host.table(&format!("{prefix}{name}"))
+        .await
+        .map_err(|source| LookupError::Host {
+            what: "anything",
+            source,
+        })
 }
 
 async fn query(
     tx: &impl GenericClient,
     what: &'static str,
     sql: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
+    parameters: &[Parameter<'_>],
 ) -> Result<Vec<tokio_postgres::Row>, LookupError> {
     tx.query_typed(sql, parameters)
         .await
         .map_err(|source| LookupError::Query { what, source })
-}
-
-/// A name between double quotes.
-fn quoted(prefix: &str, name: &str) -> String {
-    format!("\"{}\"", format!("{prefix}{name}").replace('"', "\"\""))
 }
 
 /// A row image that the database gave; one that cannot be read counts as missing.
@@ -178,38 +244,35 @@ fn image(text: Option<&str>) -> Option<Row> {
 }
 
 /// Registers or schemas as they were before this batch: the reader may be far behind, and what it has yet to read of
-/// them is undone. One statement, so that row and outbox are of one snapshot.
+/// them is undone. Row and outbox are of one snapshot; the row comes last, so that its table is locked for an instant only.
 async fn before_batch(
-    tx: &impl GenericClient,
+    host: &mut Host,
     prefix: &str,
-    table: &str,
+    name: &str,
     wanted: &BTreeSet<i64>,
 ) -> Result<HashMap<i64, Row>, LookupError> {
     let ids: Vec<i64> = wanted.iter().copied().collect();
-    let sql = format!(
+    let unread = format!(
         "WITH position AS MATERIALIZED (
              SELECT snapshot::pg_snapshot AS read, \"window\"::pg_snapshot AS reading, lsn, xid, ordinal
                FROM (SELECT * FROM openregister_webhooks.position_0
-                     UNION ALL SELECT * FROM openregister_webhooks.position_1) p ORDER BY n DESC LIMIT 1),
-         unread AS (
-             SELECT c.lsn, c.xid, c.ordinal, c.old, c.new
-               FROM openregister_webhooks.change c LEFT JOIN position p ON true
-              WHERE c.tbl = $1 AND coalesce(NOT pg_visible_in_snapshot(c.xid, p.read), true)
-                AND NOT coalesce(pg_visible_in_snapshot(c.xid, p.reading)
-                                 AND (c.lsn, c.xid, c.ordinal) <= (p.lsn, p.xid, p.ordinal), false)
-              ORDER BY c.lsn, c.xid, c.ordinal LIMIT {UNREAD})
-         SELECT NULL::int8 AS id, old, new FROM unread
-         UNION ALL SELECT \"orw row\".id::int8, row_to_json(\"orw row\")::text, NULL FROM {} AS \"orw row\" WHERE \"orw row\".id = ANY($2)",
-        quoted(prefix, table)
+                     UNION ALL SELECT * FROM openregister_webhooks.position_1) p ORDER BY n DESC LIMIT 1)
+         SELECT NULL::int8 AS id, c.old, c.new
+           FROM openregister_webhooks.change c LEFT JOIN position p ON true
+          WHERE c.tbl = $1 AND coalesce(NOT pg_visible_in_snapshot(c.xid, p.read), true)
+            AND NOT coalesce(pg_visible_in_snapshot(c.xid, p.reading)
+                             AND (c.lsn, c.xid, c.ordinal) <= (p.lsn, p.xid, p.ordinal), false)
+          ORDER BY c.lsn, c.xid, c.ordinal LIMIT {UNREAD}"
     );
-    let rows = query(
-        tx,
+    let now = format!(
+        "SELECT \"orw row\".id::int8, row_to_json(\"orw row\")::text, NULL::text FROM {} AS \"orw row\" WHERE \"orw row\".id = ANY($2)",
+        table(host, prefix, name).await?
+    );
+    let rows = ask(
+        host,
         "registers and schemas",
-        &sql,
-        &[
-            (&format!("{prefix}{table}"), Type::TEXT),
-            (&ids, Type::INT8_ARRAY),
-        ],
+        &[&unread, &now],
+        &[(&format!("{prefix}{name}"), Type::TEXT), (&ids, Type::INT8_ARRAY)],
     )
     .await?;
     let mut found: HashMap<i64, Option<Row>> = HashMap::new();
@@ -240,7 +303,7 @@ async fn before_batch(
 
 /// Display names and groups.
 pub(crate) async fn users(
-    tx: &impl GenericClient,
+    host: &mut Host,
     prefix: &str,
     wanted: &BTreeSet<String>,
 ) -> Result<HashMap<String, User>, LookupError> {
@@ -251,11 +314,11 @@ pub(crate) async fn users(
            FROM unnest($1::text[]) w (uid)
            LEFT JOIN {} u ON u.uid = w.uid
            LEFT JOIN {} a ON a.uid = w.uid",
-        quoted(prefix, "group_user"),
-        quoted(prefix, "users"),
-        quoted(prefix, "accounts"),
+        table(host, prefix, "group_user").await?,
+        table(host, prefix, "users").await?,
+        table(host, prefix, "accounts").await?,
     );
-    let rows = query(tx, "users", &sql, &[(&uids, Type::TEXT_ARRAY)]).await?;
+    let rows = ask(host, "users", &[&sql], &[(&uids, Type::TEXT_ARRAY)]).await?;
     Ok(rows
         .iter()
         .map(|row| {
@@ -284,7 +347,7 @@ fn account_name(data: &str) -> Option<String> {
 /// Which `unlock` rows follow an `update` of the same request. The rows of one request are close together, so a range
 /// of the primary key is enough and needs no index of its own.
 async fn requests(
-    tx: &impl GenericClient,
+    host: &mut Host,
     prefix: &str,
     needs: &Needs,
     facts: &mut Facts,
@@ -297,12 +360,12 @@ async fn requests(
           WHERE EXISTS (SELECT FROM {} a
                          WHERE a.id > q.audit - {AUDIT_WINDOW} AND a.id < q.audit AND a.action = 'update'
                            AND a.object_uuid = q.uuid AND a.request = q.request)",
-        quoted(prefix, "openregister_audit_trails")
+        table(host, prefix, "openregister_audit_trails").await?
     );
-    let rows = query(
-        tx,
+    let rows = ask(
+        host,
         "audit trails",
-        &sql,
+        &[&sql],
         &[
             (&audits, Type::INT8_ARRAY),
             (&uuids, Type::TEXT_ARRAY),
@@ -374,15 +437,22 @@ async fn lock_image(
     }))
 }
 
-/// The tables that hold objects, or views, and that can be read, without prefix.
-async fn object_tables(tx: &impl GenericClient, prefix: &str) -> Result<Vec<String>, LookupError> {
-    let rows = query(
-        tx,
+/// The tables that hold objects, or views, and that can be read, without prefix; the oldest first.
+async fn object_tables(host: &mut Host, prefix: &str) -> Result<Vec<String>, LookupError> {
+    let first = format!("{prefix}openregister_");
+    // What begins with that, and nothing else, lies between it and this: '`' follows '_'.
+    let end = format!("{prefix}openregister`");
+    let schema = host.schema().await.map_err(|source| LookupError::Host {
+        what: "tables",
+        source,
+    })?;
+    let rows = ask(
+        host,
         "tables",
-        "SELECT relname::text FROM pg_catalog.pg_class
-          WHERE relkind IN ('r', 'p') AND starts_with(relname::text, $1)
-            AND pg_catalog.pg_table_is_visible(oid) AND pg_catalog.has_table_privilege(oid, 'SELECT')",
-        &[(&format!("{prefix}openregister_"), Type::TEXT)],
+        &["SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = $3::text::name AND c.relkind IN ('r', 'p') AND c.relname >= $1::text::name AND c.relname < $2::text::name
+              AND has_table_privilege(c.oid, 'SELECT') ORDER BY c.oid"],
+        &[(&first, Type::TEXT), (&end, Type::TEXT), (&schema, Type::TEXT)],
     )
     .await?;
     Ok(rows
@@ -395,7 +465,7 @@ async fn object_tables(tx: &impl GenericClient, prefix: &str) -> Result<Vec<Stri
 
 /// The questions that name their table.
 async fn stores(
-    tx: &impl GenericClient,
+    host: &mut Host,
     prefix: &str,
     needs: &Needs,
     tables: &[String],
@@ -404,7 +474,7 @@ async fn stores(
 ) -> Result<(), LookupError> {
     let there = |name: &str| tables.iter().any(|table| table == name);
     if !needs.in_blob.is_empty() && there(BLOB) {
-        facts.in_blob = in_blob(tx, prefix, needs, last).await?;
+        facts.in_blob = in_blob(host, prefix, needs, last).await?;
     }
     let mut by_table: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (table, uuid) in needs.rows_exist.iter().chain(&needs.rows) {
@@ -412,14 +482,14 @@ async fn stores(
             by_table.entry(table).or_default().push(uuid);
         }
     }
-    for (table, uuids) in by_table {
-        let column = uuid_column(table);
+    for (name, uuids) in by_table {
+        let column = uuid_column(name);
         let sql = format!(
             "SELECT \"orw row\".{column}::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\".{column} = ANY($1)",
-            quoted(prefix, table)
+            table(host, prefix, name).await?
         );
-        for row in query(tx, "objects", &sql, &[(&uuids, Type::TEXT_ARRAY)]).await? {
-            let key = (table.to_owned(), row.get::<_, String>(0));
+        for row in ask(host, "objects", &[&sql], &[(&uuids, Type::TEXT_ARRAY)]).await? {
+            let key = (name.to_owned(), row.get::<_, String>(0));
             if needs.rows_exist.contains(&key) {
                 facts.rows_exist.insert(key.clone());
             }
@@ -432,9 +502,9 @@ async fn stores(
 }
 
 /// Which of the inserted objects the blob table holds, or held until a DELETE that is yet to be read: the migration
-/// deletes a row right after it has copied it. One statement, so that table and outbox are of one snapshot.
+/// deletes a row right after it has copied it. Table and outbox are of one snapshot.
 async fn in_blob(
-    tx: &impl GenericClient,
+    host: &mut Host,
     prefix: &str,
     needs: &Needs,
     last: Option<ChangeKey>,
@@ -445,19 +515,20 @@ async fn in_blob(
         xid: Xid(0),
         ordinal: 0,
     });
-    let sql = format!(
-        "SELECT uuid::text, NULL AS old FROM {} WHERE uuid = ANY($1)
-         UNION ALL
-         SELECT NULL, old FROM (SELECT tbl, op, old FROM openregister_webhooks.change
-                                 WHERE (lsn, xid, ordinal) > ($2, $3::text::xid8, $4) AND lsn >= $2
-                                 ORDER BY lsn, xid, ordinal LIMIT {LOOK_AHEAD}) c
-          WHERE tbl = $5 AND op = 'D'",
-        quoted(prefix, BLOB)
+    let deleted = format!(
+        "SELECT NULL::text, old FROM (SELECT tbl, op, old FROM openregister_webhooks.change
+                                       WHERE (lsn, xid, ordinal) > ($2, $3::text::xid8, $4) AND lsn >= $2
+                                       ORDER BY lsn, xid, ordinal LIMIT {LOOK_AHEAD}) c
+          WHERE tbl = $5 AND op = 'D'"
     );
-    let rows = query(
-        tx,
+    let present = format!(
+        "SELECT uuid::text, NULL::text FROM {} WHERE uuid = ANY($1)",
+        table(host, prefix, BLOB).await?
+    );
+    let rows = ask(
+        host,
         "objects",
-        &sql,
+        &[&deleted, &present],
         &[
             (&uuids, Type::TEXT_ARRAY),
             (&PgLsn::from(last.lsn.0), Type::PG_LSN),
@@ -484,46 +555,51 @@ fn uuid_column(table: &str) -> &'static str {
     }
 }
 
-/// Whether objects inserted into one magic table have a row in another.
+/// Whether objects inserted into one magic table have a row in another. Fails for as few tables as it can: gives the first
+/// failure, if there was one.
 async fn homes(
-    tx: &impl GenericClient,
+    host: &mut Host,
     prefix: &str,
     needs: &Needs,
     tables: &[String],
     facts: &mut Facts,
-) -> Result<(), LookupError> {
+) -> Option<HostError> {
     let magic: Vec<&String> = tables
         .iter()
         .filter(|table| table.starts_with("openregister_table_"))
         .collect();
     let uuids: Vec<&str> = needs.homes.keys().map(String::as_str).collect();
     if uuids.is_empty() || magic.len() < 2 {
-        return Ok(());
+        return None;
     }
+    let mut statements = Vec::new();
     for chunk in magic.chunks(TABLES_PER_QUERY) {
-        let sql = chunk
-            .iter()
-            .map(|table| {
-                format!(
-                    "SELECT '{table}', \"orw row\"._uuid::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\"._uuid = ANY($1)",
-                    quoted(prefix, table)
-                )
-            })
-            .collect::<Vec<_>>()
-            .join(" UNION ALL ");
-        for row in query(tx, "objects", &sql, &[(&uuids, Type::TEXT_ARRAY)]).await? {
-            let (table, uuid): (String, String) = (row.get(0), row.get(1));
-            if needs.homes.get(&uuid) != Some(&table)
-                && let Some(found) = image(row.get(2))
-            {
-                facts.homes.insert(uuid, (table, found));
+        let mut parts = Vec::new();
+        for name in chunk {
+            // The name is letters and digits alone.
+            match host.table(&format!("{prefix}{name}")).await {
+                Ok(table) => parts.push(format!(
+                    "SELECT '{name}'::text, \"orw row\"._uuid::text, row_to_json(\"orw row\")::text FROM {table} AS \"orw row\" WHERE \"orw row\"._uuid = ANY($1)"
+                )),
+                Err(error) => return Some(error),
             }
         }
+        statements.push(parts.join(" UNION ALL "));
     }
-    if facts.homes.is_empty() {
-        return Ok(());
+    let (rows, failure) = match host.each(&statements, &uuids, &Type::TEXT_ARRAY).await {
+        Ok(done) => done,
+        Err(error) => return Some(error),
+    };
+    for row in rows {
+        let (table, uuid): (String, String) = (row.get(0), row.get(1));
+        if needs.homes.get(&uuid) != Some(&table)
+            && let Some(found) = image(row.get(2))
+        {
+            facts.homes.insert(uuid, (table, found));
+        }
     }
-    homes_since(tx, prefix, facts).await
+    // A table that was dropped since it was listed holds nothing.
+    failure.filter(|error| !error.is_gone())
 }
 
 /// When the rows that were found were inserted. Asked for objects that are in two tables only, which are few.

@@ -210,7 +210,10 @@ mod tests {
         let read = Value::Object(json_object(body.as_bytes()).unwrap());
         assert_eq!(read.to_string(), body);
         let error = crate::filter::Filter::parse(&read["eventFilter"]).unwrap_err();
-        assert!(error.to_string().contains("$serde_json::private::Number"), "{error}");
+        assert!(
+            error.to_string().contains("$serde_json::private::Number"),
+            "{error}"
+        );
     }
 
     #[test]

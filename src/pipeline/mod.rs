@@ -191,7 +191,7 @@ impl Consumer for Pipeline {
         match error {
             // No change has a part in what is registered.
             PipelineError::Registry(_) => Fault::Elsewhere,
-            PipelineError::Lifecycle(error) => Fault::of(error),
+            PipelineError::Lifecycle(error) => error.fault(),
             PipelineError::Query(error) => Fault::of(error),
         }
     }

@@ -184,7 +184,11 @@ async fn a_poisonous_change_goes_to_quarantine_alone_and_the_rest_goes_on_in_ord
     assert_eq!(seen, expected);
     let quarantine = scene.quarantine().await;
     let names: Vec<&str> = quarantine.iter().map(|(what, _)| what.as_str()).collect();
-    let guilty: Vec<&str> = rows.iter().copied().filter(|what| !what.starts_with("fine")).collect();
+    let guilty: Vec<&str> = rows
+        .iter()
+        .copied()
+        .filter(|what| !what.starts_with("fine"))
+        .collect();
     assert_eq!(names, guilty);
     for (reason, said) in [
         ("panic it", "cannot bear it"),
@@ -260,13 +264,17 @@ async fn the_sidecar_goes_on_says_so_and_counts() {
     assert_eq!(code, 0);
     sidecar.start().await;
     sidecar
-        .register(json!({"uri": receiver.url("/hook"), "event": "OCA\\OpenRegister\\Event\\ObjectCreatedEvent"}))
+        .register(
+            json!({"uri": receiver.url("/hook"), "event": "OCA\\OpenRegister\\Event\\ObjectCreatedEvent"}),
+        )
         .await;
     // No poison, although it was once: what a library calls its own is a user's key like any other.
     let extra = r#"{"$serde_json::private::Number":"many","a":[{"$serde_json::private::RawValue":"{"}]}"#;
     let insert = format!("INSERT INTO {TABLE} (_uuid, what, extra) VALUES ($1, $2, '{extra}')");
     // Incompressible, so that it is too large for a page of an index.
-    let long: String = (0..500).map(|n| format!("{:032x}", u128::from_le_bytes(digest(n)))).collect();
+    let long: String = (0..500)
+        .map(|n| format!("{:032x}", u128::from_le_bytes(digest(n))))
+        .collect();
     let tx_rows = [("first", "1"), (long.as_str(), "2"), ("last", "3")];
     for (uuid, what) in tx_rows {
         client.execute(&insert, &[&uuid, &what]).await.unwrap();
@@ -290,7 +298,10 @@ async fn the_sidecar_goes_on_says_so_and_counts() {
     assert_eq!(uuids, ["first", "last"]);
     assert_eq!(sidecar.metric("orw_quarantined_total").await, 1.0);
     let report = Cli::new(&db.url(NEXTCLOUD)).run(&["doctor"]).await;
-    assert!(report.out.contains("1 changes could not be worked on"), "{report:?}");
+    assert!(
+        report.out.contains("1 changes could not be worked on"),
+        "{report:?}"
+    );
     assert!(report.out.contains("retry_quarantined"), "{report:?}");
     sidecar.terminate().await;
 }

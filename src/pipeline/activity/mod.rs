@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +21,7 @@ use self::choose::{Row, Verdict, choose};
 use crate::delivery::queue::resolve_user;
 use crate::delivery::{EventRef, Wake};
 use crate::lifecycle::store::actor_to_text;
-use crate::lifecycle::{ActivityWanted, Actor, LookupError, users};
+use crate::lifecycle::{ActivityWanted, Actor, Host, HostError, LookupError, users};
 
 /// Batches that may wait to be taken up.
 const BATCHES: usize = 64;
@@ -63,6 +62,7 @@ impl Activity {
 #[derive(Debug)]
 pub struct ActivityFinder {
     pool: deadpool_postgres::Pool,
+    host: Host,
     table_prefix: String,
     wait: Duration,
     wake: Wake,
@@ -86,7 +86,7 @@ enum FindError {
     #[error(transparent)]
     Pool(#[from] deadpool_postgres::PoolError),
     #[error("the activities cannot be read: {0}")]
-    Read(#[source] tokio_postgres::Error),
+    Read(#[source] HostError),
     #[error("who did it cannot be noted: {0}")]
     Write(#[from] tokio_postgres::Error),
     #[error(transparent)]
@@ -98,6 +98,7 @@ impl ActivityFinder {
     #[must_use]
     pub fn new(
         pool: deadpool_postgres::Pool,
+        host: Host,
         table_prefix: &str,
         wait: Duration,
         wake: Wake,
@@ -105,6 +106,7 @@ impl ActivityFinder {
         let (sender, questions) = mpsc::channel(BATCHES);
         let finder = Self {
             pool,
+            host,
             table_prefix: table_prefix.to_owned(),
             wait,
             wake,
@@ -158,19 +160,12 @@ impl ActivityFinder {
     async fn look(&mut self) -> Result<(), FindError> {
         let now = Instant::now();
         let places: Vec<usize> = (0..self.open.len()).filter(|n| !self.open[*n].settled).collect();
-        let mut client = self.pool.get().await?;
-        let tx = client.transaction().await?;
-        let limit = self.wait.as_millis().max(50);
-        tx.batch_execute(&format!(
-            "SET LOCAL statement_timeout = {limit}; SET LOCAL jit = off"
-        ))
-        .await?;
         let rows = if self.given_up.is_some_and(|at| now - at < GIVEN_UP) {
             HashMap::new()
         } else {
-            match self.rows(&tx, &places).await {
+            match self.rows(&places).await {
                 Ok(rows) => rows,
-                Err(error) if gone(&error) => {
+                Err(error) if error.is_gone() || error.is_forbidden() => {
                     tracing::info!(
                         error = %crate::text::chain(&error),
                         "the table of the activity app cannot be read: who changes registers and schemas stays unknown"
@@ -201,7 +196,7 @@ impl ActivityFinder {
         let people = if uids.is_empty() {
             HashMap::new()
         } else {
-            users(&*tx, &self.table_prefix, &uids).await?
+            users(&mut self.host, &self.table_prefix, &uids).await?
         };
         let actor = |uid: String| {
             let user = people.get(&uid).cloned().unwrap_or_default();
@@ -215,6 +210,10 @@ impl ActivityFinder {
             .into_iter()
             .map(|(place, uid)| (place, uid.map(actor).as_ref().map(actor_to_text)))
             .unzip();
+        let mut client = self.pool.get().await?;
+        let tx = client.transaction().await?;
+        let limit = self.wait.as_millis().max(50);
+        tx.batch_execute(&format!("SET LOCAL statement_timeout = {limit}")).await?;
         let events: Vec<EventRef> = places.iter().map(|n| self.open[*n].asked.event).collect();
         note(&tx, &events, &found).await?;
         let woken = resolve_user(&*tx, &events).await?;
@@ -229,11 +228,7 @@ impl ActivityFinder {
     }
 
     /// The activities that may be those of the changes at `places`, by place.
-    async fn rows(
-        &self,
-        tx: &tokio_postgres::Transaction<'_>,
-        places: &[usize],
-    ) -> Result<HashMap<usize, Vec<Row>>, tokio_postgres::Error> {
+    async fn rows(&mut self, places: &[usize]) -> Result<HashMap<usize, Vec<Row>>, HostError> {
         let changes: Vec<&ActivityWanted> = places.iter().map(|n| &self.open[*n].asked.change).collect();
         let kinds: Vec<&str> = changes.iter().map(|change| change.kind.name()).collect();
         let ids: Vec<i64> = changes.iter().map(|change| change.id).collect();
@@ -247,10 +242,7 @@ impl ActivityFinder {
             .iter()
             .map(|change| change.at.timestamp() + after)
             .collect();
-        let table = format!(
-            "\"{}\"",
-            format!("{}activity", self.table_prefix).replace('"', "\"\"")
-        );
+        let table = self.host.table(&format!("{}activity", self.table_prefix)).await?;
         let sql = format!(
             "SELECT w.n, a.\"user\"::text, a.xid \
              FROM unnest($1::text[], $2::int8[], $3::text[], $4::int8[], $5::int8[]) \
@@ -260,9 +252,10 @@ impl ActivityFinder {
                          AND r.subject = w.subject AND r.\"timestamp\" BETWEEN w.since AND w.until \
                        ORDER BY r.activity_id LIMIT 100) a"
         );
-        let found = tx
-            .query_typed(
-                &sql,
+        let found = self
+            .host
+            .query(
+                &[&sql],
                 &[
                     (&kinds, Type::TEXT_ARRAY),
                     (&ids, Type::INT8_ARRAY),
@@ -295,17 +288,6 @@ fn subject(change: &ActivityWanted) -> String {
         change.kind.name(),
         change.action.name().to_ascii_lowercase()
     )
-}
-
-/// The activity app is not there, or we may not look into its table.
-fn gone(error: &tokio_postgres::Error) -> bool {
-    [
-        SqlState::UNDEFINED_TABLE,
-        SqlState::UNDEFINED_COLUMN,
-        SqlState::INSUFFICIENT_PRIVILEGE,
-    ]
-    .iter()
-    .any(|state| error.code() == Some(state))
 }
 
 /// Writes what was found to the stored events; where nobody was, what is there already stays.

@@ -1,6 +1,7 @@
 //! From changes to events.
 
 mod database;
+mod lookups;
 mod model;
 mod recording;
 mod renaming;

@@ -8,7 +8,7 @@ use openregister_webhooks::config::Doorbell;
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{
-    ActorState, Event, Lifecycle, LifecycleSettings, LookupError, Outcome, store,
+    ActorState, Event, Host, Lifecycle, LifecycleSettings, LookupError, Outcome, store,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -59,7 +59,7 @@ impl Rig {
         let database = Database::new(&db.url(NEXTCLOUD).into(), tls::client_config(None).unwrap()).unwrap();
         let (sender, events) = watch::channel(Vec::new());
         let collector = Collector {
-            lifecycle: Lifecycle::new(LifecycleSettings::new("oc_")),
+            lifecycle: Lifecycle::new(LifecycleSettings::new("oc_"), Host::new(database.clone(), false)),
             reading,
             uncommitted: Outcome::default(),
             events: sender,
@@ -153,7 +153,7 @@ impl Consumer for Collector {
 
     async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), CollectorError> {
         if self.reading.forgetful {
-            self.lifecycle = Lifecycle::new(LifecycleSettings::new("oc_"));
+            self.lifecycle.forget();
         }
         let day = "2026-11-24".parse().unwrap();
         let outcome = self.lifecycle.process(tx, changes).await?;

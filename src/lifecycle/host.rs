@@ -1,0 +1,279 @@
+//! Look-ups in Nextcloud's tables, on a connection of their own.
+//!
+//! Guarantees: no lock on a table of Nextcloud is held longer than one statement of at most [`LONGEST`], whatever the batch
+//! that asks does; a statement waits [`LOCK_WAIT`] at most for a lock, since writers queue behind whoever waits; nothing
+//! but `pg_catalog` is searched for functions and operators, so that no role can have its own picked up.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row, Statement};
+
+use crate::db::{Database, DbError};
+
+/// The longest that a statement may take.
+const LONGEST: &str = "2s";
+/// The longest that it waits for a lock.
+const LOCK_WAIT: &str = "100ms";
+/// After this the connection is taken for dead.
+const DEAD: Duration = Duration::from_secs(10);
+/// How many prepared statements are kept.
+const PLANS: usize = 256;
+
+/// A parameter and its type.
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// Why something could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error(transparent)]
+    Connect(#[from] DbError),
+    #[error(transparent)]
+    Query(#[from] tokio_postgres::Error),
+    #[error("the database did not answer within {} s", DEAD.as_secs())]
+    Dead,
+}
+
+impl HostError {
+    /// Whether the right to look is missing.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Query(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
+    }
+
+    /// Whether what is asked for is not there, which it will not be in a moment either.
+    pub(crate) fn is_gone(&self) -> bool {
+        let code = match self {
+            Self::Query(error) => error.code(),
+            Self::Connect(_) | Self::Dead => None,
+        };
+        matches!(code, Some(code) if [
+            SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::INVALID_SCHEMA_NAME, SqlState::WRONG_OBJECT_TYPE,
+        ].contains(code))
+    }
+}
+
+/// The connection, made when it is first needed.
+#[derive(Debug)]
+pub struct Host {
+    database: Database,
+    /// A session is ours alone: prepared statements stay with it.
+    direct: bool,
+    session: Option<Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    /// The schema that Nextcloud's tables are in, and the same quoted.
+    schema: String,
+    quoted: String,
+    plans: HashMap<String, Statement>,
+}
+
+impl Host {
+    /// `pooled`: connections go through a transaction pooler.
+    #[must_use]
+    pub const fn new(database: Database, pooled: bool) -> Self {
+        Self {
+            database,
+            direct: !pooled,
+            session: None,
+        }
+    }
+
+    async fn session(&mut self) -> Result<&mut Session, HostError> {
+        let kept = self.session.take().filter(|s| !s.client.is_closed());
+        let session = match kept {
+            Some(session) => session,
+            None => timeout(DEAD, self.connect())
+                .await
+                .map_err(|_| HostError::Dead)??,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    async fn connect(&self) -> Result<Session, HostError> {
+        let (client, _) = self.database.connect().await?;
+        if self.direct {
+            // One plan for a statement, however many uuids are asked for: making it costs far more than it saves.
+            client
+                .batch_execute(
+                    "SET plan_cache_mode = force_generic_plan; SET idle_in_transaction_session_timeout = '10s'; \
+                     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2",
+                )
+                .await?;
+        }
+        let rows = client
+            .query_typed(
+                "SELECT host_schema, pg_catalog.quote_ident(host_schema) FROM openregister_webhooks.settings",
+                &[],
+            )
+            .await?;
+        let named = |at: usize| {
+            rows.first()
+                .map_or_else(|| "public".to_owned(), |row| row.get(at))
+        };
+        Ok(Session {
+            client,
+            schema: named(0),
+            quoted: named(1),
+            plans: HashMap::new(),
+        })
+    }
+
+    /// The schema that Nextcloud's tables are in.
+    pub(super) async fn schema(&mut self) -> Result<String, HostError> {
+        Ok(self.session().await?.schema.clone())
+    }
+
+    /// A table of Nextcloud's, by its full name, as SQL wants it.
+    pub(crate) async fn table(&mut self, name: &str) -> Result<String, HostError> {
+        let schema = &self.session().await?.quoted;
+        Ok(format!("{schema}.\"{}\"", name.replace('"', "\"\"")))
+    }
+
+    /// Runs statements one after another, each with these parameters, seeing the same state of the database. One round
+    /// trip; the locks are given back at its end.
+    pub(crate) async fn query(
+        &mut self,
+        statements: &[&str],
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, HostError> {
+        let session = self.session().await?;
+        let client = &session.client;
+        let begin = begin("REPEATABLE READ");
+        let work = async {
+            let queries = statements.iter().map(|sql| client.query_typed(sql, parameters));
+            let (begun, rows, ended) = futures::join!(
+                client.batch_execute(&begin),
+                join_all(queries),
+                client.batch_execute("COMMIT")
+            );
+            begun?;
+            let rows: Result<Vec<_>, _> = rows.into_iter().collect();
+            // The first failure says why; what comes after it says only that something came before.
+            let rows = rows?;
+            ended?;
+            Ok(rows.into_iter().flatten().collect())
+        };
+        let done = timeout(DEAD, work).await;
+        self.settle(done)
+    }
+
+    /// Runs many statements with the same parameter, each for itself: the locks of one are given back before the next takes
+    /// its own. One round trip, where their plans are known. Gives what succeeded, and the first failure.
+    pub(super) async fn each(
+        &mut self,
+        statements: &[String],
+        parameter: &(dyn ToSql + Sync),
+        kind: &Type,
+    ) -> Result<(Vec<Row>, Option<HostError>), HostError> {
+        let direct = self.direct;
+        let session = self.session().await?;
+        let work = async {
+            if direct {
+                session.plan(statements, kind).await?;
+            }
+            let client = &session.client;
+            let queries = statements
+                .iter()
+                .map(|sql| one(client, session.plans.get(sql), sql, parameter, kind));
+            let mut found = Vec::new();
+            let mut failure = None;
+            for (done, sql) in join_all(queries).await.into_iter().zip(statements) {
+                match done {
+                    Ok(rows) => found.extend(rows),
+                    Err(error) => {
+                        session.plans.remove(sql);
+                        failure.get_or_insert(HostError::from(error));
+                    }
+                }
+            }
+            Ok((found, failure))
+        };
+        let done = timeout(DEAD, work).await;
+        self.settle(done)
+    }
+
+    /// A connection that did not answer in time is not used again.
+    fn settle<T>(
+        &mut self,
+        done: Result<Result<T, HostError>, tokio::time::error::Elapsed>,
+    ) -> Result<T, HostError> {
+        done.unwrap_or_else(|_| {
+            self.session = None;
+            Err(HostError::Dead)
+        })
+    }
+}
+
+impl Session {
+    /// Makes the plans that are missing. To plan takes locks, too; each in a transaction of its own, they last no longer
+    /// than that. What cannot be planned fails when it is run.
+    async fn plan(&mut self, statements: &[String], kind: &Type) -> Result<(), tokio_postgres::Error> {
+        if self.plans.len() > PLANS {
+            self.plans.clear();
+        }
+        let begin = begin("READ COMMITTED");
+        for sql in statements {
+            if self.plans.contains_key(sql) {
+                continue;
+            }
+            let (begun, plan, ended) = futures::join!(
+                self.client.batch_execute(&begin),
+                self.client.prepare_typed(sql, std::slice::from_ref(kind)),
+                self.client.batch_execute("COMMIT")
+            );
+            begun.and(ended)?;
+            if let Ok(plan) = plan {
+                self.plans.insert(sql.clone(), plan);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One statement in a transaction of its own, in one round trip.
+async fn one(
+    client: &Client,
+    plan: Option<&Statement>,
+    sql: &str,
+    parameter: &(dyn ToSql + Sync),
+    kind: &Type,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let begin = begin("READ COMMITTED");
+    let (begun, rows, ended) = if let Some(plan) = plan {
+        let parameters = [parameter];
+        futures::join!(
+            client.batch_execute(&begin),
+            client.query(plan, &parameters),
+            client.batch_execute("COMMIT")
+        )
+    } else {
+        let parameters = [(parameter, kind.clone())];
+        futures::join!(
+            client.batch_execute(&begin),
+            client.query_typed(sql, &parameters),
+            client.batch_execute("COMMIT")
+        )
+    };
+    begun?;
+    let rows = rows?;
+    ended?;
+    Ok(rows)
+}
+
+/// Begins a transaction with our limits, which are its alone: through a pooler the session is somebody else's the next moment.
+/// Neither the outbox nor most of Nextcloud's tables have statistics that could be relied upon: it is the order of an index
+/// that is wanted, always; a plan that needs a scan all the same then looks so costly that PostgreSQL would compile it.
+fn begin(isolation: &str) -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL {isolation} READ ONLY; SET LOCAL statement_timeout = '{LONGEST}'; SET LOCAL lock_timeout = '{LOCK_WAIT}'; \
+         SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+         SET LOCAL enable_hashagg = off; SET LOCAL jit = off"
+    )
+}
