@@ -134,6 +134,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let wake = delivery::Wake::default();
     let (activity, finder) = ActivityFinder::new(
         pool.clone(),
+        Host::new(database.clone(), settings.doorbell == Doorbell::Poll),
         &settings.table_prefix,
         settings.actor_wait,
         wake.clone(),

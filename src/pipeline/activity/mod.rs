@@ -213,7 +213,8 @@ impl ActivityFinder {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
         let limit = self.wait.as_millis().max(50);
-        tx.batch_execute(&format!("SET LOCAL statement_timeout = {limit}")).await?;
+        tx.batch_execute(&format!("SET LOCAL statement_timeout = {limit}"))
+            .await?;
         let events: Vec<EventRef> = places.iter().map(|n| self.open[*n].asked.event).collect();
         note(&tx, &events, &found).await?;
         let woken = resolve_user(&*tx, &events).await?;
