@@ -132,9 +132,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     parts.spawn(server.serve(Arc::new(api), shutdown.clone()));
 
     let wake = delivery::Wake::default();
+    let host = || Host::new(database.clone(), settings.doorbell == Doorbell::Poll);
     let (activity, finder) = ActivityFinder::new(
         pool.clone(),
-        Host::new(database.clone(), settings.doorbell == Doorbell::Poll),
+        host(),
         &settings.table_prefix,
         settings.actor_wait,
         wake.clone(),
@@ -142,10 +143,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     parts.spawn(finder.run(shutdown.clone()));
     let pipeline = Pipeline::new(
         Arc::clone(&registry),
-        Lifecycle::new(
-            lifecycle_settings(&settings),
-            Host::new(database.clone(), settings.doorbell == Doorbell::Poll),
-        ),
+        Lifecycle::new(lifecycle_settings(&settings), host()),
         metrics.clone(),
         wake.clone(),
         activity,
@@ -154,6 +152,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     );
     let jobs = Runner::new(
         pool.clone(),
+        host(),
         Arc::clone(&registry),
         metrics.clone(),
         wake.clone(),

@@ -111,7 +111,8 @@ pub(super) async fn step(
     let id = |lane: &lifecycle::Lane| {
         EventId::made("backfill", &[&job.id.to_be_bytes(), lane.as_str().as_bytes()])
     };
-    let events = lifecycle::created(tx, stepper.table_prefix, &table.name, &images, at, id).await?;
+    let host = &mut *stepper.host.lock().await;
+    let events = lifecycle::created(tx, host, stepper.table_prefix, &table.name, &images, at, id).await?;
     let wanted: Vec<Event> = events
         .into_iter()
         .filter(|event| wants(stepper, webhook, event))

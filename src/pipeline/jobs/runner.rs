@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Transaction};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Job, JobKind, JobState, backfill, replay, store};
 use crate::db::DbError;
 use crate::delivery::Wake;
-use crate::lifecycle::LookupError;
+use crate::lifecycle::{Host, LookupError};
 use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
 use crate::telemetry::Metrics;
 
@@ -75,6 +76,8 @@ pub struct RunnerSettings {
 #[derive(Debug)]
 pub struct Runner {
     pool: Pool,
+    /// For look-ups in Nextcloud's tables.
+    host: Mutex<Host>,
     registry: Arc<Registry>,
     metrics: Metrics,
     wake: Wake,
@@ -83,6 +86,7 @@ pub struct Runner {
 
 /// What a step is made with.
 pub(super) struct Stepper<'a> {
+    pub(super) host: &'a Mutex<Host>,
     pub(super) metrics: &'a Metrics,
     pub(super) table_prefix: &'a str,
     pub(super) actor_wait: Duration,
@@ -101,8 +105,9 @@ enum Step {
 
 impl Runner {
     #[must_use]
-    pub const fn new(
+    pub fn new(
         pool: Pool,
+        host: Host,
         registry: Arc<Registry>,
         metrics: Metrics,
         wake: Wake,
@@ -110,6 +115,7 @@ impl Runner {
     ) -> Self {
         Self {
             pool,
+            host: Mutex::new(host),
             registry,
             metrics,
             wake,
@@ -198,6 +204,7 @@ impl Runner {
 
     async fn advance(&self, tx: &Transaction<'_>, webhook: &Webhook, job: &mut Job) -> Result<(), StepError> {
         let stepper = Stepper {
+            host: &self.host,
             metrics: &self.metrics,
             table_prefix: &self.settings.table_prefix,
             actor_wait: self.settings.actor_wait,
