@@ -1,7 +1,7 @@
 # The commands of this project; each does what its script under scripts/ says.
 # All work as root and as an ordinary user, and a second run is quick.
 
-.PHONY: help demo test check bench test-matrix soak
+.PHONY: help demo test test-api check bench test-matrix soak
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile
@@ -11,6 +11,9 @@ demo: ## Show the main job: OpenRegister's writes arrive as webhooks (DEMO_ARGS=
 
 test: ## Run the whole test suite (TEST_ARGS=name runs a part)
 	@scripts/test.sh
+
+test-api: ## Try the API with requests made up from docs/openapi.json (schemathesis; needs PyPI)
+	@scripts/test_api.sh
 
 check: ## Formatting, lints, documentation, unused and unwanted dependencies, known vulnerabilities
 	@scripts/check.sh

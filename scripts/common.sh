@@ -72,6 +72,27 @@ want_pgbouncer() {
     fi
 }
 
+# A package from PyPI in a virtual environment of its own below target/; fails where there is no Python or no PyPI.
+want_python() {
+    venv="target/python/$1"
+    [ -e "$venv/.done" ] && return 0
+    command -v python3 >/dev/null 2>&1 || return 1
+    rm -rf "$venv"
+    say "installing $1 into $venv"
+    { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$1"; } >/dev/null 2>&1 &&
+        : >"$venv/.done"
+}
+
+# nc-py-api, a client of Nextcloud's API that no one here wrote.
+want_nc_py_api() {
+    if want_python nc-py-api==0.30.3; then
+        ORW_NC_PY_API_PYTHON="$PWD/target/python/nc-py-api==0.30.3/bin/python"
+        export ORW_NC_PY_API_PYTHON
+    else
+        say "nc-py-api is not installed (no python3 with venv, or PyPI cannot be reached): the tests that need it are SKIPPED"
+    fi
+}
+
 # Shows what a command said only if it failed.
 quietly() {
     log=$(mktemp)

@@ -4,5 +4,6 @@
 need_cargo
 need_postgres
 want_pgbouncer
+want_nc_py_api
 # shellcheck disable=SC2086  # several arguments are meant
 exec cargo test --locked ${TEST_ARGS:-}

@@ -7,6 +7,7 @@ mod backlog;
 mod connection;
 mod finding;
 mod identity;
+mod nextcloud;
 mod pooler;
 mod rights;
 mod schema;
@@ -51,6 +52,7 @@ struct Examined<'a> {
 /// Examines the database of these settings.
 pub async fn examine(database: &Database, settings: &Settings) -> Report {
     let mut report = Report::default();
+    report.add_all(nextcloud::check(settings).await);
     let client = match database.connect().await {
         Ok((client, _)) => client,
         Err(error) => {

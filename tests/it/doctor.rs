@@ -14,6 +14,7 @@ use openregister_webhooks::demo::postgres::Options;
 use openregister_webhooks::doctor::{self, Finding, Level, Report};
 
 use crate::support::cli::{Cli, install};
+use crate::support::nextcloud::Nextcloud;
 use crate::support::pgbouncer::{Bouncer, Found};
 use crate::support::postgres::{DBA, Db, NEXTCLOUD, PASSWORD, Server, connect};
 
@@ -628,4 +629,35 @@ async fn a_superuser_is_told_that_less_would_do() {
     assert_eq!(report.count(Level::Error), 0, "{report:#?}");
     let found = report.findings.iter().any(|f| f.what.contains("is a superuser"));
     assert!(found, "{report:#?}");
+}
+
+#[tokio::test]
+async fn nextcloud_is_looked_for_where_it_should_be() {
+    let db = Db::openregister(Generation::ALL[0]).await;
+    install(&db).await;
+    let mut nextcloud = Nextcloud::start().await;
+    let url = nextcloud.url();
+    let look = async || {
+        let report = examine(&db.url(NEXTCLOUD), |s| s.nextcloud_url = Some(url.clone())).await;
+        let found = report.findings.iter().find(|f| f.check == "nextcloud");
+        found.unwrap().clone()
+    };
+    let fine = look().await;
+    assert_eq!(fine.level, Level::Ok, "{fine}");
+    assert!(fine.what.contains("Nextcloud 32.0.1 answers"), "{fine}");
+    nextcloud.mood(|mood| mood.maintenance = true);
+    let resting = look().await;
+    assert_eq!(resting.level, Level::Warning, "{resting}");
+    assert_says(
+        &resting,
+        "maintenance mode",
+        "nobody can log in",
+        "maintenance:mode --off",
+    );
+    nextcloud.kill().await;
+    let away = look().await;
+    assert_eq!(away.level, Level::Error, "{away}");
+    assert_says(&away, "does not answer", "refused", "ORW_NEXTCLOUD_URL");
+    let none = examine(&db.url(NEXTCLOUD), |_| {}).await;
+    assert!(none.findings.iter().all(|f| f.check != "nextcloud"));
 }

@@ -22,6 +22,7 @@ mod lifecycle;
 mod matrix;
 mod ocs;
 mod ocs_access;
+mod ocs_clients;
 mod proxy;
 mod receiver;
 mod registry;

@@ -144,25 +144,3 @@ async fn every_recorded_answer_is_given() {
     }
     assert!(ids.0.values().all(|id| *id >= 1_000_000_000), "{:?}", ids.0);
 }
-
-/// A client that no one here wrote: `ORW_NC_PY_API_PYTHON` names a Python that has nc-py-api (0.30.3 was tried).
-#[tokio::test]
-#[ignore = "needs a Python with nc-py-api, named by ORW_NC_PY_API_PYTHON"]
-async fn nc_py_api_works_unmodified() {
-    let python = std::env::var("ORW_NC_PY_API_PYTHON").expect("ORW_NC_PY_API_PYTHON");
-    let service = Service::start().await;
-    let url = format!("http://{}", service.address);
-    let output = tokio::process::Command::new(python)
-        .args([
-            "-c",
-            include_str!("../fixtures/nc_py_api.py"),
-            &url,
-            "admin",
-            "admin-password",
-        ])
-        .output()
-        .await
-        .unwrap();
-    let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert_eq!(told(&output.stdout), "ok\n", "{}", told(&output.stderr));
-}

@@ -417,30 +417,3 @@ async fn the_listener_speaks_tls_and_shows_a_renewed_certificate() {
     stop.cancel();
     serving.await.unwrap();
 }
-
-/// Requests made up from the OpenAPI document: `ORW_SCHEMATHESIS` names the program `schemathesis` (4.x was tried).
-#[tokio::test]
-#[ignore = "needs schemathesis, named by ORW_SCHEMATHESIS"]
-async fn no_request_from_the_document_is_answered_outside_of_it() {
-    let program = std::env::var("ORW_SCHEMATHESIS").expect("ORW_SCHEMATHESIS");
-    let service = Service::start().await;
-    let output = tokio::process::Command::new(program)
-        .args(["run", concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json")])
-        .args(["--url", &format!("http://{}", service.address)])
-        .args(["--auth", "admin:admin-password", "--no-color", "--seed", "1"])
-        .args([
-            "--checks",
-            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
-        ])
-        .args(["--max-examples", "30"])
-        .output()
-        .await
-        .unwrap();
-    let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        told(&output.stdout),
-        told(&output.stderr)
-    );
-}

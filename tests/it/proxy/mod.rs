@@ -6,6 +6,8 @@ mod passing;
 mod raw;
 mod weather;
 
+pub(crate) use raw::exchange;
+
 pub(crate) const LISTENERS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks";
 pub(crate) const OWN: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
 pub(crate) const OURS: &str = r"OCA\OpenRegister\Event\ObjectCreatedEvent";

@@ -26,6 +26,7 @@ pub(crate) struct Sidecar {
     pub(crate) listen: SocketAddr,
     pub(crate) metrics: SocketAddr,
     child: Option<Child>,
+    log: Option<std::path::PathBuf>,
 }
 
 /// An answer of the program.
@@ -64,7 +65,14 @@ impl Sidecar {
             listen,
             metrics,
             child: None,
+            log: None,
         }
+    }
+
+    /// Writes what it logs to a file.
+    pub(crate) fn logging_to(mut self, path: &std::path::Path) -> Self {
+        self.log = Some(path.to_owned());
+        self
     }
 
     /// One more setting, or another value of one.
@@ -111,7 +119,11 @@ impl Sidecar {
     /// Starts `run`.
     pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        self.child = Some(self.command().arg("run").spawn().unwrap());
+        let mut command = self.command();
+        if let Some(path) = &self.log {
+            command.stderr(std::fs::File::create(path).unwrap());
+        }
+        self.child = Some(command.arg("run").spawn().unwrap());
     }
 
     pub(crate) async fn wait_ready(&mut self) {

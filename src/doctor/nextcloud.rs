@@ -1,0 +1,84 @@
+//! Nextcloud itself, where the sidecar stands before it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+
+use super::finding::Finding;
+use crate::config::Settings;
+use crate::delivery::tls;
+use crate::proxy::{Answered, Arrival, Proxy, ProxyError, Upstream};
+use crate::text::chain;
+
+const CHECK: &str = "nextcloud";
+
+/// Whether Nextcloud answers at `ORW_NEXTCLOUD_URL`; nothing where it is not set.
+pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
+    let Some(url) = &settings.nextcloud_url else {
+        return Vec::new();
+    };
+    let what = || format!("Nextcloud does not answer at {url}");
+    let finding = match ask(settings, url).await {
+        Ok(answered) => judge(url, &answered),
+        Err(error) => Finding::error(
+            CHECK,
+            what(),
+            error,
+            "check that Nextcloud runs, that ORW_NEXTCLOUD_URL is its own address as seen from this machine, \
+             and, with https, that its certificate is for that name (ORW_CA_FILE names an authority of your own)",
+        ),
+    };
+    vec![finding]
+}
+
+async fn ask(settings: &Settings, url: &str) -> Result<Answered, String> {
+    let tls = tls::client_config(settings.ca_file.as_deref()).map_err(|error| chain(&error))?;
+    let upstream = Upstream::new(url, tls, settings.connect_timeout, settings.nextcloud_timeout)
+        .map_err(|error| error.to_string())?;
+    let host = HeaderValue::from_str(upstream.authority()).map_err(|error| error.to_string())?;
+    let proxy = Proxy::new(Arc::new(upstream)).map_err(|error| chain(&error))?;
+    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let arrival = Arrival {
+        client: here,
+        peer: here,
+        trusted: false,
+        secure: false,
+    };
+    let asked = proxy.ask(Method::GET, "/status.php", HeaderMap::new(), host, arrival);
+    // The cause, not what a client would read.
+    asked.await.map_err(|error| match &error {
+        ProxyError::Away { source } | ProxyError::Broken { source } => chain(&**source),
+        other => other.to_string(),
+    })
+}
+
+fn judge(url: &str, answered: &Answered) -> Finding {
+    let status: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
+    let version = status["versionstring"].as_str();
+    match (answered.status, version) {
+        (StatusCode::LOOP_DETECTED, _) => Finding::error(
+            CHECK,
+            format!("{url} leads back to the sidecar"),
+            "requests to Nextcloud would go round in a circle",
+            "set ORW_NEXTCLOUD_URL to the address of Nextcloud's own web server",
+        ),
+        (StatusCode::OK, Some(version)) if status["maintenance"] == true => Finding::warning(
+            CHECK,
+            format!("Nextcloud {version} answers at {url}, in maintenance mode"),
+            "nobody can log in, so nobody can register webhooks; deliveries go on",
+            "occ maintenance:mode --off, when the work is done",
+        ),
+        (StatusCode::OK, Some(version)) => {
+            Finding::ok(CHECK, format!("Nextcloud {version} answers at {url}"))
+        }
+        (status, _) => Finding::error(
+            CHECK,
+            format!("{url} is no Nextcloud"),
+            format!("its /status.php answers {status} and names no version"),
+            "set ORW_NEXTCLOUD_URL to Nextcloud's own address, with the path that it is installed below",
+        ),
+    }
+}
