@@ -241,8 +241,8 @@ async fn no_secret_is_dumped_or_logged() {
         "the dump is one"
     );
     assert!(
-        log.contains("TRACE") && log.contains("DEBUG"),
-        "the log is at trace"
+        log.contains("DEBUG") && log.contains("answered"),
+        "the log tells all that it can"
     );
     let basic = "YWRtaW46YWRtaW4tcGFzc3dvcmQ=";
     for secret in [
