@@ -18,7 +18,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 2) AS m2,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 3) AS m3,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 4) AS m4,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 5) AS m5 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 5) AS m5,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 6) AS m6 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -38,6 +39,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (4, 'delivery
 \if :m5
 \ir migrations/0005_work.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (5, 'work');
+\endif
+\if :m6
+\ir migrations/0006_erased.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (6, 'erased');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

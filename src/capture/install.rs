@@ -47,6 +47,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "work",
         sql: include_str!("../../sql/migrations/0005_work.sql"),
     },
+    Migration {
+        version: 6,
+        name: "erased",
+        sql: include_str!("../../sql/migrations/0006_erased.sql"),
+    },
 ];
 
 /// How often a busy table is asked for before it is left to discovery.

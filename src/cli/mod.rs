@@ -11,6 +11,7 @@ mod database;
 mod delivery;
 mod demo;
 mod doctor;
+mod erase;
 mod events;
 mod failure;
 mod filter;
@@ -56,6 +57,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Look for everything that keeps events from arriving, and say what to do about it.
     Doctor(doctor::DoctorArgs),
+    /// Erase what is stored of one object (privacy).
+    Erase(erase::EraseArgs),
     /// List the events that webhooks can be registered for.
     Events(events::EventsArgs),
     /// Try filters, or check one.
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Delivery(args) => delivery::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Erase(args) => erase::run(args),
         Command::Events(args) => events::run(args),
         Command::Filter(args) => filter::run(args),
         Command::Install(args) => install::run(args),

@@ -6,6 +6,7 @@
 
 mod activity;
 mod actors;
+pub mod erase;
 pub mod jobs;
 mod matching;
 mod registered;
@@ -128,7 +129,7 @@ impl Consumer for Pipeline {
         }
         let snapshot = self.registry.refresh_in(tx).await?;
         self.batch.classified = true;
-        let processed = self.lifecycle.process(tx, changes).await?;
+        let mut processed = self.lifecycle.process(tx, changes).await?;
         for undecodable in processed.undecodable {
             let reason = undecodable.reason;
             Undecoded::of_change(undecodable.change, &self.table_prefix, reason)
@@ -142,6 +143,7 @@ impl Consumer for Pipeline {
             // From here on nobody else enqueues or begins a replay: what is stored is seen by each replay in order.
             let day = queue::lock(tx).await?;
             let replaying = jobs::replaying(tx).await?;
+            erase::drop_erased(tx, &mut processed.events, &mut processed.activities).await?;
             stored = lifecycle::store::insert(tx, day, &processed.events)
                 .await?
                 .into_iter()

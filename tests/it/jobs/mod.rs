@@ -1,6 +1,7 @@
-//! Replays and backfills: what is sent, in which order, and what becomes of it when processes die.
+//! Replays, backfills, erasing: what is sent, in which order, and what becomes of it when processes die.
 
 mod backfill;
 mod backfill_live;
+mod erase;
 mod replay;
 mod scene;

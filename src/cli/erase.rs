@@ -1,0 +1,68 @@
+//! `erase`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::SettingsArgs;
+use super::failure::Failure;
+use super::{database, output, webhook};
+use crate::config::Settings;
+use crate::pipeline::erase::{self, EraseError};
+
+/// Erase what is stored of one object: in the outbox, the events, the queue and the log. Nextcloud keeps its own row.
+#[derive(Debug, Args)]
+pub(super) struct EraseArgs {
+    /// The object's uuid
+    uuid: String,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+pub(super) fn run(args: EraseArgs) -> anyhow::Result<ExitCode> {
+    database::command(args.settings.clone(), async move |settings| {
+        erase(&settings, &args).await
+    })
+}
+
+async fn erase(settings: &Settings, args: &EraseArgs) -> Result<ExitCode, Failure> {
+    let mut client = database::connect(&database::database(settings)?).await?;
+    let done = erase::erase(
+        &mut client,
+        &settings.table_prefix,
+        &args.uuid,
+        &webhook::caller(),
+    )
+    .await
+    .map_err(|error| match error {
+        EraseError::NoUuid(_) => Failure::Usage(error.to_string()),
+        EraseError::Query(error) => Failure::Query(error),
+    })?;
+    if args.json {
+        output::json(&json!(done));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if done.is_empty() {
+        output::say("nothing was stored of this object");
+    }
+    for (count, what) in [
+        (done.changes, "changes removed from the outbox"),
+        (done.quarantined, "changes removed from the quarantine"),
+        (done.events, "events removed"),
+        (done.deliveries, "waiting deliveries cancelled"),
+        (done.logged, "entries of the log made nameless"),
+        (done.attempts, "attempts emptied of answers and errors"),
+    ] {
+        if count > 0 {
+            output::say(format_args!("{count:>8}  {what}"));
+        }
+    }
+    output::note(
+        "what is captured of it from now on is delivered as ever; copies in backups and at receivers stay",
+    );
+    Ok(ExitCode::SUCCESS)
+}
