@@ -230,6 +230,13 @@ async fn cancel(tx: &Transaction<'_>) -> Result<u64, tokio_postgres::Error> {
     if !rows.first().is_some_and(|r| r.get::<_, bool>(0)) {
         return Ok(0);
     }
+    // A replay or backfill that was under way would go on posting to the receivers of the original.
+    tx.batch_execute(
+        "DO $$ BEGIN IF to_regclass('openregister_webhooks.job') IS NOT NULL THEN \
+         UPDATE openregister_webhooks.job SET state = 'cancelled', finished_at = clock_timestamp(), waiting = NULL, \
+         note = 'the database was restored and adopted with --discard' WHERE state IN ('running', 'cancelling'); END IF; END $$",
+    )
+    .await?;
     let rows = tx
         .query_typed(
             "WITH gone AS (DELETE FROM openregister_webhooks.delivery RETURNING *), \
