@@ -1,20 +1,34 @@
-//! What one evaluation of a filter costs, and what it costs to match one event against 10,000 registrations.
+//! What one evaluation of a filter costs, what hostile filters cost, and what it costs to match one event against 10,000
+//! registrations.
 //!
-//! Times are wall-clock medians of many batches. Where `php` is installed, the same filters are evaluated in the same run by a
-//! few lines of plain PHP (`filter.php`), for orientation.
+//! Times are wall-clock, of many short batches, in turn where things are compared: the minimum is what it costs when
+//! nothing disturbs, the median what it cost on this machine. Where `php` is installed, the same filters are evaluated in the same
+//! run by a few lines of plain PHP (`filter.php`), for orientation.
+//!
+//! `--evaluate NAME COUNT` only evaluates one filter so many times: the difference of two runs under `valgrind
+//! --tool=callgrind` is the number of instructions, which no load on the machine changes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::fmt;
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::DateTime;
 use openregister_webhooks::filter::{Document, Filter};
-use openregister_webhooks::openregister::EventClass;
+use openregister_webhooks::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
+use openregister_webhooks::openregister::{Entity, EventClass};
+use openregister_webhooks::pipeline::matches;
+use openregister_webhooks::registry::{
+    Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Snapshot, Status, Webhook,
+    WebhookId,
+};
+use openregister_webhooks::telemetry::Metrics;
 use serde_json::{Value, json};
 
-/// Name, filter, and the nanoseconds that PHPMongoQuery was measured to take for a filter of this kind.
+/// Name, filter, and the nanoseconds that PHPMongoQuery was measured to take for a filter of this kind on the reference
+/// machine.
 fn filters() -> [(&'static str, Value, u32); 4] {
     [
         ("one text", json!({"user.uid": "bob"}), 700),
@@ -54,126 +68,302 @@ fn document() -> Value {
 
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if let [command, name, count] = arguments.as_slice()
+        && command == "--evaluate"
+    {
+        evaluate(name, count.parse().expect("a number"));
+        return Ok(());
+    }
+    evaluations(&mut out)?;
+    hostile(&mut out)?;
+    registrations(&mut out)
+}
+
+/// Nothing but evaluations, to count their instructions.
+fn evaluate(name: &str, count: u64) {
+    let json = document();
+    let document = Document::from_json(&json).expect("the document is valid");
+    let (_, filter, _) = filters()
+        .into_iter()
+        .find(|(known, ..)| *known == name)
+        .expect("a filter of this name");
+    let filter = Filter::parse(&filter).expect("the filter is valid");
+    for _ in 0..count {
+        let _ = black_box(black_box(&filter).matches(black_box(&document)));
+    }
+}
+
+fn evaluations(out: &mut impl io::Write) -> io::Result<()> {
     let json = document();
     let document = Document::from_json(&json).expect("the document is valid");
     let php = php(&json);
-
-    writeln!(out, "evaluation of one filter, nanoseconds (median of batches)")?;
     writeln!(
         out,
-        "{:<12} {:>9} {:>11} {:>14} {:>8}",
-        "filter", "ours", "plain PHP", "PHPMongoQuery*", "faster*"
+        "evaluation of one filter, nanoseconds (minimum / median of batches)"
+    )?;
+    writeln!(
+        out,
+        "{:<12} {:>11} {:>13} {:>9} {:>15} {:>9}",
+        "filter", "ours", "plain PHP", "faster", "PHPMongoQuery*", "faster"
     )?;
     for (place, (name, filter, reference)) in filters().into_iter().enumerate() {
         let filter = Filter::parse(&filter).expect("the filter is valid");
         assert_eq!(filter.matches(&document), Ok(true), "{name}");
-        let ours = median(|| {
+        let [ours] = measure([&mut || {
             let _ = black_box(black_box(&filter).matches(black_box(&document)));
-        });
-        let php = php
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), |times| format!("{:.0}", times[place]));
+        }]);
+        let php = php.as_ref().map(|times| &times[place]);
+        let faster = |times: f64, than: f64| format!("{:.0}x", times / than);
         writeln!(
             out,
-            "{name:<12} {ours:>9} {php:>11} {reference:>14} {:>7.0}x",
-            f64::from(reference) / ours.0
+            "{name:<12} {:>11} {:>13} {:>9} {reference:>15} {:>9}",
+            ours.nanos(),
+            php.map_or_else(|| "-".to_owned(), Times::nanos),
+            php.map_or_else(|| "-".to_owned(), |php| faster(php.median, ours.median)),
+            format!(
+                "{}-{}",
+                faster(f64::from(reference) / 1e9, ours.median),
+                faster(f64::from(reference) / 1e9, ours.minimum)
+            ),
         )?;
     }
-    let build = median(|| {
+    let [build] = measure([&mut || {
         let _ = black_box(Document::from_json(black_box(&json)));
-    });
-    writeln!(out, "{:<12} {build:>9}", "document")?;
+    }]);
+    writeln!(out, "{:<12} {:>11}", "document", build.nanos())?;
     writeln!(
         out,
-        "* measured earlier on the reference machine; the document is built once for an event\n"
-    )?;
-    registrations(&mut out, &document)
-}
-
-/// 10,000 registrations over the 33 classes: an event costs what those of its class cost.
-fn registrations(out: &mut impl io::Write, document: &Document<'_>) -> io::Result<()> {
-    const COUNT: usize = 10_000;
-    let filter = |n: usize| {
-        // Every fifth matches.
-        let uid = if n.is_multiple_of(5) {
-            "bob".to_owned()
-        } else {
-            format!("user{n}")
-        };
-        Filter::parse(&json!({"user.uid": uid, "event.object.register": "my-register"}))
-            .expect("the filter is valid")
-    };
-    let mut by_class: Vec<Vec<Filter>> = EventClass::all().map(|_| Vec::new()).collect();
-    for n in 0..COUNT {
-        by_class[n % EventClass::COUNT].push(filter(n));
-    }
-    let class = EventClass::all().next().expect("there are 33");
-    let alone: Vec<Filter> = (0..by_class[class.index()].len())
-        .map(|n| filter(n * EventClass::COUNT))
-        .collect();
-    let count = |filters: &[Filter]| filters.iter().filter(|f| f.matches(document) == Ok(true)).count();
-
-    writeln!(
-        out,
-        "one event against the registrations of its class, microseconds"
-    )?;
-    for (name, filters) in [
-        ("its class among 10,000", &by_class[class.index()]),
-        ("its class alone", &alone),
-    ] {
-        let time = median(|| {
-            black_box(count(black_box(filters)));
-        });
-        writeln!(
-            out,
-            "{name:<24} {:>5} registrations {:>9.1} µs, {} match",
-            filters.len(),
-            time.0 / 1000.0,
-            count(filters)
-        )?;
-    }
-    let all = median(|| {
-        black_box(by_class.iter().map(|f| count(f)).sum::<usize>());
-    });
-    writeln!(
-        out,
-        "{:<24} {COUNT:>5} registrations {:>9.1} µs",
-        "(all, without index)",
-        all.0 / 1000.0
+        "* measured once, on an idle reference machine; the document is built once for an event\n"
     )
 }
 
-/// Nanoseconds.
-struct Nanos(f64);
+/// What filters cost that are meant to cost much: JSON that is read already, compiled; and one evaluation.
+fn hostile(out: &mut impl io::Write) -> io::Result<()> {
+    let uids: Vec<_> = (0..100_000).map(|n| format!("uid{n}")).collect();
+    let clauses: Vec<_> = (0..20_000)
+        .map(|n| json!({"user.uid": format!("somebody else {n:020}")}))
+        .collect();
+    let paths: Value = (0..20_000)
+        .map(|n| (format!("event.object.data.field{n:020}"), json!({"$ne": 1})))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let texts = uids.iter().cycle().take(1000).cloned().collect::<Vec<_>>();
+    writeln!(out, "hostile filters, microseconds (minimum / median of batches)")?;
+    writeln!(
+        out,
+        "{:<44} {:>17} {:>17}",
+        "filter", "parsed, compiled", "evaluated"
+    )?;
+    for (name, filter, document) in [
+        (
+            "$in of 100,000, on a text",
+            json!({"a": {"$in": uids}}),
+            json!({"a": "uid99999"}),
+        ),
+        (
+            "$in of 100,000, on a list of 1,000",
+            json!({"a": {"$in": uids}}),
+            json!({"a": texts}),
+        ),
+        (
+            "$in of 100,000 numbers, on a numeric text",
+            json!({"a": {"$in": (0..100_000).collect::<Vec<_>>()}}),
+            json!({"a": "-1"}),
+        ),
+        (
+            "$or of 20,000 (1 MB)",
+            json!({"$or": clauses}),
+            json!({"user": {"uid": "bob"}}),
+        ),
+        ("20,000 paths (1 MB)", paths, json!({"event": {"object": {}}})),
+        (
+            "/(a+)+$/ on 100,000 letters",
+            json!({"a": "/(a+)+$/"}),
+            json!({"a": "a".repeat(100_000) + "!"}),
+        ),
+    ] {
+        let document = Document::from_json(&document).expect("the document is valid");
+        let [compile] = measure([&mut || {
+            black_box(Filter::parse(black_box(&filter)).is_ok());
+        }]);
+        let filter = Filter::parse(&filter).expect("the filter is valid");
+        let [evaluate] = measure([&mut || {
+            let _ = black_box(black_box(&filter).matches(black_box(&document)));
+        }]);
+        writeln!(
+            out,
+            "{name:<44} {:>17} {:>17}",
+            compile.micros(),
+            evaluate.micros()
+        )?;
+    }
+    writeln!(out)
+}
 
-impl fmt::Display for Nanos {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{:.0}", self.0))
+/// One event against registrations, as the pipeline matches it, the building of the document included.
+fn registrations(out: &mut impl io::Write) -> io::Result<()> {
+    const COUNT: usize = 10_000;
+    let classes: Vec<EventClass> = EventClass::all().collect();
+    let class = classes[0];
+    // Every fifth matches.
+    let of_class = |n: usize, class| webhook(n, class, if n.is_multiple_of(5) { "bob" } else { "alice" });
+    let own = COUNT.div_ceil(classes.len());
+    let alone: Vec<_> = (0..own).map(|n| of_class(n, class)).collect();
+    let beside = |others: usize| {
+        let others = (own..own + others).map(|n| of_class(n, classes[1 + n % (classes.len() - 1)]));
+        Snapshot::of(alone.iter().cloned().chain(others).collect())
+    };
+    let snapshots = [beside(0), beside(COUNT - own), beside(10 * COUNT - own)];
+    let twice = Snapshot::of((0..2 * own).map(|n| of_class(n, class)).collect());
+    let event = event(class);
+    let metrics = Metrics::default();
+    let run =
+        |snapshot: &Snapshot| black_box(matches(black_box(&event), black_box(snapshot), &metrics)).len();
+    let times = measure([
+        &mut || _ = run(&snapshots[0]),
+        &mut || _ = run(&snapshots[1]),
+        &mut || _ = run(&snapshots[2]),
+        &mut || _ = run(&twice),
+    ]);
+    writeln!(
+        out,
+        "one event against registrations over 33 classes, microseconds (minimum / median, in turn)"
+    )?;
+    writeln!(
+        out,
+        "{:>12} {:>14} {:>8} {:>15}",
+        "of its class", "of all classes", "match", "time"
+    )?;
+    for (snapshot, times) in snapshots.iter().chain([&twice]).zip(&times) {
+        writeln!(
+            out,
+            "{:>12} {:>14} {:>8} {:>15}",
+            snapshot.for_class(class).len(),
+            snapshot.all().len(),
+            run(snapshot),
+            times.micros()
+        )?;
+    }
+    Ok(())
+}
+
+fn webhook(n: usize, class: EventClass, uid: &str) -> Arc<Webhook> {
+    let filter = json!({"user.uid": uid, "event.object.register": "my-register"});
+    Arc::new(Webhook {
+        id: WebhookId(i64::try_from(n).expect("small")),
+        revision: 1,
+        app_id: None,
+        user_id: "admin".into(),
+        method: HttpMethod::Post,
+        http_method: "POST".into(),
+        target: "https://localhost/".parse().expect("a URI"),
+        uri: "https://localhost/".into(),
+        event: EventPattern::parse(&class.name()).expect("a class"),
+        filter: Arc::new(Filter::parse(&filter).expect("the filter is valid")),
+        event_filter: filter,
+        user_id_filter: None,
+        headers: None,
+        auth: Auth::None,
+        auth_data_set: false,
+        format: Format::Documented,
+        secrets: Vec::new(),
+        status: Status::Enabled,
+        limits: Limits {
+            per_second: 1,
+            burst: 1,
+            max_in_flight: 1,
+            timeout: Duration::from_secs(1),
+        },
+        ordering: Ordering::Object,
+        retry: RetryPolicy {
+            max_attempts: 1,
+            schedule: Vec::new(),
+        },
+        created_at: DateTime::UNIX_EPOCH,
+        updated_at: DateTime::UNIX_EPOCH,
+    })
+}
+
+fn event(class: EventClass) -> Event {
+    let Value::Object(mut fields) = document()["event"]["object"].take() else {
+        unreachable!("it is an object");
+    };
+    for (name, slug) in [("register", "my-register"), ("schema", "my-schema")] {
+        fields.insert(
+            name.into(),
+            json!({"id": 1, "uuid": format!("{slug}-uuid"), "slug": slug}),
+        );
+    }
+    Event {
+        id: EventId::from_stored("evt_1".into()),
+        class,
+        lane: Lane::object("550e8400-e29b-41d4-a716-446655440000"),
+        at: DateTime::UNIX_EPOCH,
+        states: States::One(Entity::new(fields)),
+        actor: ActorState::Known(Some(Actor {
+            uid: "bob".into(),
+            display_name: None,
+            groups: vec!["editors".into()],
+        })),
+        pid: 1,
     }
 }
 
-/// The median time of one call, over batches of about 0.1 ms: short enough that on a busy machine most are not interrupted.
-fn median(mut call: impl FnMut()) -> Nanos {
-    let mut batch = 1_u32;
-    let mut time = |batch: u32| {
+/// Seconds a call.
+struct Times {
+    minimum: f64,
+    median: f64,
+}
+
+impl Times {
+    fn nanos(&self) -> String {
+        format!("{:.0} / {:.0}", self.minimum * 1e9, self.median * 1e9)
+    }
+
+    fn micros(&self) -> String {
+        format!("{:.1} / {:.1}", self.minimum * 1e6, self.median * 1e6)
+    }
+}
+
+/// How long calls take, in turn: batches of about 0.1 ms, short enough that on a busy machine most are not interrupted;
+/// at least 20 of each, and 2,000 where that takes no longer than a second.
+fn measure<const N: usize>(mut calls: [&mut dyn FnMut(); N]) -> [Times; N] {
+    fn time(call: &mut dyn FnMut(), batch: u32) -> Duration {
         let start = Instant::now();
         for _ in 0..batch {
             call();
         }
         start.elapsed()
-    };
-    while time(batch) < Duration::from_micros(100) {
-        batch *= 2;
     }
-    let mut times: Vec<f64> = (0..2001)
-        .map(|_| time(batch).as_secs_f64() * 1e9 / f64::from(batch))
-        .collect();
-    times.sort_by(f64::total_cmp);
-    Nanos(times[times.len() / 2])
+    let batches = calls.each_mut().map(|call| {
+        let mut batch = 1_u32;
+        while time(*call, batch) < Duration::from_micros(100) {
+            batch *= 2;
+        }
+        batch
+    });
+    let mut times: [Vec<f64>; N] = [const { Vec::new() }; N];
+    let began = Instant::now();
+    for round in 0..2000 {
+        if round >= 20 && began.elapsed() > Duration::from_secs(1) {
+            break;
+        }
+        for ((call, batch), times) in calls.iter_mut().zip(batches).zip(&mut times) {
+            times.push(time(*call, batch).as_secs_f64() / f64::from(batch));
+        }
+    }
+    times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        Times {
+            minimum: times[0],
+            median: times[times.len() / 2],
+        }
+    })
 }
 
 /// The same filters in plain PHP; nothing where there is no `php`.
-fn php(document: &Value) -> Option<Vec<f64>> {
+fn php(document: &Value) -> Option<Vec<Times>> {
     let mut child = Command::new("php")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/filter.php"))
         .stdin(Stdio::piped())
@@ -184,6 +374,14 @@ fn php(document: &Value) -> Option<Vec<f64>> {
     let input = json!({"document": document, "filters": filters}).to_string();
     child.stdin.take()?.write_all(input.as_bytes()).ok()?;
     let output = child.wait_with_output().ok()?;
-    let times: Vec<f64> = serde_json::from_slice(&output.stdout).ok()?;
-    (times.len() == filters.len()).then_some(times)
+    let times: Vec<[f64; 2]> = serde_json::from_slice(&output.stdout).ok()?;
+    (times.len() == filters.len()).then(|| {
+        times
+            .into_iter()
+            .map(|[minimum, median]| Times {
+                minimum: minimum / 1e9,
+                median: median / 1e9,
+            })
+            .collect()
+    })
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::filter::{Document, Filter, MAX_DEPTH};
+use crate::filter::{Document, Filter, MAX_BYTES, MAX_DEPTH};
 
 /// A longer line is not read into memory.
 const MAX_LINE: usize = 32 * 1024 * 1024;
@@ -156,7 +156,14 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
 fn check(text: &[u8], as_json: bool, mut output: impl Write) -> anyhow::Result<ExitCode> {
     let parsed = read_json(text)
         .map_err(|reason| ("filter".to_owned(), reason))
-        .and_then(|json| Filter::parse(&json).map_err(|error| (error.place, error.reason)));
+        .and_then(|json| {
+            let bytes = json.to_string().len();
+            if bytes > MAX_BYTES {
+                let reason = format!("must have at most {MAX_BYTES} bytes as JSON, but has {bytes}");
+                return Err(("filter".to_owned(), reason));
+            }
+            Filter::parse(&json).map_err(|error| (error.place, error.reason))
+        });
     match parsed {
         Ok(filter) => {
             if as_json {

@@ -1,5 +1,7 @@
 //! What can be said about a filter before any event: legal parts that can never match, and what was probably meant.
 
+use std::sync::LazyLock;
+
 use crate::openregister::EntityKind;
 
 use super::compile::shown;
@@ -41,7 +43,7 @@ pub(super) fn path(path: &str) -> Option<String> {
             }
             if !is_state(name) {
                 let rest = path.split_once('.').and_then(|(_, rest)| rest.split_once('.'));
-                let suggestion = nearest(name, &state_names()).map(|name| match rest {
+                let suggestion = nearest(name, state_names()).map(|name| match rest {
                     Some((_, rest)) => format!("{root}.{name}.{rest}"),
                     None => format!("{root}.{name}"),
                 });
@@ -107,17 +109,20 @@ fn is_state(name: &str) -> bool {
 }
 
 /// `object`, `newObject`, `oldObject`, `register`, …
-fn state_names() -> Vec<String> {
-    EntityKind::ALL
-        .into_iter()
-        .flat_map(|kind| {
-            [
-                kind.name().to_owned(),
-                format!("new{}", kind.class_name()),
-                format!("old{}", kind.class_name()),
-            ]
-        })
-        .collect()
+fn state_names() -> &'static [String] {
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        EntityKind::ALL
+            .into_iter()
+            .flat_map(|kind| {
+                [
+                    kind.name().to_owned(),
+                    format!("new{}", kind.class_name()),
+                    format!("old{}", kind.class_name()),
+                ]
+            })
+            .collect()
+    });
+    &NAMES
 }
 
 fn root_suggestion(root: &str, path: &str) -> Option<String> {
@@ -134,7 +139,7 @@ fn root_suggestion(root: &str, path: &str) -> Option<String> {
     }
     let roots = ROOTS.map(str::to_owned);
     let mut candidates = roots.to_vec();
-    candidates.extend(state_names());
+    candidates.extend_from_slice(state_names());
     let near = nearest(root, &candidates)?;
     Some(if roots.contains(&near) {
         format!("{near}{rest}")

@@ -195,9 +195,9 @@ impl Compiler {
         message
     }
 
-    fn warn(&mut self, place: &Place<'_>, warning: Option<String>) {
-        if let Some(warning) = warning
-            && self.warnings.len() < MAX_WARNINGS
+    fn warn(&mut self, place: &Place<'_>, warning: impl FnOnce() -> Option<String>) {
+        if self.warnings.len() < MAX_WARNINGS
+            && let Some(warning) = warning()
         {
             self.warnings.push(format!("{place}: {warning}"));
         }
@@ -268,10 +268,10 @@ impl Compiler {
             })
             .collect();
         self.needs.add(key);
-        self.warn(place, check::path(key));
+        self.warn(place, || check::path(key));
         let tests = if condition.is_array() {
             if condition.count() == 0 {
-                self.warn(place, Some("has no condition, so it always holds".into()));
+                self.warn(place, || Some("has no condition, so it always holds".into()));
             }
             self.tests(key, condition, place)
         } else {
@@ -299,7 +299,7 @@ impl Compiler {
     }
 
     fn test(&mut self, path: &str, operator: &str, operand: &Value<'_>, place: &Place<'_>) -> Test {
-        let owned = || operand.clone().into_owned();
+        let owned = || operand.owned();
         Test::Is(match operator {
             "$not" if operand.is_array() => {
                 return Test::Not(self.tests(path, operand, place));
@@ -336,9 +336,9 @@ impl Compiler {
             });
         }
         if operand.count() == 0 && operator != "$nin" {
-            self.warn(place, Some("the list is empty, so nothing matches".into()));
+            self.warn(place, || Some("the list is empty, so nothing matches".into()));
         }
-        self.warn(place, check::regex_in_list(operand));
+        self.warn(place, || check::regex_in_list(operand));
         let set = Set::new(operand);
         Test::Is(match operator {
             "$in" => Op::In(set),
@@ -364,15 +364,16 @@ impl Compiler {
             };
         }
         if !matches!(remainder, Value::Int(_)) {
-            let warning = format!(
-                "the remainder {} is no integer, so nothing matches",
-                shown(remainder)
-            );
-            self.warn(place, Some(warning));
+            self.warn(place, || {
+                Some(format!(
+                    "the remainder {} is no integer, so nothing matches",
+                    shown(remainder)
+                ))
+            });
         }
         Op::Mod {
-            divisor: divisor.clone().into_owned(),
-            remainder: remainder.clone().into_owned(),
+            divisor: divisor.owned(),
+            remainder: remainder.owned(),
         }
     }
 
@@ -392,19 +393,19 @@ impl Compiler {
                 };
             }
             let (compiled, refused) = Regex::new(text, pattern, flags);
-            let warning = match refused {
+            self.warn(place, || match refused {
                 Some(refused) => Some(check::refused_regex(text, &refused)),
                 None => check::regex_on_list(path),
-            };
-            self.warn(place, warning);
+            });
             regex = Some(compiled);
         }
         if operand.is_null() {
-            let warning = "null equals nothing, not even a missing value; write {\"$exists\": false}";
-            self.warn(place, Some(warning.into()));
+            self.warn(place, || {
+                Some("null equals nothing, not even a missing value; write {\"$exists\": false}".into())
+            });
         }
         op(Equality {
-            operand: operand.clone().into_owned(),
+            operand: operand.owned(),
             regex,
         })
     }

@@ -27,6 +27,9 @@ pub use needs::Needs;
 pub use regex::regex_runaways;
 pub use value::{Alias, MAX_DEPTH, Map, TooDeep, Value};
 
+/// Bytes of JSON that a filter may have to be registered: one that is evaluated for every event should be quick to read.
+pub const MAX_BYTES: usize = 65_536;
+
 /// A filter, ready to be evaluated.
 #[derive(Debug)]
 pub struct Filter {

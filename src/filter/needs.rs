@@ -3,15 +3,33 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+/// So many paths are told apart; beyond, only the parts at the top of the document that they begin with.
+const MOST: usize = 256;
+
 /// The parts of the document that a filter, or several, look into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Dotted paths; none begins with another and a dot.
     paths: BTreeSet<Box<str>>,
+    /// There were too many: the paths are whole parts.
+    whole: bool,
 }
 
 impl Needs {
+    /// Of filters that match everything.
+    pub const NOTHING: Self = Self {
+        paths: BTreeSet::new(),
+        whole: false,
+    };
+
     pub(super) fn add(&mut self, path: &str) {
+        let part = part(path);
+        if self.whole {
+            if !self.paths.contains(part) {
+                self.paths.insert(part.into());
+            }
+            return;
+        }
         if self.has_around(path) {
             return;
         }
@@ -19,6 +37,14 @@ impl Needs {
             self.paths.remove(inside.as_str());
         }
         self.paths.insert(path.into());
+        if self.paths.len() > MOST {
+            self.widen();
+        }
+    }
+
+    fn widen(&mut self) {
+        self.paths = self.paths.iter().map(|path| part(path).into()).collect();
+        self.whole = true;
     }
 
     /// Whether a path is needed that is `path` or leads to it.
@@ -39,6 +65,9 @@ impl Needs {
 
     /// Adds what `other` needs.
     pub fn merge(&mut self, other: &Self) {
+        if other.whole && !self.whole {
+            self.widen();
+        }
         for path in &other.paths {
             self.add(path);
         }
@@ -75,9 +104,34 @@ impl Needs {
     }
 }
 
+/// The part of the document that a path begins with.
+fn part(path: &str) -> &str {
+    path.split_once('.').map_or(path, |(part, _)| part)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_many_paths_become_whole_parts() {
+        let mut many = Needs::default();
+        for n in 0..=MOST {
+            many.add(&format!("event.object.data.f{n}"));
+        }
+        many.add("user.uid");
+        assert_eq!(many.paths.len(), 2);
+        for path in ["event", "event.class", "event.object.id", "user.uid"] {
+            assert!(many.wants(path), "{path}");
+        }
+        assert!(many.groups() && !many.wants("data") && !many.wants("time"));
+        let mut few = Needs::default();
+        few.add("time");
+        few.add("data.object.id");
+        few.merge(&many);
+        assert!(few.wants("event.class") && few.wants("data.object") && few.wants("time"));
+        assert_eq!(few.paths.len(), 4);
+    }
 
     #[test]
     fn parts_are_wanted_from_above_and_below() {

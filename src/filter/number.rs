@@ -26,6 +26,9 @@ impl Numeric {
     }
 }
 
+/// The smallest integer.
+const MIN_AS_FLOAT: f64 = -9_223_372_036_854_775_808.0;
+
 /// The value of `text` if all of it is a number, white space around it allowed: what `is_numeric` accepts.
 pub(super) fn numeric(text: &str) -> Option<Numeric> {
     // Most strings in documents start with a letter; they leave here.
@@ -83,6 +86,11 @@ pub(super) fn leading(text: &str) -> Option<(Numeric, usize)> {
         return Some((Numeric::Float { value, overflow: 0 }, end));
     }
     let number = match written.parse::<i64>() {
+        // PHP compares these digits to the end of the text: with anything behind them it is too large to it.
+        Ok(i64::MIN) if end < bytes.len() => Numeric::Float {
+            value: MIN_AS_FLOAT,
+            overflow: -1,
+        },
         Ok(i) => Numeric::Int(i),
         Err(_) => Numeric::Float {
             value: written.parse().ok()?,
@@ -248,6 +256,11 @@ mod tests {
     fn large_integers_become_floats_that_remember_it() {
         assert_eq!(numeric("9223372036854775807 "), Some(Numeric::Int(i64::MAX)));
         assert_eq!(numeric("-9223372036854775808"), Some(Numeric::Int(i64::MIN)));
+        assert_eq!(numeric(" -9223372036854775808"), Some(Numeric::Int(i64::MIN)));
+        assert!(matches!(
+            numeric("-9223372036854775808 "),
+            Some(Numeric::Float { overflow: -1, .. })
+        ));
         let Some(Numeric::Float { value, overflow }) = numeric("-9223372036854775809") else {
             panic!("not a float");
         };

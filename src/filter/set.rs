@@ -1,7 +1,9 @@
 //! The operand of `$in`, `$nin` and `$all`.
 
-use std::collections::HashSet;
+use std::hash::BuildHasher as _;
 use std::sync::OnceLock;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::compare::{self, Fuel};
 use super::number;
@@ -20,42 +22,72 @@ pub(super) struct Set {
 }
 
 /// What makes a long list quick to search.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Index {
     /// Every element as text, for `array_intersect`; made when the first list is met, which for most filters is never.
-    casts: OnceLock<HashSet<Box<str>>>,
+    casts: OnceLock<Texts>,
     /// What a text that is not numeric can be equal to: such texts, and infinity, which is no number as text.
-    words: HashSet<Box<str>>,
+    words: Texts,
     has_true: bool,
     has_false: bool,
     has_null: bool,
 }
 
+impl Index {
+    fn new(items: &[Value<'_>]) -> Self {
+        Self {
+            casts: OnceLock::new(),
+            words: Texts::of(items, |item| match item {
+                Value::Text(text) => number::numeric(text).is_none(),
+                Value::Float(float) => float.is_infinite(),
+                // Integers are numeric as text. Operands hold no aliases.
+                _ => false,
+            }),
+            has_true: items.iter().any(|item| matches!(item, Value::Bool(true))),
+            has_false: items.iter().any(|item| matches!(item, Value::Bool(false))),
+            has_null: items.iter().any(Value::is_null),
+        }
+    }
+}
+
+/// Elements of a list by their text. It holds their places, so that a long list is stored once.
+#[derive(Debug)]
+struct Texts {
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Texts {
+    /// The elements that are `wanted`, as text.
+    fn of(items: &[Value<'_>], wanted: impl Fn(&Value<'_>) -> bool) -> Self {
+        let hasher = DefaultHashBuilder::default();
+        let text_at = |place: u32| items[place as usize].to_text();
+        let hash_at = |place: u32| hasher.hash_one(text_at(place).as_str());
+        let mut places = HashTable::with_capacity(items.iter().filter(|item| wanted(item)).count());
+        // A list of 2^32 elements would be many gigabytes of JSON.
+        for (place, _) in (0_u32..).zip(items).filter(|(_, item)| wanted(item)) {
+            let text = text_at(place);
+            let same = |other: &u32| text_at(*other).as_str() == text.as_str();
+            let _ = places
+                .entry(hash_at(place), same, |other| hash_at(*other))
+                .or_insert(place);
+        }
+        Self { places, hasher }
+    }
+
+    fn has(&self, items: &[Value<'_>], text: &str) -> bool {
+        let same = |place: &u32| items[*place as usize].to_text().as_str() == text;
+        self.places.find(self.hasher.hash_one(text), same).is_some()
+    }
+}
+
 impl Set {
     pub(super) fn new(operand: &Value<'_>) -> Self {
-        let items: Box<[_]> = operand.items().map(|item| item.clone().into_owned()).collect();
-        let index = (items.len() > LINEAR).then(|| {
-            let mut index = Index::default();
-            for item in &items {
-                match item {
-                    Value::Null => index.has_null = true,
-                    Value::Bool(true) => index.has_true = true,
-                    Value::Bool(false) => index.has_false = true,
-                    Value::Text(_) | Value::Float(_) => {
-                        let text = item.to_text();
-                        if number::numeric(text.as_str()).is_none() {
-                            index.words.insert(text.as_str().into());
-                        }
-                    }
-                    // Integers are numeric as text. Operands hold no aliases.
-                    Value::Int(_) | Value::List(_) | Value::Map(_) | Value::Alias(_) => {}
-                }
-            }
-            index
-        });
+        let items: Box<[_]> = operand.items().map(Value::owned).collect();
+        let index = (items.len() > LINEAR).then(|| Index::new(&items));
         Self {
             items,
-            first: operand.at(0).clone().into_owned(),
+            first: operand.at(0).owned(),
             index,
         }
     }
@@ -77,7 +109,7 @@ impl Set {
                 {
                     fuel.spend_bytes(text.len());
                     // Not being numeric, it is not "0"; so only "" is false.
-                    return index.words.contains(text.as_ref())
+                    return index.words.has(&self.items, text)
                         || (index.has_true && !text.is_empty())
                         || ((index.has_false || index.has_null) && text.is_empty());
                 }
@@ -111,13 +143,8 @@ impl Set {
         match &self.index {
             Some(index) => index
                 .casts
-                .get_or_init(|| {
-                    self.items
-                        .iter()
-                        .map(|item| item.to_text().as_str().into())
-                        .collect()
-                })
-                .contains(text),
+                .get_or_init(|| Texts::of(&self.items, |_| true))
+                .has(&self.items, text),
             None => self.items.iter().any(|item| {
                 fuel.spend(1);
                 item.to_text().as_str() == text

@@ -207,26 +207,26 @@ impl<'a> Value<'a> {
     }
 
     /// The same value, borrowing nothing.
-    pub(super) fn into_owned(self) -> Value<'static> {
-        let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+    pub(super) fn owned(&self) -> Value<'static> {
+        let own = |text: &Cow<'a, str>| Cow::Owned(text.as_ref().to_owned());
         match self {
             Self::Null => Value::Null,
-            Self::Bool(b) => Value::Bool(b),
-            Self::Int(i) => Value::Int(i),
-            Self::Float(f) => Value::Float(f),
+            Self::Bool(b) => Value::Bool(*b),
+            Self::Int(i) => Value::Int(*i),
+            Self::Float(f) => Value::Float(*f),
             Self::Text(text) => Value::Text(own(text)),
-            Self::List(items) => Value::List(items.into_iter().map(Value::into_owned).collect()),
+            Self::List(items) => Value::List(items.iter().map(Value::owned).collect()),
             Self::Map(map) => Value::Map(Map {
                 entries: map
                     .entries
-                    .into_iter()
-                    .map(|(key, value)| (own(key), value.into_owned()))
+                    .iter()
+                    .map(|(key, value)| (own(key), value.owned()))
                     .collect(),
-                sorted: map.sorted,
+                sorted: map.sorted.clone(),
                 zero_is_set: map.zero_is_set,
             }),
             Self::Alias(alias) => Value::Alias(Box::new(Alias {
-                names: alias.names.into_iter().map(own).collect(),
+                names: alias.names.iter().map(own).collect(),
                 id: alias.id,
             })),
         }

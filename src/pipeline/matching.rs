@@ -8,69 +8,104 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::delivery::format;
-use crate::filter::{self, Document, Needs, State, Subject};
+use crate::filter::{self, Document, Needs, State, Subject, TooDeep};
 use crate::lifecycle::{ActorState, Event};
 use crate::openregister::{Entity, EntityKind};
-use crate::registry::{Format, Webhook};
+use crate::registry::{Format, Snapshot, Webhook};
 use crate::telemetry::Metrics;
 
 /// What a webhook wants of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Match {
+pub enum Match {
     Yes,
     /// It depends on who did it, or its payload says so, and that may still become known.
     OnceTheUserIsKnown,
 }
 
-/// The webhooks that want `event`, in their order.
-pub(crate) fn matches<'w>(
+/// The webhooks of `registrations` that want `event`, in their order.
+#[must_use]
+pub fn matches<'r>(
     event: &Event,
-    webhooks: &'w [Arc<Webhook>],
+    registrations: &'r Snapshot,
     metrics: &Metrics,
-) -> Vec<(&'w Arc<Webhook>, Match)> {
-    let mut needs = Needs::default();
-    for webhook in webhooks {
-        needs.merge(webhook.filter.needs());
+) -> Vec<(&'r Arc<Webhook>, Match)> {
+    let webhooks = registrations.for_class(event.class);
+    if webhooks.is_empty() {
+        return Vec::new();
     }
-    let states = Documented::of(event, &needs);
-    let document = Document::of_event(&states.subject(event), &needs);
+    let needs = registrations.needs(event.class);
+    let states = Documented::of(event, needs);
+    let document = Document::of_event(&states.subject(event), needs);
+    let awaited = matches!(event.actor, ActorState::Awaited { .. });
     webhooks
         .iter()
         .filter_map(|webhook| {
-            let filter = &webhook.filter;
-            let awaited = matches!(event.actor, ActorState::Awaited { .. });
-            if awaited && (filter.needs().user() || webhook.user_id_filter.is_some()) {
-                return Some((webhook, Match::OnceTheUserIsKnown));
-            }
-            if let Some(wanted) = &webhook.user_id_filter
-                && event.actor.actor().is_none_or(|actor| actor.uid != *wanted)
-            {
-                return None;
-            }
-            let error = match document.as_ref().map(|document| filter.matches(document)) {
-                Ok(Ok(true)) if awaited && webhook.format == Format::Nextcloud => {
-                    return Some((webhook, Match::OnceTheUserIsKnown));
-                }
-                Ok(Ok(true)) => return Some((webhook, Match::Yes)),
-                Ok(Ok(false)) => return None,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) if filter.needs().is_empty() => return Some((webhook, Match::Yes)),
-                Err(error) => error.to_string(),
-            };
-            metrics.filter_errors.inc();
-            tracing::warn!(webhook = %webhook.id, event = %event.id, %error, "a filter could not be evaluated: no match");
-            None
+            Some((
+                webhook,
+                wanted(webhook, event, document.as_ref(), awaited, metrics)?,
+            ))
         })
         .collect()
 }
 
+/// What `webhook` wants of `event`; `None` where it does not want it.
+pub(super) fn matches_one(webhook: &Webhook, event: &Event, metrics: &Metrics) -> Option<Match> {
+    alone(
+        webhook,
+        event,
+        matches!(event.actor, ActorState::Awaited { .. }),
+        metrics,
+    )
+}
+
 /// Whether `webhook` wants `event`, now that nothing more will be known of who did it.
 pub(super) fn wants(webhook: &Webhook, event: &Event, metrics: &Metrics) -> bool {
-    let settled = Event {
-        actor: ActorState::Known(event.actor.actor().cloned()),
-        ..event.clone()
+    alone(webhook, event, false, metrics).is_some()
+}
+
+fn alone(webhook: &Webhook, event: &Event, awaited: bool, metrics: &Metrics) -> Option<Match> {
+    let needs = webhook.filter.needs();
+    let states = Documented::of(event, needs);
+    let document = Document::of_event(&states.subject(event), needs);
+    wanted(webhook, event, document.as_ref(), awaited, metrics)
+}
+
+/// What `webhook` wants of `event`; `awaited` says that it may still become known who did it.
+fn wanted(
+    webhook: &Webhook,
+    event: &Event,
+    document: Result<&Document<'_>, &TooDeep>,
+    awaited: bool,
+    metrics: &Metrics,
+) -> Option<Match> {
+    let filter = &webhook.filter;
+    if awaited && filter.needs().user() {
+        return Some(Match::OnceTheUserIsKnown);
+    }
+    if let Some(uid) = &webhook.user_id_filter
+        && !awaited
+        && event.actor.actor().is_none_or(|actor| actor.uid != *uid)
+    {
+        return None;
+    }
+    let error = match document.map(|document| filter.matches(document)) {
+        Ok(Ok(false)) => return None,
+        Ok(Ok(true)) => None,
+        Err(_) if filter.needs().is_empty() => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(error) => Some(error.to_string()),
     };
-    !matches(&settled, &[Arc::new(webhook.clone())], metrics).is_empty()
+    if let Some(error) = error {
+        metrics.filter_errors.inc();
+        tracing::warn!(webhook = %webhook.id, event = %event.id, %error, "a filter could not be evaluated: no match");
+        return None;
+    }
+    let depends = webhook.user_id_filter.is_some() || webhook.format == Format::Nextcloud;
+    Some(if awaited && depends {
+        Match::OnceTheUserIsKnown
+    } else {
+        Match::Yes
+    })
 }
 
 /// The states in the documented form, as far as any filter looks into them.

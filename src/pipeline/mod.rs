@@ -26,6 +26,7 @@ use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
 use crate::telemetry::Metrics;
 
 pub use activity::{Activity, ActivityFinder};
+pub use matching::{Match, matches};
 pub use registered::Registered;
 
 /// Why a batch could not be turned into deliveries; it is tried again as a whole.
@@ -99,7 +100,7 @@ impl Pipeline {
     ) -> Vec<NewDelivery> {
         let mut deliveries = Vec::new();
         for (event, stored) in events.iter().zip(stored) {
-            let wanting = matching::matches(event, snapshot.for_class(event.class), &self.metrics);
+            let wanting = matches(event, snapshot, &self.metrics);
             // A replay comes to this event by itself, after what came before it.
             for (webhook, wanted) in wanting.into_iter().filter(|(w, _)| !replaying.contains(&w.id)) {
                 deliveries.push(NewDelivery {
@@ -107,7 +108,7 @@ impl Pipeline {
                     event: *stored,
                     lane: event.lane.clone(),
                     ordered: webhook.ordering == Ordering::Object,
-                    await_user: (wanted == matching::Match::OnceTheUserIsKnown).then_some(self.actor_wait),
+                    await_user: (wanted == Match::OnceTheUserIsKnown).then_some(self.actor_wait),
                     reason: Reason::Live,
                 });
             }

@@ -15,15 +15,13 @@ use super::fields::{Fields, invalid, kind, within};
 use super::secret;
 use super::target::{self, TargetPolicy};
 use super::webhook::{EventPattern, Format, HttpMethod, InvalidField, Ordering};
-use crate::filter::Filter;
+use crate::filter::{self, Filter};
 
 /// What stands for a stored secret in answers; sent back by a client it means "as it was".
 pub const MASK: &str = "***";
 
 const LONGEST_USER: usize = 64;
 const LONGEST_EVENT: usize = 255;
-/// Bytes of a filter's JSON.
-const LARGEST_FILTER: usize = 65_536;
 const MOST_HEADERS: usize = 64;
 const LARGEST_HEADERS: usize = 16_384;
 
@@ -251,10 +249,10 @@ fn filter(value: Option<&Value>, warnings: &mut Vec<String>) -> Result<(Value, b
     let Some(value) = value else {
         return Ok((Value::Array(Vec::new()), false));
     };
-    if value.to_string().len() > LARGEST_FILTER {
+    if value.to_string().len() > filter::MAX_BYTES {
         return Err(invalid(
             "eventFilter",
-            format!("must have at most {LARGEST_FILTER} bytes as JSON"),
+            format!("must have at most {} bytes as JSON", filter::MAX_BYTES),
         ));
     }
     let filter = Filter::parse(value).map_err(|error| invalid("eventFilter", error.to_string()))?;

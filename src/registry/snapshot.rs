@@ -1,9 +1,10 @@
 //! All registrations as of one revision.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Webhook, WebhookId};
+use crate::filter::Needs;
 use crate::openregister::EventClass;
 
 /// All registrations as of one revision; immutable.
@@ -12,12 +13,26 @@ pub struct Snapshot {
     revision: i64,
     all: Vec<Arc<Webhook>>,
     by_id: HashMap<WebhookId, Arc<Webhook>>,
-    by_class: Vec<Vec<Arc<Webhook>>>,
+    by_class: Vec<Listeners>,
     unreadable: Vec<(WebhookId, String)>,
     next_expiry: Option<i64>,
 }
 
+/// The webhooks that listen to one class.
+#[derive(Debug, Default)]
+struct Listeners {
+    webhooks: Vec<Arc<Webhook>>,
+    /// What their filters look into; made with the first event.
+    needs: OnceLock<Needs>,
+}
+
 impl Snapshot {
+    /// These webhooks, in the order of their ids.
+    #[must_use]
+    pub fn of(webhooks: Vec<Arc<Webhook>>) -> Self {
+        Self::new(0, webhooks, Vec::new(), None)
+    }
+
     pub(crate) fn new(
         revision: i64,
         mut all: Vec<Arc<Webhook>>,
@@ -29,10 +44,10 @@ impl Snapshot {
             .iter()
             .map(|webhook| (webhook.id, Arc::clone(webhook)))
             .collect();
-        let mut by_class = vec![Vec::new(); EventClass::COUNT];
+        let mut by_class: Vec<Listeners> = EventClass::all().map(|_| Listeners::default()).collect();
         for webhook in all.iter().filter(|webhook| webhook.collects()) {
             for class in webhook.event.classes() {
-                by_class[class.index()].push(Arc::clone(webhook));
+                by_class[class.index()].webhooks.push(Arc::clone(webhook));
             }
         }
         Self {
@@ -54,7 +69,24 @@ impl Snapshot {
     /// The webhooks that events of this class are collected for (enabled and paused ones), by id.
     #[must_use]
     pub fn for_class(&self, class: EventClass) -> &[Arc<Webhook>] {
-        self.by_class.get(class.index()).map_or(&[], Vec::as_slice)
+        self.by_class
+            .get(class.index())
+            .map_or(&[], |listeners| listeners.webhooks.as_slice())
+    }
+
+    /// What the filters of [`Self::for_class`] look into, all together.
+    #[must_use]
+    pub fn needs(&self, class: EventClass) -> &Needs {
+        static NOTHING: Needs = Needs::NOTHING;
+        self.by_class.get(class.index()).map_or(&NOTHING, |listeners| {
+            listeners.needs.get_or_init(|| {
+                let mut needs = Needs::default();
+                for webhook in &listeners.webhooks {
+                    needs.merge(webhook.filter.needs());
+                }
+                needs
+            })
+        })
     }
 
     #[must_use]

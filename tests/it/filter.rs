@@ -7,7 +7,12 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use openregister_webhooks::demo::Generation;
 use serde_json::{Value, json};
+
+use crate::support::postgres::{Db, NEXTCLOUD};
+use crate::support::receiver::https;
+use crate::support::sidecar::Sidecar;
 
 fn program(args: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_openregister-webhooks"))
@@ -160,6 +165,65 @@ fn hostile_filters_are_answered_quickly() {
         // A debug build on a busy machine; the figures are in docs/filters.md.
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     }
+}
+
+/// Filters that registration refuses, and the one that is legal however it looks; `filter check` says the same.
+#[tokio::test]
+async fn hostile_filters_are_refused_at_registration() {
+    let db = Db::openregister(Generation::V0_2_13).await;
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    let receiver = https().await;
+    std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
+    let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path());
+    let (code, _, errors) = sidecar.cli(&["install"]).await;
+    assert_eq!(code, 0, "{errors}");
+    sidecar.start().await;
+
+    let uids: Vec<_> = (0..100_000).map(|n| format!("uid{n}")).collect();
+    let big: Vec<_> = (0..20_000)
+        .map(|n| json!({"user.uid": format!("somebody else {n:020}")}))
+        .collect();
+    let nested = |depth: usize| format!("{}{{}}{}", "{\"$not\":".repeat(depth), "}".repeat(depth));
+    let long = json!({"user.uid": {"$in": uids[..10_000]}});
+    for (name, filter, status, part) in [
+        (
+            "100,000 elements",
+            json!({"user.uid": {"$in": uids}}).to_string(),
+            413,
+            "1048576 bytes",
+        ),
+        (
+            "1 MB",
+            json!({"$or": big}).to_string(),
+            400,
+            "at most 65536 bytes",
+        ),
+        ("10,000 elements", long.to_string(), 400, "at most 65536 bytes"),
+        ("10,000 levels", nested(10_000), 400, "recursion limit"),
+        ("200 levels", nested(200), 400, "recursion limit"),
+        ("a runaway", json!({"user.uid": "/(a+)+$/"}).to_string(), 200, ""),
+    ] {
+        let body = format!(
+            "{{\"httpMethod\": \"POST\", \"uri\": \"{}\", \"event\": \"OCA\\\\OpenRegister\\\\Event\\\\ObjectCreatedEvent\", \
+             \"eventFilter\": {filter}}}",
+            receiver.url("/")
+        );
+        let path = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks?format=json";
+        let reply = sidecar.api_text("POST", path, body).await;
+        assert_eq!(reply.status, status, "{name}: {}", reply.body);
+        let message = reply.json()["ocs"]["meta"]["message"].to_string();
+        assert!(message.contains(part), "{name}: {message}");
+        let check = program(&["filter", "check"], filter.as_bytes());
+        let said = String::from_utf8(check.stdout).unwrap();
+        println!("{name}: {status} {message}; {said}");
+        assert_eq!(check.status.success(), status == 200, "{name}: {said}");
+        assert_eq!(
+            said.starts_with("refused: filter: "),
+            status != 200,
+            "{name}: {said}"
+        );
+    }
+    assert_eq!(sidecar.terminate().await, Some(0));
 }
 
 #[test]

@@ -146,10 +146,7 @@ pub(super) async fn step(
 }
 
 fn wants(stepper: &Stepper<'_>, webhook: &Webhook, event: &Event) -> bool {
-    let one = [std::sync::Arc::new(webhook.clone())];
-    matching::matches(event, &one, stepper.metrics)
-        .first()
-        .is_some_and(|(_, wanted)| *wanted == Match::Yes)
+    matching::matches_one(webhook, event, stepper.metrics) == Some(Match::Yes)
 }
 
 /// The next rows after an id; `None` for one that is too large.

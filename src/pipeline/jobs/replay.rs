@@ -4,8 +4,6 @@
 //! order of the stream; with it what the reader stored while the replay ran. The step that finds nothing more holds the lock
 //! that orders the queue, so the reader goes on exactly from there.
 
-use std::sync::Arc;
-
 use chrono::Utc;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Transaction};
@@ -67,11 +65,7 @@ pub(super) async fn step(
             continue;
         }
         let event = settled(event, stepper);
-        let one = [Arc::new(webhook.clone())];
-        let Some(wanted) = matching::matches(&event, &one, stepper.metrics)
-            .first()
-            .map(|(_, wanted)| *wanted)
-        else {
+        let Some(wanted) = matching::matches_one(webhook, &event, stepper.metrics) else {
             continue;
         };
         deliveries.push(NewDelivery {

@@ -166,6 +166,11 @@ impl Sidecar {
 
     /// A request to the API as the administrator, with a JSON body.
     pub(crate) async fn api(&self, method: &str, path: &str, body: serde_json::Value) -> Reply {
+        self.api_text(method, path, body.to_string()).await
+    }
+
+    /// The same with a body that is written already.
+    pub(crate) async fn api_text(&self, method: &str, path: &str, body: String) -> Reply {
         use base64::Engine as _;
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", ADMIN.0, ADMIN.1));
         let request = Request::builder()
@@ -176,7 +181,7 @@ impl Sidecar {
             .header("ocs-apirequest", "true")
             .header("accept", "application/json")
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))
+            .body(Full::new(Bytes::from(body)))
             .unwrap();
         send(self.listen, request).await.unwrap()
     }
