@@ -11,15 +11,29 @@
 \set runtime_role ''
 \endif
 
+-- Nothing may run in a schema that somebody else made.
+\set ON_ERROR_STOP on
+\set appconfig :prefix 'appconfig'
+SELECT n.nspname AS host_schema FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.quote_ident(:'appconfig')::pg_catalog.regclass::pg_catalog.oid \gset
+-- From here on nothing but PostgreSQL's own functions and operators is found without its schema's name.
+SET search_path = pg_catalog, pg_temp;
+
 BEGIN;
 SELECT pg_advisory_xact_lock(5715726729101595476);
+SELECT NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'openregister_webhooks') AS fresh \gset
+\if :fresh
+CREATE SCHEMA openregister_webhooks;
+\endif
+\ir ownership.sql
 \ir bootstrap.sql
 SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1) AS m1,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 2) AS m2,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 3) AS m3,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 4) AS m4,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 5) AS m5,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 6) AS m6 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 6) AS m6,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 7) AS m7 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -44,10 +58,13 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (5, 'work');
 \ir migrations/0006_erased.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (6, 'erased');
 \endif
+\if :m7
+\ir migrations/0007_losses.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (7, 'losses');
+\endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),
-    host_schema = (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                   WHERE c.oid = (:'prefix' || 'appconfig')::regclass);
+    host_schema = :'host_schema';
 SELECT openregister_webhooks.grant_runtime();
 COMMIT;
 

@@ -3,6 +3,7 @@
 -- before the schema is dropped: run it again. `DROP SCHEMA openregister_webhooks CASCADE` alone does it too, but holds
 -- the locks of all tables until it is done.
 \set ON_ERROR_STOP on
+SET search_path = pg_catalog, pg_temp;
 UPDATE openregister_webhooks.settings SET detaching = true;
 SELECT format('SELECT openregister_webhooks.detach(%L)', c.relname)
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid

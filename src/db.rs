@@ -3,7 +3,9 @@
 //! Guarantees: every connection has a connect timeout, TCP keepalives and an application name; TLS is verified against
 //! the system's roots and `ORW_CA_FILE`; no error or log names a password.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
@@ -14,6 +16,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many tables are remembered of which notifications say that changes were missed.
+const NOTES: usize = 1000;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +124,7 @@ impl Database {
 
     /// A connection of one's own, outside the pool. Notifications arrive at the receiver; it closes with the
     /// connection, so that a holder of a session lock learns of its loss. The buffer is unbounded in type only:
-    /// the one channel that is listened to carries empty payloads, which PostgreSQL folds within a transaction.
+    /// the one channel that is listened to carries payloads that are empty or short, which PostgreSQL folds within a transaction.
     ///
     /// # Errors
     /// [`DbError::Connect`].
@@ -130,11 +135,21 @@ impl Database {
             .await
             .map_err(DbError::Connect)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let said = Arc::new(Mutex::new(BTreeSet::new()));
+        let notes = Arc::clone(&said);
         tokio::spawn(async move {
             loop {
                 match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-                    // A full channel already says what another message would say.
-                    Some(Ok(AsyncMessage::Notification(_))) => drop(sender.try_send(())),
+                    Some(Ok(AsyncMessage::Notification(message))) => {
+                        if let Some(missed) = message.payload().strip_prefix("missed ")
+                            && let Ok(mut notes) = notes.lock()
+                            && notes.len() < NOTES
+                        {
+                            notes.insert(missed.to_owned());
+                        }
+                        // A full channel already says what another message would say.
+                        let _ = sender.try_send(());
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
                         tracing::debug!(error = %crate::text::chain(&error), "database connection ended");
@@ -144,7 +159,7 @@ impl Database {
                 }
             }
         });
-        Ok((client, Notifications(receiver)))
+        Ok((client, Notifications { receiver, said }))
     }
 
     /// A pool for short transactions.
@@ -188,11 +203,20 @@ impl Database {
 
 /// Rings when a notification arrived since the last look; ends when the connection does.
 #[derive(Debug)]
-pub struct Notifications(tokio::sync::mpsc::Receiver<()>);
+pub struct Notifications {
+    receiver: tokio::sync::mpsc::Receiver<()>,
+    said: Arc<Mutex<BTreeSet<String>>>,
+}
 
 impl Notifications {
     /// Waits for a notification; `false` when the connection is gone. Cancel-safe.
     pub async fn ring(&mut self) -> bool {
-        self.0.recv().await.is_some()
+        self.receiver.recv().await.is_some()
+    }
+
+    /// The tables of which notifications said that changes were missed, since the last call.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        let said = self.said.lock().map(|mut said| std::mem::take(&mut *said));
+        said.unwrap_or_default().into_iter().collect()
     }
 }

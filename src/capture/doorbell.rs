@@ -73,6 +73,19 @@ impl Doorbell {
         }
     }
 
+    /// Listens no longer.
+    pub(crate) fn close(&mut self) {
+        self.listening = None;
+    }
+
+    /// The tables of which writers said that their changes were missed, since the last call.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        self.listening
+            .as_ref()
+            .map(|(_, notifications)| notifications.missed())
+            .unwrap_or_default()
+    }
+
     /// Finds out whether the connection still lives: a half-open one would never ring again.
     pub(crate) async fn check(&mut self) {
         if let Some((client, _)) = &self.listening

@@ -19,6 +19,7 @@ struct Migration {
     sql: &'static str,
 }
 
+const OWNERSHIP: &str = include_str!("../../sql/ownership.sql");
 const BOOTSTRAP: &str = include_str!("../../sql/bootstrap.sql");
 const FUNCTIONS: &str = include_str!("../../sql/functions.sql");
 const MIGRATIONS: &[Migration] = &[
@@ -51,6 +52,11 @@ const MIGRATIONS: &[Migration] = &[
         version: 6,
         name: "erased",
         sql: include_str!("../../sql/migrations/0006_erased.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "losses",
+        sql: include_str!("../../sql/migrations/0007_losses.sql"),
     },
 ];
 
@@ -106,8 +112,67 @@ pub enum InstallError {
     TooOld(String),
     #[error("these tables stayed busy: {0}; nothing else was changed, run it again")]
     Busy(String),
+    #[error("another installation is at work in this database{0}; run it again when that has ended")]
+    AtWork(String),
+    #[error("{what}; {remedy}")]
+    Foreign { what: String, remedy: String },
     #[error(transparent)]
     Query(#[from] tokio_postgres::Error),
+}
+
+/// What in the schema is neither a superuser's nor that of the role that owns Nextcloud's tables, and what to do about it. Asks
+/// the catalogs alone: nothing of the schema is run. `None` also where there are no such tables in the search path.
+pub(crate) async fn strangers(
+    client: &Client,
+    table_prefix: &str,
+) -> Result<Option<(String, String)>, tokio_postgres::Error> {
+    let path = search_path(client).await?;
+    // In a transaction that is never committed: also through a pooler nothing is left behind.
+    client
+        .batch_execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp")
+        .await?;
+    let checked = async {
+        let host = client
+            .query_typed(
+                "SELECT set_config('openregister_webhooks.owner', pg_get_userbyid(c.relowner), true) \
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.relname = $1 AND n.nspname = ANY ($2::text[]::name[]) ORDER BY array_position($2::text[], n.nspname::text) LIMIT 1",
+                &[
+                    (&format!("{table_prefix}appconfig"), Type::TEXT),
+                    (&path, Type::TEXT_ARRAY),
+                ],
+            )
+            .await?;
+        if host.is_empty() {
+            return Ok(());
+        }
+        client.batch_execute(OWNERSHIP).await
+    };
+    let checked = checked.await;
+    client.batch_execute("ROLLBACK").await?;
+    match checked {
+        Ok(()) => Ok(None),
+        Err(error) => foreign(error).map(Some),
+    }
+}
+
+/// The schemas that names without one are looked up in.
+async fn search_path(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
+    let rows = client
+        .query_typed("SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]", &[])
+        .await?;
+    Ok(rows.first().map(|row| row.get(0)).unwrap_or_default())
+}
+
+/// What the check of the ownership raised.
+fn foreign(error: tokio_postgres::Error) -> Result<(String, String), tokio_postgres::Error> {
+    match error.as_db_error().filter(|e| e.code().code() == "ORW01") {
+        Some(raised) => Ok((
+            raised.message().to_owned(),
+            raised.hint().unwrap_or_default().to_owned(),
+        )),
+        None => Err(error),
+    }
 }
 
 /// The version of the schema that this program installs.
@@ -167,7 +232,7 @@ pub async fn install(
             .await?;
     }
     client
-        .batch_execute("RESET ROLE; RESET statement_timeout")
+        .batch_execute("RESET ROLE; RESET statement_timeout; RESET search_path")
         .await?;
     Ok(Installed {
         migrations,
@@ -181,8 +246,13 @@ async fn install_schema(client: &mut Client, options: &InstallOptions) -> Result
     let tx = client.transaction().await?;
     tx.batch_execute("SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning")
         .await?;
-    tx.execute("SELECT pg_advisory_xact_lock($1)", &[&locks::INSTALL])
-        .await?;
+    let locked = tx
+        .execute("SELECT pg_catalog.pg_advisory_xact_lock($1)", &[&locks::INSTALL])
+        .await;
+    if let Err(error) = locked {
+        drop(tx);
+        return Err(at_work(client, error).await);
+    }
     let version: String = tx.query_one("SHOW server_version", &[]).await?.get(0);
     let number: i32 = tx
         .query_one("SELECT current_setting('server_version_num')::int", &[])
@@ -192,14 +262,18 @@ async fn install_schema(client: &mut Client, options: &InstallOptions) -> Result
         return Err(InstallError::TooOld(version));
     }
     let appconfig = format!("{}appconfig", options.table_prefix);
+    // Where Nextcloud's tables are is for the search path to say; from then on nothing but PostgreSQL's own functions and
+    // operators is found without its schema's name.
+    let path = search_path(tx.client()).await?;
+    tx.batch_execute("SET search_path = pg_catalog, pg_temp").await?;
     let host = tx
         .query_opt(
             "SELECT n.nspname::text, o.rolname::text, current_user::text, current_database()::text, \
                     pg_has_role(c.relowner, 'MEMBER'), has_database_privilege(current_database(), 'CREATE'), \
                     has_database_privilege(o.rolname, current_database(), 'CREATE') \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles o ON o.oid = c.relowner \
-             WHERE c.oid = to_regclass(quote_ident($1))",
-            &[&appconfig],
+             WHERE c.relname = $1::text AND n.nspname = ANY ($2::text[]) ORDER BY array_position($2::text[], n.nspname::text) LIMIT 1",
+            &[&appconfig, &path],
         )
         .await?
         .ok_or_else(|| InstallError::NotNextcloud(options.table_prefix.clone()))?;
@@ -232,6 +306,14 @@ async fn install_schema(client: &mut Client, options: &InstallOptions) -> Result
             .await?;
         }
         tx.batch_execute(&format!("SET ROLE {quoted}")).await?;
+    }
+    if !exists && (user == owner || !host.get::<_, bool>(5)) {
+        // Not IF NOT EXISTS: one that appeared since would be a stranger's.
+        tx.batch_execute("CREATE SCHEMA openregister_webhooks").await?;
+    }
+    if let Err(error) = tx.batch_execute(OWNERSHIP).await {
+        let (what, remedy) = foreign(error)?;
+        return Err(InstallError::Foreign { what, remedy });
     }
     tx.batch_execute(BOOTSTRAP).await?;
     let found: i32 = tx
@@ -317,8 +399,16 @@ pub async fn uninstall(
     mut progress: impl FnMut(&str, bool) + Send,
 ) -> Result<(), InstallError> {
     client
-        .execute("SELECT pg_advisory_lock($1)", &[&locks::INSTALL])
+        .batch_execute("SET search_path = pg_catalog, pg_temp")
         .await?;
+    client.batch_execute("SET lock_timeout = '10s'").await?;
+    if let Err(error) = client
+        .execute("SELECT pg_advisory_lock($1)", &[&locks::INSTALL])
+        .await
+    {
+        return Err(at_work(client, error).await);
+    }
+    client.batch_execute("RESET lock_timeout").await?;
     let owner = client
         .query_opt(
             "SELECT pg_get_userbyid(nspowner)::text, current_user::text FROM pg_namespace WHERE nspname = 'openregister_webhooks'",
@@ -353,11 +443,26 @@ pub async fn uninstall(
     )
     .await?;
     // No trigger is left: whoever still writes to our tables is our own reader, which the drop may wait for.
-    client.batch_execute("SET lock_timeout = '30s'; SET client_min_messages = warning; DROP SCHEMA openregister_webhooks CASCADE; RESET lock_timeout; RESET client_min_messages; RESET ROLE").await?;
+    client.batch_execute("SET lock_timeout = '30s'; SET client_min_messages = warning; DROP SCHEMA openregister_webhooks CASCADE; RESET lock_timeout; RESET client_min_messages; RESET ROLE; RESET search_path").await?;
     client
         .execute("SELECT pg_advisory_unlock($1)", &[&locks::INSTALL])
         .await?;
     Ok(())
+}
+
+/// The lock was not to be had: says who has it.
+async fn at_work(client: &Client, error: tokio_postgres::Error) -> InstallError {
+    if error.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        return error.into();
+    }
+    match locks::holders(client, locks::INSTALL).await {
+        Ok(holders) => InstallError::AtWork(
+            holders
+                .first()
+                .map_or_else(String::new, |holder| format!(", or {holder} holds its lock")),
+        ),
+        Err(error) => error.into(),
+    }
 }
 
 /// Runs `statement` for each table that `tables` names; busy ones are an error at the end.

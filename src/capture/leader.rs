@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::narrowing::Narrowing;
 use super::position::{self, Identity};
 use super::reader::{Consumer, Progress, ReadError, Reader};
-use super::{discovery, doorbell, locks, rotation};
+use super::{discovery, doorbell, install, locks, losses, rotation};
 use crate::config::Doorbell;
 use crate::db::{Database, DbError};
 
@@ -70,7 +70,9 @@ enum Stop<E: std::error::Error + 'static> {
     Read(#[from] ReadError<E>),
     #[error("the database did not answer within {} s", STUCK.as_secs())]
     Stuck,
-    #[error("the schema openregister_webhooks is not in this database: run `openregister-webhooks install`")]
+    #[error(
+        "the schema openregister_webhooks is not in this database, or of an older version: run `openregister-webhooks install`"
+    )]
     NotInstalled,
 }
 
@@ -96,6 +98,8 @@ pub async fn run<C: Consumer>(
 ) {
     let mut pause = Duration::from_millis(50);
     let mut narrowing = Narrowing::default();
+    // It goes on listening when a term ends: whoever finds the change tables locked, as the reader does then, says so by it.
+    let mut bell = doorbell::Doorbell::new(database.clone(), settings.doorbell);
     while !shutdown.is_cancelled() {
         let began = Instant::now();
         let term = Term {
@@ -104,7 +108,7 @@ pub async fn run<C: Consumer>(
             status: &status,
             shutdown: &shutdown,
         };
-        let Err(stop) = term.serve(&mut consumer, &mut narrowing).await else {
+        let Err(stop) = term.serve(&mut consumer, &mut narrowing, &mut bell).await else {
             break;
         };
         if matches!(stop, Stop::Read(ReadError::NotLeader)) {
@@ -146,6 +150,7 @@ impl Term<'_> {
         &self,
         consumer: &mut C,
         narrowing: &mut Narrowing,
+        bell: &mut doorbell::Doorbell,
     ) -> Result<(), Stop<C::Error>> {
         let (mut client, _notifications) = self.database.connect().await?;
         let direct = self.settings.doorbell == Doorbell::Notify;
@@ -162,7 +167,7 @@ impl Term<'_> {
         }
         let installed = client
             .query_typed(
-                "SELECT to_regclass('openregister_webhooks.position_1') IS NOT NULL",
+                "SELECT pg_catalog.to_regclass('openregister_webhooks.missed') IS NOT NULL",
                 &[],
             )
             .await?;
@@ -173,7 +178,15 @@ impl Term<'_> {
         if self.same_cluster(&client).await? == Cluster::Shutdown {
             return Ok(());
         }
+        if let Some((what, remedy)) = install::strangers(&client, &self.settings.table_prefix).await? {
+            tracing::error!(%remedy, "{what}; what is in it runs with this program's rights");
+        }
         if direct {
+            // No role's own functions and operators are to be picked up; everything of ours is named with its schema.
+            client
+                .batch_execute("SET search_path = pg_catalog, pg_temp")
+                .await?;
+            let mut named = None;
             loop {
                 let got = client
                     .query_typed("SELECT pg_try_advisory_lock($1)", &[(&locks::LEADER, Type::INT8)])
@@ -182,6 +195,15 @@ impl Term<'_> {
                     break;
                 }
                 self.set(CaptureStatus::Standby);
+                bell.close();
+                let holders = locks::holders(&client, locks::LEADER).await?;
+                let stranger = holders.into_iter().find(|holder| !holder.ours);
+                if let Some(stranger) = &stranger
+                    && named.as_ref() != Some(stranger)
+                {
+                    tracing::error!(pid = stranger.pid, role = %stranger.role, "{stranger} holds the leader's lock and is no sidecar: nothing is read while it does; end that session (as a superuser: SELECT pg_terminate_backend({}))", stranger.pid);
+                }
+                named = stranger;
                 if self.pause(STANDBY_POLL).await {
                     return Ok(());
                 }
@@ -205,7 +227,9 @@ impl Term<'_> {
             self.settings.discovery_interval,
             end.clone(),
         ));
-        let ended = self.read(&mut client, &mut reader, consumer, narrowing).await;
+        let ended = self
+            .read(&mut client, &mut reader, consumer, narrowing, bell)
+            .await;
         end.cancel();
         // It ends at its next wait; every statement of it has a timeout.
         drop(discovery.await);
@@ -251,8 +275,8 @@ impl Term<'_> {
         reader: &mut Reader,
         consumer: &mut C,
         narrowing: &mut Narrowing,
+        bell: &mut doorbell::Doorbell,
     ) -> Result<(), Stop<C::Error>> {
-        let mut bell = doorbell::Doorbell::new(self.database.clone(), self.settings.doorbell);
         let mut checked = Instant::now();
         let mut emptied = Instant::now();
         let mut idle = Duration::from_millis(1);
@@ -266,6 +290,8 @@ impl Term<'_> {
                 }
                 let rotated = rotation::rotate(client, reader.position(), always);
                 timeout(STUCK, rotated).await.map_err(|_| Stop::Stuck)??;
+                losses::gather(client).await?;
+                losses::note(client, &bell.missed(), &self.settings.table_prefix).await?;
             }
             if progress != Progress::Empty {
                 idle = Duration::from_millis(1);

@@ -1,4 +1,12 @@
 //! The advisory locks; the numbers are the eight letters read as a big-endian number, and stand in `sql/functions.sql` too.
+//!
+//! Every role that may connect to the database can take them, and so keep the sidecar from reading, never Nextcloud from
+//! writing: its triggers only try. Who has one is therefore looked at and said.
+
+use std::fmt;
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 /// Held exclusively by the reader while it sleeps; writers take a share to keep it awake.
 pub(crate) const GATE: i64 = i64::from_be_bytes(*b"ORW-GATE");
@@ -6,6 +14,59 @@ pub(crate) const GATE: i64 = i64::from_be_bytes(*b"ORW-GATE");
 pub(crate) const LEADER: i64 = i64::from_be_bytes(*b"ORW-LEAD");
 /// Held while installing or uninstalling.
 pub(crate) const INSTALL: i64 = i64::from_be_bytes(*b"ORW-INST");
+/// `hashtextextended('openregister_webhooks.enqueue', 0)`: held for a transaction by whoever puts deliveries into the queue.
+pub(crate) const ENQUEUE: i64 = -4_047_573_180_415_552_638;
+
+/// A session that has one of the locks exclusively.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) pid: i32,
+    pub(crate) role: String,
+    pub(crate) application: String,
+    /// The client's address.
+    pub(crate) from: String,
+    /// Its role is ours, the schema's owner, the runtime role, or a superuser.
+    pub(crate) ours: bool,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} (backend {}, {}, from {})",
+            self.role, self.pid, self.application, self.from
+        )
+    }
+}
+
+/// Who has the lock exclusively.
+pub(crate) async fn holders(client: &Client, key: i64) -> Result<Vec<Holder>, tokio_postgres::Error> {
+    let rows = client
+        .query_typed(
+            "SELECT l.pid, coalesce(a.usename::text, '?'), coalesce(nullif(a.application_name, ''), '?'), \
+                    coalesce(host(a.client_addr), 'this server'), \
+                    coalesce(r.rolsuper OR a.usename = current_user OR a.usesysid = n.nspowner \
+                             OR has_schema_privilege(a.usesysid, n.oid, 'USAGE'), false) \
+             FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+             LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid \
+             LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = 'openregister_webhooks' \
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.mode = 'ExclusiveLock' \
+               AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+               AND (l.classid::bigint << 32 | l.objid::bigint) = $1 ORDER BY l.pid",
+            &[(&key, Type::INT8)],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| Holder {
+            pid: row.get(0),
+            role: row.get(1),
+            application: row.get(2),
+            from: row.get(3),
+            ours: row.get(4),
+        })
+        .collect())
+}
 
 #[cfg(test)]
 mod tests {

@@ -141,6 +141,14 @@ impl Reader {
             self.reload(client).await?;
         }
         let tx = client.transaction().await?;
+        // The tables have no statistics (nobody analyses them): the order of the index is what is wanted, always. A plan that
+        // needs a scan all the same then looks so costly that PostgreSQL would compile it, which takes longer.
+        // No role's own functions and operators are to be picked up.
+        tx.batch_execute(
+            "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+             SET LOCAL enable_hashagg = off; SET LOCAL jit = off",
+        )
+        .await?;
         if self.per_transaction {
             let rows = tx
                 .query_typed(
@@ -271,9 +279,6 @@ impl Reader {
         floor: Lsn,
         after: Option<ChangeKey>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        // The tables have no statistics (nobody analyses them): the order of the index is what is wanted, always. A plan that
-        // needs a scan all the same then looks so costly that PostgreSQL would compile it, which takes longer.
-        tx.batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashagg = off; SET LOCAL jit = off").await?;
         let after = after.unwrap_or(ChangeKey {
             lsn: floor,
             xid: Xid(0),

@@ -25,9 +25,9 @@ pub(crate) async fn rotate(
     let rows = client
         .query_typed(
             "SELECT openregister_webhooks.slot(), \
-                    pg_relation_size('openregister_webhooks.change_0'), \
-                    pg_relation_size('openregister_webhooks.change_1'), \
-                    pg_relation_size('openregister_webhooks.change_2')",
+                    pg_catalog.pg_relation_size('openregister_webhooks.change_0'::pg_catalog.regclass), \
+                    pg_catalog.pg_relation_size('openregister_webhooks.change_1'::pg_catalog.regclass), \
+                    pg_catalog.pg_relation_size('openregister_webhooks.change_2'::pg_catalog.regclass)",
             &[],
         )
         .await?;

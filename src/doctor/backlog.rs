@@ -14,6 +14,7 @@ const LATE: f64 = 60.0;
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     let mut findings = vec![leader(examined).await?];
+    findings.extend(strangers(examined).await?);
     findings.extend(unread(examined).await?);
     findings.extend(holders(examined).await?);
     findings.extend(lost(examined).await?);
@@ -29,22 +30,25 @@ async fn leader(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Erro
             "who leads cannot be seen with ORW_DOORBELL=poll: the lock is held for a transaction at a time",
         ));
     }
-    let rows = examined
-        .client
-        .query_typed(
-            "SELECT l.pid, coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'this server') \
-             FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
-             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
-               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-               AND (l.classid::bigint << 32 | l.objid::bigint) = $1",
-            &[(&locks::LEADER, Type::INT8)],
+    let holders = locks::holders(examined.client, locks::LEADER).await?;
+    Ok(match holders.first() {
+        Some(holder) if holder.ours => Finding::ok(
+            CHECK,
+            format!(
+                "{} leads (backend {}, from {})",
+                holder.application, holder.pid, holder.from
+            ),
+        ),
+        Some(stranger) => Finding::error(
+            CHECK,
+            format!("nobody reads the outbox: {stranger} holds the leader's lock and is no sidecar"),
+            "every role that may connect to this database can take an advisory lock; Nextcloud's writes do not mind",
+            format!(
+                "find out what that session is; as a superuser: SELECT pg_terminate_backend({})",
+                stranger.pid
+            ),
         )
-        .await?;
-    Ok(match rows.first() {
-        Some(row) => {
-            let (pid, name, from): (i32, String, String) = (row.get(0), row.get(1), row.get(2));
-            Finding::ok(CHECK, format!("{name} leads (backend {pid}, from {from})"))
-        }
+        .about(stranger.pid.to_string()),
         None => Finding::warning(
             CHECK,
             "nobody reads the outbox",
@@ -52,6 +56,43 @@ async fn leader(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Erro
             "start `openregister-webhooks run`, and look into its log; changes are kept meanwhile",
         ),
     })
+}
+
+/// Sessions of others that hold one of our other locks.
+async fn strangers(examined: &Examined<'_>) -> Checked {
+    let mut findings = Vec::new();
+    for (key, lock, cause) in [
+        (
+            locks::GATE,
+            "the doorbell's lock",
+            "every captured transaction then notifies the reader, and commits that notify wait for one another",
+        ),
+        (
+            locks::INSTALL,
+            "the installation's lock",
+            "install, uninstall and adopt wait for it",
+        ),
+        (
+            locks::ENQUEUE,
+            "the queue's lock",
+            "no batch can be enqueued while it is held",
+        ),
+    ] {
+        let holders = locks::holders(examined.client, key).await?;
+        findings.extend(holders.iter().filter(|holder| !holder.ours).map(|holder| {
+            Finding::warning(
+                "locks",
+                format!("{holder} holds {lock} and is no sidecar"),
+                cause,
+                format!(
+                    "find out what that session is; as a superuser: SELECT pg_terminate_backend({})",
+                    holder.pid
+                ),
+            )
+            .about(holder.pid.to_string())
+        }));
+    }
+    Ok(findings)
 }
 
 /// What is captured and not read.

@@ -31,6 +31,16 @@ pub(super) async fn check(
         );
         return Ok((false, vec![finding]));
     };
+    // Before anything of the schema is run.
+    if let Some((what, remedy)) = capture::strangers(client, &examined.settings.table_prefix).await? {
+        let finding = Finding::error(
+            CHECK,
+            what,
+            "somebody else made it first, or was given rights in it; what is in it runs with the sidecar's and its owner's rights",
+            remedy,
+        );
+        return Ok((false, vec![finding]));
+    }
     let owner: String = row.get(0);
     let mut findings = Vec::new();
     if row.get(1) {

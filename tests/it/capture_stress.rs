@@ -31,7 +31,7 @@ impl Consumer for Ledger {
         let keys: Vec<String> = changes.iter().map(|c| format!("{:?}", c.key)).collect();
         let images: Vec<String> = changes.iter().map(|c| c.new.clone().unwrap()).collect();
         tx.execute(
-            "INSERT INTO ledger (key, uuid, age, tag) SELECT key, image::json ->> '_uuid', (image::json ->> 'age')::int, \
+            "INSERT INTO public.ledger (key, uuid, age, tag) SELECT key, image::json ->> '_uuid', (image::json ->> 'age')::int, \
              image::json ->> 'name' FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS c (key, image, n) ORDER BY n",
             &[&keys, &images],
         )

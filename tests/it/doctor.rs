@@ -501,7 +501,7 @@ async fn what_is_late_lost_or_held_open_is_found() {
     assert!(!report.json().to_string().contains("token-in-a-path"));
     assert_says(
         find("quarantine"),
-        "1 changes could not be read",
+        "1 changes could not be worked on",
         "not JSON",
         "openregister_webhooks.quarantine",
     );

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod capture_poison;
+mod capture_strangers;
 mod capture_stress;
 mod chaos;
 mod delivery;

@@ -1,0 +1,61 @@
+//! What could not be captured becomes a gap that `doctor` names.
+//!
+//! A writer that finds every change table locked exclusively goes on and says so, in `missed` or, where that is locked, too, by a
+//! notification (`sql/functions.sql`).
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use crate::openregister::TableName;
+
+const REASON: &str = "every change table was locked exclusively";
+
+/// What `missed` says.
+pub(super) async fn gather(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let rows = client
+        .query_typed(
+            "WITH gone AS (DELETE FROM openregister_webhooks.missed RETURNING tbl, at), \
+                  lost AS (SELECT tbl, count(*) AS transactions, min(at) AS first, max(at) AS last, row_number() OVER (ORDER BY tbl) AS n \
+                           FROM gone GROUP BY tbl) \
+             INSERT INTO openregister_webhooks.gap (id, tbl, reason, remedy) \
+             SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + n, tbl, \
+                    format('%s transactions wrote to it between %s and %s while %s: what they wrote is not captured', transactions, \
+                           to_char(first AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(last AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'), $1::text), \
+                    'openregister-webhooks backfill --table ' || tbl FROM lost RETURNING tbl, reason",
+            &[(&REASON, Type::TEXT)],
+        )
+        .await?;
+    for row in rows {
+        let (table, reason): (&str, &str) = (row.get(0), row.get(1));
+        tracing::error!(%table, %reason, "changes are lost");
+    }
+    Ok(())
+}
+
+/// What notifications said, each the full name of a table.
+pub(super) async fn note(
+    client: &Client,
+    tables: &[String],
+    table_prefix: &str,
+) -> Result<(), tokio_postgres::Error> {
+    // Every role of the database can send any notification.
+    let tables: Vec<&String> = tables
+        .iter()
+        .filter(|table| TableName::parse(table, table_prefix).is_some())
+        .collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    tracing::error!(?tables, reason = REASON, "changes are lost");
+    client
+        .query_typed(
+            "INSERT INTO openregister_webhooks.gap (id, tbl, reason, remedy) \
+             SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + n, tbl, \
+                    'transactions wrote to it while ' || $2::text || ', and openregister_webhooks.missed, too: what they wrote is not captured', \
+                    'openregister-webhooks backfill --table ' || tbl \
+             FROM unnest($1::text[]) WITH ORDINALITY AS t (tbl, n)",
+            &[(&tables, Type::TEXT_ARRAY), (&REASON, Type::TEXT)],
+        )
+        .await
+        .map(drop)
+}
