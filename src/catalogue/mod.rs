@@ -1,6 +1,6 @@
 //! The catalogue of events: what there is, when it comes, what it carries.
 //!
-//! Guarantees: one source. The commands, the API and `docs/events.md` show it; every example is a payload that the
+//! Guarantees: one source. The commands, the API, `docs/events.md` and `docs/schemas/` show it; every example is a payload that the
 //! program's own code made of a row, and is valid against the JSON Schema beside it.
 
 mod example;
@@ -10,11 +10,12 @@ mod schema;
 
 pub use example::{example, example_event, test_event};
 pub use markdown::markdown;
-pub use schema::payload_schema;
+pub use schema::{format_schema, payload_schema};
 
 use serde_json::{Value, json};
 
 use crate::openregister::{Action, EntityKind, EventClass};
+use crate::registry::Format;
 
 /// When an event of this class comes, in one sentence.
 #[must_use]
@@ -63,7 +64,7 @@ pub fn json() -> Value {
                 "entity": class.kind().name(),
                 "action": class.action().name().to_ascii_lowercase(),
                 "when": when(class),
-                "schema": payload_schema(class),
+                "schema": payload_schema(class, Format::Documented),
                 "example": example(class),
             })
         })

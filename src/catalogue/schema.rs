@@ -1,54 +1,211 @@
-//! JSON Schemas (2020-12) of the payloads of format `documented`.
+//! JSON Schemas (2020-12) of the bodies, in every format.
+//!
+//! Fields beyond the schema may be there: what OpenRegister adds to a row is passed on. Only what identifies an entity is
+//! demanded of it, so that the shortened examples of OpenRegister's manual are valid, too; that every field is there is
+//! what `docs/events.md` promises.
 
 use serde_json::{Map, Value, json};
 
 use super::fields::{Field, Shape, fields};
 use super::when;
 use crate::openregister::{Action, EntityKind, EventClass};
+use crate::registry::Format;
 
-/// The JSON Schema of the payload. Fields beyond it may be there: what OpenRegister adds to a row is passed on.
-///
-/// Only what identifies an entity is demanded of it, so that the shortened examples of OpenRegister's manual are valid,
-/// too; that every field is there is what `docs/events.md` promises.
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// The JSON Schema of the body that a webhook of `format` receives for `class`.
 #[must_use]
-pub fn payload_schema(class: EventClass) -> Value {
-    let kind = class.kind();
-    let reference = json!({"$ref": format!("#/$defs/{kind}")});
-    let mut data = Map::new();
-    let mut required = Vec::new();
-    if class.action() == Action::Updated {
-        for prefix in ["new", "old"] {
-            let name = format!("{prefix}{}", kind.class_name());
-            data.insert(name.clone(), reference.clone());
-            required.push(Value::String(name));
-        }
-        data.insert(kind.name().into(), reference);
-    } else {
-        data.insert(kind.name().into(), reference);
-        required.push(kind.name().into());
-    }
+pub fn payload_schema(class: EventClass, format: Format) -> Value {
+    let mut schema = Map::new();
+    schema.insert("$schema".into(), DRAFT.into());
+    schema.extend(event(class, format));
     let mut defs = Map::new();
-    defs.insert(kind.name().into(), entity_schema(kind));
+    defs.insert(class.kind().name().into(), entity(class.kind(), format));
+    schema.insert("$defs".into(), defs.into());
+    schema.into()
+}
+
+/// The JSON Schema of any body that a webhook of `format` receives: one of the events, each of which is a definition of
+/// its own (`#/$defs/ObjectCreatedEvent`). This is `docs/schemas/<format>.json`.
+#[must_use]
+pub fn format_schema(format: Format) -> Value {
+    let mut defs = Map::new();
+    for kind in EntityKind::ALL {
+        defs.insert(kind.name().into(), entity(kind, format));
+    }
+    for class in EventClass::all() {
+        defs.insert(class.to_string(), event(class, format).into());
+    }
+    let events: Value = EventClass::all()
+        .map(|class| json!({"$ref": format!("#/$defs/{class}")}))
+        .collect();
     json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": class.to_string(),
-        "description": when(class),
-        "type": "object",
-        "required": ["event", "data"],
-        "properties": {
-            "event": {"const": class.name()},
-            "data": {"type": "object", "required": required, "properties": data},
-        },
+        "$schema": DRAFT,
+        "title": format!("The body of a webhook of the format {}", format.as_str()),
+        "oneOf": events,
         "$defs": defs,
     })
 }
 
-fn entity_schema(kind: EntityKind) -> Value {
+/// The schema of a body, with references to its entity.
+fn event(class: EventClass, format: Format) -> Map<String, Value> {
+    let (required, properties) = match format {
+        Format::Documented => documented(class),
+        Format::Nextcloud => nextcloud(class),
+        Format::CloudEvents => cloudevents(class),
+        Format::OpenRegister => openregister(class),
+    };
+    let mut schema = Map::new();
+    schema.insert("title".into(), class.to_string().into());
+    schema.insert("description".into(), when(class).into());
+    schema.extend(object(required, properties));
+    schema
+}
+
+/// `{"type": "object"}` with these properties.
+fn object(required: Value, properties: Value) -> Map<String, Value> {
+    let mut schema = Map::new();
+    schema.insert("type".into(), "object".into());
+    schema.insert("required".into(), required);
+    schema.insert("properties".into(), properties);
+    schema
+}
+
+/// The states of the entity: what is required, and the properties.
+fn states(class: EventClass) -> (Vec<Value>, Map<String, Value>) {
+    let kind = class.kind();
+    let reference = json!({"$ref": format!("#/$defs/{kind}")});
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    if class.action() == Action::Updated {
+        for prefix in ["new", "old"] {
+            let name = format!("{prefix}{}", kind.class_name());
+            properties.insert(name.clone(), reference.clone());
+            required.push(Value::String(name));
+        }
+    } else {
+        required.push(kind.name().into());
+    }
+    properties.insert(kind.name().into(), reference);
+    (required, properties)
+}
+
+fn data(class: EventClass) -> Value {
+    let (required, properties) = states(class);
+    object(required.into(), properties.into()).into()
+}
+
+fn documented(class: EventClass) -> (Value, Value) {
+    (
+        json!(["event", "data"]),
+        json!({"event": {"const": class.name()}, "data": data(class)}),
+    )
+}
+
+fn nextcloud(class: EventClass) -> (Value, Value) {
+    let (mut required, mut properties) = states(class);
+    required.insert(0, "class".into());
+    properties.insert("class".into(), json!({"const": class.name()}));
+    let text = json!({"type": "string"});
+    let user = json!({
+        "type": ["object", "null"],
+        "required": ["uid", "displayName"],
+        "properties": {"uid": text, "displayName": text},
+        "description": "Who did it; null where nobody can tell.",
+    });
+    let event: Value = object(required.into(), properties.into()).into();
+    (
+        json!(["event", "user", "time"]),
+        json!({
+            "event": event,
+            "user": user,
+            "time": {"type": "integer", "description": "When, in seconds since 1970."},
+        }),
+    )
+}
+
+fn cloudevents(class: EventClass) -> (Value, Value) {
+    let kind = class.kind();
+    let action = class.action().name().to_ascii_lowercase();
+    (
+        json!([
+            "specversion",
+            "id",
+            "source",
+            "type",
+            "subject",
+            "time",
+            "datacontenttype",
+            "eventclass",
+            "data"
+        ]),
+        json!({
+            "specversion": {"const": "1.0"},
+            "id": {"type": "string", "pattern": "^evt_[0-9a-f]{32}$", "description": "The same as the header webhook-id."},
+            "source": {"const": "/apps/openregister"},
+            "type": {"const": format!("nl.conduction.openregister.{kind}.{action}")},
+            "subject": {"type": "string", "pattern": format!("^{kind}:."), "description": "The kind and the uuid."},
+            "time": {"type": "string", "format": "date-time"},
+            "datacontenttype": {"const": "application/json"},
+            "eventclass": {"const": class.name()},
+            "data": data(class),
+        }),
+    )
+}
+
+fn openregister(class: EventClass) -> (Value, Value) {
+    let kind = class.kind();
+    let text = json!({"type": "string"});
+    let text_or_null = json!({"type": ["string", "null"]});
+    let time = json!({"type": "string", "format": "date-time"});
+    let (mut required, mut properties) = states(class);
+    let mut put = |name: &str, schema: Value| {
+        required.push(name.into());
+        properties.insert(name.into(), schema);
+    };
+    put("objectType", json!({"const": kind.name()}));
+    put("action", text.clone());
+    if kind == EntityKind::Object {
+        for name in ["objectUuid", "register", "schema"] {
+            put(name, text_or_null.clone());
+        }
+    }
+    put("timestamp", time.clone());
+    let data: Value = object(required.into(), properties.into()).into();
+    (
+        json!(["event", "webhook", "data", "timestamp", "attempt"]),
+        json!({
+            "event": {"const": class.name()},
+            "webhook": {"type": "object", "required": ["id", "name"], "properties": {"id": text, "name": text}},
+            "data": data,
+            "timestamp": time,
+            "attempt": {"const": 1},
+        }),
+    )
+}
+
+fn entity(kind: EntityKind, format: Format) -> Value {
+    if kind == EntityKind::Object && format == Format::OpenRegister {
+        let own = json!({
+            "type": "object",
+            "required": ["id", "register", "schema"],
+            "properties": {
+                "id": {"type": "string", "description": "The uuid."},
+                "register": {"type": ["string", "null"], "description": "The numeric id as text."},
+                "schema": {"type": ["string", "null"], "description": "The numeric id as text."},
+            },
+        });
+        let about = "The properties, the metadata under `@self`, and the uuid as `id`.";
+        let properties = json!({"id": {"type": "string"}, "@self": own});
+        let mut schema = object(json!(["id", "@self"]), properties);
+        schema.insert("description".into(), about.into());
+        return schema.into();
+    }
     let properties: Map<String, Value> = fields(kind)
         .into_iter()
         .map(|field| (field.name.to_owned(), field_schema(field)))
         .collect();
-    json!({"type": "object", "required": ["id", "uuid"], "properties": properties})
+    object(json!(["id", "uuid"]), properties.into()).into()
 }
 
 fn field_schema(field: Field) -> Value {

@@ -5,66 +5,60 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::fields::fields;
-use super::{example, markdown, payload_schema};
-use crate::openregister::{Action, EntityKind, EventClass};
+use super::{example, example_event, format_schema, markdown, payload_schema};
+use crate::delivery::format::sample;
+use crate::openregister::{Action, EventClass};
+use crate::registry::Format;
 
-/// What is wrong with `value` by `schema`: the keywords that the catalogue's schemas use, and no others.
-fn faults(schema: &Value, root: &Value, value: &Value, at: &str, out: &mut Vec<String>) {
-    for (keyword, rule) in schema.as_object().unwrap() {
-        let right = match keyword.as_str() {
-            "$schema" | "title" | "description" | "$defs" => true,
-            "$ref" => {
-                let name = rule.as_str().unwrap().strip_prefix("#/$defs/").unwrap();
-                faults(&root["$defs"][name], root, value, at, out);
-                true
-            }
-            "const" => rule == value,
-            "type" => match rule {
-                Value::Array(kinds) => kinds.iter().any(|kind| is(kind, value)),
-                kind => is(kind, value),
-            },
-            "format" => value
-                .as_str()
-                .is_none_or(|text| chrono::DateTime::parse_from_rfc3339(text).is_ok()),
-            "required" => rule
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|name| value.get(name.as_str().unwrap()).is_some()),
-            "properties" => {
-                for (name, schema) in rule.as_object().unwrap() {
-                    if let Some(value) = value.get(name) {
-                        faults(schema, root, value, &format!("{at}.{name}"), out);
-                    }
-                }
-                true
-            }
-            other => panic!("{other} is not known here"),
-        };
-        if !right {
-            out.push(format!("{at}: {keyword}: {value}"));
+const FORMATS: [Format; 4] = [
+    Format::Documented,
+    Format::Nextcloud,
+    Format::CloudEvents,
+    Format::OpenRegister,
+];
+
+/// What is wrong with `payload`, by the schema.
+fn faults(schema: &Value, payload: &Value) -> Vec<String> {
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(schema)
+        .unwrap()
+        .iter_errors(payload)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+fn assert_valid(class: EventClass, payload: &Value) {
+    let found = faults(&payload_schema(class, Format::Documented), payload);
+    assert_eq!(found, Vec::<String>::new(), "{class}");
+}
+
+#[test]
+fn schemas_are_schemas() {
+    for format in FORMATS {
+        let schemas = EventClass::all().map(|class| payload_schema(class, format));
+        for schema in schemas.chain([format_schema(format)]) {
+            jsonschema::meta::validate(&schema).unwrap();
         }
     }
 }
 
-fn is(kind: &Value, value: &Value) -> bool {
-    match kind.as_str().unwrap() {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "integer" => value.is_i64() || value.is_u64(),
-        "number" => value.is_number(),
-        "boolean" => value.is_boolean(),
-        "null" => value.is_null(),
-        other => panic!("{other}"),
+#[test]
+fn every_example_is_valid_in_every_format_and_no_other_event() {
+    for format in FORMATS {
+        let whole = format_schema(format);
+        for class in EventClass::all() {
+            let body = body(class, format);
+            let found = faults(&payload_schema(class, format), &body);
+            assert_eq!(found, Vec::<String>::new(), "{class} {format:?}");
+            // One of them and one only, as `oneOf` says.
+            assert_eq!(faults(&whole, &body), Vec::<String>::new(), "{class} {format:?}");
+        }
     }
 }
 
-fn assert_valid(class: EventClass, payload: &Value) {
-    let schema = payload_schema(class);
-    let mut found = Vec::new();
-    faults(&schema, &schema, payload, "$", &mut found);
-    assert_eq!(found, Vec::<String>::new(), "{class}");
+fn body(class: EventClass, format: Format) -> Value {
+    serde_json::from_slice(&sample(&example_event(class), format).body).unwrap()
 }
 
 #[test]
@@ -92,13 +86,11 @@ fn every_example_is_valid_and_has_every_field_of_the_catalogue_and_no_other() {
 #[test]
 fn a_wrong_payload_is_invalid() {
     let class = EventClass::object(Action::Created);
-    let schema = payload_schema(class);
+    let schema = payload_schema(class, Format::Documented);
     let wrong = |path: &str, value: Value| {
         let mut payload = example(class);
         *payload.pointer_mut(path).unwrap() = value;
-        let mut found = Vec::new();
-        faults(&schema, &schema, &payload, "$", &mut found);
-        !found.is_empty()
+        !faults(&schema, &payload).is_empty()
     };
     assert!(wrong(
         "/event",
@@ -111,88 +103,18 @@ fn a_wrong_payload_is_invalid() {
     assert!(wrong("/data/object", json!({})));
 }
 
-/// Payloads as OpenRegister's manual shows their shape, shortened as there.
+/// Payloads of the shape that OpenRegister's manual shows, shortened as there: one of each class.
 #[test]
 fn the_manuals_examples_are_valid() {
-    let times = json!({"created": "2024-01-15T10:30:00+00:00", "updated": "2024-01-15T10:30:00+00:00"});
-    let entity = |fields: Value| {
-        let mut all = json!({"id": 1, "uuid": "entity-uuid"});
-        for part in [fields, times.clone()] {
-            all.as_object_mut()
-                .unwrap()
-                .extend(part.as_object().unwrap().clone());
-        }
-        all
-    };
-    let check = |kind: EntityKind, sample: &Value| {
-        for action in [Action::Created, Action::Updated, Action::Deleted] {
-            let class = EventClass::new(kind, action).unwrap();
-            let data = match action {
-                Action::Updated => {
-                    let name = kind.class_name();
-                    json!({format!("new{name}"): sample, format!("old{name}"): sample})
-                }
-                _ => json!({kind.name(): sample}),
-            };
-            assert_valid(class, &json!({"event": class.name(), "data": data}));
-        }
-    };
-    check(
-        EntityKind::Object,
-        &entity(
-            json!({"register": "my-register", "schema": "my-schema", "data": {"title": "Example"},
-                       "organisation": "org-uuid", "version": 1}),
-        ),
-    );
-    check(
-        EntityKind::Register,
-        &entity(json!({"name": "My Register", "description": "x", "schema": "my-schema"})),
-    );
-    check(
-        EntityKind::Schema,
-        &entity(json!({"name": "My Schema", "version": "1.0.0", "description": "x", "properties": {}})),
-    );
-    check(
-        EntityKind::Application,
-        &entity(json!({"name": "App", "description": "x", "version": "1.0.0", "organisation": "org-uuid"})),
-    );
-    check(
-        EntityKind::Agent,
-        &entity(json!({"name": "Agent", "type": "chat", "configuration": {}})),
-    );
-    check(
-        EntityKind::Source,
-        &entity(
-            json!({"name": "Source", "type": "api", "endpoint": "https://x.example", "configuration": {}}),
-        ),
-    );
-    check(
-        EntityKind::Configuration,
-        &entity(json!({"type": "import", "name": "Configuration", "configuration": {}})),
-    );
-    check(
-        EntityKind::View,
-        &entity(json!({"name": "View", "register": "my-register", "filters": {}, "columns": []})),
-    );
-    check(
-        EntityKind::Conversation,
-        &entity(json!({"title": "Conversation", "messages": []})),
-    );
-    check(
-        EntityKind::Organisation,
-        &entity(json!({"name": "Organisation", "description": "x"})),
-    );
-    for (action, object) in [
-        (Action::Locked, json!({"id": 123, "uuid": "u", "locked": true})),
-        (Action::Unlocked, json!({"id": 123, "uuid": "u", "locked": false})),
-        (
-            Action::Reverted,
-            json!({"id": 123, "uuid": "u", "version": 2, "data": {}}),
-        ),
-    ] {
-        let class = EventClass::object(action);
-        assert_valid(class, &json!({"event": class.name(), "data": {"object": object}}));
+    let fixture = include_str!("../../tests/fixtures/manual-payloads.json");
+    let payloads: Vec<Value> = serde_json::from_str(fixture).unwrap();
+    let mut classes = BTreeSet::new();
+    for payload in &payloads {
+        let class = EventClass::parse(payload["event"].as_str().unwrap()).unwrap();
+        assert_valid(class, payload);
+        classes.insert(class);
     }
+    assert_eq!(classes.len(), EventClass::COUNT);
 }
 
 #[test]
@@ -201,4 +123,20 @@ fn the_docs_page_is_up_to_date() {
         include_str!("../../docs/events.md") == markdown(),
         "docs/events.md is out of date: cargo run -- events --markdown > docs/events.md"
     );
+}
+
+#[test]
+fn the_schemas_of_the_docs_are_up_to_date() {
+    for format in FORMATS {
+        let name = format.as_str();
+        let path = format!("{}/docs/schemas/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let written = format!("{:#}\n", format_schema(format));
+        if std::env::var_os("ORW_TEST_BLESS").is_some() {
+            std::fs::write(&path, &written).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(&path).is_ok_and(|text| text == written),
+            "docs/schemas/{name}.json is out of date: cargo run -- events --schema all --format {name} > docs/schemas/{name}.json"
+        );
+    }
 }

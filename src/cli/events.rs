@@ -22,13 +22,11 @@ pub(crate) struct EventsArgs {
     /// The body that a webhook receives for this event, by its short or full name: something to try a receiver with.
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["json", "markdown"])]
     example: Option<String>,
-    /// The format of the example.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        requires = "example",
-        default_value = "documented"
-    )]
+    /// The JSON Schema of the body of this event, or of `all` (as in docs/schemas).
+    #[arg(long, value_name = "EVENT", conflicts_with_all = ["json", "markdown", "example"])]
+    schema: Option<String>,
+    /// The format of the example or the schema.
+    #[arg(long, value_name = "FORMAT", default_value = "documented")]
     format: ExampleFormat,
 }
 
@@ -53,11 +51,14 @@ impl From<ExampleFormat> for Format {
 
 pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.example {
-        let class = EventClass::parse(name)
-            .or_else(|| EventClass::from_short(name))
-            .with_context(|| format!("{name} is no event; `openregister-webhooks events` lists them"))?;
+        let class = class(name)?;
         let rendered = format::sample(&catalogue::example_event(class), args.format.into());
         say(String::from_utf8_lossy(&rendered.body));
+    } else if let Some(name) = &args.schema {
+        json(&match name.as_str() {
+            "all" => catalogue::format_schema(args.format.into()),
+            name => catalogue::payload_schema(class(name)?, args.format.into()),
+        });
     } else if args.json {
         json(&catalogue::json());
     } else if args.markdown {
@@ -68,4 +69,11 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The event with this short or full name.
+fn class(name: &str) -> anyhow::Result<EventClass> {
+    EventClass::parse(name)
+        .or_else(|| EventClass::from_short(name))
+        .with_context(|| format!("{name} is no event; `openregister-webhooks events` lists them"))
 }
