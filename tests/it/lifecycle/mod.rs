@@ -1,6 +1,9 @@
 //! From changes to events.
 
+mod all_events;
 mod database;
+
+mod foreign;
 mod lookups;
 mod model;
 mod recording;
