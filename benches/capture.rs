@@ -62,6 +62,7 @@ async fn main() {
     bench.fill().await;
     bench.cost().await;
     bench.latency().await;
+    bench.users().await;
 }
 
 impl Bench {
@@ -157,23 +158,7 @@ impl Bench {
     async fn latency(&self) {
         self.install(false).await;
         let sidecar = self.sidecar().await;
-        let add = Command::new(PROGRAM)
-            .args([
-                "webhook",
-                "add",
-                "--event",
-                "ObjectUpdatedEvent",
-                "--rate",
-                "10000",
-                "--burst",
-                "100000",
-            ])
-            .args(["--uri", &self.receiver.url("/")])
-            .envs(environment(&self.url(), self.ca.path()))
-            .stdout(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(add.success());
+        let webhook = self.webhook("documented");
         say("\nmilliseconds from the write to the receiver");
         say(&format!(
             "  {:>10} {:>8} {:>8} {:>8} {:>8}",
@@ -206,7 +191,121 @@ impl Bench {
                 at(100)
             ));
         }
+        self.remove(&webhook);
         sidecar.stop();
+    }
+
+    /// What it costs to know who did it: a webhook that does not ask, with and without the trigger on the audit table, and one
+    /// that does.
+    async fn users(&self) {
+        self.install(false).await;
+        let client = self.connect().await;
+        let mut table: Vec<(&str, Vec<f64>)> = Vec::new();
+        for _ in 0..ROUNDS {
+            for (name, audited, format) in [
+                ("needs no user, audit rows not captured", false, "documented"),
+                ("needs no user, audit rows captured", true, "documented"),
+                ("shows the user (from the audit row)", true, "nextcloud"),
+            ] {
+                let sidecar = self.sidecar().await;
+                let webhook = self.webhook(format);
+                let call = if audited {
+                    "attach($1, false)"
+                } else {
+                    "detach($1)"
+                };
+                let audit_table: &str = "oc_openregister_audit_trails";
+                client
+                    .execute(&format!("SELECT openregister_webhooks.{call}"), &[&audit_table])
+                    .await
+                    .unwrap();
+                let times = self.requests(&client, format == "nextcloud").await;
+                match table.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, all)) => all.extend(times),
+                    None => table.push((name, times)),
+                }
+                self.remove(&webhook);
+                sidecar.stop();
+            }
+        }
+        say("\nmilliseconds to the receiver, 50 requests a second, each a row and 5 ms later its audit row");
+        say(&format!("  {:<40} {:>8} {:>8}", "webhook", "median", "99 %"));
+        for (name, times) in &mut table {
+            times.sort_by(f64::total_cmp);
+            let at = |part: usize| times[(times.len() - 1) * part / 100];
+            say(&format!("  {name:<40} {:>8.1} {:>8.1}", at(50), at(99)));
+        }
+        say("  the first two from the row, the third from the audit row");
+    }
+
+    /// Rows and their audit rows; from the row, or from the audit row, to the receipt.
+    async fn requests(&self, client: &Client, from_audit: bool) -> Vec<f64> {
+        self.receiver.forget();
+        let update = client.prepare(UPDATE).await.unwrap();
+        let audit = client.prepare(AUDIT).await.unwrap();
+        let count = 50 * usize::try_from(self.seconds.as_secs()).unwrap();
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        let mut audits = Vec::new();
+        for n in 0..count {
+            tick.tick().await;
+            let key = i64::try_from(n % ROWS + 1).unwrap();
+            client.execute(&update, &[&key]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let at: DateTime<Utc> = client.query_one(&audit, &[&key]).await.unwrap().get(0);
+            audits.push((key, at));
+        }
+        let received = self
+            .receiver
+            .wait_for(count, Duration::from_secs(60))
+            .await
+            .unwrap();
+        if !from_audit {
+            return received.iter().map(millis).collect();
+        }
+        // Each object's requests are in order, at the receiver as here.
+        let mut times = Vec::new();
+        for request in &received {
+            let body = request.json();
+            assert_eq!(body["user"]["uid"], "alice", "who did it is not known");
+            let id = body["event"]["object"]["id"].as_i64().unwrap();
+            let place = audits.iter().position(|(key, _)| *key == id).unwrap();
+            let (_, at) = audits.remove(place);
+            times.push(milliseconds(at, request.at));
+        }
+        times
+    }
+
+    /// Adds a webhook; its id.
+    fn webhook(&self, format: &str) -> String {
+        let add = Command::new(PROGRAM)
+            .args([
+                "webhook",
+                "add",
+                "--event",
+                "ObjectUpdatedEvent",
+                "--rate",
+                "10000",
+                "--burst",
+                "100000",
+            ])
+            .args(["--uri", &self.receiver.url("/"), "--format", format, "--json"])
+            .envs(environment(&self.url(), self.ca.path()))
+            .output()
+            .unwrap();
+        assert!(add.status.success());
+        let made: serde_json::Value = serde_json::from_slice(&add.stdout).unwrap();
+        made["id"].to_string()
+    }
+
+    fn remove(&self, webhook: &str) {
+        let done = Command::new(PROGRAM)
+            .args(["webhook", "remove", webhook])
+            .envs(environment(&self.url(), self.ca.path()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(done.success());
     }
 
     async fn sidecar(&self) -> Sidecar {
@@ -234,6 +333,13 @@ impl Bench {
 
 const UPDATE: &str =
     "UPDATE oc_openregister_table_1_1 SET age = coalesce(age, 0) + 1, _updated = now() WHERE _id = $1";
+
+/// The audit row of one request, and when it was written.
+const AUDIT: &str = "\
+    INSERT INTO oc_openregister_audit_trails (uuid, schema, object, action, changed, \"user\", user_name, session, request, \
+        created, register, object_uuid) \
+    SELECT gen_random_uuid(), 1, _id, 'update', '[]', 'alice', 'Alice', '', gen_random_uuid()::text, now(), 1, _uuid \
+      FROM oc_openregister_table_1_1 WHERE _id = $1 RETURNING clock_timestamp()";
 
 /// Ends with us.
 struct Sidecar(Child);
@@ -265,8 +371,11 @@ fn environment(url: &str, ca: &Path) -> [(&'static str, String); 5] {
 }
 
 fn millis(request: &Received) -> f64 {
-    let at: DateTime<Utc> = request.header("orw-event-time").parse().unwrap();
-    let micros = (request.at - at).num_microseconds().unwrap();
+    milliseconds(request.header("orw-event-time").parse().unwrap(), request.at)
+}
+
+fn milliseconds(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+    let micros = (to - from).num_microseconds().unwrap();
     f64::from(i32::try_from(micros).unwrap()) / 1000.0
 }
 
