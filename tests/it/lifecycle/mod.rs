@@ -2,7 +2,6 @@
 
 mod all_events;
 mod database;
-
 mod foreign;
 mod lookups;
 mod model;
