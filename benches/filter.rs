@@ -267,6 +267,8 @@ fn webhook(n: usize, class: EventClass, uid: &str) -> Arc<Webhook> {
         auth: Auth::None,
         auth_data_set: false,
         format: Format::Documented,
+        client_certificate: None,
+        legacy_signature: false,
         secrets: Vec::new(),
         status: Status::Enabled,
         limits: Limits {

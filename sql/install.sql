@@ -33,7 +33,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 4) AS m4,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 5) AS m5,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 6) AS m6,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 7) AS m7 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 7) AS m7,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 8) AS m8 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -61,6 +62,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (6, 'erased')
 \if :m7
 \ir migrations/0007_losses.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (7, 'losses');
+\endif
+\if :m8
+\ir migrations/0008_client_certificate.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (8, 'client_certificate');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::{self, CaptureSettings, CaptureStatus};
 use crate::config::{Doorbell, Settings};
 use crate::db::{Database, DbError};
-use crate::delivery::{self, Client, Dispatcher, Guard, partitions};
+use crate::delivery::{self, Client, Dispatcher, Guard, Outgoing, partitions};
 use crate::doctor;
 use crate::lifecycle::{Host, Lifecycle, LifecycleSettings};
 use crate::ocs::{
@@ -92,12 +92,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let registry = Registry::open(pool.clone(), settings.master_key.as_ref(), defaults).await?;
     let nextcloud_tls = tls.clone();
     let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
-    let client = Client::new(
-        guard.clone(),
-        tls,
-        settings.bind_address,
-        settings.connect_timeout,
-    );
+    for proxy in settings.proxies.shown() {
+        tracing::info!("{proxy}");
+    }
+    let client = Client::new(Outgoing::of(&settings, tls));
 
     let (status, capture_status) = watch::channel(CaptureStatus::Away("starting".into()));
     let health = Health::new(metrics.clone(), capture_status.clone());

@@ -58,6 +58,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "losses",
         sql: include_str!("../../sql/migrations/0007_losses.sql"),
     },
+    Migration {
+        version: 8,
+        name: "client_certificate",
+        sql: include_str!("../../sql/migrations/0008_client_certificate.sql"),
+    },
 ];
 
 /// How often a busy table is asked for before it is left to discovery.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use secrecy::SecretString;
 
-use crate::delivery::verify;
+use crate::delivery::{verify, verify_legacy};
 use crate::demo::receiver::{Answer, Options, Received, Receiver};
 
 #[derive(Debug, Args)]
@@ -125,12 +125,19 @@ fn describe(received: &Received, secret: Option<&SecretString>, brief: bool) -> 
             Err(why) => format!("SIGNATURE BAD: {why}"),
         },
     };
+    let legacy = match (secret, received.header("x-webhook-signature")) {
+        (_, "") | (None, _) => "",
+        (Some(secret), given) => match verify_legacy(secret, given, &received.body) {
+            Ok(()) => ", X-Webhook-Signature good",
+            Err(_) => ", X-WEBHOOK-SIGNATURE BAD",
+        },
+    };
     let attempt = match received.header("orw-attempt") {
         "" | "1" => String::new(),
         n => format!("  attempt {n}"),
     };
     let mut text = format!(
-        "{}  {} {}  {event}  {}{attempt}  {signature}\n",
+        "{}  {} {}  {event}  {}{attempt}  {signature}{legacy}\n",
         received.at.format("%H:%M:%S%.3f"),
         received.method,
         received.path.escape_debug(),
@@ -163,7 +170,7 @@ fn describe(received: &Received, secret: Option<&SecretString>, brief: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::signatures;
+    use crate::delivery::{legacy_signature, signatures};
     use hyper::{HeaderMap, Method, Version};
 
     fn received(body: &str, headers: &[(&'static str, &str)]) -> Received {
@@ -208,6 +215,15 @@ mod tests {
         );
         let bad = describe(&received("{}", &headers), Some(&secret), true);
         assert!(bad.contains("SIGNATURE BAD"), "{bad}");
+        let legacy = legacy_signature(&secret, body.as_bytes()).unwrap();
+        let headers = [&headers[..], &[("x-webhook-signature", legacy.as_str())]].concat();
+        let good = describe(&received(body, &headers), Some(&secret), true);
+        assert!(
+            good.ends_with("signature good, X-Webhook-Signature good\n"),
+            "{good}"
+        );
+        let bad = describe(&received("{}", &headers), Some(&secret), true);
+        assert!(bad.ends_with(", X-WEBHOOK-SIGNATURE BAD\n"), "{bad}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::Settings;
 use super::parse::{self, Parsed};
 use super::setting::{SETTINGS, Setting, Visibility};
 use super::sources::{Given, Origin, Sources, Values, gather};
+use crate::delivery::proxy::NoProxy;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,7 @@ fn show(setting: &'static Setting, given: Option<&Given>) -> Effective {
     let value = given.map(|given| match setting.visibility {
         Visibility::Open => given.text.clone(),
         Visibility::Url => parse::mask_url(&given.text),
+        Visibility::Proxy => parse::mask_proxy(&given.text),
         Visibility::Secret => "***".to_owned(),
     });
     Effective {
@@ -238,6 +240,11 @@ impl Reader {
         self.set("targets_allow", &mut s.targets_allow, parse::targets);
         self.set("targets_allow_http", &mut s.targets_allow_http, parse::boolean);
         self.set_some("ca_file", &mut s.ca_file, parse::ca_file);
+        let proxies = &mut s.proxies;
+        self.set_some("https_proxy", &mut proxies.https, parse::proxy);
+        self.set_some("http_proxy", &mut proxies.http, parse::proxy);
+        self.set("no_proxy", &mut proxies.no_proxy, NoProxy::parse);
+        self.set("proxy_connect", &mut proxies.connect_by, parse::proxy_connect);
         self.set_some("bind_address", &mut s.bind_address, parse::ip);
         self.set("max_in_flight", &mut s.max_in_flight, |t| {
             parse::number32(t, 1, 100_000)

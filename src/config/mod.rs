@@ -20,6 +20,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::delivery::proxy::Proxies;
 use crate::registry::{Limits, RetryPolicy};
 
 /// The effective settings.
@@ -69,6 +70,9 @@ pub struct Settings {
     pub targets_allow_http: bool,
     /// `ORW_CA_FILE`: more roots to trust, PEM.
     pub ca_file: Option<PathBuf>,
+    /// `ORW_HTTPS_PROXY`, `ORW_HTTP_PROXY`, `ORW_NO_PROXY`, else the variables without `ORW_` (small letters first);
+    /// `ORW_PROXY_CONNECT` (`address|name`).
+    pub proxies: Proxies,
     /// `ORW_BIND_ADDRESS`: the local address of outgoing requests.
     pub bind_address: Option<IpAddr>,
     /// `ORW_MAX_IN_FLIGHT` (default 512): requests in flight over all webhooks.
@@ -119,6 +123,7 @@ impl Settings {
             targets_allow: Vec::new(),
             targets_allow_http: false,
             ca_file: None,
+            proxies: Proxies::default(),
             bind_address: None,
             max_in_flight: 512,
             max_bytes_in_flight: 64 * 1024 * 1024,

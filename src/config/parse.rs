@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use tokio_postgres::Config;
 use zeroize::Zeroizing;
 
 use super::{AllowedTarget, Doorbell, LogFormat};
+use crate::delivery::proxy::{ConnectBy, ProxyUrl};
 use crate::registry::RetryPolicy;
 
 /// What is wrong with the value and what would be right.
@@ -283,6 +285,27 @@ pub(super) fn ca_file(text: &str) -> Parsed<PathBuf> {
     Err(format!(
         "{text} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
     ))
+}
+
+pub(super) fn proxy(text: &str) -> Parsed<Arc<ProxyUrl>> {
+    ProxyUrl::parse(text.trim()).map(Arc::new)
+}
+
+/// A proxy's URL without user and password.
+pub(super) fn mask_proxy(text: &str) -> String {
+    match ProxyUrl::parse(text.trim()) {
+        Ok(proxy) if text.contains('@') => proxy.to_string().replacen("://", "://***@", 1),
+        Ok(proxy) => proxy.to_string(),
+        Err(_) => "***".to_owned(),
+    }
+}
+
+pub(super) fn proxy_connect(text: &str) -> Parsed<ConnectBy> {
+    match text {
+        "address" => Ok(ConnectBy::Address),
+        "name" => Ok(ConnectBy::Name),
+        _ => Err(format!("must be address or name, not {text:?}")),
+    }
 }
 
 /// `5s,2m,1h`: an attempt after each delay.

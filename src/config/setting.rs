@@ -6,6 +6,8 @@ pub enum Visibility {
     Open,
     /// A connection string: all but the password.
     Url,
+    /// The URL of a proxy: all but user and password.
+    Proxy,
     /// Nobody; such a setting is no flag either, because every user of the machine sees a process's flags.
     Secret,
 }
@@ -163,6 +165,26 @@ pub const SETTINGS: &[Setting] = &[
         "Whether webhooks may go to http:// (true or false)",
     ),
     open("ca_file", None, "More certificate authorities to trust, PEM"),
+    hidden(
+        "https_proxy",
+        Visibility::Proxy,
+        "The proxy to https:// receivers: http://user:password@proxy:3128; else HTTPS_PROXY",
+    ),
+    hidden(
+        "http_proxy",
+        Visibility::Proxy,
+        "The proxy to http:// receivers; else HTTP_PROXY",
+    ),
+    open(
+        "no_proxy",
+        None,
+        "Hosts, .suffixes and networks that no proxy is asked for, comma-separated; else NO_PROXY",
+    ),
+    open(
+        "proxy_connect",
+        Some("address"),
+        "What proxies are asked for: address (looked up and vetted here) or name (left to the proxy)",
+    ),
     open("bind_address", None, "The local address of outgoing requests"),
     open(
         "max_in_flight",

@@ -13,6 +13,16 @@ const CONFIG_VARIABLE: &str = "ORW_CONFIG";
 const TEST_PREFIX: &str = "ORW_TEST_";
 const OF_COMMANDS: [&str; 2] = [CONFIG_VARIABLE, "ORW_RECEIVE_SECRET"];
 
+/// What other programs read too, the stronger last: each is a setting of ours that nothing else gives.
+const STANDARD: [(&str, &str); 6] = [
+    ("HTTPS_PROXY", "https_proxy"),
+    ("https_proxy", "https_proxy"),
+    ("HTTP_PROXY", "http_proxy"),
+    ("http_proxy", "http_proxy"),
+    ("NO_PROXY", "no_proxy"),
+    ("no_proxy", "no_proxy"),
+];
+
 /// Where a value came from; the later beats the earlier.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -36,7 +46,7 @@ impl fmt::Display for Origin {
 /// What was given, as text; read once, at start.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The environment, or a part of it that holds every `ORW_` variable.
+    /// The environment, or a part of it that holds every `ORW_` variable and the standard ones of proxies.
     pub environment: BTreeMap<String, String>,
     /// `--config`.
     pub file: Option<PathBuf>,
@@ -59,7 +69,12 @@ impl Sources {
     /// This process's environment, and what its command line said.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> Self {
-        let ours = |name: &std::ffi::OsString| name.as_encoded_bytes().starts_with(b"ORW_");
+        // Under CGI a caller's header `Proxy:` arrives as HTTP_PROXY; nobody else means that.
+        let cgi = std::env::var_os("REQUEST_METHOD").is_some();
+        let ours = |name: &std::ffi::OsString| {
+            name.as_encoded_bytes().starts_with(b"ORW_")
+                || STANDARD.iter().any(|(standard, _)| name == standard) && !(cgi && name == "HTTP_PROXY")
+        };
         let environment = std::env::vars_os()
             .filter(|(name, _)| ours(name))
             .map(|(name, value)| {
@@ -90,6 +105,13 @@ pub(super) type Values = BTreeMap<&'static str, Given>;
 /// Puts the sources together. What cannot be used is told and left out.
 pub(super) fn gather(sources: &Sources, problems: &mut Vec<Problem>) -> Values {
     let mut values = Values::new();
+    for (variable, name) in STANDARD {
+        let text = sources.environment.get(variable).filter(|text| !text.is_empty());
+        if let (Some(text), Some(setting)) = (text, Setting::find(name)) {
+            let origin = Origin::Variable(variable.to_owned());
+            put(&mut values, setting, text.clone(), origin);
+        }
+    }
     let named = sources.environment.get(CONFIG_VARIABLE).filter(|v| !v.is_empty());
     if let Some(path) = sources.file.clone().or_else(|| named.map(PathBuf::from)) {
         read_file(&path, &mut values, problems);

@@ -3,30 +3,34 @@
 //! Guarantees: redirects are not followed; head and body of the response are bounded in size, the whole exchange in
 //! time; a failure carries the [`Cause`] that log and metrics know.
 
-use std::error::Error as _;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{ConnectError, Connector};
 use super::guard::Guard;
+use super::pool::{Pool, SendError};
+use super::proxy::Proxies;
+use super::resolve::{Resolve, SystemResolver};
+use super::stream::Fault;
+use super::trust::Shown;
+use crate::config::Settings;
+use crate::registry::ClientCertificate;
 use crate::text::chain;
 
-/// How much of a response's head and body is read.
-const MAX_HEAD: usize = 64 * 1024;
+/// How much of a response's body is read.
 const MAX_BODY: usize = 64 * 1024;
 /// How long a body is waited for after the head has told the outcome.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a request is sent that the receiver has surely not processed.
+const MAX_SENDS: usize = 3;
 
 /// Why an attempt failed, as log and metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +40,8 @@ pub enum Cause {
     Tls,
     Timeout,
     Guard,
+    /// The outgoing proxy did not connect us: no fault of the receiver's.
+    Proxy,
     /// A response that is not 2xx.
     Status,
     /// The connection broke, or what came was no HTTP.
@@ -57,6 +63,7 @@ impl Cause {
             Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Guard => "guard",
+            Self::Proxy => "proxy",
             Self::Status => "status",
             Self::Protocol => "protocol",
             Self::Request => "request",
@@ -85,12 +92,58 @@ pub struct Failure {
     pub error: String,
 }
 
+/// What requests are sent with.
+pub struct Outgoing {
+    pub guard: Guard,
+    /// See [`super::tls::client_config`]; ALPN is set here.
+    pub tls: rustls::ClientConfig,
+    /// The local address.
+    pub bind: Option<IpAddr>,
+    pub connect_timeout: Duration,
+    pub proxies: Proxies,
+    pub resolver: Arc<dyn Resolve>,
+}
+
+impl Outgoing {
+    /// No proxy, the system's resolver, any local address, five seconds to connect.
+    #[must_use]
+    pub fn new(guard: Guard, tls: rustls::ClientConfig) -> Self {
+        Self {
+            guard,
+            tls,
+            bind: None,
+            connect_timeout: Duration::from_secs(5),
+            proxies: Proxies::default(),
+            resolver: Arc::new(SystemResolver::default()),
+        }
+    }
+}
+
+impl Outgoing {
+    /// As the settings say.
+    #[must_use]
+    pub fn of(settings: &Settings, tls: rustls::ClientConfig) -> Self {
+        let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
+        Self {
+            bind: settings.bind_address,
+            connect_timeout: settings.connect_timeout,
+            proxies: settings.proxies.clone(),
+            ..Self::new(guard, tls)
+        }
+    }
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("proxies", &self.proxies)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Sends requests; keeps connections for reuse; cheap to clone.
 #[derive(Clone)]
-pub struct Client {
-    inner: legacy::Client<Connector, Full<Bytes>>,
-    guard: Arc<Guard>,
-}
+pub struct Client(Arc<Pool>);
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -99,50 +152,59 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client with `tls` (see [`super::tls::client_config`]; ALPN is set here) and the local address `bind`.
     #[must_use]
-    pub fn new(
-        guard: Guard,
-        mut tls: rustls::ClientConfig,
-        bind: Option<IpAddr>,
-        connect_timeout: Duration,
-    ) -> Self {
+    pub fn new(outgoing: Outgoing) -> Self {
+        let mut tls = outgoing.tls;
+        tls.client_auth_cert_resolver = Arc::new(Shown(None));
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let guard = Arc::new(guard);
-        let connector = Connector::new(Arc::clone(&guard), Arc::new(tls), bind, connect_timeout);
-        let inner = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(64)
-            .http1_max_buf_size(MAX_HEAD)
-            .http2_max_header_list_size(MAX_HEAD as u32)
-            .http2_initial_stream_window_size(MAX_BODY as u32)
-            .build(connector);
-        Self { inner, guard }
+        Self(Arc::new(Pool::new(Connector {
+            guard: Arc::new(outgoing.guard),
+            tls: Arc::new(tls),
+            bind: outgoing.bind,
+            timeout: outgoing.connect_timeout,
+            resolver: outgoing.resolver,
+            proxies: outgoing.proxies,
+            identities: Mutex::default(),
+        })))
     }
 
     #[must_use]
     pub fn guard(&self) -> &Guard {
-        &self.guard
+        &self.0.connector().guard
     }
 
-    /// Sends `request` and reads the answer, all within `limit`.
+    /// Sends `request` and reads the answer, all within `limit`, showing the receiver `identity` where there is one. A
+    /// request that the receiver has surely not processed is sent again at once, over a new connection.
     ///
     /// # Errors
     /// [`Failure`], where no response head came.
-    pub async fn send(&self, request: Request<Full<Bytes>>, limit: Duration) -> Result<Answer, Failure> {
+    pub async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+        identity: Option<&ClientCertificate>,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
         let deadline = Instant::now() + limit;
-        let response = timeout_at(deadline, self.inner.request(request))
+        let (response, lease) = timeout_at(deadline, self.exchange(request, identity))
             .await
             .map_err(|_| Failure {
                 cause: Cause::Timeout,
                 error: format!("no response within {} s", limit.as_secs_f32()),
-            })?
-            .map_err(|error| classify(&error))?;
+            })??;
         let status = response.status();
         let retry_after = retry_after(&response);
-        let (body, note) = read_body(response, deadline.min(Instant::now() + BODY_TIMEOUT)).await;
+        let (body, end) = read_body(response, deadline.min(Instant::now() + BODY_TIMEOUT)).await;
+        let note = match end {
+            End::Whole => {
+                lease.give_back();
+                None
+            }
+            End::Long => {
+                lease.cut();
+                Some(format!("the response body is longer than {MAX_BODY} bytes"))
+            }
+            End::Broken(why) => Some(why),
+        };
         Ok(Answer {
             status,
             body,
@@ -150,32 +212,82 @@ impl Client {
             note,
         })
     }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        identity: Option<&ClientCertificate>,
+    ) -> Result<(Response<Incoming>, super::pool::Lease), Failure> {
+        let target = self.guard().target(request.uri()).map_err(|refused| Failure {
+            cause: Cause::Guard,
+            error: refused.to_string(),
+        })?;
+        if identity.is_some() && !target.tls {
+            return Err(Failure {
+                cause: Cause::Request,
+                error: "a webhook with a client certificate needs an https:// uri".to_owned(),
+            });
+        }
+        let mut sends = 0;
+        loop {
+            let sent = self.0.send(&target, identity, request.clone(), sends > 0).await;
+            sends += 1;
+            match sent {
+                Ok(answered) => return Ok(answered),
+                Err(SendError::Connect(error)) => return Err(unconnected(&error)),
+                Err(SendError::Failed(error, fault)) => return Err(unanswered(&error, fault)),
+                Err(SendError::Unprocessed(error)) if sends < MAX_SENDS => {
+                    tracing::debug!(host = target.host, error = %chain(&error), "not processed; sent again");
+                }
+                Err(SendError::Unprocessed(error)) => {
+                    return Err(Failure {
+                        cause: Cause::Protocol,
+                        error: format!(
+                            "the receiver refused the request unread {sends} times: {}",
+                            chain(&error)
+                        ),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// How a body ended.
+enum End {
+    Whole,
+    /// More came than is read.
+    Long,
+    /// It was late or broke off.
+    Broken(String),
 }
 
 /// Reads at most [`MAX_BODY`]; a body that is longer, late or broken gives what came and why there is no more.
-async fn read_body(response: Response<hyper::body::Incoming>, deadline: Instant) -> (Bytes, Option<String>) {
+async fn read_body(response: Response<Incoming>, deadline: Instant) -> (Bytes, End) {
     let mut body = response.into_body();
     let mut read = BytesMut::new();
-    let note = loop {
+    let end = loop {
         if body.is_end_stream() {
-            break None;
+            break End::Whole;
         }
         match timeout_at(deadline, body.frame()).await {
-            Err(_) => break Some("the response body did not end in time".to_owned()),
-            Ok(None) => break None,
-            Ok(Some(Err(error))) => break Some(format!("the response body broke off: {}", chain(&error))),
+            Err(_) => break End::Broken("the response body did not end in time".to_owned()),
+            Ok(None) => break End::Whole,
+            Ok(Some(Err(error))) => {
+                break End::Broken(format!("the response body broke off: {}", chain(&error)));
+            }
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
                     let room = MAX_BODY - read.len();
                     read.extend_from_slice(&data[..data.len().min(room)]);
                     if data.len() > room {
-                        break Some(format!("the response body is longer than {MAX_BODY} bytes"));
+                        break End::Long;
                     }
                 }
             }
         }
     };
-    (read.freeze(), note)
+    (read.freeze(), end)
 }
 
 /// `Retry-After` in seconds or as a date.
@@ -188,26 +300,27 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     (at.to_utc() - chrono::Utc::now()).to_std().ok()
 }
 
-fn classify(error: &legacy::Error) -> Failure {
-    let mut source = error.source();
-    while let Some(inner) = source {
-        if let Some(connect) = inner.downcast_ref::<ConnectError>() {
-            let cause = match connect {
-                ConnectError::Refused(_) => Cause::Guard,
-                ConnectError::Dns { .. } | ConnectError::NoAddress { .. } => Cause::Dns,
-                ConnectError::Tcp { .. } => Cause::Connect,
-                ConnectError::Tls { .. } => Cause::Tls,
-                ConnectError::Timeout { .. } => Cause::Timeout,
-            };
-            return Failure {
-                cause,
-                error: connect.to_string(),
-            };
-        }
-        source = inner.source();
-    }
+fn unconnected(error: &ConnectError) -> Failure {
+    let cause = match error {
+        ConnectError::Refused(_) => Cause::Guard,
+        ConnectError::Dns { .. } | ConnectError::NoAddress { .. } => Cause::Dns,
+        ConnectError::Tcp { .. } => Cause::Connect,
+        ConnectError::Tls { .. } => Cause::Tls,
+        ConnectError::Timeout { .. } => Cause::Timeout,
+        ConnectError::Proxy { .. } => Cause::Proxy,
+    };
     Failure {
-        cause: Cause::Protocol,
-        error: chain(error),
+        cause,
+        error: error.to_string(),
     }
+}
+
+/// What broke the connection from below is the cause, where it is known.
+fn unanswered(error: &hyper::Error, fault: Option<Fault>) -> Failure {
+    let (cause, error) = match fault {
+        Some(Fault::Tls(why)) => (Cause::Tls, why),
+        Some(Fault::Flood(why)) => (Cause::Protocol, why),
+        None => (Cause::Protocol, chain(error)),
+    };
+    Failure { cause, error }
 }

@@ -1,31 +1,34 @@
-//! The connector: name → vetted addresses → TCP → TLS.
+//! The connector: name → vetted addresses → TCP, or a tunnel through the proxy → TLS.
 //!
-//! Guarantees: a connection is made to no address that the guard has not let through in this very call; it is up within
-//! the connect timeout, all steps together, or it is an error that says which step failed.
+//! Guarantees: a connection is made to no address, and a proxy is asked for none, that the guard has not let through in
+//! this very call; it is up within the connect timeout, all steps together, or it is an error that says which step
+//! failed; a client certificate is shown to nobody but the receiver of the webhook that it belongs to.
 
-use std::future::Future;
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::guard::{Guard, Refused, Target};
+use super::proxy::{ASKED, ConnectBy, Proxies, ProxyFault, ProxyUrl, host_port, tunnel};
+use super::resolve::Resolve;
+use super::stream::{Meter, Metered, Noted, Stream};
+use super::trust::{Shown, WANTED, explain};
+use crate::registry::{ClientCertificate, Fingerprint};
 
 /// How many of a name's addresses are tried.
 const MAX_ADDRESSES: usize = 4;
+/// How many client certificates' TLS sessions are remembered.
+const MAX_IDENTITIES: usize = 256;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -46,136 +49,249 @@ pub(crate) enum ConnectError {
         #[source]
         source: io::Error,
     },
-    #[error("TLS with {host}: {source}")]
-    Tls {
-        host: String,
-        #[source]
-        source: io::Error,
-    },
+    #[error("TLS with {host}: {why}")]
+    Tls { host: String, why: String },
     #[error("no connection to {host} within {} s ({step})", .after.as_secs_f32())]
     Timeout {
         host: String,
         after: Duration,
         step: &'static str,
     },
+    #[error("the proxy {proxy}: {source}")]
+    Proxy {
+        proxy: String,
+        #[source]
+        source: ProxyFault,
+    },
 }
 
-/// Makes connections for deliveries; cheap to clone.
-#[derive(Clone)]
+/// A connection that is up.
+pub(crate) struct Connected {
+    pub(crate) io: Box<dyn Stream>,
+    /// HTTP/2 was agreed on.
+    pub(crate) h2: bool,
+    pub(crate) meter: Meter,
+}
+
+/// What connections are made with.
 pub(crate) struct Connector {
-    guard: Arc<Guard>,
-    tls: TlsConnector,
-    bind: Option<IpAddr>,
-    timeout: Duration,
+    pub(crate) guard: Arc<Guard>,
+    /// For receivers, without a client certificate; ALPN is set.
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) timeout: Duration,
+    pub(crate) resolver: Arc<dyn Resolve>,
+    pub(crate) proxies: Proxies,
+    /// By client certificate: TLS sessions of one must not be resumed for another.
+    pub(crate) identities: Mutex<HashMap<Fingerprint, Arc<ClientConfig>>>,
+}
+
+/// One way to a target.
+enum Way {
+    Direct(SocketAddr),
+    /// Through the proxy, asked for this `host:port`.
+    Tunnel(String),
 }
 
 impl Connector {
-    pub(crate) fn new(
-        guard: Arc<Guard>,
-        tls: Arc<ClientConfig>,
-        bind: Option<IpAddr>,
-        timeout: Duration,
-    ) -> Self {
-        Self {
-            guard,
-            tls: TlsConnector::from(tls),
-            bind,
-            timeout,
-        }
-    }
-
-    async fn connect(self, uri: Uri) -> Result<TokioIo<Stream>, ConnectError> {
-        let target = self.guard.target(&uri)?;
+    /// Connects to `target`, showing `identity` where there is one.
+    pub(crate) async fn connect(
+        &self,
+        target: &Target,
+        identity: Option<&ClientCertificate>,
+    ) -> Result<Connected, ConnectError> {
         let deadline = Instant::now() + self.timeout;
         let late = |step| ConnectError::Timeout {
             host: target.host.clone(),
             after: self.timeout,
             step,
         };
-        let addresses = timeout_at(deadline, self.resolve(&target))
+        let proxy = self.proxies.of(target.tls, &target.host, target.port);
+        let ways = timeout_at(deadline, self.ways(target, proxy.is_some()))
             .await
             .map_err(|_| late("looking up its name"))??;
-        let tcp = timeout_at(deadline, self.dial(&addresses, deadline))
-            .await
-            .map_err(|_| late("connecting"))??;
-        // A webhook is one small write each way; waiting to fill a segment would only delay it.
-        let _ = tcp.set_nodelay(true);
+        let (io, meter) = self.go(target, &ways, proxy, deadline).await?;
         if !target.tls {
-            return Ok(TokioIo::new(Stream::Plain(tcp)));
+            return Ok(Connected { io, h2: false, meter });
         }
-        let tls_error = |source| ConnectError::Tls {
+        let tls_error = |source: &io::Error| ConnectError::Tls {
             host: target.host.clone(),
-            source,
+            why: explain(source, identity.is_some()).unwrap_or_else(|| source.to_string()),
         };
         let name = ServerName::try_from(target.host.clone())
-            .map_err(|error| tls_error(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let stream = timeout_at(deadline, self.tls.connect(name, tcp))
+            .map_err(|error| tls_error(&io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let tls = TlsConnector::from(self.config(identity));
+        let handshake = async {
+            let tls = tls.connect(name, io).await;
+            (tls, WANTED.with(Cell::get))
+        };
+        let (tls, wanted) = timeout_at(deadline, WANTED.scope(Cell::new(false), handshake))
             .await
-            .map_err(|_| late("TLS handshake"))?
-            .map_err(tls_error)?;
-        Ok(TokioIo::new(Stream::Tls(Box::new(stream))))
+            .map_err(|_| late("TLS handshake"))?;
+        let tls = tls.map_err(|error| tls_error(&error))?;
+        if wanted {
+            meter.certificate_wanted();
+        }
+        let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let words: fn(&io::Error) -> Option<String> = match identity {
+            Some(_) => |error| explain(error, true),
+            None => |error| explain(error, false),
+        };
+        Ok(Connected {
+            io: Box::new(Noted::new(tls, meter.clone(), words)),
+            h2,
+            meter,
+        })
     }
 
-    /// The addresses of `target` that the guard lets through, at most [`MAX_ADDRESSES`].
-    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
-        let found: Vec<SocketAddr> = match target.literal() {
-            Some(address) => vec![SocketAddr::new(address, target.port)],
-            None => tokio::net::lookup_host((target.host.as_str(), target.port))
-                .await
-                .map_err(|source| ConnectError::Dns {
-                    host: target.host.clone(),
-                    source,
-                })?
-                .collect(),
+    /// The ways to `target` that the guard lets through, at most [`MAX_ADDRESSES`].
+    async fn ways(&self, target: &Target, proxied: bool) -> Result<Vec<Way>, ConnectError> {
+        let host = || target.host.clone();
+        let by_name = proxied && self.proxies.connect_by == ConnectBy::Name;
+        let found = match target.literal {
+            Some(address) => vec![address],
+            None => match self.resolver.resolve(&target.host).await {
+                Ok(found) => found,
+                Err(_) if by_name => {
+                    self.guard.check_name(&target.host)?;
+                    return Ok(vec![Way::Tunnel(host_port(&target.host, target.port))]);
+                }
+                Err(source) => return Err(ConnectError::Dns { host: host(), source }),
+            },
         };
         let mut refused = None;
         let mut vetted = Vec::with_capacity(found.len().min(MAX_ADDRESSES));
         for address in found {
-            // Some forms of a resolver's answer hide an IPv4 address; connect to what was judged.
-            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-            match self.guard.check(&target.host, address.ip()) {
-                Ok(()) if vetted.len() < MAX_ADDRESSES => vetted.push(address),
+            match self.guard.check(&target.host, address) {
+                // Some forms of a resolver's answer hide an IPv4 address; connect to what was judged.
+                Ok(()) if vetted.len() < MAX_ADDRESSES => vetted.push(address.to_canonical()),
                 Ok(()) => {}
                 Err(why) => refused = Some(why),
             }
         }
         match refused {
-            Some(why) if vetted.is_empty() => Err(why.into()),
-            _ if vetted.is_empty() => Err(ConnectError::NoAddress {
-                host: target.host.clone(),
-            }),
-            _ => Ok(vetted),
+            // A proxy that is asked by name may choose any of them.
+            Some(why) if vetted.is_empty() || by_name => return Err(why.into()),
+            None if vetted.is_empty() => return Err(ConnectError::NoAddress { host: host() }),
+            _ => {}
         }
+        let mut ways = Vec::with_capacity(vetted.len());
+        for address in vetted {
+            if !proxied || self.proxies.passes_by(address, target.port) {
+                ways.push(Way::Direct(SocketAddr::new(address, target.port)));
+            } else if by_name {
+                return Ok(vec![Way::Tunnel(host_port(&target.host, target.port))]);
+            } else {
+                ways.push(Way::Tunnel(host_port(&address.to_string(), target.port)));
+            }
+        }
+        Ok(ways)
     }
 
-    /// Tries the addresses one after the other, each with an equal share of the time that is left.
-    async fn dial(&self, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, ConnectError> {
+    /// Tries the ways one after the other, each with an equal share of the time that is left.
+    async fn go(
+        &self,
+        target: &Target,
+        ways: &[Way],
+        proxy: Option<&Arc<ProxyUrl>>,
+        deadline: Instant,
+    ) -> Result<(Box<dyn Stream>, Meter), ConnectError> {
         let mut last = None;
-        for (i, address) in addresses.iter().enumerate() {
+        for (i, way) in ways.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(addresses.len() - i).unwrap_or(1);
-            match tokio::time::timeout(share, self.dial_one(*address)).await {
-                Ok(Ok(tcp)) => return Ok(tcp),
-                Ok(Err(source)) => {
-                    last = Some(ConnectError::Tcp {
+            let share = left / u32::try_from(ways.len() - i).unwrap_or(1);
+            let until = Instant::now() + share;
+            let gone = match (way, proxy) {
+                (Way::Direct(address), _) => match timeout_at(until, self.dial(*address)).await {
+                    Ok(Ok(tcp)) => {
+                        let (io, meter) = Metered::new(tcp);
+                        Ok((Box::new(io) as Box<dyn Stream>, meter))
+                    }
+                    Ok(Err(source)) => Err(ConnectError::Tcp {
                         address: *address,
                         source,
-                    });
-                }
-                Err(_) => {
-                    last = Some(ConnectError::Timeout {
+                    }),
+                    Err(_) => Err(ConnectError::Timeout {
                         host: address.to_string(),
                         after: share,
                         step: "connecting",
-                    });
-                }
+                    }),
+                },
+                (Way::Tunnel(to), Some(proxy)) => match self.tunnel(proxy, to, until).await {
+                    Ok(up) => Ok(up),
+                    Err(source) => {
+                        let of_the_proxy = !source.is_of_the_address();
+                        let proxy = proxy.to_string();
+                        let error = ConnectError::Proxy { proxy, source };
+                        if of_the_proxy {
+                            return Err(error);
+                        }
+                        Err(error)
+                    }
+                },
+                // `ways` makes tunnels only where there is a proxy.
+                (Way::Tunnel(_), None) => continue,
+            };
+            match gone {
+                Ok(up) => return Ok(up),
+                Err(error) => last = Some(error),
             }
         }
-        // `resolve` gives at least one address.
-        Err(last.unwrap_or(ConnectError::NoAddress { host: String::new() }))
+        Err(last.unwrap_or_else(|| ConnectError::NoAddress {
+            host: target.host.clone(),
+        }))
     }
 
-    async fn dial_one(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    /// A tunnel through `proxy` to `to`. The proxy's own address is the administrator's: the guard is not asked.
+    async fn tunnel(
+        &self,
+        proxy: &ProxyUrl,
+        to: &str,
+        until: Instant,
+    ) -> Result<(Box<dyn Stream>, Meter), ProxyFault> {
+        let addresses = match proxy.host.parse::<IpAddr>() {
+            Ok(address) => vec![address],
+            Err(_) => timeout_at(until, self.resolver.resolve(&proxy.host))
+                .await
+                .map_err(|_| ProxyFault::Timeout("looking up its name"))?
+                .map_err(ProxyFault::Dns)?,
+        };
+        let tcp = timeout_at(until, async {
+            let mut last = ProxyFault::NoAddress;
+            for address in addresses.into_iter().take(MAX_ADDRESSES) {
+                match self.dial(SocketAddr::new(address, proxy.port)).await {
+                    Ok(tcp) => return Ok(tcp),
+                    Err(error) => last = ProxyFault::Connect(error),
+                }
+            }
+            Err(last)
+        })
+        .await
+        .map_err(|_| ProxyFault::Timeout("connecting"))??;
+        let (tcp, meter) = Metered::new(tcp);
+        let mut io: Box<dyn Stream> = Box::new(tcp);
+        if proxy.tls {
+            let tls_error = |error: io::Error| {
+                ProxyFault::Tls(explain(&error, false).unwrap_or_else(|| error.to_string()))
+            };
+            let name = ServerName::try_from(proxy.host.clone())
+                .map_err(|error| tls_error(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+            let mut config = ClientConfig::clone(&self.tls);
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            let tls = TlsConnector::from(Arc::new(config));
+            let tls = timeout_at(until, tls.connect(name, io))
+                .await
+                .map_err(|_| ProxyFault::Timeout("TLS handshake"))?
+                .map_err(tls_error)?;
+            io = Box::new(tls);
+        }
+        timeout_at(until, tunnel(&mut io, proxy, to))
+            .await
+            .map_err(|_| ProxyFault::Timeout(ASKED))??;
+        Ok((io, meter))
+    }
+
+    async fn dial(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
         } else {
@@ -186,88 +302,27 @@ impl Connector {
         {
             socket.bind(SocketAddr::new(bind, 0))?;
         }
-        socket.connect(address).await
-    }
-}
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
+        let tcp = socket.connect(address).await?;
+        // A webhook is one small write each way; waiting to fill a segment would only delay it.
+        let _ = tcp.set_nodelay(true);
+        Ok(tcp)
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        Box::pin(self.clone().connect(uri))
-    }
-}
-
-/// A connection, with or without TLS.
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        match self {
-            Self::Plain(_) => Connected::new(),
-            Self::Tls(tls) => match tls.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Connected::new().negotiated_h2(),
-                _ => Connected::new(),
-            },
+    /// What TLS is spoken with: for each client certificate a configuration with sessions of its own.
+    fn config(&self, identity: Option<&ClientCertificate>) -> Arc<ClientConfig> {
+        let Some(identity) = identity else {
+            return Arc::clone(&self.tls);
+        };
+        let mut known = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_IDENTITIES && !known.contains_key(identity.fingerprint()) {
+            known.clear();
         }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, buf),
-            Self::Tls(io) => Pin::new(io).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Tls(io) => Pin::new(io).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
-        }
+        let config = known.entry(*identity.fingerprint()).or_insert_with(|| {
+            let mut config = ClientConfig::clone(&self.tls);
+            config.client_auth_cert_resolver = Arc::new(Shown(Some(identity.certified_key())));
+            config.resumption = Resumption::default();
+            Arc::new(config)
+        });
+        Arc::clone(config)
     }
 }

@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::Uri;
+use url::Host;
 
 use crate::config::AllowedTarget;
 
@@ -26,22 +27,22 @@ pub enum Refused {
         address: IpAddr,
         kind: &'static str,
     },
+    #[error(
+        "{0} cannot be looked up here, and the proxy is not asked for names that mean something inside a network only; where that is meant, \
+         add {0} to ORW_TARGETS_ALLOW"
+    )]
+    Name(String),
 }
 
 /// Where a URL leads, as far as it can be told without looking names up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) tls: bool,
-    /// Lower case, without brackets and trailing dot.
+    /// Lower case, without brackets and trailing dot; an address as it is usually written.
     pub(crate) host: String,
     pub(crate) port: u16,
-}
-
-impl Target {
-    /// The address, where the host is written as one.
-    pub(crate) fn literal(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
-    }
+    /// The address, where the host is written as one, in whatever notation.
+    pub(crate) literal: Option<IpAddr>,
 }
 
 /// The policy, from `ORW_TARGETS_ALLOW` and `ORW_TARGETS_ALLOW_HTTP`.
@@ -67,7 +68,7 @@ impl Guard {
             .parse()
             .map_err(|_| Refused::Url(url.to_owned(), "it cannot be read"))?;
         let target = self.target(&uri)?;
-        match target.literal() {
+        match target.literal {
             Some(address) => self.check(&target.host, address),
             None => Ok(()),
         }
@@ -98,6 +99,7 @@ impl Guard {
         if host.is_empty() || host.ends_with('.') {
             return Err(refuse("the host is missing"));
         }
+        let (host, literal) = read_host(&host).ok_or_else(|| refuse("its host is no name or address"))?;
         let port = match authority.port() {
             Some(port) => port.as_u16(),
             None if authority.as_str().ends_with(':') || authority.as_str() != authority.host() => {
@@ -112,7 +114,26 @@ impl Guard {
         if !tls && !self.allow_http {
             return Err(Refused::PlainHttp);
         }
-        Ok(Target { tls, host, port })
+        Ok(Target {
+            tls,
+            host,
+            port,
+            literal,
+        })
+    }
+
+    /// Judges a name that cannot be looked up here and is to be looked up by a proxy: names that mean something inside
+    /// a network only are refused, unless they are listed.
+    ///
+    /// # Errors
+    /// [`Refused::Name`].
+    pub(crate) fn check_name(&self, host: &str) -> Result<(), Refused> {
+        let listed = |target: &AllowedTarget| matches!(target, AllowedTarget::Host(name) if name == host);
+        let inside = host.rsplit_once('.').is_none_or(|(_, top)| INSIDE.contains(&top));
+        if inside && !self.allow.iter().any(listed) {
+            return Err(Refused::Name(host.to_owned()));
+        }
+        Ok(())
     }
 
     /// Judges an address that `host` resolved to (or was written as).
@@ -140,6 +161,41 @@ impl Guard {
             AllowedTarget::Network(network) => network.contains(&address),
             AllowedTarget::Host(name) => name == host,
         })
+    }
+}
+
+/// Top-level names that are no public ones.
+const INSIDE: [&str; 14] = [
+    "alt",
+    "arpa",
+    "corp",
+    "home",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "private",
+    "svc",
+    "test",
+];
+
+/// A host as a URL's reader understands it, so that no notation of an address passes for a name. `None` where it is
+/// neither.
+fn read_host(host: &str) -> Option<(String, Option<IpAddr>)> {
+    if let Ok(v6) = host.parse::<Ipv6Addr>() {
+        return Some((v6.to_string(), Some(v6.into())));
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if host.len() > 253 || !host.bytes().all(plain) {
+        return None;
+    }
+    match Host::parse(host).ok()? {
+        Host::Domain(name) => Some((name, None)),
+        Host::Ipv4(v4) => Some((v4.to_string(), Some(v4.into()))),
+        Host::Ipv6(v6) => Some((v6.to_string(), Some(v6.into()))),
     }
 }
 

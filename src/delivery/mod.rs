@@ -14,24 +14,28 @@ pub mod guard;
 pub mod log;
 mod metrics;
 pub mod partitions;
+mod pool;
+pub mod proxy;
 pub mod queue;
 mod request;
+pub mod resolve;
 mod sign;
 pub mod statistics;
+mod stream;
 pub mod tls;
 pub mod trial;
+mod trust;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-pub use client::{Answer, Cause, Client, Failure};
-pub(crate) use connect::Stream;
+pub use client::{Answer, Cause, Client, Failure, Outgoing};
 pub use dispatcher::{Dispatcher, Options, Wake};
 pub use guard::Guard;
 pub use metrics::Metrics;
 pub use queue::{EventRef, NewDelivery, Reason, enqueue};
-pub use sign::{BadSecret, BadSignature, signatures, verify};
+pub use sign::{BadSecret, BadSignature, legacy_signature, signatures, verify, verify_legacy};
 
 use crate::lifecycle::Event;
 use crate::registry::{Webhook, WebhookId};

@@ -11,7 +11,7 @@ use hyper::{HeaderMap, Method, Request};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::queue::Claimed;
-use super::sign::signatures;
+use super::sign::{LEGACY_HEADER, legacy_signature, signatures};
 use crate::lifecycle::Event;
 use crate::registry::{Auth, HttpMethod, Webhook};
 
@@ -92,6 +92,9 @@ pub(crate) fn build(
     let signature = signatures(&webhook.secrets, id, timestamp, &payload.body)?;
     if !signature.is_empty() {
         own("webhook-signature", &signature)?;
+    }
+    if let (true, Some(newest)) = (webhook.legacy_signature, webhook.secrets.first()) {
+        own(LEGACY_HEADER, &legacy_signature(newest, &payload.body)?)?;
     }
     own(
         "orw-event-time",

@@ -47,6 +47,33 @@ pub fn signatures(
     Ok(all)
 }
 
+/// The header of OpenRegister's own webhooks.
+pub(crate) const LEGACY_HEADER: &str = "x-webhook-signature";
+
+/// The value of `X-Webhook-Signature` as OpenRegister's manual documents it: HMAC-SHA256 of the body in lower-case hex.
+/// The key is the secret's text as it stands, `whsec_` included: that is what a receiver of OpenRegister's is set up
+/// with. It covers neither id nor time, so a replay is not noticed: `webhook-signature` is the better one.
+///
+/// # Errors
+/// [`BadSecret`].
+pub fn legacy_signature(secret: &SecretString, body: &[u8]) -> Result<String, BadSecret> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).map_err(|_| BadSecret)?;
+    mac.update(body);
+    let bytes = mac.finalize().into_bytes();
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Verifies `X-Webhook-Signature`.
+///
+/// # Errors
+/// [`BadSignature::Wrong`].
+pub fn verify_legacy(secret: &SecretString, given: &str, body: &[u8]) -> Result<(), BadSignature> {
+    let expected = legacy_signature(secret, body)?;
+    bool::from(given.as_bytes().ct_eq(expected.as_bytes()))
+        .then_some(())
+        .ok_or(BadSignature::Wrong)
+}
+
 /// How far a timestamp may be from now.
 const TOLERANCE_SECONDS: i64 = 300;
 
@@ -132,6 +159,20 @@ mod tests {
             theirs.verify(BODY, &headers).unwrap();
             assert!(theirs.verify(b"{}", &headers).is_err());
         }
+    }
+
+    #[test]
+    fn the_legacy_signature_is_what_php_makes() {
+        // php -r 'echo hash_hmac("sha256", "{\"test\": 2432232314}", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");'
+        let secret = SecretString::from(SECRET);
+        let signed = legacy_signature(&secret, BODY).unwrap();
+        assert_eq!(
+            signed,
+            "80ec8a89ce3cd22133a1066caecb4d04fea7467657c8514d717ec42c38a5c94c"
+        );
+        assert_eq!(verify_legacy(&secret, &signed, BODY), Ok(()));
+        assert_eq!(verify_legacy(&secret, &signed, b"{}"), Err(BadSignature::Wrong));
+        assert_eq!(verify_legacy(&secret, "", BODY), Err(BadSignature::Wrong));
     }
 
     #[test]

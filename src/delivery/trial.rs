@@ -58,7 +58,10 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &Event) -> Trial {
     let begun = Instant::now();
     let payload = request::render(event, webhook);
     let sent = match request::build(webhook, &delivery, event, 1, at, payload) {
-        Ok(request) => client.send(request, webhook.limits.timeout).await,
+        Ok(request) => {
+            let identity = webhook.client_certificate.as_deref();
+            client.send(request, identity, webhook.limits.timeout).await
+        }
         Err(error) => Err(Failure {
             cause: Cause::Request,
             error: error.to_string(),

@@ -6,7 +6,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::input::lists;
-use crate::registry::{AuditEntry, Auth, Changed, Extras, MASK, Registration, Status, Webhook, looks_secret};
+use crate::registry::{
+    AuditEntry, Auth, Changed, ClientCertificate, Extras, MASK, Registration, Status, Webhook, looks_secret,
+};
 
 /// The eleven fields of Nextcloud's answers, in its order.
 pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {
@@ -62,6 +64,8 @@ pub(crate) fn changed(
     let own = own(&changed.webhook);
     let asked = [
         ("format", sent.format.is_some()),
+        ("clientCertificate", sent.client_certificate.is_some()),
+        ("legacySignature", sent.legacy_signature.is_some()),
         ("enabled", sent.enabled.is_some()),
         ("rateLimit", sent.per_second.is_some() || sent.burst.is_some()),
         ("timeoutSeconds", sent.timeout.is_some()),
@@ -118,6 +122,11 @@ fn own(webhook: &Webhook) -> Map<String, Value> {
     };
     let fields = [
         ("format", json!(webhook.format.as_str())),
+        (
+            "clientCertificate",
+            certificate(webhook.client_certificate.as_deref()),
+        ),
+        ("legacySignature", json!(webhook.legacy_signature)),
         ("enabled", json!(webhook.collects())),
         (
             "status",
@@ -146,6 +155,18 @@ fn own(webhook: &Webhook) -> Map<String, Value> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// What tells which certificate it is and when to replace it.
+fn certificate(certificate: Option<&ClientCertificate>) -> Value {
+    certificate.map_or(Value::Null, |certificate| {
+        json!({
+            "subject": certificate.subject(),
+            "fingerprint": certificate.shown_fingerprint(),
+            "notAfter": certificate.not_after().to_rfc3339(),
+            "key": MASK,
+        })
+    })
 }
 
 fn headers(headers: Option<&[(String, SecretString)]>) -> Value {

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
 use super::BoxError;
-use crate::delivery::Stream;
+use super::stream::Stream;
 
 /// Makes connections; cheap to clone.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ mod connect;
 mod error;
 mod forward;
 mod headers;
+mod stream;
 mod target;
 mod tunnel;
 mod upstream;

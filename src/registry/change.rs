@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 
+use super::certificate::{CertificateChoice, ClientCertificate};
 use super::registration::{Headers, MASK, Refused, Registration, SecretChoice, looks_secret, unmask};
 use super::secret::{self, StoredSecret};
 use super::settle::settle;
@@ -71,6 +72,8 @@ impl Registry {
                 secret: secret.clone(),
                 until: None,
             }],
+            client_certificate: None,
+            legacy_signature: false,
             format: asked.extras.format.unwrap_or_default(),
             status: Status::Enabled,
             status_since: time,
@@ -375,6 +378,12 @@ fn apply(record: &mut Record, asked: Registration, by: &Caller, time: DateTime<U
         record.auth_data = Some(data);
     }
     let extras = asked.extras;
+    match extras.client_certificate {
+        Some(CertificateChoice::Given(certificate)) => record.client_certificate = Some(*certificate),
+        Some(CertificateChoice::Remove) => record.client_certificate = None,
+        Some(CertificateChoice::Keep) | None => {}
+    }
+    record.legacy_signature = extras.legacy_signature.unwrap_or(record.legacy_signature);
     record.format = extras.format.unwrap_or(record.format);
     record.ordering = extras.ordering.unwrap_or(record.ordering);
     record.per_second = extras.per_second.or(record.per_second);
@@ -420,6 +429,10 @@ fn leave_credentials(record: &mut Record, asked: &Registration) -> Result<(), Re
         let mut names = sent.iter().filter(|(_, value)| value.expose_secret() == MASK);
         names.next().map(|(name, _)| name.clone())
     };
+    let certificate = &asked.extras.client_certificate;
+    if record.client_certificate.is_some() && matches!(certificate, None | Some(CertificateChoice::Keep)) {
+        return refuse("clientCertificate", "key");
+    }
     match (&asked.headers, &record.headers) {
         (Some(sent), _) => {
             if let Some(name) = masked(sent) {
@@ -467,6 +480,8 @@ fn detail(record: &Record) -> Value {
         "headers": names(&record.headers),
         "authMethod": record.auth_method.as_str(),
         "format": record.format.as_str(),
+        "clientCertificate": record.client_certificate.as_ref().map(ClientCertificate::shown_fingerprint),
+        "legacySignature": record.legacy_signature,
         "status": status,
         "reason": reason,
     })

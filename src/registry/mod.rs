@@ -5,6 +5,7 @@
 //! transaction with its row in the audit table, and changes have one order, the registry's revision.
 
 mod advice;
+mod certificate;
 mod change;
 mod fields;
 mod random;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 use tokio_postgres::{GenericClient, Transaction};
 use tokio_util::sync::CancellationToken;
 
+pub use certificate::{CertificateChoice, ClientCertificate, Fingerprint};
 pub use change::{AuditEntry, Changed};
 pub use fields::Fields;
 pub use random::NoRandom;

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::advice;
+use super::certificate::CertificateChoice;
 use super::fields::{Fields, invalid, kind, within};
 use super::secret;
 use super::target::{self, TargetPolicy};
@@ -84,6 +85,8 @@ pub enum SecretChoice {
 pub struct Extras {
     pub format: Option<Format>,
     pub secret: Option<SecretChoice>,
+    pub client_certificate: Option<CertificateChoice>,
+    pub legacy_signature: Option<bool>,
     pub enabled: Option<bool>,
     pub per_second: Option<u32>,
     pub burst: Option<u32>,
@@ -162,6 +165,9 @@ impl Registration {
         let shows_user = extras.format == Some(Format::Nextcloud);
         let asks_for_user = asks_for_user || !user_id_filter.is_empty();
         warnings.extend(advice::about_user(&event, asks_for_user, shows_user));
+        if let Some(CertificateChoice::Given(certificate)) = &extras.client_certificate {
+            certificate.check(&target, &mut warnings)?;
+        }
         for (name, _) in headers.iter().chain(&auth_data).flatten() {
             if !can_be_sent(name) {
                 // Not in the answer: Nextcloud's is plainly "OK" here.
@@ -205,6 +211,8 @@ impl Extras {
         Ok(Self {
             format,
             secret,
+            client_certificate: CertificateChoice::read(fields)?,
+            legacy_signature: fields.boolean("legacySignature")?,
             enabled: fields.boolean("enabled")?,
             per_second: rate.number("perSecond", 1, 10_000).map_err(within("rateLimit"))?,
             burst: rate.number("burst", 1, 100_000).map_err(within("rateLimit"))?,
@@ -223,6 +231,8 @@ impl Extras {
     pub const fn any(&self) -> bool {
         self.format.is_some()
             || self.secret.is_some()
+            || self.client_certificate.is_some()
+            || self.legacy_signature.is_some()
             || self.enabled.is_some()
             || self.per_second.is_some()
             || self.burst.is_some()

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::{Row, Transaction};
 use zeroize::Zeroizing;
 
+use super::certificate::ClientCertificate;
 use super::registration::{AuthMethod, Headers};
 use super::secret::{self, StoredSecret};
 use super::snapshot::Snapshot;
@@ -20,7 +21,7 @@ use crate::filter::Filter;
 const COLUMNS: &str = "w.id, w.revision, w.app_id, w.user_id, w.http_method, w.uri, w.event, w.event_filter, \
      w.user_id_filter, w.headers, w.auth_method, w.auth_data, w.secrets, w.format, w.status, w.status_reason, \
      w.status_since, w.per_second, w.burst, w.max_in_flight, w.timeout_ms, w.ordering, w.max_attempts, w.schedule, \
-     w.created_at, w.updated_at";
+     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature";
 
 /// A registration as it is stored, decrypted: what changes start from.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) auth_method: AuthMethod,
     pub(crate) auth_data: Option<Headers>,
     pub(crate) secrets: Vec<StoredSecret>,
+    pub(crate) client_certificate: Option<ClientCertificate>,
+    pub(crate) legacy_signature: bool,
     pub(crate) format: Format,
     pub(crate) status: Status,
     pub(crate) status_since: DateTime<Utc>,
@@ -106,7 +109,7 @@ pub(crate) async fn load<C: tokio_postgres::GenericClient>(
 pub(crate) async fn reseal(tx: &Transaction<'_>, vault: &Vault) -> Result<usize, RegistryError> {
     let rows = tx
         .query(
-            "SELECT id, headers, auth_data, secrets FROM openregister_webhooks.webhook FOR UPDATE",
+            "SELECT id, headers, auth_data, secrets, client_certificate FROM openregister_webhooks.webhook FOR UPDATE",
             &[],
         )
         .await?;
@@ -121,9 +124,11 @@ pub(crate) async fn reseal(tx: &Transaction<'_>, vault: &Vault) -> Result<usize,
         let headers = again("headers", Field::Headers)?;
         let auth_data = again("auth_data", Field::AuthData)?;
         let secrets = again("secrets", Field::Secrets)?;
+        let certificate = again("client_certificate", Field::ClientCertificate)?;
         tx.execute(
-            "UPDATE openregister_webhooks.webhook SET headers = $2, auth_data = $3, secrets = $4 WHERE id = $1",
-            &[&id.0, &headers, &auth_data, &secrets],
+            "UPDATE openregister_webhooks.webhook SET headers = $2, auth_data = $3, secrets = $4, client_certificate = $5 \
+             WHERE id = $1",
+            &[&id.0, &headers, &auth_data, &secrets, &certificate],
         )
         .await?;
     }
@@ -182,6 +187,17 @@ pub(crate) async fn write(
         Field::Secrets,
         secret::to_text(&record.secrets).as_bytes(),
     )?;
+    let certificate = record
+        .client_certificate
+        .as_ref()
+        .map(|certificate| {
+            vault.seal(
+                record.id,
+                Field::ClientCertificate,
+                certificate.stored().as_bytes(),
+            )
+        })
+        .transpose()?;
     let classes: Vec<String> = record.event.classes().iter().map(ToString::to_string).collect();
     let (status, reason) = match &record.status {
         Status::Enabled => ("enabled", None),
@@ -199,7 +215,7 @@ pub(crate) async fn write(
          uri = $6, event = $7, classes = $8, event_filter = $9, user_id_filter = $10, headers = $11, \
          auth_method = $12, auth_data = $13, secrets = $14, format = $15, status = $16, status_reason = $17, \
          status_since = $18, per_second = $19, burst = $20, max_in_flight = $21, timeout_ms = $22, ordering = $23, \
-         max_attempts = $24, schedule = $25, updated_at = now() WHERE id = $1",
+         max_attempts = $24, schedule = $25, client_certificate = $26, legacy_signature = $27, updated_at = now() WHERE id = $1",
         &[
             &record.id.0,
             &revision,
@@ -226,6 +242,8 @@ pub(crate) async fn write(
             &record.ordering.as_str(),
             &whole(record.max_attempts),
             &schedule,
+            &certificate,
+            &record.legacy_signature,
         ],
     )
     .await?;
@@ -288,6 +306,10 @@ impl Record {
                 .map(|text| secret::from_text(&text))
                 .transpose()?
                 .unwrap_or_default(),
+            client_certificate: open("client_certificate", Field::ClientCertificate)?
+                .map(|pem| ClientCertificate::from_stored(&pem))
+                .transpose()?,
+            legacy_signature: row.get("legacy_signature"),
             format: Format::parse(row.get("format")).ok_or_else(|| named("format"))?,
             status: match row.get("status") {
                 "enabled" => Status::Enabled,
@@ -354,6 +376,8 @@ impl Record {
                 .filter(|stored| stored.until.is_none_or(|until| until > now))
                 .map(|stored| stored.secret)
                 .collect(),
+            client_certificate: self.client_certificate.map(Arc::new),
+            legacy_signature: self.legacy_signature,
             status: self.status,
             limits,
             ordering: self.ordering,

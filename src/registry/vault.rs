@@ -53,6 +53,7 @@ pub(crate) enum Field {
     Headers,
     AuthData,
     Secrets,
+    ClientCertificate,
 }
 
 impl Field {
@@ -61,6 +62,7 @@ impl Field {
             Self::Headers => "headers",
             Self::AuthData => "auth_data",
             Self::Secrets => "secrets",
+            Self::ClientCertificate => "client_certificate",
         }
     }
 }

@@ -9,6 +9,7 @@ use hyper::Uri;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::certificate::ClientCertificate;
 use crate::filter::Filter;
 use crate::openregister::EventClass;
 
@@ -250,6 +251,10 @@ pub struct Webhook {
     pub format: Format,
     /// The signing secrets in force, `whsec_…`, newest first; several while one is being rotated.
     pub secrets: Vec<SecretString>,
+    /// What is shown to a receiver that demands a certificate; only where [`Self::target`] is `https`.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
+    /// Whether requests carry `X-Webhook-Signature` too.
+    pub legacy_signature: bool,
     pub status: Status,
     pub limits: Limits,
     pub ordering: Ordering,

@@ -5,6 +5,7 @@ mod capture_poison;
 mod capture_strangers;
 mod capture_stress;
 mod chaos;
+mod client_certificate;
 mod delivery;
 mod demo;
 mod doctor;

@@ -1,5 +1,7 @@
 //! A registration as the command line gives it: the fields of the API, as flags.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -37,6 +39,18 @@ pub(super) struct Given {
     /// The signing secret, whsec_…, @FILE, or `generate`
     #[arg(long)]
     secret: Option<String>,
+    /// Certificate (and chain) for receivers that demand one, PEM
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// Show no certificate any more
+    #[arg(long, conflicts_with = "client_cert")]
+    no_client_cert: bool,
+    /// Send X-Webhook-Signature too, as OpenRegister's own webhooks do: true or false
+    #[arg(long, value_name = "BOOLEAN")]
+    legacy_signature: Option<bool>,
     /// Requests a second
     #[arg(long, value_name = "NUMBER")]
     rate: Option<u32>,
@@ -108,6 +122,8 @@ impl Given {
             "secret",
             self.secret.as_deref().map(text).transpose()?.map(Value::from),
         );
+        set("clientCertificate", self.certificate()?);
+        set("legacySignature", self.legacy_signature.map(Value::from));
         set(
             "rateLimit",
             nested(&[("perSecond", self.rate), ("burst", self.burst)]),
@@ -126,6 +142,24 @@ impl Given {
         }
         Ok(Fields::json(fields))
     }
+}
+
+impl Given {
+    fn certificate(&self) -> Result<Option<Value>, Failure> {
+        match (&self.client_cert, &self.client_key) {
+            (Some(certificate), Some(key)) => {
+                let (certificate, key) = (read(certificate)?, read(key)?);
+                Ok(Some(json!({"certificate": certificate, "key": key})))
+            }
+            _ if self.no_client_cert => Ok(Some(json!({}))),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", path.display())))
 }
 
 /// The text itself, or that of the file that `@` names.

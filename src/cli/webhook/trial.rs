@@ -8,7 +8,7 @@ use crate::catalogue;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::config::Settings;
-use crate::delivery::{Client, Guard, tls, trial};
+use crate::delivery::{Client, Outgoing, tls, trial};
 use crate::openregister::EventClass;
 use crate::registry::Webhook;
 
@@ -23,12 +23,8 @@ pub(super) async fn run(
         .or_else(|| webhook.event.classes().first().copied())
         .ok_or_else(|| Failure::Failed(format!("webhook {} is registered for nothing", webhook.id)))?;
     let event = catalogue::test_event(class).map_err(|error| Failure::Failed(error.to_string()))?;
-    let client = Client::new(
-        Guard::new(settings.targets_allow.clone(), settings.targets_allow_http),
-        tls::client_config(settings.ca_file.as_deref())?,
-        settings.bind_address,
-        settings.connect_timeout,
-    );
+    let tls = tls::client_config(settings.ca_file.as_deref())?;
+    let client = Client::new(Outgoing::of(settings, tls));
     let done = trial::send(&client, webhook, &event).await;
     if json {
         output::json(&json!(done));

@@ -40,6 +40,8 @@ pub(in crate::delivery) enum Verdict {
     Bad {
         why: String,
         pause: Option<Duration>,
+        /// The receiver was not even asked: the outgoing proxy failed, which is no reason to disable anything.
+        blameless: bool,
     },
     /// The receiver wants no more: disable.
     Gone,
@@ -139,7 +141,13 @@ async fn send(
         cause: Cause::Request,
         error: error.to_string(),
     })?;
-    client.send(request, webhook.limits.timeout).await
+    client
+        .send(
+            request,
+            webhook.client_certificate.as_deref(),
+            webhook.limits.timeout,
+        )
+        .await
 }
 
 /// Reads an answer, and fills the record in.
@@ -159,6 +167,7 @@ pub(in crate::delivery) fn judge(sent: Result<Answer, Failure>, record: &mut Att
             Verdict::Bad {
                 why: format!("status {}", answer.status.as_u16()),
                 pause: answer.retry_after,
+                blameless: false,
             }
         }
         Err(failure) => {
@@ -168,6 +177,7 @@ pub(in crate::delivery) fn judge(sent: Result<Answer, Failure>, record: &mut Att
             Verdict::Bad {
                 why: cut(why),
                 pause: None,
+                blameless: failure.cause == Cause::Proxy,
             }
         }
     }

@@ -28,15 +28,31 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Failures in a row, and the last cause.
-    reports: BTreeMap<WebhookId, (u32, Option<String>)>,
+    reports: BTreeMap<WebhookId, Report>,
     closed: bool,
 }
 
+/// What there is to write about a webhook.
+enum Report {
+    /// Failures in a row, and the last cause.
+    Doing(u32, Option<String>),
+    /// It failed, but not by its receiver's fault.
+    Forgiven,
+}
+
 impl Reports {
+    /// A delivery failed for a reason that says nothing of the receiver: the days until it is disabled begin anew.
+    pub(super) fn forgive(&self, webhook: WebhookId) {
+        self.0.lock().reports.insert(webhook, Report::Forgiven);
+        self.0.notify.notify_one();
+    }
+
     /// How a webhook is doing now.
     pub(super) fn report(&self, webhook: WebhookId, failures: u32, cause: Option<String>) {
-        self.0.lock().reports.insert(webhook, (failures, cause));
+        self.0
+            .lock()
+            .reports
+            .insert(webhook, Report::Doing(failures, cause));
         self.0.notify.notify_one();
     }
 }
@@ -85,10 +101,17 @@ pub(super) fn start(pool: Pool, webhooks: Arc<dyn Webhooks>) -> (Reports, JoinHa
 async fn write(
     pool: &Pool,
     webhooks: &dyn Webhooks,
-    batch: &BTreeMap<WebhookId, (u32, Option<String>)>,
+    batch: &BTreeMap<WebhookId, Report>,
 ) -> Result<(), DbError> {
     let client = pool.get().await?;
-    for (webhook, (failures, cause)) in batch {
+    for (webhook, report) in batch {
+        let (failures, cause) = match report {
+            Report::Doing(failures, cause) => (failures, cause),
+            Report::Forgiven => {
+                queue::forgive(&client, *webhook).await?;
+                continue;
+            }
+        };
         let failing = queue::record_health(&client, *webhook, *failures, cause.as_deref()).await?;
         if *failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {
             let cause = cause.as_deref().unwrap_or("unknown");

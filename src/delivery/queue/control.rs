@@ -98,6 +98,13 @@ pub(crate) async fn health(client: &Client, webhooks: &[i64]) -> Result<Vec<(Web
         .collect()
 }
 
+/// The time since which a webhook's receiver has been failing begins anew with its next failure.
+pub(crate) async fn forgive(client: &Client, webhook: WebhookId) -> Result<(), Error> {
+    let sql = "UPDATE openregister_webhooks.webhook_health SET failing_since = NULL \
+        WHERE webhook = $1 AND failing_since IS NOT NULL";
+    client.execute(sql, &[&webhook.0]).await.map(|_| ())
+}
+
 /// Stores how a webhook's receiver is doing: its failures in a row, and the last cause (`None` after a success).
 pub(crate) async fn record_health(
     client: &Client,

@@ -6,28 +6,27 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
-use openregister_webhooks::delivery::{Answer as Got, Cause, Client, Failure, Guard};
-use openregister_webhooks::demo::certificate::Flaw;
+use openregister_webhooks::delivery::{Answer as Got, Cause, Client, Failure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::rig::{client, client_with};
+use super::rig::client;
 use crate::support::receiver::{Answer, Options, Receiver, https};
 
-const LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
-async fn post(client: &Client, url: &str) -> Result<Got, Failure> {
+pub(super) async fn post(client: &Client, url: &str) -> Result<Got, Failure> {
     let request = Request::post(url)
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from_static(b"{}")))
         .unwrap();
     let begun = Instant::now();
-    let result = client.send(request, LIMIT).await;
+    let result = client.send(request, None, LIMIT).await;
     assert!(begun.elapsed() < LIMIT * 2, "{:?}", begun.elapsed());
     result
 }
 
-fn cause(result: Result<Got, Failure>) -> Cause {
+pub(super) fn cause(result: Result<Got, Failure>) -> Cause {
     match result {
         Err(failure) => failure.cause,
         Ok(answer) => panic!("answered {answer:?}"),
@@ -120,7 +119,7 @@ async fn what_is_no_http_or_never_ends_is_cut_off() {
     .await;
     assert_eq!(cause(post(&client, &url(long)).await), Cause::Protocol);
     let interim = raw(b"", b"HTTP/1.1 102 Processing\r\n\r\n").await;
-    assert_eq!(cause(post(&client, &url(interim)).await), Cause::Timeout);
+    assert_eq!(cause(post(&client, &url(interim)).await), Cause::Protocol);
     let stalled = raw(b"", b"").await;
     assert_eq!(
         cause(post(&client, &format!("https://{stalled}/")).await),
@@ -143,26 +142,6 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_are_verified() {
-    for flaw in [Flaw::WrongName, Flaw::Expired, Flaw::SelfSigned] {
-        let options = Options {
-            flaw,
-            ..Options::default()
-        };
-        let receiver = Receiver::start(options).await.unwrap();
-        let failed = post(&client(&receiver.ca_pem()), &receiver.url("/"))
-            .await
-            .unwrap_err();
-        assert_eq!(failed.cause, Cause::Tls, "{flaw:?}: {}", failed.error);
-        assert_eq!(receiver.count(), 0);
-    }
-    let (ours, theirs) = tokio::join!(https(), https());
-    let failed = post(&client(&ours.ca_pem()), &theirs.url("/")).await.unwrap_err();
-    assert_eq!(failed.cause, Cause::Tls, "{}", failed.error);
-    assert!(post(&client(&theirs.ca_pem()), &theirs.url("/")).await.is_ok());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn connections_are_reused_over_both_protocols() {
     for protocols in [vec!["h2", "http/1.1"], vec!["http/1.1"]] {
         let options = Options {
@@ -181,95 +160,4 @@ async fn connections_are_reused_over_both_protocols() {
         let h2 = got.iter().all(|r| r.version == hyper::Version::HTTP_2);
         assert_eq!(h2, protocols.len() == 2);
     }
-}
-
-/// Everything here leads to this machine or its neighbours, one way or another.
-const HOSTILE: [&str; 64] = [
-    "https://localhost/",
-    "https://LOCALHOST/",
-    "https://localhost./",
-    "https://localhost:8443/",
-    "https://127.0.0.1/",
-    "https://127.0.0.1./",
-    "https://127.0.0.1:443/",
-    "https://127.1/",
-    "https://127.0.1/",
-    "https://2130706433/",
-    "https://0x7f000001/",
-    "https://0x7f.1/",
-    "https://0x7f.0x0.0x0.0x1/",
-    "https://017700000001/",
-    "https://0177.0.0.1/",
-    "https://0/",
-    "https://0.0.0.0/",
-    "https://00.00.00.00/",
-    "https://127.255.255.254/",
-    "https://10.0.0.1/",
-    "https://10.1/",
-    "https://167772161/",
-    "https://0xa.1/",
-    "https://172.16.0.1/",
-    "https://172.31.255.254/",
-    "https://192.168.1.1/",
-    "https://192.168.257/",
-    "https://3232235777/",
-    "https://169.254.169.254/",
-    "https://0xa9fea9fe/",
-    "https://2852039166/",
-    "https://169.254.43518/",
-    "https://169.254.1.1/",
-    "https://100.64.0.1/",
-    "https://100.100.100.200/",
-    "https://192.0.0.192/",
-    "https://192.0.2.1/",
-    "https://198.18.0.1/",
-    "https://198.51.100.1/",
-    "https://203.0.113.1/",
-    "https://224.0.0.1/",
-    "https://240.0.0.1/",
-    "https://255.255.255.255/",
-    "https://4294967295/",
-    "https://[::]/",
-    "https://[::1]/",
-    "https://[0:0:0:0:0:0:0:1]/",
-    "https://[::127.0.0.1]/",
-    "https://[::ffff:127.0.0.1]/",
-    "https://[::ffff:7f00:1]/",
-    "https://[::ffff:10.0.0.1]/",
-    "https://[::ffff:169.254.169.254]/",
-    "https://[::ffff:0:127.0.0.1]/",
-    "https://[64:ff9b::7f00:1]/",
-    "https://[64:ff9b::169.254.169.254]/",
-    "https://[64:ff9b:1::a00:1]/",
-    "https://[2002:7f00:1::]/",
-    "https://[2001::1]/",
-    "https://[2001:db8::1]/",
-    "https://[fc00::1]/",
-    "https://[fd00:ec2::254]/",
-    "https://[fe80::1]/",
-    "https://[ff02::1]/",
-    "https://[fec0::1]/",
-];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_targets_are_refused_when_connecting() {
-    let receiver = https().await;
-    let client = client_with(&receiver.ca_pem(), Guard::new(vec![], false));
-    for url in HOSTILE {
-        let failed = post(&client, url).await.unwrap_err();
-        assert_eq!(failed.cause, Cause::Guard, "{url}: {}", failed.error);
-    }
-    for url in [
-        "http://example.org/",
-        "https://user@1.1.1.1/",
-        "https://1.1.1.1@localhost/",
-        "https://localhost#@example.org/",
-    ] {
-        let request = Request::post(url).body(Full::new(Bytes::new()));
-        if let Ok(request) = request {
-            let failed = client.send(request, LIMIT).await.unwrap_err();
-            assert_eq!(failed.cause, Cause::Guard, "{url}: {}", failed.error);
-        }
-    }
-    assert_eq!(receiver.count(), 0);
 }

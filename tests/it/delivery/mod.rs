@@ -1,11 +1,18 @@
 //! Delivery: queue, dispatcher and client against a real PostgreSQL and a real HTTPS receiver.
 
 mod endings;
+mod guard;
 mod hostile;
+mod http2;
 mod isolation;
 mod limits;
+mod memory;
+mod net;
 mod order;
 mod outcomes;
+mod proxy;
 mod registration;
 mod rig;
+mod signatures;
 mod speed;
+mod trust;

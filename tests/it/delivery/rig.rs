@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use openregister_webhooks::config::AllowedTarget;
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::{
-    Client, Dispatcher, EventRef, Guard, NewDelivery, Options, Reason, Wake, Webhooks, enqueue, tls,
+    Client, Dispatcher, EventRef, Guard, NewDelivery, Options, Outgoing, Reason, Wake, Webhooks, enqueue, tls,
 };
 use openregister_webhooks::filter::Filter;
 use openregister_webhooks::lifecycle::{Event, Lane};
@@ -99,6 +99,8 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
         auth: Auth::None,
         auth_data_set: false,
         format: Format::Documented,
+        client_certificate: None,
+        legacy_signature: false,
         secrets: vec![SECRET.to_owned().into()],
         status: Status::Enabled,
         limits: Limits {
@@ -222,12 +224,7 @@ pub(super) fn client(ca_pem: &str) -> Client {
 pub(super) fn client_with(ca_pem: &str, guard: Guard) -> Client {
     let ca = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(ca.path(), ca_pem).unwrap();
-    Client::new(
-        guard,
-        tls::client_config(Some(ca.path())).unwrap(),
-        None,
-        Duration::from_secs(5),
-    )
+    Client::new(Outgoing::new(guard, tls::client_config(Some(ca.path())).unwrap()))
 }
 
 pub(super) fn database(db: &Db) -> Database {

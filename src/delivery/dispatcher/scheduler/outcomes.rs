@@ -82,14 +82,22 @@ impl Scheduler {
                 });
                 self.release_ready(id);
             }
-            Verdict::Bad { why, pause } => {
+            Verdict::Bad {
+                why,
+                pause,
+                blameless,
+            } => {
                 if let Some(pause) = pause {
                     slot.hold_until = Some(now + (*pause).min(MAX_PAUSE));
                 }
                 let opened = slot.breaker.failed(seed, now);
-                self.health.report(id, slot.breaker.failures(), Some(why.clone()));
+                if *blameless {
+                    self.health.forgive(id);
+                } else {
+                    self.health.report(id, slot.breaker.failures(), Some(why.clone()));
+                }
                 if opened {
-                    tracing::warn!(webhook = %id, cause = %why, "the receiver keeps failing; it is probed until it is back");
+                    tracing::warn!(webhook = %id, cause = %why, "deliveries keep failing; the receiver is probed until it is back");
                     self.release_ready(id);
                 }
                 self.look(id);

@@ -1,0 +1,405 @@
+//! Targets that lead to this machine, its neighbours or a cloud's metadata, in every disguise: refused when they are
+//! registered, or when they are connected to; directly, and through an outgoing proxy.
+
+use std::net::IpAddr;
+
+use openregister_webhooks::config::AllowedTarget;
+use openregister_webhooks::delivery::proxy::{ConnectBy, Proxies};
+use openregister_webhooks::delivery::{Cause, Client, Guard, Outgoing};
+use openregister_webhooks::registry::{Fields, Registration};
+use serde_json::json;
+
+use super::hostile::{cause, post};
+use super::net::{ConnectProxy, Names, Then, outgoing, proxies, strict};
+use crate::support::receiver::{Answer, https};
+
+/// Written addresses, in every notation.
+const LITERALS: [&str; 104] = [
+    "https://localhost/",
+    "https://LOCALHOST/",
+    "https://localhost./",
+    "https://localhost:8443/",
+    "https://127.0.0.1/",
+    "https://127.0.0.1./",
+    "https://127.0.0.1:443/",
+    "https://127.1/",
+    "https://127.1./",
+    "https://127.0.1/",
+    "https://2130706433/",
+    "https://0x7f000001/",
+    "https://0X7F000001/",
+    "https://0x7f.1/",
+    "https://0x7f.0x0.0x0.0x1/",
+    "https://0x7f.0.0x1/",
+    "https://017700000001/",
+    "https://0177.0.0.1/",
+    "https://0177.1/",
+    "https://00000177.0.0.00000001/",
+    "https://0/",
+    "https://0x0/",
+    "https://00/",
+    "https://0.0.0.0/",
+    "https://00.00.00.00/",
+    "https://127.255.255.254/",
+    "https://10.0.0.1/",
+    "https://10.1/",
+    "https://012.1/",
+    "https://167772161",
+    "https://0xa.1/",
+    "https://172.16.0.1/",
+    "https://172.31.255.254/",
+    "https://0xac100001/",
+    "https://192.168.1.1/",
+    "https://192.168.257/",
+    "https://3232235777/",
+    "https://0300.0250.1.1/",
+    "https://169.254.169.254/",
+    "https://169.254.169.254.:80/",
+    "https://0xa9fea9fe/",
+    "https://0xa9.0xfe.0xa9.0xfe/",
+    "https://0251.0376.0251.0376/",
+    "https://2852039166/",
+    "https://169.254.43518/",
+    "https://169.16689662/",
+    "https://169.254.1.1/",
+    "https://100.64.0.1/",
+    "https://100.100.100.200/",
+    "https://192.0.0.192/",
+    "https://192.0.2.1/",
+    "https://198.18.0.1/",
+    "https://198.51.100.1/",
+    "https://203.0.113.1/",
+    "https://224.0.0.1/",
+    "https://240.0.0.1/",
+    "https://255.255.255.255/",
+    "https://4294967295/",
+    "https://4294967296/",
+    "https://256.256.256.256/",
+    "https://127.0.0.1.1/",
+    "https://1.2.3.0x7f00000001/",
+    "https://127.0.0.0x100/",
+    "https://[::]/",
+    "https://[::1]/",
+    "https://[0:0:0:0:0:0:0:1]/",
+    "https://[0000:0000:0000:0000:0000:0000:0000:0001]/",
+    "https://[::127.0.0.1]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[::FFFF:7F00:1]/",
+    "https://[0:0:0:0:0:ffff:127.0.0.1]/",
+    "https://[::ffff:10.0.0.1]/",
+    "https://[::ffff:169.254.169.254]/",
+    "https://[::ffff:0:127.0.0.1]/",
+    "https://[64:ff9b::7f00:1]/",
+    "https://[64:ff9b::169.254.169.254]/",
+    "https://[64:ff9b::10.0.0.1]/",
+    "https://[64:ff9b:1::a00:1]/",
+    "https://[2002:7f00:1::]/",
+    "https://[2002:a9fe:a9fe::1]/",
+    "https://[2001::1]/",
+    "https://[2001:0:53aa:64c:0:0:80ff:fffe]/",
+    "https://[2a00:1450::5efe:127.0.0.1]/",
+    "https://[2a00:1450::200:5efe:10.0.0.1]/",
+    "https://[2001:db8::1]/",
+    "https://[fc00::1]/",
+    "https://[fd00:ec2::254]/",
+    "https://[fe80::1]/",
+    "https://[fe80::1%25eth0]/",
+    "https://[fe80::1%eth0]/",
+    "https://[::1%25lo]/",
+    "https://[ff02::1]/",
+    "https://[fec0::1]/",
+    "https://[::1/",
+    "https://::1/",
+    "https://[127.0.0.1]/",
+    "https://[[::1]]/",
+    "https://[::1].example.org/",
+    "https://[::ffff:127.0.0.1].nip.io/",
+    "https://127.0.0.1:0/",
+    "https://127.0.0.1:65536/",
+    "https://127.0.0.1:-1/",
+    "https://127.0.0.1:443:80/",
+];
+
+/// What one reader takes for a harmless host, and another for this machine.
+const DISGUISES: [&str; 40] = [
+    "https://１２７.０.０.１/",
+    "https://127。0。0。1/",
+    "https://127．0．0．1/",
+    "https://127｡0｡0｡1/",
+    "https://①②⑦.⓪.⓪.①/",
+    "https://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/",
+    "https://ｌｏｃａｌｈｏｓｔ/",
+    "https://loc\u{AD}alhost/",
+    "https://loc\u{200B}alhost/",
+    "https://localhost\u{3002}/",
+    "https://0x7f。1/",
+    "https://%6c%6f%63alhost/",
+    "https://127%2e0%2e0%2e1/",
+    "https://127.0.0.1%2f.example.org/",
+    "https://127.0.0.1%00.example.org/",
+    "https://127.0.0.1%23.example.org/",
+    "https://example.org@127.0.0.1/",
+    "https://example.org:443@127.0.0.1/",
+    "https://example.org%40127.0.0.1/",
+    "https://example.org:pass@localhost/",
+    "https://user@169.254.169.254/",
+    "https://@127.0.0.1/",
+    "https://:@127.0.0.1/",
+    "https://1.1.1.1@@127.0.0.1/",
+    "https://1.1.1.1 @127.0.0.1/",
+    "https://127.0.0.1\\@example.org/",
+    "https://example.org\\@127.0.0.1/",
+    "https:\\\\127.0.0.1/",
+    "https:/\\127.0.0.1/",
+    "https://127.0.0.1\\.example.org/",
+    "https:///127.0.0.1/",
+    "https:127.0.0.1/",
+    "https:/127.0.0.1/",
+    "//127.0.0.1/",
+    "https://\t127.0.0.1/",
+    "https://127.0.0.1\r\nHost: example.org/",
+    "https://127.0.0.1?@example.org/",
+    "https://127.0.0.1#@example.org/",
+    "https://127.0.0.1;@example.org/",
+    "https://.127.0.0.1/",
+];
+
+/// Schemes that no webhook has.
+const SCHEMES: [&str; 10] = [
+    "http://example.org/",
+    "HTTP://example.org/",
+    "file:///etc/passwd",
+    "ftp://127.0.0.1/",
+    "gopher://127.0.0.1:25/_HELO",
+    "dict://127.0.0.1:11211/stat",
+    "unix:/var/run/docker.sock",
+    "jar:https://127.0.0.1!/",
+    "data:,x",
+    "ws://127.0.0.1/",
+];
+
+/// Names, and what they lead to.
+const NAMES: [(&str, &str); 24] = [
+    ("rebound.example", "127.0.0.1"),
+    ("rebound6.example", "::1"),
+    ("mapped.example", "::ffff:127.0.0.1"),
+    ("compatible.example", "::127.0.0.1"),
+    ("translated.example", "::ffff:0:7f00:1"),
+    ("nat64.example", "64:ff9b::a9fe:a9fe"),
+    ("nat64-local.example", "64:ff9b:1::7f00:1"),
+    ("sixtofour.example", "2002:a00:1::"),
+    ("teredo.example", "2001:0:1::1"),
+    ("isatap.example", "2a00::5efe:c0a8:101"),
+    ("private.example", "10.0.0.1"),
+    ("private172.example", "172.20.0.1"),
+    ("private192.example", "192.168.0.1"),
+    ("cgnat.example", "100.64.1.1"),
+    ("metadata.example", "169.254.169.254"),
+    ("alibaba.example", "100.100.100.200"),
+    ("aws6.example", "fd00:ec2::254"),
+    ("ula.example", "fd12:3456::1"),
+    ("link.example", "fe80::1"),
+    ("zero.example", "0.0.0.0"),
+    ("zero6.example", "::"),
+    ("broadcast.example", "255.255.255.255"),
+    ("multicast.example", "224.0.0.1"),
+    ("metadata.google.internal", "169.254.169.254"),
+];
+
+/// Public addresses: never connected to here, for the proxy leads to a receiver of ours.
+const PUBLIC: [&str; 3] = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "1.1.1.1"];
+
+fn register(uri: &str, guard: &Guard) -> Result<Registration, String> {
+    let fields =
+        json!({"httpMethod": "POST", "uri": uri, "event": r"OCA\OpenRegister\Event\ObjectCreatedEvent"});
+    Registration::parse(&Fields::json(fields.as_object().unwrap().clone()), guard).map_err(|e| e.to_string())
+}
+
+fn names() -> Names {
+    let loopback = Names::default()
+        .with("localhost", &["127.0.0.1", "::1"])
+        .with("example.org", &["93.184.216.34"]);
+    NAMES
+        .iter()
+        .fold(loopback, |names, (name, address)| names.with(name, &[address]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_targets_are_refused_directly_and_through_a_proxy() {
+    let receiver = https().await;
+    let proxy = ConnectProxy::start(Then::To(receiver.address())).await;
+    let by_name = Proxies {
+        connect_by: ConnectBy::Name,
+        ..proxies(&proxy.url())
+    };
+    let clients = [
+        strict(&receiver.ca_pem(), &names(), Proxies::default()),
+        strict(&receiver.ca_pem(), &names(), proxies(&proxy.url())),
+        strict(&receiver.ca_pem(), &names(), by_name),
+    ];
+    let guard = Guard::new(vec![], false);
+    let named: Vec<String> = NAMES.iter().map(|(name, _)| format!("https://{name}/")).collect();
+    let all = LITERALS.iter().chain(&DISGUISES).chain(&SCHEMES).copied();
+    let (mut refused, mut total) = (0, 0);
+    for url in all.chain(named.iter().map(String::as_str)) {
+        total += 1;
+        // What is registered is connected to in the form that the registration made of it.
+        match register(url, &guard) {
+            Err(_) => refused += 1,
+            Ok(registration) => {
+                let target = registration.target.to_string();
+                for client in &clients {
+                    let failed = post(client, &target).await.unwrap_err();
+                    assert_eq!(failed.cause, Cause::Guard, "{url} as {target}: {}", failed.error);
+                }
+            }
+        }
+        // The guard at the connection does not count on the registration's reading.
+        if url.parse::<hyper::Uri>().is_ok() {
+            for client in &clients {
+                let Some(request) = request(url) else { continue };
+                let failed = client
+                    .send(request, None, super::hostile::LIMIT)
+                    .await
+                    .unwrap_err();
+                assert_eq!(failed.cause, Cause::Guard, "{url}: {}", failed.error);
+            }
+        }
+    }
+    assert!(total >= 60 && refused > 0, "{refused} of {total}");
+    assert_eq!(proxy.targets(), Vec::<String>::new());
+    assert_eq!(receiver.count(), 0);
+}
+
+fn request(url: &str) -> Option<hyper::Request<http_body_util::Full<bytes::Bytes>>> {
+    hyper::Request::post(url)
+        .body(http_body_util::Full::default())
+        .ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_targets_go_through_by_the_vetted_address_and_nothing_else() {
+    let receiver = https().await;
+    let proxy = ConnectProxy::start(Then::To(receiver.address())).await;
+    let url = receiver.url("/hook");
+    let port = receiver.address().port();
+    for (address, asked) in PUBLIC.iter().zip([
+        format!("93.184.216.34:{port}"),
+        format!("[2606:2800:220:1:248:1893:25c8:1946]:{port}"),
+        format!("1.1.1.1:{port}"),
+    ]) {
+        let names = Names::default().with("localhost", &[address]);
+        let client = strict(&receiver.ca_pem(), &names, proxies(&proxy.url()));
+        assert_eq!(post(&client, &url).await.unwrap().status, 200);
+        assert_eq!(proxy.targets().last(), Some(&asked));
+    }
+    // Among several addresses, forbidden ones are passed over.
+    let names = Names::default().with("localhost", &["127.0.0.1", "10.0.0.1", "1.1.1.1"]);
+    let client = strict(&receiver.ca_pem(), &names, proxies(&proxy.url()));
+    assert_eq!(post(&client, &url).await.unwrap().status, 200);
+    assert_eq!(proxy.targets().last(), Some(&format!("1.1.1.1:{port}")));
+    // But a proxy that is asked by name might choose any of them.
+    let by_name = Proxies {
+        connect_by: ConnectBy::Name,
+        ..proxies(&proxy.url())
+    };
+    let client = strict(&receiver.ca_pem(), &names, by_name);
+    assert_eq!(cause(post(&client, &url).await), Cause::Guard);
+    assert_eq!(proxy.targets().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_changes_its_answer_gains_nothing() {
+    let receiver = https().await;
+    let proxy = ConnectProxy::start(Then::To(receiver.address())).await;
+    // Good when it is registered and asked once, this machine ever after.
+    let names = Names::default()
+        .with("localhost", &["1.1.1.1"])
+        .with("localhost", &["127.0.0.1"]);
+    assert!(register("https://localhost/", &Guard::new(vec![], false)).is_ok());
+    let guard = Guard::new(vec![], false);
+    let client = Client::new(Outgoing {
+        proxies: proxies(&proxy.url()),
+        ..outgoing(&receiver.ca_pem(), guard, &names)
+    });
+    receiver.always(Answer::with_header(200, "connection", "close"));
+    assert_eq!(post(&client, &receiver.url("/")).await.unwrap().status, 200);
+    // One look-up for one connection: what was vetted is what is connected to.
+    assert_eq!(names.asked().iter().filter(|n| *n == "localhost").count(), 1);
+    assert_eq!(
+        proxy.targets(),
+        [format!("1.1.1.1:{}", receiver.address().port())]
+    );
+    // Over HTTP/2 the connection stays, to the address that was vetted.
+    while names.asked().len() < 2 {
+        receiver.pause().await;
+        receiver.resume().await.unwrap();
+        let again = post(&client, &receiver.url("/")).await;
+        if names.asked().len() == 2 {
+            assert_eq!(cause(again), Cause::Guard);
+        }
+    }
+    let last = post(&client, &receiver.url("/")).await;
+    assert_eq!(cause(last), Cause::Guard);
+    assert_eq!(receiver.count(), 1);
+    assert_eq!(proxy.targets().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_and_other_hints_lead_nowhere() {
+    let receiver = https().await;
+    let client = super::rig::client(&receiver.ca_pem());
+    let places = [
+        "https://169.254.169.254/latest/meta-data",
+        "http://127.0.0.1:8085/",
+        "//localhost/",
+        "/elsewhere",
+        "file:///etc/passwd",
+    ];
+    for status in [300, 301, 302, 303, 305, 307, 308] {
+        for place in places {
+            receiver.next([Answer::with_header(status, "location", place)]);
+            let answer = post(&client, &receiver.url("/")).await.unwrap();
+            assert_eq!(answer.status.as_u16(), status);
+        }
+    }
+    for (name, value) in [
+        ("alt-svc", "h2=\"127.0.0.1:1\"; ma=3600"),
+        ("alt-svc", "h3=\":443\""),
+        ("refresh", "0; url=https://127.0.0.1/"),
+        ("content-location", "https://127.0.0.1/"),
+        ("link", "<https://127.0.0.1/>; rel=preload"),
+    ] {
+        receiver.next([Answer::with_header(200, name, value)]);
+        assert_eq!(post(&client, &receiver.url("/")).await.unwrap().status, 200);
+    }
+    assert!(receiver.received().iter().all(|r| r.path == "/"));
+    assert_eq!(receiver.count(), 7 * places.len() + 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_administrator_lists_goes_through_and_its_neighbours_do_not() {
+    let receiver = https().await;
+    let names = Names::default()
+        .with("localhost", &["127.0.0.1"])
+        .with("neighbour", &["127.0.0.1"]);
+    let by_name = Guard::new(vec![AllowedTarget::Host("localhost".into())], false);
+    let client = Client::new(outgoing(&receiver.ca_pem(), by_name, &names));
+    assert!(post(&client, &receiver.url("/")).await.is_ok());
+    let port = receiver.address().port();
+    for other in [
+        format!("https://neighbour:{port}/"),
+        format!("https://127.0.0.1:{port}/"),
+        format!("https://localhost.evil.example:{port}/"),
+    ] {
+        let cause = cause(post(&client, &other).await);
+        assert!(matches!(cause, Cause::Guard | Cause::Dns), "{other}");
+    }
+    let network: IpAddr = "127.0.0.1".parse().unwrap();
+    let by_network = Guard::new(vec![AllowedTarget::Network(network.into())], false);
+    let client = Client::new(outgoing(&receiver.ca_pem(), by_network, &names));
+    assert!(post(&client, &receiver.url("/")).await.is_ok());
+    let one_further = format!("https://127.0.0.2:{port}/");
+    assert_eq!(cause(post(&client, &one_further).await), Cause::Guard);
+}
