@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::counts::Counts;
 use crate::db::DbError;
 use crate::delivery::Metrics;
-use crate::delivery::queue::{self, Settled, WorkerId};
+use crate::delivery::queue::{self, Lease, Settled, WorkerId};
 use crate::registry::WebhookId;
 
 /// Outcomes a transaction.
@@ -69,10 +69,10 @@ pub(super) fn start(
                             "outcomes came after their lease had been lost; those deliveries are repeated"
                         );
                     }
-                    let again: BTreeSet<i64> = result.again.iter().map(|s| s.delivery.id).collect();
+                    let again: BTreeSet<Lease> = result.again.iter().map(Settled::lease).collect();
                     batch
                         .iter()
-                        .filter(|s| !again.contains(&s.delivery.id))
+                        .filter(|s| !again.contains(&s.lease()))
                         .for_each(|s| counts.add(s));
                     counts.write(&pool, false).await;
                     let mut done = BTreeMap::new();

@@ -7,6 +7,8 @@
 mod claim;
 mod control;
 mod enqueue;
+#[cfg(test)]
+mod model;
 mod retry;
 mod settle;
 mod worker;
@@ -22,7 +24,7 @@ pub use retry::{Again, Retried, retry, retry_given_up};
 
 pub(crate) use claim::{Claim, Want, claim};
 pub(crate) use control::{Health, due_now, forgive, health, record_health};
-pub(crate) use settle::{Settled, SettledBatch, settle};
+pub(crate) use settle::{Lease, Settled, SettledBatch, settle};
 pub(crate) use worker::{CHANNEL, LEASE, WorkerId, beat, leave};
 
 use crate::lifecycle::Lane;

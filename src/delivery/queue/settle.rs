@@ -17,45 +17,61 @@ pub(crate) struct Settled {
     pub(crate) event: Option<(String, String)>,
 }
 
+/// A row and the fence that it was leased with.
+pub(crate) type Lease = (i64, i64);
+
+impl Settled {
+    pub(crate) const fn lease(&self) -> Lease {
+        (self.delivery.id, self.delivery.fence)
+    }
+}
+
+fn lease(row: &tokio_postgres::Row) -> Result<Lease, Error> {
+    Ok((row.try_get("id")?, row.try_get("fence")?))
+}
+
 /// A row that a transaction which enqueues holds (see `enqueue`) is passed over and comes again with the next batch, so
 /// that this never waits while it holds rows itself.
+///
+/// A batch may hold two outcomes of one row: of a lease that was lost, or settled without our hearing of it, and of the
+/// lease that the same process took next. Only that of the row's fence counts, so from "mine" on nothing looks at the others.
 const SETTLE: &str = "\
 WITH o AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::float8[], $7::text[], $8::text[],
         $9::timestamptz[], $10::integer[], $11::integer[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::integer[])
     AS o(owner, id, fence, outcome, attempt, wait, event_id, class, at, duration_ms, status, cause, error, response, probe, number)
 ), mine AS MATERIALIZED (
-    SELECT d.id FROM openregister_webhooks.delivery d JOIN o ON o.id = d.id
+    SELECT o.* FROM openregister_webhooks.delivery d JOIN o ON o.id = d.id
     WHERE d.lease_owner = o.owner AND d.fence = o.fence
     FOR UPDATE OF d SKIP LOCKED
 ), gone AS (
-    DELETE FROM openregister_webhooks.delivery d USING mine m, o
-    WHERE d.id = m.id AND o.id = m.id AND o.outcome IN ('succeeded', 'given_up', 'dropped')
+    DELETE FROM openregister_webhooks.delivery d USING mine m
+    WHERE d.id = m.id AND m.outcome IN ('succeeded', 'given_up', 'dropped')
     RETURNING d.*
 ), kept AS (
     UPDATE openregister_webhooks.delivery d
     SET lease_owner = NULL,
-        attempt = o.attempt,
-        state = CASE WHEN d.awaiting AND o.outcome = 'released' THEN 'awaiting_user'
-                     WHEN o.attempt > 0 THEN 'retrying' ELSE 'pending' END,
-        awaiting = d.awaiting AND o.outcome = 'released',
-        due_at = CASE WHEN o.outcome = 'retry' THEN clock_timestamp() + make_interval(secs => o.wait) ELSE d.due_at END
-    FROM mine m, o
-    WHERE d.id = m.id AND o.id = m.id AND o.outcome IN ('retry', 'probed', 'released')
+        attempt = m.attempt,
+        state = CASE WHEN d.awaiting AND m.outcome = 'released' THEN 'awaiting_user'
+                     WHEN m.attempt > 0 THEN 'retrying' ELSE 'pending' END,
+        awaiting = d.awaiting AND m.outcome = 'released',
+        due_at = CASE WHEN m.outcome = 'retry' THEN clock_timestamp() + make_interval(secs => m.wait) ELSE d.due_at END
+    FROM mine m
+    WHERE d.id = m.id AND m.outcome IN ('retry', 'probed', 'released')
 ), logged AS (
     INSERT INTO openregister_webhooks.delivery_log
         (day, id, webhook, event_day, event_seq, event_id, class, lane, state, reason, attempt, status, cause, created_at)
-    SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, g.id, g.webhook, g.event_day, g.event_seq, o.event_id, o.class,
-        g.lane, o.outcome, g.reason, o.attempt, o.status, o.cause, g.created_at
-    FROM gone g JOIN o ON o.id = g.id WHERE o.outcome <> 'dropped'
+    SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, g.id, g.webhook, g.event_day, g.event_seq, m.event_id, m.class,
+        g.lane, m.outcome, g.reason, m.attempt, m.status, m.cause, g.created_at
+    FROM gone g JOIN mine m ON m.id = g.id WHERE m.outcome <> 'dropped'
 ), attempted AS (
     INSERT INTO openregister_webhooks.attempt
         (day, delivery, number, webhook, at, duration_ms, status, cause, error, response, probe)
-    SELECT (o.at AT TIME ZONE 'UTC')::date, d.id, o.number, d.webhook, o.at, o.duration_ms, o.status, o.cause, o.error,
-        o.response, o.probe
-    FROM mine m JOIN o ON o.id = m.id JOIN openregister_webhooks.delivery d ON d.id = m.id WHERE o.at IS NOT NULL
+    SELECT (m.at AT TIME ZONE 'UTC')::date, d.id, m.number, d.webhook, m.at, m.duration_ms, m.status, m.cause, m.error,
+        m.response, m.probe
+    FROM mine m JOIN openregister_webhooks.delivery d ON d.id = m.id WHERE m.at IS NOT NULL
 )
-SELECT m.id FROM mine m";
+SELECT m.id, m.fence FROM mine m";
 
 /// The first row of a lane becomes its head. A statement of its own, so that it sees what was put in until the rows
 /// before it were deleted; see `enqueue`.
@@ -71,7 +87,7 @@ RETURNING d.webhook";
 
 /// What is left of a batch: passed over, or no longer ours.
 const LEFT: &str = "\
-SELECT d.id FROM openregister_webhooks.delivery d JOIN unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS o(owner, id, fence) ON o.id = d.id
+SELECT d.id, d.fence FROM openregister_webhooks.delivery d JOIN unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS o(owner, id, fence) ON o.id = d.id
 WHERE d.lease_owner = o.owner AND d.fence = o.fence";
 
 /// How a batch went.
@@ -133,17 +149,17 @@ pub(crate) async fn settle(client: &mut Client, batch: Vec<Settled>) -> Result<S
         ..SettledBatch::default()
     };
     if done.len() < batch.len() {
-        let settled: BTreeSet<i64> = done.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let left: BTreeSet<i64> = client
+        let settled: BTreeSet<Lease> = done.iter().map(lease).collect::<Result<_, _>>()?;
+        let left: BTreeSet<Lease> = client
             .query(LEFT, &[&columns.owners, &columns.ids, &columns.fences])
             .await?
             .iter()
-            .map(|row| row.try_get(0))
+            .map(lease)
             .collect::<Result<_, _>>()?;
         for one in batch {
-            if left.contains(&one.delivery.id) {
+            if left.contains(&one.lease()) {
                 result.again.push(one);
-            } else if !settled.contains(&one.delivery.id) {
+            } else if !settled.contains(&one.lease()) {
                 result.lost += 1;
             }
         }
