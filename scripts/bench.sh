@@ -3,5 +3,6 @@
 . "$(dirname "$0")/common.sh"
 need_cargo
 need_postgres
+case "${BENCH:-proxy}" in proxy | \*) want_nginx ;; esac
 # shellcheck disable=SC2086  # several arguments are meant
 exec cargo bench --locked --bench "${BENCH:-*}" ${BENCH_ARGS:-}

@@ -50,25 +50,39 @@ have_pgbouncer() {
     [ -x /usr/sbin/pgbouncer ] || [ -x /usr/bin/pgbouncer ] || [ -x /usr/local/bin/pgbouncer ]
 }
 
+# Installs a Debian package that would start a service, without the service: nobody asked for one. Root only.
+install_without_service() {
+    export DEBIAN_FRONTEND=noninteractive
+    quietly apt-get update
+    policy=/usr/sbin/policy-rc.d
+    ours=
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && ours=yes; }
+    status=0
+    quietly apt-get install -y --no-install-recommends "$1" || status=$?
+    [ -z "$ours" ] || rm -f "$policy"
+    return "$status"
+}
+
+may_install() { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; }
+
 # PgBouncer, which some tests stand behind: installs it as root. As anybody else those tests are skipped, and say so.
 want_pgbouncer() {
-    if ! have_pgbouncer && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+    if ! have_pgbouncer && may_install; then
         say "installing PgBouncer"
-        export DEBIAN_FRONTEND=noninteractive
-        quietly apt-get update
-        # The package would start a service; nobody asked for one.
-        policy=/usr/sbin/policy-rc.d
-        ours=
-        [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && ours=yes; }
-        status=0
-        quietly apt-get install -y --no-install-recommends pgbouncer || status=$?
-        [ -z "$ours" ] || rm -f "$policy"
-        [ "$status" -eq 0 ] && have_pgbouncer || fail "apt-get could not install pgbouncer"
+        install_without_service pgbouncer && have_pgbouncer || fail "apt-get could not install pgbouncer"
     fi
     if have_pgbouncer; then
         export ORW_TEST_PGBOUNCER=required
     else
         say "pgbouncer is not installed: the tests that need it are SKIPPED; to have them: sudo apt-get install -y pgbouncer"
+    fi
+}
+
+# nginx, which the proxy is measured beside: installs it as root. As anybody else that row is left out, and the benchmark says so.
+want_nginx() {
+    if ! [ -x /usr/sbin/nginx ] && may_install; then
+        say "installing nginx-light"
+        install_without_service nginx-light || say "apt-get could not install nginx-light: measured without it"
     fi
 }
 

@@ -109,12 +109,9 @@ impl Callers {
         // A task of its own: it ends, and is concluded, also where whoever began it has gone.
         let task = tokio::spawn(async move {
             let begun = this.remembered.now();
+            let _answered = Answered(Arc::clone(&this), key);
             let outcome = this.limited(probe::caller(&this.proxy, &asker)).await;
             this.conclude(key, &asker, &outcome, begun, true);
-            this.asked
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&key);
             outcome
         });
         let question = async move { task.await.unwrap_or(Err(Denied::Unavailable)) }
@@ -163,5 +160,15 @@ impl Callers {
         } else if charged {
             self.throttle.refund(asker.client());
         }
+    }
+}
+
+/// A question that ends, however it does, is not joined any more.
+struct Answered(Arc<Callers>, Digest);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.remove(&self.1);
     }
 }

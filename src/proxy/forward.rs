@@ -105,6 +105,9 @@ impl Proxy {
             }
             self.upstream.send(request, &progress).await?
         };
+        if response.status().is_informational() {
+            return Err(switched());
+        }
         let mut response = self.answer(response, held);
         if chunked {
             // Somebody before us may have gone by another length that the request named too; nothing may follow it.
@@ -171,9 +174,15 @@ impl Proxy {
     /// twice.
     async fn send_empty(
         &self,
-        parts: request::Parts,
+        mut parts: request::Parts,
         progress: &Progress,
     ) -> Result<Response<Incoming>, ProxyError> {
+        // A length that nothing follows would make the next request on that connection a part of this one.
+        if parts.headers.contains_key(header::CONTENT_LENGTH) {
+            parts
+                .headers
+                .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let empty = || Empty::new().map_err(|never| match never {}).boxed_unsync();
         let safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let again = safe.then(|| parts.clone());
@@ -224,9 +233,7 @@ impl Proxy {
             return Ok(self.answer(response, held));
         }
         if !headers::names(response.headers(), &header::UPGRADE, "websocket") {
-            return Err(ProxyError::Broken {
-                source: "Nextcloud switched to a protocol that was not asked for".into(),
-            });
+            return Err(switched());
         }
         let nextcloud = hyper::upgrade::on(&mut response);
         tokio::spawn(tunnel::run(client, nextcloud, self.upstream.silence()));
@@ -237,15 +244,23 @@ impl Proxy {
     }
 }
 
-/// Websocket is the one protocol that is switched to: `h2c` would be a way past everything that is checked here.
+/// Websocket is the one protocol that is switched to: `h2c` would be a way past everything that is checked here. A request
+/// with a body switches to nothing: the body would be in the way.
 fn is_websocket(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_11
         && *request.method() == Method::GET
+        && request.body().is_end_stream()
         && headers::names(request.headers(), &header::CONNECTION, "upgrade")
         && request
             .headers()
             .get(header::UPGRADE)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn switched() -> ProxyError {
+    ProxyError::Broken {
+        source: "Nextcloud switched to a protocol that was not asked for".into(),
+    }
 }
 
 fn switch(headers: &mut HeaderMap) {

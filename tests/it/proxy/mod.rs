@@ -4,6 +4,7 @@ mod callers;
 mod merged;
 mod passing;
 mod raw;
+mod soak;
 mod weather;
 
 pub(crate) use raw::exchange;

@@ -227,6 +227,20 @@ async fn websockets_pass_and_nothing_else_is_switched_to() {
         raw.send(message).await;
         assert_eq!(raw.until(message).await, message);
     }
+    // With a body it is a request like any other, and what follows it is the next request.
+    nextcloud.take_seen();
+    let answer = exchange(
+        service.address,
+        &format!(
+            "GET /echo HTTP/1.1\r\nHost: c\r\nConnection: Upgrade\r\n{upgrade}Content-Length: 4\r\n\r\nbody\
+             GET /next HTTP/1.1\r\nHost: c\r\nConnection: close\r\n\r\n"
+        ),
+    )
+    .await;
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
+    assert!(answer.contains(r#""body":"body""#), "{answer}");
+    let paths: Vec<_> = nextcloud.take_seen().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(paths, ["/echo", "/next"]);
     let h2c = "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n";
     let answer = exchange(
         service.address,

@@ -1,0 +1,266 @@
+//! What the proxy costs: requests a second, time of one request, bytes a second; directly, through nginx, through the sidecar.
+//!
+//! One server stands for Nextcloud; everything is on this machine and over loopback, without TLS. nginx runs with a private
+//! configuration of its own. Figures are medians of rounds in which the three take turns; `ORW_TEST_BENCH_SECONDS` says
+//! how long each takes (default 5).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use openregister_webhooks::capture::{InstallOptions, install};
+use openregister_webhooks::demo::Generation;
+use openregister_webhooks::demo::nextcloud::{self, OWNER};
+use openregister_webhooks::demo::postgres::{Options, PrivatePostgres, Programs};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_postgres::NoTls;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_openregister-webhooks");
+const DATABASE: &str = Generation::V0_2_13.database();
+const ROUNDS: usize = 3;
+const CLIENTS: usize = 64;
+const SMALL: usize = 1000;
+const LARGE: usize = 64 << 20;
+
+/// A process that ends with the benchmark.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let seconds = std::env::var("ORW_TEST_BENCH_SECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok());
+    let seconds = Duration::from_secs(seconds.unwrap_or(5));
+    let backend = serve().await;
+    let folder = tempfile::tempdir().unwrap();
+    let postgres = PrivatePostgres::start(Programs::find().unwrap(), Options::default()).unwrap();
+    let (_sidecar, sidecar) = sidecar(&postgres, backend).await;
+    let mut ways = vec![("directly", backend)];
+    let nginx = nginx(folder.path(), backend).await;
+    match &nginx {
+        Some((_, version, address)) => {
+            println!("{version}");
+            ways.push(("through nginx", *address));
+        }
+        None => println!("nginx is not installed: SKIPPED (apt-get install nginx-light)"),
+    }
+    ways.push(("through the sidecar", sidecar));
+    println!("{ROUNDS} rounds of {} s each, medians\n", seconds.as_secs());
+    let mut figures = vec![[const { Vec::new() }; 5]; ways.len()];
+    for _ in 0..ROUNDS {
+        for (way, figures) in ways.iter().zip(&mut figures) {
+            let (rate, times) = load(way.1, CLIENTS, seconds).await;
+            figures[0].push(rate);
+            figures[1].push(times[times.len() * 99 / 100]);
+            let (_, times) = load(way.1, 1, seconds).await;
+            figures[2].push(times[times.len() / 2]);
+            figures[3].push(times[times.len() * 99 / 100]);
+            figures[4].push(download(way.1, seconds).await);
+        }
+    }
+    println!(
+        "| {:<19} | requests/s ({CLIENTS}) | p99 ({CLIENTS}) | median (1) | p99 (1)  | MiB/s (1) |",
+        ""
+    );
+    println!("|---|---|---|---|---|---|");
+    for (way, mut figures) in ways.iter().zip(figures) {
+        let [rate, p99, median, one, bytes] = figures.each_mut().map(|all| {
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        });
+        println!(
+            "| {:<19} | {rate:>15.0} | {:>5.0} µs | {:>7.0} µs | {:>5.0} µs | {bytes:>9.0} |",
+            way.0,
+            p99 * 1e6,
+            median * 1e6,
+            one * 1e6
+        );
+    }
+}
+
+/// What stands for Nextcloud: a kilobyte, or 64 MiB.
+async fn serve() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (small, large) = (Bytes::from(vec![b'x'; SMALL]), Bytes::from(vec![b'x'; LARGE]));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (small, large) = (small.clone(), large.clone());
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let body = match request.uri().path() {
+                    "/large" => large.clone(),
+                    _ => small.clone(),
+                };
+                async move { Ok::<_, Infallible>(Response::new(Full::new(body))) }
+            });
+            let builder = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(async move { builder.serve_connection(TokioIo::new(stream), service).await });
+        }
+    });
+    address
+}
+
+fn free_port() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+async fn reachable(address: SocketAddr) {
+    let begun = Instant::now();
+    while TcpStream::connect(address).await.is_err() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{address} does not answer"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn sidecar(postgres: &PrivatePostgres, backend: SocketAddr) -> (Process, SocketAddr) {
+    nextcloud::create_owner(postgres).await.unwrap();
+    nextcloud::create_database(postgres, DATABASE, Some(Generation::V0_2_13))
+        .await
+        .unwrap();
+    let url = postgres.url(OWNER, DATABASE);
+    let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let options = InstallOptions {
+        table_prefix: "oc_".to_owned(),
+        runtime_role: None,
+        capture_all: false,
+    };
+    install(&mut client, &options, |_, _| {}).await.unwrap();
+    let listen = free_port();
+    let child = Command::new(PROGRAM)
+        .arg("run")
+        .env_clear()
+        .env("ORW_DATABASE_URL", url)
+        .env("ORW_LISTEN", listen.to_string())
+        .env("ORW_NEXTCLOUD_URL", format!("http://{backend}"))
+        .env("ORW_MASTER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+        .env("ORW_LOG", "warn")
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let process = Process(child);
+    reachable(listen).await;
+    (process, listen)
+}
+
+/// nginx as its manual sets a proxy up, with connections kept alive on both sides.
+async fn nginx(folder: &Path, backend: SocketAddr) -> Option<(Process, String, SocketAddr)> {
+    let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())?;
+    let version = Command::new(program).arg("-v").output().ok()?.stderr;
+    let listen = free_port();
+    let at = folder.display();
+    let config = format!(
+        "daemon off; master_process on; worker_processes auto; pid {at}/pid; error_log {at}/error.log;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{\n access_log off; keepalive_requests 1000000000;\n\
+         client_body_temp_path {at}/body; proxy_temp_path {at}/proxy; fastcgi_temp_path {at}/fastcgi;\n\
+         uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;\n\
+         upstream backend {{ server {backend}; keepalive 256; keepalive_requests 1000000000; }}\n\
+         server {{ listen {listen};\n  location / {{ proxy_pass http://backend; proxy_http_version 1.1;\n\
+         proxy_set_header Connection \"\"; proxy_set_header Host $http_host;\n\
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_buffering off; }} }}\n}}\n"
+    );
+    let path = folder.join("nginx.conf");
+    std::fs::write(&path, config).unwrap();
+    let child = Command::new(program)
+        .arg("-p")
+        .arg(folder)
+        .arg("-c")
+        .arg(&path)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let process = Process(child);
+    reachable(listen).await;
+    Some((
+        process,
+        String::from_utf8_lossy(&version).trim().to_owned(),
+        listen,
+    ))
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Empty<Bytes>> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    let request = Request::get(path).header("host", "cloud.example");
+    request.body(Empty::new()).unwrap()
+}
+
+/// Requests a second of this many connections, and how long each took, in order.
+async fn load(address: SocketAddr, clients: usize, time: Duration) -> (f64, Vec<f64>) {
+    let end = Instant::now() + time;
+    let asking: Vec<_> = (0..clients)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut sender = connect(address).await;
+                let mut times = Vec::new();
+                while Instant::now() < end {
+                    let begun = Instant::now();
+                    let answer = sender.send_request(get("/small")).await.unwrap();
+                    assert_eq!(answer.status(), 200);
+                    let body = answer.into_body().collect().await.unwrap().to_bytes();
+                    assert_eq!(body.len(), SMALL);
+                    times.push(begun.elapsed().as_secs_f64());
+                    sender.ready().await.unwrap();
+                }
+                times
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for asked in asking {
+        times.extend(asked.await.unwrap());
+    }
+    times.sort_by(f64::total_cmp);
+    #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+    let rate = times.len() as f64 / time.as_secs_f64();
+    (rate, times)
+}
+
+/// MiB a second of one connection.
+async fn download(address: SocketAddr, time: Duration) -> f64 {
+    let (begun, mut read) = (Instant::now(), 0_u64);
+    let mut sender = connect(address).await;
+    while begun.elapsed() < time {
+        let mut body = sender.send_request(get("/large")).await.unwrap().into_body();
+        while let Some(frame) = body.frame().await {
+            read += frame.unwrap().into_data().map_or(0, |data| data.len() as u64);
+        }
+        sender.ready().await.unwrap();
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+    let mib = read as f64 / f64::from(1 << 20);
+    mib / begun.elapsed().as_secs_f64()
+}
