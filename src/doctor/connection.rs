@@ -194,7 +194,12 @@ fn tls_failed(error: &rustls::Error, target: &Target) -> Finding {
         }
         _ => format!("see the server's certificate and protocol settings; or, {trusted_network}"),
     };
-    Finding::error(CHECK, what, error.to_string(), remedy)
+    // Our verifier's own words (`delivery::trust`) stand inside; rustls would show their debug form.
+    let cause = match error {
+        Error::InvalidCertificate(CertificateError::Other(words)) => words.to_string(),
+        other => other.to_string(),
+    };
+    Finding::error(CHECK, what, cause, remedy)
 }
 
 fn unreachable(error: &io::Error, target: &Target) -> Finding {
