@@ -18,7 +18,20 @@ DO $do$ BEGIN
         -- The bits of the captured kinds: registers (2) and schemas (4) always.
         CREATE FUNCTION openregister_webhooks.kinds() RETURNS integer LANGUAGE sql STABLE AS 'SELECT 6';
     END IF;
+    IF to_regprocedure('openregister_webhooks.outbox_limit()') IS NULL THEN
+        -- The bytes that a change table may have before nothing more is captured; 0: no limit (ORW_OUTBOX_POLICY=warn).
+        CREATE FUNCTION openregister_webhooks.outbox_limit() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT 0::bigint';
+    END IF;
 END $do$;
+
+-- Whether a change table, on which the caller has a lock, is beyond the limit. Asked once a transaction, and only where there
+-- is a limit. The size needs a lock on the table's TOAST table, which nobody but a superuser who names it can hold
+-- exclusively: 1 ms, then lock_not_available.
+CREATE OR REPLACE FUNCTION openregister_webhooks.outbox_full(target integer) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1ms' AS $$
+    SELECT pg_table_size(CASE target WHEN 0 THEN 'openregister_webhooks.change_0' WHEN 1 THEN 'openregister_webhooks.change_1'
+                                     ELSE 'openregister_webhooks.change_2' END::regclass) >= openregister_webhooks.outbox_limit()
+$$;
 
 -- The trigger of every captured table. Arguments: the bit of the kind; 'object', 'audit' or 'plain'.
 --
@@ -29,6 +42,8 @@ END $do$;
 -- would deadlock with it, and PostgreSQL would cancel the writer.
 -- It never raises: the block catches everything. It writes nothing, so its subtransaction gets no xid and takes no place
 -- in the list of subtransactions; the lock outlives it.
+-- Where a limit is set and the table is beyond it, the transaction is not captured; the first one that writes to a table of
+-- Nextcloud then says so in "missed".
 CREATE OR REPLACE FUNCTION openregister_webhooks.capture() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -38,6 +53,7 @@ DECLARE
     before    text;
     after     text;
     missing   text;
+    filled    oid;
 BEGIN
     IF openregister_webhooks.kinds() & TG_ARGV[0]::integer = 0 THEN
         RETURN NULL;   -- no registration names this kind
@@ -127,7 +143,40 @@ BEGIN
             END IF;
             RETURN NULL;
         END IF;
+        IF openregister_webhooks.outbox_limit() > 0 THEN
+            BEGIN
+                IF openregister_webhooks.outbox_full(held::integer) THEN
+                    held := 'full ' || held;
+                END IF;
+            EXCEPTION WHEN OTHERS THEN
+                NULL;   -- in doubt it is captured
+            END;
+        END IF;
         PERFORM set_config('openregister_webhooks.held', pg_current_xact_id() || ':' || held, true);
+    END IF;
+
+    IF held LIKE 'full %' THEN
+        -- Said once a full table and table of Nextcloud, so this stays small however long nobody reads.
+        IF current_setting('openregister_webhooks.missed', true) = pg_current_xact_id() || ':' || TG_TABLE_NAME THEN
+            RETURN NULL;
+        END IF;
+        PERFORM set_config('openregister_webhooks.missed', pg_current_xact_id() || ':' || TG_TABLE_NAME, true);
+        BEGIN
+            filled := pg_relation_filenode(('openregister_webhooks.change_' || split_part(held, ' ', 2))::regclass);
+            LOCK TABLE openregister_webhooks.missed IN ROW EXCLUSIVE MODE NOWAIT;
+            IF EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = TG_TABLE_NAME AND m.filled = capture.filled) THEN
+                RETURN NULL;
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full', TG_TABLE_NAME;
+            IF pg_notification_queue_usage() < 0.5 THEN
+                PERFORM pg_notify('openregister_webhooks', 'missed ' || TG_TABLE_NAME);
+            END IF;
+            RETURN NULL;
+        END;
+        RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full (ORW_OUTBOX_POLICY=stop)', TG_TABLE_NAME;
+        INSERT INTO openregister_webhooks.missed VALUES (TG_TABLE_NAME, pg_current_xact_id(), clock_timestamp(), filled);
+        RETURN NULL;
     END IF;
 
     IF held = '0' THEN
@@ -368,6 +417,18 @@ BEGIN
         EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.kinds() RETURNS integer LANGUAGE sql STABLE AS %L', 'SELECT ' || wanted);
     END IF;
     RETURN wanted & ~before <> 0;
+END $$;
+
+-- Sets the limit of a change table in bytes; 0: none.
+CREATE OR REPLACE FUNCTION openregister_webhooks.set_outbox_limit(wanted bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+BEGIN
+    IF wanted IS NULL OR wanted < 0 THEN
+        RAISE EXCEPTION 'set_outbox_limit: must be 0 or more, not %', wanted;
+    END IF;
+    IF openregister_webhooks.outbox_limit() <> wanted THEN
+        EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.outbox_limit() RETURNS bigint LANGUAGE sql STABLE AS %L', 'SELECT ' || wanted || '::bigint');
+    END IF;
 END $$;
 
 -- Sends writers to another change table that is empty, if one is; the number of the one in use afterwards. A transaction

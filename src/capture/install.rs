@@ -63,6 +63,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "client_certificate",
         sql: include_str!("../../sql/migrations/0008_client_certificate.sql"),
     },
+    Migration {
+        version: 9,
+        name: "outbox_limit",
+        sql: include_str!("../../sql/migrations/0009_outbox_limit.sql"),
+    },
 ];
 
 /// How often a busy table is asked for before it is left to discovery.

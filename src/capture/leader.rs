@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::narrowing::Narrowing;
 use super::position::{self, Identity};
 use super::reader::{Consumer, Progress, ReadError, Reader};
-use super::{discovery, doorbell, install, locks, losses, rotation};
-use crate::config::Doorbell;
+use super::{discovery, doorbell, install, locks, losses, outbox, rotation};
+use crate::config::{Doorbell, OutboxLimits};
 use crate::db::{Database, DbError};
 
 /// The longest a sleeping reader goes without a look.
@@ -45,6 +45,7 @@ pub struct CaptureSettings {
     pub discovery_interval: Duration,
     pub batch_size: u32,
     pub table_prefix: Arc<str>,
+    pub outbox: OutboxLimits,
 }
 
 /// What this process' capture is doing.
@@ -167,7 +168,7 @@ impl Term<'_> {
         }
         let installed = client
             .query_typed(
-                "SELECT pg_catalog.to_regclass('openregister_webhooks.missed') IS NOT NULL",
+                "SELECT pg_catalog.to_regprocedure('openregister_webhooks.set_outbox_limit(bigint)') IS NOT NULL",
                 &[],
             )
             .await?;
@@ -212,6 +213,7 @@ impl Term<'_> {
         let Cluster::Same(stored, identity) = self.same_cluster(&client).await? else {
             return Ok(());
         };
+        outbox::set_limit(&client, &self.settings.outbox).await?;
         let mut reader = Reader::new(
             stored,
             identity,
@@ -291,6 +293,7 @@ impl Term<'_> {
                 let rotated = rotation::rotate(client, reader.position(), always);
                 timeout(STUCK, rotated).await.map_err(|_| Stop::Stuck)??;
                 losses::gather(client).await?;
+                losses::close(client).await?;
                 losses::note(client, &bell.missed(), &self.settings.table_prefix).await?;
             }
             if progress != Progress::Empty {

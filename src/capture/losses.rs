@@ -1,7 +1,9 @@
 //! What could not be captured becomes a gap that `doctor` names.
 //!
 //! A writer that finds every change table locked exclusively goes on and says so, in `missed` or, where that is locked, too, by a
-//! notification (`sql/functions.sql`).
+//! notification (`sql/functions.sql`). A writer that finds the outbox beyond its limit says so in `missed`, too, once a table of
+//! Nextcloud for as long as that change table is not emptied; it is emptied when all is read and everybody who found it full
+//! has ended, and then the gap is over.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -14,11 +16,11 @@ const REASON: &str = "every change table was locked exclusively";
 pub(super) async fn gather(client: &Client) -> Result<(), tokio_postgres::Error> {
     let rows = client
         .query_typed(
-            "WITH gone AS (DELETE FROM openregister_webhooks.missed RETURNING tbl, at), \
+            "WITH gone AS (DELETE FROM openregister_webhooks.missed WHERE filled IS NULL RETURNING tbl, at), \
                   lost AS (SELECT tbl, count(*) AS transactions, min(at) AS first, max(at) AS last, row_number() OVER (ORDER BY tbl) AS n \
                            FROM gone GROUP BY tbl) \
-             INSERT INTO openregister_webhooks.gap (id, tbl, reason, remedy) \
-             SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + n, tbl, \
+             INSERT INTO openregister_webhooks.gap (id, since, until, tbl, reason, remedy) \
+             SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + n, first, last, tbl, \
                     format('%s transactions wrote to it between %s and %s while %s: what they wrote is not captured', transactions, \
                            to_char(first AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(last AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'), $1::text), \
                     'openregister-webhooks backfill --table ' || tbl FROM lost RETURNING tbl, reason",
@@ -28,6 +30,33 @@ pub(super) async fn gather(client: &Client) -> Result<(), tokio_postgres::Error>
     for row in rows {
         let (table, reason): (&str, &str) = (row.get(0), row.get(1));
         tracing::error!(%table, %reason, "changes are lost");
+    }
+    Ok(())
+}
+
+/// Ends the gaps of change tables that were full and are emptied.
+pub(super) async fn close(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let rows = client
+        .query_typed(
+            "WITH gone AS (DELETE FROM openregister_webhooks.missed WHERE filled IS NOT NULL \
+                               AND filled IS DISTINCT FROM pg_catalog.pg_relation_filenode('openregister_webhooks.change_0'::pg_catalog.regclass) \
+                               AND filled IS DISTINCT FROM pg_catalog.pg_relation_filenode('openregister_webhooks.change_1'::pg_catalog.regclass) \
+                               AND filled IS DISTINCT FROM pg_catalog.pg_relation_filenode('openregister_webhooks.change_2'::pg_catalog.regclass) \
+                           RETURNING tbl, at), \
+                  lost AS (SELECT tbl, min(at) AS first, clock_timestamp() AS last, row_number() OVER (ORDER BY tbl) AS n \
+                           FROM gone GROUP BY tbl) \
+             INSERT INTO openregister_webhooks.gap (id, since, until, tbl, reason, remedy) \
+             SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + n, first, last, tbl, \
+                    format('the outbox was full: what was written to it between %s and %s is not captured', \
+                           to_char(first AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(last AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC')), \
+                    CASE WHEN tbl LIKE '%audit\\_trails' THEN 'none: who did what, and locks of OpenRegister 0.2.13, are not known for that time' \
+                         ELSE 'openregister-webhooks backfill --table ' || tbl END FROM lost RETURNING tbl, reason",
+            &[],
+        )
+        .await?;
+    for row in rows {
+        let (table, reason): (&str, &str) = (row.get(0), row.get(1));
+        tracing::error!(%table, %reason, "capture goes on; changes are lost");
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod leader;
 pub(crate) mod locks;
 mod losses;
 mod narrowing;
+pub mod outbox;
 pub(crate) mod position;
 mod quarantine;
 mod reader;

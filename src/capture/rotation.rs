@@ -22,15 +22,20 @@ pub(crate) async fn rotate(
     if position.window.is_some() {
         return Ok(0);
     }
-    let rows = client
-        .query_typed(
-            "SELECT openregister_webhooks.slot(), \
-                    pg_catalog.pg_relation_size('openregister_webhooks.change_0'::pg_catalog.regclass), \
-                    pg_catalog.pg_relation_size('openregister_webhooks.change_1'::pg_catalog.regclass), \
-                    pg_catalog.pg_relation_size('openregister_webhooks.change_2'::pg_catalog.regclass)",
-            &[],
+    // With TOAST, where most of it lies; an empty one has a size of 0.
+    let size = |table: u8| {
+        let name = format!("'openregister_webhooks.change_{table}'::pg_catalog.regclass");
+        format!(
+            "CASE WHEN pg_catalog.pg_relation_size({name}) = 0 THEN 0 ELSE pg_catalog.pg_table_size({name}) END"
         )
-        .await?;
+    };
+    let sql = format!(
+        "SELECT openregister_webhooks.slot(), {}, {}, {}",
+        size(0),
+        size(1),
+        size(2)
+    );
+    let rows = client.query_typed(&sql, &[]).await?;
     let Some(row) = rows.first() else { return Ok(0) };
     let sizes: [i64; 3] = [row.get(1), row.get(2), row.get(3)];
     let mut slot: i32 = row.get(0);

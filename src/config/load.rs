@@ -4,11 +4,14 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Settings;
+use super::{OutboxPolicy, Settings};
 use super::parse::{self, Parsed};
 use super::setting::{SETTINGS, Setting, Visibility};
 use super::sources::{Given, Origin, Sources, Values, gather};
 use crate::delivery::proxy::NoProxy;
+
+/// The change tables grow to a few of these 4 MiB in the best of health, and beyond that at every larger import.
+const LEAST_OUTBOX: u64 = 64 * 1024 * 1024;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +188,19 @@ impl Reader {
             seconds(t, 1, 3_600)
         });
         self.set("batch_size", &mut s.batch_size, |t| parse::number32(t, 1, 10_000));
+        self.set("outbox_policy", &mut s.outbox.policy, parse::outbox_policy);
+        self.set("outbox_max_bytes", &mut s.outbox.max_bytes, |t| {
+            parse::limit(t, LEAST_OUTBOX)
+        });
+        self.set("outbox_max_age_seconds", &mut s.outbox.max_age, |t| {
+            seconds(t, 60, 31_536_000)
+        });
+        if s.outbox.policy == OutboxPolicy::Stop && s.outbox.max_bytes == 0 {
+            self.problems.push(Problem::new(
+                "ORW_OUTBOX_MAX_BYTES",
+                "is 0 (no limit), but ORW_OUTBOX_POLICY=stop stops at a limit; give one, or set warn",
+            ));
+        }
         self.set("capture", &mut s.capture_all, parse::capture);
         self.set("table_prefix", &mut s.table_prefix, parse::table_prefix);
         self.set_some(

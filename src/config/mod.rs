@@ -37,6 +37,8 @@ pub struct Settings {
     pub discovery_interval: Duration,
     /// `ORW_BATCH_SIZE` (default 1000): changes a transaction of the reader.
     pub batch_size: u32,
+    /// `ORW_OUTBOX_POLICY`, `ORW_OUTBOX_MAX_BYTES`, `ORW_OUTBOX_MAX_AGE_SECONDS`.
+    pub outbox: OutboxLimits,
     /// `ORW_CAPTURE` (`subscribed|all`).
     pub capture_all: bool,
     /// `ORW_TABLE_PREFIX` (default `oc_`).
@@ -107,6 +109,7 @@ impl Settings {
             poll_interval: Duration::from_millis(250),
             discovery_interval: Duration::from_secs(10),
             batch_size: 1000,
+            outbox: OutboxLimits::default(),
             capture_all: false,
             table_prefix: "oc_".to_owned(),
             housekeeping_columns: None,
@@ -143,6 +146,36 @@ pub enum Doorbell {
     #[default]
     Notify,
     Poll,
+}
+
+/// How far the outbox may grow while nobody reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxLimits {
+    pub policy: OutboxPolicy,
+    /// Warned of from a quarter on; with [`OutboxPolicy::Stop`] nothing more is captured beyond it. 0: no limit.
+    pub max_bytes: u64,
+    /// Of the oldest unread change; warned of from a quarter on, never a reason to stop.
+    pub max_age: Duration,
+}
+
+impl Default for OutboxLimits {
+    fn default() -> Self {
+        Self {
+            policy: OutboxPolicy::default(),
+            max_bytes: 10 * 1024 * 1024 * 1024,
+            max_age: Duration::from_hours(1),
+        }
+    }
+}
+
+/// What happens where the outbox reaches its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutboxPolicy {
+    /// Everything is captured all the same.
+    #[default]
+    Warn,
+    /// Nothing more is captured, so that the disk does not fill; the gap is recorded.
+    Stop,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use tokio_postgres::Config;
 use zeroize::Zeroizing;
 
-use super::{AllowedTarget, Doorbell, LogFormat};
+use super::{AllowedTarget, Doorbell, LogFormat, OutboxPolicy};
 use crate::delivery::proxy::{ConnectBy, ProxyUrl};
 use crate::registry::RetryPolicy;
 
@@ -83,6 +83,26 @@ pub(super) fn doorbell(text: &str) -> Parsed<Doorbell> {
         "notify" => Ok(Doorbell::Notify),
         "poll" => Ok(Doorbell::Poll),
         _ => Err(format!("must be notify or poll, not {text:?}")),
+    }
+}
+
+pub(super) fn outbox_policy(text: &str) -> Parsed<OutboxPolicy> {
+    match text {
+        "warn" => Ok(OutboxPolicy::Warn),
+        "stop" => Ok(OutboxPolicy::Stop),
+        _ => Err(format!("must be warn or stop, not {text:?}")),
+    }
+}
+
+/// A number of bytes; 0 stands for no limit.
+pub(super) fn limit(text: &str, least: u64) -> Parsed<u64> {
+    match text.parse() {
+        Ok(0) => Ok(0),
+        Ok(bytes) if (least..=1 << 50).contains(&bytes) => Ok(bytes),
+        _ => Err(format!(
+            "must be 0 (no limit) or a number of bytes from {least} to {}, not {text:?}",
+            1_u64 << 50
+        )),
     }
 }
 

@@ -91,6 +91,21 @@ pub const SETTINGS: &[Setting] = &[
     ),
     open("batch_size", Some("1000"), "Changes a transaction of the reader"),
     open(
+        "outbox_policy",
+        Some("warn"),
+        "warn, or stop: capture no more beyond outbox_max_bytes, and record the gap",
+    ),
+    open(
+        "outbox_max_bytes",
+        Some("10737418240"),
+        "How large the outbox may grow while nobody reads it; 0: no limit",
+    ),
+    open(
+        "outbox_max_age_seconds",
+        Some("3600"),
+        "How old an unread change may grow; warned of from a quarter on",
+    ),
+    open(
         "capture",
         Some("subscribed"),
         "subscribed: kinds that a webhook names; all: every kind",

@@ -4,8 +4,9 @@ use tokio_postgres::types::{PgLsn, Type};
 
 use super::{Checked, Examined, Finding};
 use crate::capture::locks;
+use crate::capture::outbox::{self, Level};
 use crate::capture::position::{self, LoadError};
-use crate::config::Doorbell;
+use crate::config::{Doorbell, OutboxPolicy};
 
 /// Beyond this many unread rows the exact number says no more.
 const COUNTED: i64 = 100_000;
@@ -16,6 +17,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     let mut findings = vec![leader(examined).await?];
     findings.extend(strangers(examined).await?);
     findings.extend(unread(examined).await?);
+    findings.extend(limits(examined).await?);
     findings.extend(holders(examined).await?);
     findings.extend(lost(examined).await?);
     Ok(findings)
@@ -167,6 +169,58 @@ async fn unread(examined: &Examined<'_>) -> Checked {
         .measured(as_figure(count))
     });
     Ok(findings)
+}
+
+/// How near the outbox is to its limits.
+async fn limits(examined: &Examined<'_>) -> Checked {
+    const CHECK: &str = "outbox";
+    let limits = &examined.settings.outbox;
+    let outbox = match outbox::measure(examined.client).await {
+        Ok(outbox) => outbox,
+        Err(LoadError::Query(error)) => return Err(error),
+        Err(LoadError::Snapshot(_)) => return Ok(Vec::new()), // the check of the identity says it
+    };
+    let bytes = i64::try_from(outbox.bytes).unwrap_or(i64::MAX);
+    let of = match limits.max_bytes {
+        0 => "no limit".to_owned(),
+        limit => format!("limit {}", size(i64::try_from(limit).unwrap_or(i64::MAX))),
+    };
+    let age = outbox.oldest_unread.unwrap_or_default().as_secs_f64();
+    let what = format!(
+        "the outbox takes {} ({of}), the oldest unread change waits since {} (limit {})",
+        size(bytes),
+        duration(age),
+        duration(limits.max_age.as_secs_f64())
+    );
+    let remedy = "see leader, identity, backlog and transactions in this report";
+    let finding = match (outbox.stopped, outbox.level(limits), limits.policy) {
+        (true, ..) => Finding::error(
+            CHECK,
+            format!("the outbox is or was full, and changes are left out: {what}"),
+            "ORW_OUTBOX_POLICY=stop: nothing more is captured until what is captured is read",
+            format!("{remedy}; when it is read and emptied, the gap is recorded, and `backfill` fills it"),
+        ),
+        (false, Level::Fine, _) => Finding::ok(CHECK, what),
+        (false, Level::Warning, _) => Finding::warning(
+            CHECK,
+            what,
+            "nobody reads, the reader cannot keep up, or a transaction keeps a table from being emptied",
+            remedy,
+        ),
+        (false, Level::Critical, OutboxPolicy::Warn) => Finding::error(
+            CHECK,
+            what,
+            "nobody reads, the reader cannot keep up, or a transaction keeps a table from being emptied; it grows as long as the disk lasts",
+            format!("{remedy}; ORW_OUTBOX_POLICY=stop would stop capture at the limit"),
+        ),
+        (false, Level::Critical, OutboxPolicy::Stop) => Finding::error(
+            CHECK,
+            what,
+            "nobody reads, the reader cannot keep up, or a transaction keeps a table from being emptied; at the limit of size capture stops",
+            remedy,
+        ),
+    };
+    Ok(vec![finding.measured(as_figure(bytes))])
 }
 
 /// Transactions that keep a change table from being emptied.

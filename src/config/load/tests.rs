@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use super::super::{AllowedTarget, Doorbell, LogFormat, SETTINGS, Settings, Sources};
+use super::super::{AllowedTarget, Doorbell, LogFormat, OutboxPolicy, SETTINGS, Settings, Sources};
 use super::{ConfigError, Loaded};
 
 const URL: &str = "postgres://nc:s3cret@db.example:5432/nextcloud";
@@ -141,6 +141,9 @@ fn what_is_wrong_is_said_with_its_name_and_what_to_do() {
     for (name, value, expected) in [
         ("ORW_LISTEN", "8085", "127.0.0.1:8085"),
         ("ORW_DOORBELL", "bell", "notify or poll"),
+        ("ORW_OUTBOX_POLICY", "panic", "warn or stop"),
+        ("ORW_OUTBOX_MAX_BYTES", "1000", "from 67108864"),
+        ("ORW_OUTBOX_MAX_AGE_SECONDS", "1", "from 60"),
         ("ORW_BATCH_SIZE", "0", "from 1 to 10000"),
         ("ORW_TARGETS_ALLOW_HTTP", "yes", "true or false"),
         ("ORW_TARGETS_ALLOW", "*.example.org", "whole host name"),
@@ -167,6 +170,22 @@ fn what_is_wrong_is_said_with_its_name_and_what_to_do() {
         let reason = reason(name, value);
         assert!(reason.contains(expected), "{name}: {reason}");
     }
+}
+
+#[test]
+fn to_stop_needs_a_limit() {
+    let stop = |bytes| {
+        load(&[
+            ("ORW_OUTBOX_POLICY", "stop"),
+            ("ORW_OUTBOX_MAX_BYTES", bytes),
+            ("ORW_OUTBOX_MAX_AGE_SECONDS", "900"),
+        ])
+    };
+    let outbox = stop("67108864").unwrap().outbox;
+    assert_eq!((outbox.policy, outbox.max_bytes), (OutboxPolicy::Stop, 67_108_864));
+    assert_eq!(outbox.max_age, Duration::from_mins(15));
+    let problems = stop("0").unwrap_err().problems;
+    assert!(problems[0].reason.contains("stops at a limit"), "{problems:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use openregister_webhooks::capture::{
     self, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions,
 };
-use openregister_webhooks::config::Doorbell;
+use openregister_webhooks::config::{Doorbell, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::demo::Generation;
@@ -114,6 +114,7 @@ async fn a_batch_that_is_worked_on_keeps_nobody_from_altering_what_it_looked_up(
         discovery_interval: Duration::from_secs(3600),
         batch_size: 1000,
         table_prefix: Arc::from("oc_"),
+        outbox: OutboxLimits::default(),
     };
     let (status, _) = watch::channel(CaptureStatus::Standby);
     let shutdown = CancellationToken::new();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openregister_webhooks::capture::{self, CaptureSettings, Change, Consumer, InstallOptions};
-use openregister_webhooks::config::Doorbell;
+use openregister_webhooks::config::{Doorbell, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{
@@ -70,6 +70,7 @@ impl Rig {
             discovery_interval: Duration::from_secs(1),
             batch_size: reading.batch_size,
             table_prefix: Arc::from("oc_"),
+            outbox: OutboxLimits::default(),
         };
         let shutdown = CancellationToken::new();
         let (status, _) = watch::channel(capture::CaptureStatus::Standby);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use openregister_webhooks::capture::{
     self, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions, Installed, Op,
 };
-use openregister_webhooks::config::Doorbell;
+use openregister_webhooks::config::{Doorbell, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::demo::Generation;
 use tokio::sync::watch;
@@ -56,6 +56,7 @@ pub(crate) fn settings() -> CaptureSettings {
         discovery_interval: Duration::from_secs(1),
         batch_size: 1000,
         table_prefix: Arc::from("oc_"),
+        outbox: OutboxLimits::default(),
     }
 }
 

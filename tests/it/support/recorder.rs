@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use openregister_webhooks::capture::{self, CaptureSettings, CaptureStatus, Change, Consumer};
-use openregister_webhooks::config::Doorbell;
+use openregister_webhooks::config::{Doorbell, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use tokio::sync::watch;
@@ -99,6 +99,7 @@ impl Capture {
             discovery_interval: Duration::from_millis(500),
             batch_size: plan.batch_size,
             table_prefix: "oc_".into(),
+            outbox: OutboxLimits::default(),
         };
         let (sender, status) = watch::channel(CaptureStatus::Away("starting".to_owned()));
         let stop = CancellationToken::new();
