@@ -53,7 +53,7 @@ DECLARE
     before    text;
     after     text;
     missing   text;
-    filled    oid;
+    full_file oid;
 BEGIN
     IF openregister_webhooks.kinds() & TG_ARGV[0]::integer = 0 THEN
         RETURN NULL;   -- no registration names this kind
@@ -162,20 +162,20 @@ BEGIN
         END IF;
         PERFORM set_config('openregister_webhooks.missed', pg_current_xact_id() || ':' || TG_TABLE_NAME, true);
         BEGIN
-            filled := pg_relation_filenode(('openregister_webhooks.change_' || split_part(held, ' ', 2))::regclass);
+            full_file := pg_relation_filenode(('openregister_webhooks.change_' || split_part(held, ' ', 2))::regclass);
             LOCK TABLE openregister_webhooks.missed IN ROW EXCLUSIVE MODE NOWAIT;
-            IF EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = TG_TABLE_NAME AND m.filled = capture.filled) THEN
+            IF EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = TG_TABLE_NAME AND m.filled = full_file) THEN
                 RETURN NULL;
             END IF;
         EXCEPTION WHEN OTHERS THEN
-            RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full', TG_TABLE_NAME;
+            RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full; %', TG_TABLE_NAME, SQLERRM;
             IF pg_notification_queue_usage() < 0.5 THEN
                 PERFORM pg_notify('openregister_webhooks', 'missed ' || TG_TABLE_NAME);
             END IF;
             RETURN NULL;
         END;
         RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full (ORW_OUTBOX_POLICY=stop)', TG_TABLE_NAME;
-        INSERT INTO openregister_webhooks.missed VALUES (TG_TABLE_NAME, pg_current_xact_id(), clock_timestamp(), filled);
+        INSERT INTO openregister_webhooks.missed VALUES (TG_TABLE_NAME, pg_current_xact_id(), clock_timestamp(), full_file);
         RETURN NULL;
     END IF;
 

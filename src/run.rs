@@ -188,7 +188,12 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         let (registry, stop) = (Arc::clone(&registry), shutdown.clone());
         async move { registry.watch(stop).await }
     });
-    parts.spawn(watch_outbox(pool.clone(), settings.outbox, outbox_metrics, shutdown.clone()));
+    parts.spawn(watch_outbox(
+        pool.clone(),
+        settings.outbox,
+        outbox_metrics,
+        shutdown.clone(),
+    ));
     parts.spawn(keep_partitions(pool.clone(), settings.clone(), shutdown.clone()));
     let deliver = Deliver {
         database,
@@ -362,9 +367,18 @@ fn say(level: Level, outbox: &Outbox, limits: &OutboxLimits) {
     let (bytes, limit) = (outbox.bytes, limits.max_bytes);
     let oldest_seconds = outbox.oldest_unread.unwrap_or_default().as_secs();
     match (level, outbox.stopped) {
-        (_, true) => tracing::error!(bytes, limit, oldest_seconds, "the outbox is or was full: changes are left out until it is read and emptied, and become a gap then"),
-        (Level::Critical, _) => tracing::error!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox is near its limit: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why"),
-        (Level::Warning, _) => tracing::warn!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox grows: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why"),
+        (_, true) => tracing::error!(
+            bytes,
+            limit,
+            oldest_seconds,
+            "the outbox is or was full: changes are left out until it is read and emptied, and become a gap then"
+        ),
+        (Level::Critical, _) => {
+            tracing::error!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox is near its limit: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why")
+        }
+        (Level::Warning, _) => {
+            tracing::warn!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox grows: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why")
+        }
         (Level::Fine, _) => tracing::info!(bytes, limit, "the outbox is well within its limits again"),
     }
 }

@@ -87,7 +87,10 @@ pub async fn measure(client: &Client) -> Result<Outbox, LoadError> {
         .as_ref()
         .map_or_else(|| "3:3:".to_owned(), |p| p.snapshot.as_str().to_owned());
     // Within a window, what lies before its key is read (but for what was committed since, which is younger).
-    let key = position.as_ref().and_then(|p| p.window.as_ref()).map(|(_, key)| *key);
+    let key = position
+        .as_ref()
+        .and_then(|p| p.window.as_ref())
+        .map(|(_, key)| *key);
     let oldest = |table: u8| {
         format!(
             "(SELECT at FROM openregister_webhooks.change_{table} \
@@ -198,11 +201,21 @@ mod tests {
             (0, 0, true, Level::Critical),
             (u64::MAX, 0, false, Level::Critical),
         ] {
-            assert_eq!(outbox(bytes, age, stopped).level(&limits), expected, "{bytes} {age}");
+            assert_eq!(
+                outbox(bytes, age, stopped).level(&limits),
+                expected,
+                "{bytes} {age}"
+            );
         }
-        let none = OutboxLimits { max_bytes: 0, ..limits };
+        let none = OutboxLimits {
+            max_bytes: 0,
+            ..limits
+        };
         assert_eq!(outbox(u64::MAX, 0, false).level(&none), Level::Fine);
-        let stop = OutboxLimits { policy: OutboxPolicy::Stop, ..limits };
+        let stop = OutboxLimits {
+            policy: OutboxPolicy::Stop,
+            ..limits
+        };
         assert_eq!((limits.stop_at(), stop.stop_at()), (0, 1000));
     }
 }

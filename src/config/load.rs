@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{OutboxPolicy, Settings};
 use super::parse::{self, Parsed};
 use super::setting::{SETTINGS, Setting, Visibility};
 use super::sources::{Given, Origin, Sources, Values, gather};
+use super::{OutboxPolicy, Settings};
 use crate::delivery::proxy::NoProxy;
 
 /// The change tables grow to a few of these 4 MiB in the best of health, and beyond that at every larger import.

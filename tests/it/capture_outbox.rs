@@ -122,7 +122,12 @@ async fn beyond_its_limit_the_outbox_stops_and_goes_on_when_it_is_read() {
     assert!(said.out.contains("changes are left out"), "{said:?}");
 
     let capture = Capture::start_as(&db, NEXTCLOUD, stopping()).await;
-    until(&client, "the gaps end", "SELECT count(*) = 2 FROM openregister_webhooks.gap").await;
+    until(
+        &client,
+        "the gaps end",
+        "SELECT count(*) = 2 FROM openregister_webhooks.gap",
+    )
+    .await;
     let gaps = client
         .query(
             "SELECT tbl, remedy, since < until AND until <= clock_timestamp(), reason FROM openregister_webhooks.gap ORDER BY tbl",
@@ -210,12 +215,18 @@ async fn without_the_policy_nothing_is_left_out() {
     fill(&client).await;
     // The leader's setting is what holds.
     let capture = Capture::start(&db).await;
-    assert_eq!(figure(&client, "SELECT openregister_webhooks.outbox_limit()").await, 0);
+    assert_eq!(
+        figure(&client, "SELECT openregister_webhooks.outbox_limit()").await,
+        0
+    );
     import(&client, "kept").await;
     capture
         .until("what was written after it", |seen| {
-            seen.iter()
-                .any(|c| c.new.as_ref().is_some_and(|new| new.contains("\"_uuid\":\"kept-20\"")))
+            seen.iter().any(|c| {
+                c.new
+                    .as_ref()
+                    .is_some_and(|new| new.contains("\"_uuid\":\"kept-20\""))
+            })
         })
         .await;
     capture.stop().await;

@@ -182,7 +182,10 @@ fn to_stop_needs_a_limit() {
         ])
     };
     let outbox = stop("67108864").unwrap().outbox;
-    assert_eq!((outbox.policy, outbox.max_bytes), (OutboxPolicy::Stop, 67_108_864));
+    assert_eq!(
+        (outbox.policy, outbox.max_bytes),
+        (OutboxPolicy::Stop, 67_108_864)
+    );
     assert_eq!(outbox.max_age, Duration::from_mins(15));
     let problems = stop("0").unwrap_err().problems;
     assert!(problems[0].reason.contains("stops at a limit"), "{problems:?}");
