@@ -451,6 +451,47 @@ BEGIN
     RETURN used;
 END $$;
 
+-- Drops partitions of "which" ('event' or 'log'), whole days, oldest first, until the rest takes "most" bytes or less. Today's
+-- stays whatever it takes, and so do events that a pending delivery needs.
+CREATE OR REPLACE FUNCTION openregister_webhooks.trim_partitions(which text, most bigint) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' SET client_min_messages = warning AS $$
+DECLARE
+    today    date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    parents  regclass[];
+    total    bigint;
+    at       date;
+    bytes    bigint;
+    children text[];
+    child    text;
+    dropped  integer := 0;
+BEGIN
+    parents := CASE which WHEN 'event' THEN ARRAY['openregister_webhooks.event']
+                          WHEN 'log' THEN ARRAY['openregister_webhooks.delivery_log', 'openregister_webhooks.attempt'] END::regclass[];
+    IF parents IS NULL OR most IS NULL OR most <= 0 THEN
+        RAISE EXCEPTION 'trim_partitions: which must be event or log, and most a number of bytes';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('openregister_webhooks.partitions', 0));
+    SELECT sum(pg_total_relation_size(i.inhrelid)) INTO total FROM pg_inherits i WHERE i.inhparent = ANY (parents);
+    FOR at, bytes, children IN
+        SELECT p.day, sum(pg_total_relation_size(p.oid)), array_agg(p.relname::text)
+        FROM (SELECT c.oid, c.relname, to_date(substring(c.relname FROM '_([0-9]{8})$'), 'YYYYMMDD') AS day
+              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+              WHERE i.inhparent = ANY (parents) AND c.relname ~ '_[0-9]{8}$') p
+        WHERE p.day < today GROUP BY p.day ORDER BY p.day
+    LOOP
+        EXIT WHEN total <= most;
+        CONTINUE WHEN which = 'event'
+            AND EXISTS (SELECT FROM openregister_webhooks.delivery d WHERE d.event_day = at);
+        FOREACH child IN ARRAY children LOOP
+            EXECUTE format('DROP TABLE openregister_webhooks.%I', child);
+            dropped := dropped + 1;
+        END LOOP;
+        total := total - bytes;
+    END LOOP;
+    RETURN dropped;
+END $$;
+
 -- Gives what is in quarantine (all of it, or one row) to the reader again, in its old order and with its old time, for
 -- when a newer program can read it; how many. What has no row image stays: there is nothing to read. What came later of
 -- the same objects was delivered meanwhile.

@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod filter;
 pub mod json;
 pub mod lifecycle;
+mod measure;
 pub mod ocs;
 pub mod openregister;
 pub mod pipeline;

@@ -7,16 +7,15 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::outbox::{self, Level, Outbox, OutboxMetrics};
 use crate::capture::{self, CaptureSettings, CaptureStatus};
-use crate::config::{Doorbell, OutboxLimits, Settings};
+use crate::config::{Doorbell, Settings};
 use crate::db::{Database, DbError};
 use crate::delivery::{self, Client, Dispatcher, Guard, Outgoing, partitions};
 use crate::doctor;
 use crate::lifecycle::{Host, Lifecycle, LifecycleSettings};
+use crate::measure::{self, Measured};
 use crate::ocs::{
     Api, AuthError, Authenticator, Callers, ListenerTls, Server, Standalone, TlsFileError, Work,
 };
@@ -28,9 +27,6 @@ use crate::telemetry::{self, Health, Metrics};
 
 /// Connections in the pool that API and delivery share.
 const POOL: usize = 24;
-/// How often the outbox is measured, and how often a warning is repeated.
-const MEASURE: Duration = Duration::from_secs(15);
-const REMIND: Duration = Duration::from_secs(3600);
 /// How often partitions are made and dropped.
 const PARTITIONS: Duration = Duration::from_secs(3600);
 /// How long the parts may take to end.
@@ -89,10 +85,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     }
     let pool = database.pool(POOL)?;
     let delivery_metrics = delivery::Metrics::default();
-    let outbox_metrics = OutboxMetrics::default();
+    let measured = Measured::default();
     let metrics = Metrics::with(|registry| {
         delivery_metrics.register(registry);
-        outbox_metrics.register(registry);
+        measured.register(registry);
     });
     let defaults = Defaults {
         limits: settings.default_limits,
@@ -188,10 +184,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         let (registry, stop) = (Arc::clone(&registry), shutdown.clone());
         async move { registry.watch(stop).await }
     });
-    parts.spawn(watch_outbox(
+    parts.spawn(measure::run(
         pool.clone(),
         settings.outbox,
-        outbox_metrics,
+        measured,
         shutdown.clone(),
     ));
     parts.spawn(keep_partitions(pool.clone(), settings.clone(), shutdown.clone()));
@@ -329,66 +325,14 @@ async fn becomes(
     capture.wait_for(|status| wanted(status)).await.is_ok()
 }
 
-/// Shows in the metrics how large and how old the outbox is, and warns of it; in every process, since the one that leads may
-/// be what is not well.
-async fn watch_outbox(
-    pool: deadpool_postgres::Pool,
-    limits: OutboxLimits,
-    metrics: OutboxMetrics,
-    shutdown: CancellationToken,
-) {
-    let mut said = (Level::Fine, Instant::now());
-    while !shutdown.is_cancelled() {
-        let began = Instant::now();
-        let measured = async {
-            let client = pool.get().await.map_err(|error| crate::text::chain(&error))?;
-            let measured = outbox::measure(&client).await;
-            measured.map_err(|error| crate::text::chain(&error))
-        };
-        match tokio::time::timeout(ENDING, measured).await {
-            Ok(Ok(outbox)) => {
-                metrics.show(&outbox, &limits);
-                let level = outbox.level(&limits);
-                if level != said.0 || (level > Level::Fine && said.1.elapsed() >= REMIND) {
-                    say(level, &outbox, &limits);
-                    said = (level, Instant::now());
-                }
-            }
-            Ok(Err(error)) => tracing::debug!(%error, "the outbox cannot be measured now"),
-            Err(_) => tracing::debug!("measuring the outbox took too long"),
-        }
-        // A fiftieth of a connection's time at most.
-        let pause = MEASURE.max(began.elapsed() * 50);
-        tokio::select! { () = tokio::time::sleep(pause) => {} () = shutdown.cancelled() => {} }
-    }
-}
-
-fn say(level: Level, outbox: &Outbox, limits: &OutboxLimits) {
-    let (bytes, limit) = (outbox.bytes, limits.max_bytes);
-    let oldest_seconds = outbox.oldest_unread.unwrap_or_default().as_secs();
-    match (level, outbox.stopped) {
-        (_, true) => tracing::error!(
-            bytes,
-            limit,
-            oldest_seconds,
-            "the outbox is or was full: changes are left out until it is read and emptied, and become a gap then"
-        ),
-        (Level::Critical, _) => {
-            tracing::error!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox is near its limit: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why")
-        }
-        (Level::Warning, _) => {
-            tracing::warn!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox grows: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why")
-        }
-        (Level::Fine, _) => tracing::info!(bytes, limit, "the outbox is well within its limits again"),
-    }
-}
-
 /// Makes the coming days' partitions and drops those past their retention.
 async fn keep_partitions(pool: deadpool_postgres::Pool, settings: Settings, shutdown: CancellationToken) {
     let days = |time: Duration| u32::try_from(time.as_secs().div_ceil(86_400)).unwrap_or(u32::MAX);
     let retention = partitions::Retention {
         events: days(settings.change_retention),
         log: days(settings.log_retention),
+        event_bytes: settings.change_max_bytes,
+        log_bytes: settings.log_max_bytes,
     };
     while !shutdown.is_cancelled() {
         match pool.get().await {

@@ -13,6 +13,9 @@ use crate::delivery::proxy::NoProxy;
 /// The change tables grow to a few of these 4 MiB in the best of health, and beyond that at every larger import.
 const LEAST_OUTBOX: u64 = 64 * 1024 * 1024;
 
+/// Less than this is less than the empty partitions of a month take.
+const LEAST_KEPT: u64 = 16 * 1024 * 1024;
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -283,6 +286,12 @@ impl Reader {
         });
         self.set("timeout_seconds", &mut limits.timeout, |t| seconds(t, 1, 300));
         self.set("retry_schedule", &mut s.default_retry, parse::retry);
+        self.set("change_max_bytes", &mut s.change_max_bytes, |t| {
+            parse::limit(t, LEAST_KEPT)
+        });
+        self.set("log_max_bytes", &mut s.log_max_bytes, |t| {
+            parse::limit(t, LEAST_KEPT)
+        });
         self.set("log_retention_days", &mut s.log_retention, |t| days(t, 1, 3_650));
     }
 }

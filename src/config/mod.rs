@@ -92,6 +92,9 @@ pub struct Settings {
     pub change_retention: Duration,
     /// `ORW_LOG_RETENTION_DAYS` (default 30): how long the delivery log is kept.
     pub log_retention: Duration,
+    /// `ORW_CHANGE_MAX_BYTES` and `ORW_LOG_MAX_BYTES`: how large either may grow, in whole days; 0: no limit.
+    pub change_max_bytes: u64,
+    pub log_max_bytes: u64,
     /// `ORW_LOG`: a filter as `tracing` reads it (default `info`).
     pub log: String,
     /// `ORW_LOG_FORMAT` (`text|json`).
@@ -135,6 +138,8 @@ impl Settings {
             default_retry: RetryPolicy::default(),
             change_retention: Duration::from_hours(3 * 24),
             log_retention: Duration::from_hours(30 * 24),
+            change_max_bytes: 0,
+            log_max_bytes: 0,
             log: "info".to_owned(),
             log_format: LogFormat::default(),
         }

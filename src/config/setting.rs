@@ -248,6 +248,16 @@ pub const SETTINGS: &[Setting] = &[
         "How long the delivery log is kept",
     ),
     open(
+        "change_max_bytes",
+        Some("0"),
+        "How large the changes kept for replay may grow; 0: no limit",
+    ),
+    open(
+        "log_max_bytes",
+        Some("0"),
+        "How large the delivery log may grow; 0: no limit",
+    ),
+    open(
         "log",
         Some("info"),
         "What is logged: a level, or target=level, comma-separated",

@@ -47,7 +47,7 @@ impl Metrics {
         );
         registry.register(
             "deliveries",
-            "Deliveries that left the queue, by their final state",
+            "Deliveries that left the queue, by their final state, and why they were given up",
             self.outcomes.clone(),
         );
         registry.register("delivery_in_flight", "Requests under way", self.in_flight.clone());
@@ -82,9 +82,10 @@ impl Metrics {
         self.latency.observe(took.as_secs_f64());
     }
 
-    /// A delivery left the queue.
-    pub(crate) fn left(&self, state: &'static str) {
-        self.outcomes.get_or_create(&vec![("state", state)]).inc();
+    /// A delivery left the queue; the cause of its last attempt where it was given up.
+    pub(crate) fn left(&self, state: &'static str, cause: Option<&'static str>) {
+        let labels = vec![("state", state), ("cause", cause.unwrap_or(""))];
+        self.outcomes.get_or_create(&labels).inc();
     }
 }
 
@@ -98,7 +99,8 @@ mod tests {
         let mut registry = Registry::with_prefix("orw");
         metrics.register(&mut registry);
         metrics.attempt(Some("tls"), Duration::from_millis(3));
-        metrics.left("succeeded");
+        metrics.left("succeeded", None);
+        metrics.left("given_up", Some("timeout"));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         assert!(
@@ -106,7 +108,11 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("orw_deliveries_total{state=\"succeeded\"} 1\n"),
+            text.contains("orw_deliveries_total{state=\"succeeded\",cause=\"\"} 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("orw_deliveries_total{state=\"given_up\",cause=\"timeout\"} 1\n"),
             "{text}"
         );
     }

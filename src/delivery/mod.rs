@@ -7,6 +7,7 @@ mod backoff;
 mod breaker;
 pub mod client;
 mod connect;
+pub mod depth;
 mod dispatcher;
 mod events;
 pub mod format;

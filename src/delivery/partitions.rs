@@ -1,4 +1,4 @@
-//! Partitions by day of events, delivery log and attempts: made ahead, dropped after their retention.
+//! Partitions by day of events, delivery log and attempts: made ahead, dropped after their retention, by age and by size.
 //!
 //! Guarantees: a day's partition exists before the day begins (a missing one costs nothing but its own drop: the default
 //! partition takes the rows); an event is not dropped while a delivery of it is pending, and none is pending for longer than
@@ -13,16 +13,23 @@ use tokio_postgres::{Error, GenericClient};
 /// Days for which partitions are made ahead.
 const AHEAD: i32 = 7;
 
-/// How long things are kept, in days.
+/// How long things are kept, in days, and how much of them, in bytes on disk (0: no limit). Whichever ends first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     pub events: u32,
     pub log: u32,
+    pub event_bytes: u64,
+    pub log_bytes: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { events: 3, log: 30 }
+        Self {
+            events: 3,
+            log: 30,
+            event_bytes: 0,
+            log_bytes: 0,
+        }
     }
 }
 
@@ -32,7 +39,8 @@ const CLEAN: i32 = 5000;
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Makes the coming days' partitions, gives up what waits for events past their retention, and drops those. Safe at any
+/// Makes the coming days' partitions, gives up what waits for events past their retention, and drops those; then whole days,
+/// oldest first and never today's, until the rest is within its size. Safe at any
 /// time, in any process.
 ///
 /// # Errors
@@ -48,6 +56,13 @@ pub async fn maintain<C: GenericClient + Sync>(client: &C, retention: Retention)
     for (which, days) in [("event", retention.events), ("log", retention.log)] {
         let sql = "SELECT openregister_webhooks.drop_partitions($1, (clock_timestamp() AT TIME ZONE 'UTC')::date - $2::integer)";
         patiently(client, sql, &[&which, &in_days(days)]).await?;
+    }
+    for (which, bytes) in [("event", retention.event_bytes), ("log", retention.log_bytes)] {
+        if bytes > 0 {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            let sql = "SELECT openregister_webhooks.trim_partitions($1, $2)";
+            patiently(client, sql, &[&which, &bytes]).await?;
+        }
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod harmless_writes;
 mod harness;
 mod jobs;
 mod lifecycle;
+mod log_size;
 mod matrix;
 mod ocs;
 mod ocs_access;

@@ -144,6 +144,8 @@ fn what_is_wrong_is_said_with_its_name_and_what_to_do() {
         ("ORW_OUTBOX_POLICY", "panic", "warn or stop"),
         ("ORW_OUTBOX_MAX_BYTES", "1000", "from 67108864"),
         ("ORW_OUTBOX_MAX_AGE_SECONDS", "1", "from 60"),
+        ("ORW_LOG_MAX_BYTES", "10GB", "0 (no limit)"),
+        ("ORW_CHANGE_MAX_BYTES", "1", "from 16777216"),
         ("ORW_BATCH_SIZE", "0", "from 1 to 10000"),
         ("ORW_TARGETS_ALLOW_HTTP", "yes", "true or false"),
         ("ORW_TARGETS_ALLOW", "*.example.org", "whole host name"),

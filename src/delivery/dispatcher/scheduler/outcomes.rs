@@ -123,9 +123,10 @@ impl Scheduler {
     }
 
     fn settle(&mut self, settled: Settled) {
+        let cause = settled.attempt.as_ref().and_then(|attempt| attempt.cause);
         match settled.outcome {
-            Outcome::Succeeded => self.options.metrics.left("succeeded"),
-            Outcome::GivenUp => self.options.metrics.left("given_up"),
+            Outcome::Succeeded => self.options.metrics.left("succeeded", None),
+            Outcome::GivenUp => self.options.metrics.left("given_up", cause),
             _ => {}
         }
         self.unsettled += 1;

@@ -1,0 +1,93 @@
+//! Measures what only the database knows, for the metrics: the outbox and the queue; warns where the outbox nears its limits.
+//!
+//! Guarantees: every process measures, since the one that leads may be what is not well; a measurement costs a fiftieth of one
+//! connection's time at most, however large the queue is.
+
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use prometheus_client::registry::Registry;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::outbox::{self, Level, Outbox, OutboxMetrics};
+use crate::config::OutboxLimits;
+use crate::delivery::depth::{self, DepthMetrics};
+
+/// Between two measurements, at least.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// How often a warning is repeated.
+const REMIND: Duration = Duration::from_secs(3600);
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is measured, as metrics; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Measured {
+    outbox: OutboxMetrics,
+    depth: DepthMetrics,
+}
+
+impl Measured {
+    /// Puts them into a registry.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.outbox.register(registry);
+        self.depth.register(registry);
+    }
+}
+
+/// Measures until `shutdown`.
+pub(crate) async fn run(pool: Pool, limits: OutboxLimits, measured: Measured, shutdown: CancellationToken) {
+    let mut said = (Level::Fine, Instant::now());
+    while !shutdown.is_cancelled() {
+        let began = Instant::now();
+        tokio::select! {
+            outbox = timeout(PATIENCE, once(&pool, &limits, &measured)) => match outbox {
+                Ok(Ok(outbox)) => {
+                    let level = outbox.level(&limits);
+                    if level != said.0 || (level > Level::Fine && said.1.elapsed() >= REMIND) {
+                        say(level, &outbox, &limits);
+                        said = (level, Instant::now());
+                    }
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "outbox and queue cannot be measured now"),
+                Err(_) => tracing::warn!("outbox and queue could not be measured within {} s", PATIENCE.as_secs()),
+            },
+            () = shutdown.cancelled() => return,
+        }
+        let pause = INTERVAL.max(began.elapsed() * 50);
+        tokio::select! { () = sleep(pause) => {} () = shutdown.cancelled() => {} }
+    }
+}
+
+async fn once(pool: &Pool, limits: &OutboxLimits, measured: &Measured) -> Result<Outbox, String> {
+    let client = pool.get().await.map_err(|error| crate::text::chain(&error))?;
+    let outbox = outbox::measure(&client).await;
+    let outbox = outbox.map_err(|error| crate::text::chain(&error))?;
+    measured.outbox.show(&outbox, limits);
+    let depth = depth::measure(&**client).await;
+    measured
+        .depth
+        .show(&depth.map_err(|error| crate::text::chain(&error))?);
+    Ok(outbox)
+}
+
+fn say(level: Level, outbox: &Outbox, limits: &OutboxLimits) {
+    let (bytes, limit) = (outbox.bytes, limits.max_bytes);
+    let oldest_seconds = outbox.oldest_unread.unwrap_or_default().as_secs();
+    match (level, outbox.stopped) {
+        (_, true) => tracing::error!(
+            bytes,
+            limit,
+            oldest_seconds,
+            "the outbox is or was full: changes are left out until it is read and emptied, and become a gap then"
+        ),
+        (Level::Critical, _) => {
+            tracing::error!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox is near its limit: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why")
+        }
+        (Level::Warning, _) => {
+            tracing::warn!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox grows: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why")
+        }
+        (Level::Fine, _) => tracing::info!(bytes, limit, "the outbox is well within its limits again"),
+    }
+}
