@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use openregister_webhooks::capture::CaptureSettings;
 use openregister_webhooks::capture::outbox::{self, Level};
+use openregister_webhooks::capture::{CaptureSettings, InstallOptions};
 use openregister_webhooks::config::{OutboxLimits, OutboxPolicy};
+use openregister_webhooks::delivery::partitions::{Retention, maintain};
 use openregister_webhooks::demo::Generation;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
@@ -207,6 +208,58 @@ async fn a_write_waits_for_nothing_while_the_outbox_is_full() {
         before + 40,
         "in doubt it is captured"
     );
+}
+
+#[tokio::test]
+async fn a_role_with_rights_on_our_schema_alone_does_all_of_it() {
+    let (db, client) = unread().await;
+    let role = db.role("sidecar").await;
+    let runner = InstallOptions {
+        runtime_role: Some(role.clone()),
+        ..options()
+    };
+    install(&db, &runner).await;
+    let limit = "SELECT openregister_webhooks.outbox_limit()";
+    assert_eq!(
+        figure(&client, limit).await,
+        i64::try_from(LIMIT).unwrap(),
+        "installing again keeps it"
+    );
+    fill(&client).await;
+    let capture = Capture::start_as(&db, &role, stopping()).await;
+    until(
+        &client,
+        "the gap ends",
+        "SELECT count(*) = 1 FROM openregister_webhooks.gap",
+    )
+    .await;
+    let session = db.client_as(&role).await;
+    assert!(!outbox::measure(&session).await.unwrap().stopped);
+    let none = Retention {
+        log_bytes: 1,
+        event_bytes: 1,
+        ..Retention::default()
+    };
+    maintain(&session, none).await.unwrap();
+    capture.stop().await;
+    // One that says nothing of a policy takes the limit away.
+    let capture = Capture::start_as(&db, &role, settings()).await;
+    assert_eq!(figure(&client, limit).await, 0);
+    capture.stop().await;
+}
+
+#[tokio::test]
+async fn doctor_looks_at_an_older_schema_too() {
+    let (db, client) = unread().await;
+    client
+        .batch_execute(
+            "ALTER TABLE openregister_webhooks.missed DROP COLUMN filled; DELETE FROM openregister_webhooks.migration WHERE version >= 9",
+        )
+        .await
+        .unwrap();
+    let said = Cli::new(&db.url(NEXTCLOUD)).run(&["doctor"]).await;
+    assert!(!said.out.contains("could not be looked at"), "{said:?}");
+    assert!(said.out.contains("everything captured is read"), "{said:?}");
 }
 
 #[tokio::test]
