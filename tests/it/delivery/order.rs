@@ -91,7 +91,7 @@ async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
             std::mem::replace(&mut processes[victim], process(&rig, &ca)).shutdown_background();
         }
     }
-    for _ in 0..2400 {
+    for _ in 0..12_000 {
         if rig
             .count("SELECT count(*) FROM openregister_webhooks.delivery")
             .await
