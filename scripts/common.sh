@@ -3,6 +3,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# The tests run side by side in one process, with many connections each; the usual soft limit is 1,024.
+ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
