@@ -1,6 +1,6 @@
 //! Names to addresses.
 //!
-//! Guarantees: at most [`MAX_LOOKUPS`] look-ups are under way, so that a name server that hangs holds no more threads.
+//! Guarantees: at most `MAX_LOOKUPS` look-ups are under way, so that a name server that hangs holds no more threads.
 
 use std::io;
 use std::net::IpAddr;
