@@ -174,7 +174,7 @@ impl Context {
                 Bytes::from_static(OPENAPI.as_bytes()),
             )),
             Operation::Work(operation) => match &self.work {
-                Some(work) => work.answer(operation, registry, &call, &by.user).await,
+                Some(work) => work.answer(operation, registry, &call, &by).await,
                 None => Ok(work::not_here()),
             },
             Operation::CloudUser => Ok(Reply::data(user(call.session.as_ref()))),

@@ -17,7 +17,9 @@ use crate::delivery::log::{self, STATES};
 use crate::delivery::{Client, queue, statistics, trial};
 use crate::openregister::EventClass;
 use crate::pipeline::jobs::{self, BackfillAsk, Job, ReplayAsk, StartError};
-use crate::registry::{Fields, InvalidField, Ordering, Refused, Registry, RegistryError, Webhook, WebhookId};
+use crate::registry::{
+    Caller, Fields, InvalidField, Ordering, Refused, Registry, RegistryError, Webhook, WebhookId,
+};
 use crate::when;
 
 /// How long putting back may take; what is left is put back by the next request.
@@ -66,7 +68,7 @@ impl Work {
         operation: WorkOperation,
         registry: &Registry,
         call: &Call,
-        who: &str,
+        by: &Caller,
     ) -> Answered {
         let id: i64 = call.parameter.parse().unwrap_or(0);
         match operation {
@@ -82,11 +84,11 @@ impl Work {
                 None => Ok(no_webhook(call)),
             },
             WorkOperation::Replay => match webhook(registry, id).await? {
-                Some(webhook) => self.replay(&webhook, &call.fields, who).await,
+                Some(webhook) => self.replay(&webhook, &call.fields, by).await,
                 None => Ok(no_webhook(call)),
             },
             WorkOperation::Backfill => match webhook(registry, id).await? {
-                Some(webhook) => self.backfill(&webhook, &call.fields, who).await,
+                Some(webhook) => self.backfill(&webhook, &call.fields, by).await,
                 None => Ok(no_webhook(call)),
             },
             WorkOperation::Jobs => self.jobs(call).await,
@@ -96,7 +98,7 @@ impl Work {
             }
             WorkOperation::CancelJob => {
                 let client = self.pool.get().await?;
-                Ok(job_or_missing(jobs::cancel(&**client, id).await?, call))
+                Ok(job_or_missing(jobs::cancel(&**client, id, by).await?, call))
             }
             WorkOperation::Statistics => {
                 let snapshot = registry.refresh().await?;
@@ -196,17 +198,17 @@ impl Work {
         )))
     }
 
-    async fn replay(&self, webhook: &Webhook, fields: &Fields, who: &str) -> Answered {
+    async fn replay(&self, webhook: &Webhook, fields: &Fields, by: &Caller) -> Answered {
         let ask = ReplayAsk {
             since: since_of(fields)?.ok_or_else(|| invalid("since", "is required"))?,
             class: class_of(fields)?,
             object: field(fields.short_text("object", 255))?.map(str::to_owned),
         };
         let mut client = self.pool.get().await?;
-        begun(jobs::start_replay(&mut client, webhook, &ask, who).await)
+        begun(jobs::start_replay(&mut client, webhook, &ask, by).await)
     }
 
-    async fn backfill(&self, webhook: &Webhook, fields: &Fields, who: &str) -> Answered {
+    async fn backfill(&self, webhook: &Webhook, fields: &Fields, by: &Caller) -> Answered {
         let text = |name| Ok::<_, RegistryError>(field(fields.short_text(name, 255))?.map(str::to_owned));
         let ask = BackfillAsk {
             register: text("register")?,
@@ -214,7 +216,7 @@ impl Work {
             table: text("table")?,
         };
         let mut client = self.pool.get().await?;
-        begun(jobs::start_backfill(&mut client, &self.table_prefix, webhook, &ask, who).await)
+        begun(jobs::start_backfill(&mut client, &self.table_prefix, webhook, &ask, by).await)
     }
 
     async fn jobs(&self, call: &Call) -> Answered {

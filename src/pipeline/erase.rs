@@ -288,6 +288,13 @@ async fn finish(
         &[(&uuid, Type::TEXT)],
     )
     .await?;
+    // The audit row of a replay says what was asked for.
+    tx.execute_typed(
+        "UPDATE openregister_webhooks.audit SET detail = replace(detail, $1, 'erased') \
+         WHERE action = 'replay' AND position($1 IN detail) > 0",
+        &[(&uuid, Type::TEXT)],
+    )
+    .await?;
     let hex: String = hash(lane).iter().map(|byte| format!("{byte:02x}")).collect();
     let detail = json!({"object": format!("sha256:{hex}"), "erased": erased}).to_string();
     tx.execute_typed(

@@ -70,8 +70,8 @@ async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, F
     };
     let mut jobs = Vec::new();
     for webhook in &webhooks {
-        let who = webhook::caller().user;
-        let job = start_backfill(&mut client, &settings.table_prefix, webhook, &ask, &who)
+        let by = webhook::caller();
+        let job = start_backfill(&mut client, &settings.table_prefix, webhook, &ask, &by)
             .await
             .map_err(refused)?;
         begun(&job);

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use super::args::SettingsArgs;
 use super::failure::Failure;
-use super::{database, output};
+use super::{database, output, webhook};
 use crate::config::Settings;
 use crate::pipeline::jobs::{self, Job, JobKind, JobState, StartError};
 use crate::registry::WebhookId;
@@ -107,7 +107,9 @@ async fn act(settings: &Settings, action: Action, json: bool) -> Result<ExitCode
             follow(&client, job, json).await
         }
         Action::Cancel { id, .. } => {
-            let job = jobs::cancel(&client, id).await?.ok_or_else(|| unknown(id))?;
+            let job = jobs::cancel(&client, id, &webhook::caller())
+                .await?
+                .ok_or_else(|| unknown(id))?;
             show(&job, json);
             Ok(if job.state == JobState::Done {
                 output::note("it had ended before");

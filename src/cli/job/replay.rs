@@ -51,7 +51,7 @@ async fn replay(settings: &Settings, args: ReplayArgs) -> Result<ExitCode, Failu
         class: args.class,
         object: args.object,
     };
-    let job = start_replay(&mut client, &webhook, &ask, &webhook::caller().user)
+    let job = start_replay(&mut client, &webhook, &ask, &webhook::caller())
         .await
         .map_err(refused)?;
     begun(&job);

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, GenericClient};
 use super::{Job, JobKind, store};
 use crate::delivery::queue;
 use crate::openregister::{Action, EventClass, Store, TableName};
-use crate::registry::{Webhook, WebhookId};
+use crate::registry::{Caller, Webhook, WebhookId};
 
 /// Why a job did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,7 @@ pub async fn start_replay(
     client: &mut Client,
     webhook: &Webhook,
     ask: &ReplayAsk,
-    who: &str,
+    by: &Caller,
 ) -> Result<Job, StartError> {
     if ask.since > Utc::now() {
         return Err(StartError::Refused(
@@ -124,7 +124,7 @@ pub async fn start_replay(
         (&to_json(&stored), &to_json(&place)),
         None,
         note.as_deref(),
-        who,
+        by,
     )
     .await?;
     finish(tx, webhook.id, job).await
@@ -210,7 +210,7 @@ pub async fn start_backfill(
     table_prefix: &str,
     webhook: &Webhook,
     ask: &BackfillAsk,
-    who: &str,
+    by: &Caller,
 ) -> Result<Job, StartError> {
     if ask.table.is_some() && (ask.register.is_some() || ask.schema.is_some()) {
         return Err(StartError::Refused(
@@ -283,7 +283,7 @@ pub async fn start_backfill(
         (&to_json(&stored), &to_json(&place)),
         Some(expected),
         None,
-        who,
+        by,
     )
     .await?;
     finish(tx, webhook.id, job).await

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient, Row};
 
 use super::{Job, JobKind, JobState};
-use crate::registry::WebhookId;
+use crate::registry::{Caller, WebhookId};
 
 const COLUMNS: &str = "id, kind, webhook, state, ask, place, expected, seen, enqueued, note, waiting, who, created_at, updated_at, \
      finished_at";
@@ -61,17 +61,29 @@ pub async fn get<C: GenericClient + Sync>(client: &C, id: i64) -> Result<Option<
     rows.first().map(read).transpose()
 }
 
-/// Cancels a job; what it enqueued is delivered. A backfill ends at once, a replay when it has handed over the new events that
-/// it held back. The job as it is then, also where it had ended before; `None` where there is none with this id.
+/// Cancels a job, with a row in the audit table; what it enqueued is delivered. A backfill ends at once, a replay when it has
+/// handed over the new events that it held back. The job as it is then, also where it had ended or was being cancelled before
+/// (then nothing is audited); `None` where there is none with this id.
 ///
 /// # Errors
 /// Where PostgreSQL says so.
-pub async fn cancel<C: GenericClient + Sync>(client: &C, id: i64) -> Result<Option<Job>, Error> {
-    let sql = "UPDATE openregister_webhooks.job SET updated_at = clock_timestamp(), waiting = NULL, \
-        state = CASE kind WHEN 'replay' THEN 'cancelling' ELSE 'cancelled' END, \
-        finished_at = CASE kind WHEN 'replay' THEN NULL ELSE clock_timestamp() END \
-        WHERE id = $1 AND state = 'running'";
-    client.execute_typed(sql, &[(&id, Type::INT8)]).await?;
+pub async fn cancel<C: GenericClient + Sync>(client: &C, id: i64, by: &Caller) -> Result<Option<Job>, Error> {
+    let sql = "WITH c AS (UPDATE openregister_webhooks.job SET updated_at = clock_timestamp(), waiting = NULL, \
+            state = CASE kind WHEN 'replay' THEN 'cancelling' ELSE 'cancelled' END, \
+            finished_at = CASE kind WHEN 'replay' THEN NULL ELSE clock_timestamp() END \
+            WHERE id = $1 AND state = 'running' RETURNING id, webhook, kind) \
+        INSERT INTO openregister_webhooks.audit (who, client, action, webhook_id, detail) \
+        SELECT $2, $3, 'cancel-' || kind, webhook, json_build_object('job', id)::text FROM c";
+    client
+        .execute_typed(
+            sql,
+            &[
+                (&id, Type::INT8),
+                (&by.user, Type::TEXT),
+                (&by.client, Type::TEXT),
+            ],
+        )
+        .await?;
     get(client, id).await
 }
 
@@ -116,7 +128,7 @@ pub(super) async fn save<C: GenericClient + Sync>(tx: &C, job: &Job) -> Result<(
     .map(drop)
 }
 
-/// Makes a job; `None` where one of the webhook is at work.
+/// Makes a job, with a row in the audit table; `None` where one of the webhook is at work.
 pub(super) async fn insert<C: GenericClient + Sync>(
     tx: &C,
     kind: JobKind,
@@ -124,11 +136,15 @@ pub(super) async fn insert<C: GenericClient + Sync>(
     (ask, place): (&Value, &Value),
     expected: Option<i64>,
     note: Option<&str>,
-    who: &str,
+    by: &Caller,
 ) -> Result<Option<Job>, Error> {
     let sql = format!(
-        "INSERT INTO openregister_webhooks.job (kind, webhook, ask, place, expected, note, who) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-         ON CONFLICT (webhook) WHERE state IN ('running', 'cancelling') DO NOTHING RETURNING {COLUMNS}"
+        "WITH made AS (INSERT INTO openregister_webhooks.job (kind, webhook, ask, place, expected, note, who) \
+                VALUES ($1, $2, $3, $4, $5, $6, $7) \
+                ON CONFLICT (webhook) WHERE state IN ('running', 'cancelling') DO NOTHING RETURNING {COLUMNS}), \
+            audited AS (INSERT INTO openregister_webhooks.audit (who, client, action, webhook_id, detail) \
+                SELECT who, $8, kind, webhook, json_build_object('job', id, 'asked', ask::json)::text FROM made) \
+         SELECT {COLUMNS} FROM made"
     );
     let rows = tx
         .query_typed(
@@ -140,7 +156,8 @@ pub(super) async fn insert<C: GenericClient + Sync>(
                 (&place.to_string(), Type::TEXT),
                 (&expected, Type::INT8),
                 (&note, Type::TEXT),
-                (&who, Type::TEXT),
+                (&by.user, Type::TEXT),
+                (&by.client, Type::TEXT),
             ],
         )
         .await?;

@@ -2,6 +2,7 @@
 
 mod backfill;
 mod backfill_live;
+mod ending;
 mod erase;
 mod replay;
 mod scene;

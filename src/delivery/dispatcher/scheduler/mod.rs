@@ -50,6 +50,8 @@ pub(super) struct Scheduler {
     slots: HashMap<WebhookId, Slot>,
     /// The webhooks there were when everything was last looked at.
     known: BTreeSet<WebhookId>,
+    /// Something was put into the queue for a webhook that is not known: it may be gone.
+    stray: bool,
     /// Webhooks with something ready, in turn; each at most once.
     turns: VecDeque<WebhookId>,
     /// Webhooks that may have more in the queue.
@@ -95,6 +97,7 @@ impl Scheduler {
             stored: stored.into_iter().collect(),
             slots: HashMap::new(),
             known: BTreeSet::new(),
+            stray: false,
             turns: VecDeque::new(),
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -151,6 +154,7 @@ impl Scheduler {
     /// There may be something due for this webhook.
     fn look(&mut self, id: WebhookId) {
         let Some(webhook) = self.webhooks.get(id) else {
+            self.stray = true;
             return;
         };
         let now = Instant::now();
@@ -172,16 +176,18 @@ impl Scheduler {
         for id in &all {
             self.look(*id);
         }
-        if self.known.difference(&all).next().is_some() {
-            self.clean();
-        }
-        self.known.clone_from(&all);
         let gone: Vec<WebhookId> = self
             .slots
             .keys()
             .filter(|id| !all.contains(id))
             .copied()
             .collect();
+        // One that came and went between two looks is known by its slot, or by what was put into the queue for it.
+        let stray = std::mem::take(&mut self.stray);
+        if stray || !gone.is_empty() || !self.known.is_subset(&all) {
+            self.clean();
+        }
+        self.known = all;
         for id in gone {
             self.release_ready(id);
             if self.slots.get(&id).is_some_and(|s| s.in_flight == 0) {
