@@ -31,6 +31,7 @@ mod proxy;
 mod receiver;
 mod registry;
 mod restore;
+mod several;
 mod support;
 mod webhook_cli;
 mod writer;
