@@ -1,6 +1,7 @@
 //! Integration tests: one binary, real PostgreSQL, real TLS, real processes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod backlog_memory;
 mod capture_outbox;
 mod capture_poison;
 mod capture_strangers;

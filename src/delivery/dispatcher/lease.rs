@@ -213,6 +213,8 @@ impl Keeper {
                         for worker in self.current().into_iter().chain(self.lease.former()) {
                             queue::leave(&client, worker).await?;
                         }
+                        // What it owned is free: others need not find out by themselves.
+                        client.batch_execute(&notify).await?;
                         return Ok(());
                     }
                     open = notifications.ring() => match open {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use deadpool_postgres::Client;
 use tokio_postgres::{Error, Row};
 
-use super::worker::{WorkerId, alive_sql};
+use super::worker::{SILENT, WorkerId, alive_sql};
 use super::{Claimed, EventRef, Reason};
 use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
@@ -29,10 +29,12 @@ pub(crate) struct Claim {
     pub(crate) next_due: HashMap<WebhookId, Duration>,
     /// Webhooks that another worker delivers for.
     pub(crate) foreign: Vec<WebhookId>,
+    /// Those of them whose worker has missed a beat: it may be dead.
+    pub(crate) silent: HashSet<WebhookId>,
 }
 
-/// Makes this worker the owner of those webhooks that have none alive, and says which it owns. Where nothing changes
-/// it only reads. `$3` are this process's former workers.
+/// Makes this worker the owner of those webhooks that have none alive, and says which it owns, and which an owner has that
+/// has missed a beat. Where nothing changes it only reads. `$3` are this process's former workers.
 fn own_sql() -> String {
     format!(
         "WITH alive AS MATERIALIZED (
@@ -48,10 +50,13 @@ fn own_sql() -> String {
                 WHERE o.worker <> ALL ((SELECT ids FROM alive)::uuid[])
             RETURNING o.webhook
         )
-        SELECT t.webhook FROM taken t
+        SELECT t.webhook, true AS own FROM taken t
         UNION ALL
-        SELECT o.webhook FROM openregister_webhooks.webhook_owner o WHERE o.webhook = ANY ($2::bigint[]) AND o.worker = $1",
-        alive = alive_sql()
+        SELECT o.webhook, o.worker = $1 FROM openregister_webhooks.webhook_owner o
+        WHERE o.webhook = ANY ($2::bigint[]) AND (o.worker = $1 OR NOT EXISTS (SELECT FROM openregister_webhooks.worker w
+            WHERE w.id = o.worker AND w.beat_at > clock_timestamp() - interval '{silent} milliseconds'))",
+        alive = alive_sql(),
+        silent = SILENT.as_millis()
     )
 }
 
@@ -127,7 +132,15 @@ pub(crate) async fn claim(
         client.query(&next, &[&webhooks]),
     )
     .await?;
-    let owned: HashSet<i64> = owned.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let (mut own, mut silent) = (HashSet::new(), HashSet::new());
+    for row in &owned {
+        let webhook = WebhookId(row.try_get("webhook")?);
+        if row.try_get("own")? {
+            own.insert(webhook);
+        } else {
+            silent.insert(webhook);
+        }
+    }
     Ok(Claim {
         claimed: taken
             .iter()
@@ -143,8 +156,9 @@ pub(crate) async fn claim(
         foreign: wants
             .iter()
             .map(|w| w.webhook)
-            .filter(|id| !owned.contains(&id.0))
+            .filter(|id| !own.contains(id))
             .collect(),
+        silent,
     })
 }
 

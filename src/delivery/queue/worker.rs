@@ -13,6 +13,8 @@ use uuid::Uuid;
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How long a lease outlives the last beat where the connection that beat is gone.
 const GRACE: Duration = Duration::from_secs(3);
+/// After this time without a beat, which comes every second, a worker may be dead.
+pub(super) const SILENT: Duration = Duration::from_millis(1500);
 
 /// A process that delivers, from start to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! One webhook's trouble is nobody else's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openregister_webhooks::registry::{Limits, WebhookId};
 
@@ -32,7 +32,8 @@ async fn webhooks(rig: &Rig, receiver: &Receiver, good: i64) {
     assert!(openregister_webhooks::delivery::Webhooks::get(&*rig.webhooks, WebhookId(1002)).is_some());
 }
 
-/// Milliseconds from commit to receipt at the good webhooks, sorted, while events come every `every` for `ticks`.
+/// Milliseconds from commit to receipt at the good webhooks, sorted, while events come every `every` for `ticks`; and how many
+/// came a second.
 async fn latencies(
     rig: &Rig,
     receiver: &Receiver,
@@ -40,9 +41,10 @@ async fn latencies(
     bad: bool,
     every: Duration,
     ticks: usize,
-) -> Vec<f64> {
+) -> (Vec<f64>, f64) {
     receiver.forget();
     let running = rig.dispatcher(&receiver.ca_pem());
+    let begun = Instant::now();
     let mut committed = vec![];
     let mut tick = tokio::time::interval(every);
     let tag = if bad { "with" } else { "without" };
@@ -62,6 +64,7 @@ async fn latencies(
     let expected = good as usize * ticks;
     let left = "SELECT count(*) FROM openregister_webhooks.delivery WHERE webhook <= 1000";
     rig.until(left, 0).await;
+    let rate = expected as f64 / begun.elapsed().as_secs_f64();
     let got = receiver.received();
     running.stop().await;
     let mut all: Vec<f64> = got
@@ -78,7 +81,7 @@ async fn latencies(
         .collect();
     assert_eq!(all.len(), expected);
     all.sort_by(f64::total_cmp);
-    all
+    (all, rate)
 }
 
 fn quantile(sorted: &[f64], q: f64) -> f64 {
@@ -86,21 +89,8 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_and_a_failing_receiver_slow_nobody_else() {
-    let (rig, receiver) = tokio::join!(Rig::new(), https());
-    webhooks(&rig, &receiver, 4).await;
-    let all = latencies(&rig, &receiver, 4, true, Duration::from_millis(20), 150).await;
-    // The hanging one would make it two seconds.
-    assert!(quantile(&all, 0.99) < 1000.0, "p99 {} ms", quantile(&all, 0.99));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_of_one_webhook_is_nobody_elses() {
-    let (rig, receiver) = tokio::join!(Rig::new(), https());
-    webhooks(&rig, &receiver, 1).await;
-    backlog(&rig, 1002, 50_000).await;
-    let all = latencies(&rig, &receiver, 1, true, Duration::from_millis(20), 50).await;
-    assert!(quantile(&all, 0.9) < 1000.0, "p90 {} ms", quantile(&all, 0.9));
+async fn a_hanging_and_a_failing_receiver_and_a_backlog_slow_nobody_else() {
+    side_by_side(4, 100, 1, 50_000).await;
 }
 
 /// Half of the rows behind one failing head, half in lanes of their own.
@@ -117,33 +107,75 @@ async fn backlog(rig: &Rig, webhook: i64, rows: i64) {
         .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement, not a test"]
-async fn figures() {
+/// What the good webhooks meet with in a round.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    name: &'static str,
+    /// Events go to the bad ones, too.
+    bad: bool,
+    /// So many rows wait for the failing one.
+    rows: i64,
+}
+
+/// Rounds in turn, so that what else the machine does meets all cases alike.
+async fn side_by_side(good: i64, ticks: usize, rounds: usize, rows: i64) {
     let (rig, receiver) = tokio::join!(Rig::new(), https());
-    webhooks(&rig, &receiver, 18).await;
+    webhooks(&rig, &receiver, good).await;
+    let case = |name, bad, rows| Case { name, bad, rows };
+    let cases = [
+        case("good ones alone", false, 0),
+        case("beside one that hangs and one that answers 500", true, 0),
+        case("and with a backlog of the latter", true, rows),
+    ];
     let every = Duration::from_millis(10);
-    for (name, bad, rows) in [
-        ("18 good webhooks at 100/s each", false, 0),
-        ("the same beside one that hangs and one that fails", true, 0),
-        (
-            "the same, with a million rows waiting for the failing one",
-            true,
-            1_000_000,
-        ),
-    ] {
-        if rows > 0 {
-            backlog(&rig, 1002, rows).await;
+    let mut figures: [Vec<[f64; 2]>; 3] = Default::default();
+    println!("{good} good webhooks at 100 events a second each; ms from commit to receipt");
+    for round in 0..rounds {
+        for (case, figures) in cases.iter().zip(&mut figures) {
+            if case.rows > 0 {
+                backlog(&rig, 1002, case.rows).await;
+            }
+            let (all, rate) = latencies(&rig, &receiver, good, case.bad, every, ticks).await;
+            let of = |q| quantile(&all, q);
+            println!(
+                "round {round}, {}: median {:.1}, 99 % {:.1}, max {:.1}; {rate:.0} deliveries/s",
+                case.name,
+                of(0.5),
+                of(0.99),
+                of(1.0)
+            );
+            figures.push([of(0.5), of(0.99)]);
+            // Each begins as the first did: the bad ones are not known as bad.
+            let clear = "TRUNCATE openregister_webhooks.delivery, openregister_webhooks.webhook_health";
+            rig.pool.get().await.unwrap().batch_execute(clear).await.unwrap();
         }
-        let all = latencies(&rig, &receiver, 18, bad, every, 1000).await;
-        let of = |q| quantile(&all, q);
-        println!(
-            "{name}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
-            of(0.5),
-            of(0.99),
-            of(1.0)
-        );
-        let clear = "TRUNCATE openregister_webhooks.delivery";
-        rig.pool.get().await.unwrap().batch_execute(clear).await.unwrap();
     }
+    let median = |figures: &[[f64; 2]], which: usize| {
+        let mut all: Vec<f64> = figures.iter().map(|f| f[which]).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    println!("{:<50} {:>10} {:>10}", "medians of the rounds", "median", "99 %");
+    for (case, figures) in cases.iter().zip(&figures) {
+        let of = |which| median(figures, which);
+        println!("{:<50} {:>10.1} {:>10.1}", case.name, of(0), of(1));
+    }
+    // The hanging one would make it two seconds; what a busy machine makes of it is not ours.
+    for (which, allowed) in [(0, 100.0), (1, 1000.0)] {
+        let (alone, most) = (median(&figures[0], which), 2.0);
+        for figures in &figures[1..] {
+            let beside = median(figures, which);
+            assert!(
+                beside < alone * most + allowed,
+                "{beside} ms, and {alone} ms alone"
+            );
+        }
+    }
+}
+
+/// The full size; `make soak`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make soak"]
+async fn soak_isolation_of_twenty_webhooks() {
+    side_by_side(18, 1000, 3, 1_000_000).await;
 }

@@ -1,4 +1,6 @@
-//! Order per object, whatever fails and whoever dies.
+//! Order per object, whatever fails and whoever dies: random schedules of failures, timeouts and crashes of two processes.
+//!
+//! `ORW_TEST_SEED` chooses another schedule.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -13,6 +15,9 @@ use crate::support::receiver::{Answer, https};
 
 const LANES: usize = 40;
 const EACH: usize = 25;
+const FINISHED: &str = "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'succeeded'";
+/// Schedules of the long test.
+const SCHEDULES: u64 = 20;
 
 /// Repeatable chance.
 struct Dice(u64);
@@ -42,8 +47,39 @@ fn process(rig: &Rig, ca_pem: &str) -> Runtime {
     runtime
 }
 
+fn seed() -> u64 {
+    let given = std::env::var("ORW_TEST_SEED").ok();
+    given.and_then(|seed| seed.parse().ok()).unwrap_or(7)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
+    run(seed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make soak"]
+async fn soak_order_over_random_schedules() {
+    for seed in (seed()..).take(SCHEDULES as usize) {
+        run(seed).await;
+    }
+}
+
+/// What the schedule does to a request: decided by the seed, the event and the attempt.
+fn answer(seed: u64, id: &str, attempt: &str) -> Answer {
+    let mut hasher = DefaultHasher::new();
+    (seed, id, attempt).hash(&mut hasher);
+    match hasher.finish() % 100 {
+        0..8 => Answer::Status(500),
+        8..10 => Answer::Cut,
+        10..12 => Answer::CutInBody,
+        12 => Answer::Hang,
+        13..25 => Answer::After(Duration::from_millis(20), Box::new(Answer::Status(200))),
+        _ => Answer::Status(200),
+    }
+}
+
+async fn run(seed: u64) {
     let (rig, receiver) = tokio::join!(Rig::new(), https());
     let ca = receiver.ca_pem();
     let mut hook = webhook(1, receiver.url("/"));
@@ -52,24 +88,14 @@ async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
     hook.retry.schedule = vec![Duration::from_millis(5), Duration::from_millis(50)];
     assert_eq!(hook.ordering, Ordering::Object);
     rig.webhooks.put(hook);
-    receiver.decide(|r| {
-        let mut hasher = DefaultHasher::new();
-        (r.header("webhook-id"), r.number).hash(&mut hasher);
-        match hasher.finish() % 100 {
-            0..8 => Answer::Status(500),
-            8..10 => Answer::Cut,
-            10..12 => Answer::CutInBody,
-            12 => Answer::Hang,
-            13..25 => Answer::After(Duration::from_millis(20), Box::new(Answer::Status(200))),
-            _ => Answer::Status(200),
-        }
-    });
+    receiver.decide(move |r| answer(seed, r.header("webhook-id"), r.header("orw-attempt")));
 
     let mut events = vec![];
     for lane in 0..LANES {
         events.push(rig.events(&format!("o{lane}"), 0..EACH).await);
     }
-    let mut dice = Dice(7);
+    let mut dice = Dice(seed);
+    let mut crashes = 0;
     let mut processes = vec![process(&rig, &ca), process(&rig, &ca)];
     let mut next = vec![0; LANES];
     let mut left = LANES * EACH;
@@ -88,8 +114,19 @@ async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
         rig.enqueue(&batch).await;
         if dice.roll(25) == 0 {
             let victim = dice.roll(2) as usize;
+            crashes += 1;
             std::mem::replace(&mut processes[victim], process(&rig, &ca)).shutdown_background();
         }
+    }
+    // And while what is left is delivered.
+    for part in 1..=dice.roll(4) as usize {
+        let victim = dice.roll(2) as usize;
+        let logged = LANES * EACH * part / 5;
+        while rig.count(FINISHED).await < logged as i64 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        crashes += 1;
+        std::mem::replace(&mut processes[victim], process(&rig, &ca)).shutdown_background();
     }
     for _ in 0..12_000 {
         if rig
@@ -134,9 +171,8 @@ async fn successes_come_in_order_without_gaps_through_failures_and_kills() {
     assert_eq!(done.len(), LANES);
     assert!(done.values().all(|reached| *reached == EACH), "{done:?}");
     println!(
-        "{} requests, {repeats} of them repeats of what had succeeded",
+        "seed {seed} (ORW_TEST_SEED): {} requests, {repeats} of them repeats of what had succeeded, {crashes} crashes",
         receiver.count()
     );
-    let succeeded = "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'succeeded'";
-    assert_eq!(rig.count(succeeded).await, (LANES * EACH) as i64);
+    assert_eq!(rig.count(FINISHED).await, (LANES * EACH) as i64);
 }

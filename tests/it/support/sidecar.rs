@@ -164,6 +164,17 @@ impl Sidecar {
         self.child.as_ref()?.id()
     }
 
+    /// A line of `/proc/<pid>/status` that is in kB, such as `VmRSS`; in MiB.
+    pub(crate) fn mebibytes(&self, line: &str) -> f64 {
+        let status = format!("/proc/{}/status", self.pid().expect("it runs"));
+        let status = std::fs::read_to_string(status).unwrap();
+        let mut lines = status.lines();
+        let value = lines
+            .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'))
+            .unwrap();
+        value.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
     /// A request to the API as the administrator, with a JSON body.
     pub(crate) async fn api(&self, method: &str, path: &str, body: serde_json::Value) -> Reply {
         self.api_text(method, path, body.to_string()).await

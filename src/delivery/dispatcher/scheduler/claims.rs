@@ -17,8 +17,9 @@ use crate::registry::WebhookId;
 pub(super) const MAX_HELD: usize = 4096;
 /// Webhooks a query for what is due.
 const MAX_WANTS: usize = 256;
-/// How soon to look whether the owner of a webhook is still alive.
+/// How soon to look whether the owner of a webhook is still alive; and where it has missed a beat.
 const FOREIGN: Duration = Duration::from_secs(2);
+const SILENT: Duration = Duration::from_millis(250);
 
 pub(super) type Claiming = JoinHandle<Result<Claim, DbError>>;
 
@@ -122,7 +123,12 @@ impl Scheduler {
             }
         }
         for id in &claim.foreign {
-            self.set_timer(*id, Timer::Look, now + FOREIGN);
+            let wait = if claim.silent.contains(id) {
+                SILENT
+            } else {
+                FOREIGN
+            };
+            self.set_timer(*id, Timer::Look, now + wait);
             if let Some(slot) = self.slots.get_mut(id)
                 && std::mem::take(&mut slot.woken)
             {
