@@ -28,4 +28,5 @@ pub(crate) use install::{known_version, strangers};
 pub use leader::{CaptureSettings, CaptureStatus, SAFETY_POLL, run};
 pub use position::{Identity, LoadError, NoSnapshot};
 pub use quarantine::Undecoded;
+pub(crate) use quarantine::uuid_in;
 pub use reader::{Consumer, ReadError};

@@ -238,9 +238,9 @@ impl Reader {
         if let [row] = rows {
             let key = key_of(row);
             if let Some(reason) = narrowing.condemned(Place { adopted, key }) {
-                quarantine::keep_raw(tx, key, adopted, reason).await?;
+                let kept = quarantine::keep_raw(tx, key, adopted, reason).await?;
                 return Ok(Worked {
-                    aside: 1,
+                    aside: u64::from(kept),
                     consumed: false,
                 });
             }
@@ -319,8 +319,7 @@ impl Reader {
             match decode(row, &self.table_prefix) {
                 Ok(change) => changes.push(change),
                 Err(reason) => {
-                    Undecoded::of(row, reason).store(tx).await?;
-                    aside += 1;
+                    aside += u64::from(Undecoded::of(row, reason).store(tx).await?);
                 }
             }
         }

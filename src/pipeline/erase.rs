@@ -2,7 +2,7 @@
 //!
 //! Guarantees: works while everything runs; when it has ended, nothing that was captured of the object before it began is
 //! sent any more, and nothing of it is stored but what a transaction that is still open has written to the outbox: the reader
-//! drops that, and the outbox is emptied within a minute. What was in flight ends. The object's own row in Nextcloud is not touched, and what happens to it later is captured and sent as ever.
+//! drops that (what it cannot read, too: see `capture::quarantine`), and the outbox is emptied within a minute. What was in flight ends. The object's own row in Nextcloud is not touched, and what happens to it later is captured and sent as ever.
 //! In the log the deliveries stay as figures, without object, answers and errors.
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::types::{PgLsn, ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Transaction};
 
+use crate::capture::uuid_in;
 use crate::delivery::queue;
 use crate::lifecycle::{ActivityWanted, Event, Lane};
 use crate::openregister::{ObjectRow, Store, TableName, parse_row};
@@ -90,12 +91,7 @@ pub async fn erase(
             break;
         }
     }
-    erased.quarantined = client
-        .execute_typed(
-            "DELETE FROM openregister_webhooks.quarantine WHERE position($1 IN coalesce(old, '') || coalesce(new, '')) > 0",
-            &[(&uuid, Type::TEXT)],
-        )
-        .await?;
+    erased.quarantined = quarantined(client, uuid).await?;
     finish(client, uuid, &lane, erased, by).await?;
     Ok(erased)
 }
@@ -161,6 +157,22 @@ async fn changes(client: &mut Client, prefix: &str, uuid: &str) -> Result<u64, E
                 .await?;
         }
     }
+    Ok(count)
+}
+
+/// Removes the object's changes from the quarantine, and what mentions it where it cannot be seen whose change that is. Waits
+/// for whoever is writing to it: who comes later sees that the object is erased.
+async fn quarantined(client: &mut Client, uuid: &str) -> Result<u64, Error> {
+    let tx = client.transaction().await?;
+    tx.batch_execute("LOCK TABLE openregister_webhooks.quarantine IN SHARE ROW EXCLUSIVE MODE")
+        .await?;
+    let (old, new) = (uuid_in("tbl", "old"), uuid_in("tbl", "new"));
+    let sql = format!(
+        "DELETE FROM openregister_webhooks.quarantine WHERE position($1 IN coalesce(old, '') || coalesce(new, '')) > 0 \
+         AND ($1 IN ({old}, {new}) OR coalesce({old}, {new}) IS NULL)"
+    );
+    let count = tx.execute_typed(&sql, &[(&uuid, Type::TEXT)]).await?;
+    tx.commit().await?;
     Ok(count)
 }
 

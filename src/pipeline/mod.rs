@@ -133,10 +133,10 @@ impl Consumer for Pipeline {
         let mut processed = self.lifecycle.process(tx, changes).await?;
         for undecodable in processed.undecodable {
             let reason = undecodable.reason;
-            Undecoded::of_change(undecodable.change, &self.table_prefix, reason)
+            let kept = Undecoded::of_change(undecodable.change, &self.table_prefix, reason)
                 .store(tx)
                 .await?;
-            self.batch.quarantined += 1;
+            self.batch.quarantined += u64::from(kept);
         }
         let mut stored: Vec<EventRef> = Vec::new();
         let mut deliveries = Vec::new();

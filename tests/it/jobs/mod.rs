@@ -4,5 +4,6 @@ mod backfill;
 mod backfill_live;
 mod ending;
 mod erase;
+mod erase_quarantine;
 mod replay;
 mod scene;
