@@ -269,6 +269,7 @@ fn webhook(n: usize, class: EventClass, uid: &str) -> Arc<Webhook> {
         format: Format::Documented,
         client_certificate: None,
         legacy_signature: false,
+        gap_events: false,
         secrets: Vec::new(),
         status: Status::Enabled,
         limits: Limits {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
+use crate::lifecycle::EventType;
 use crate::openregister::EventClass;
 
 /// A time: RFC 3339, a date (its begin in UTC), or an age such as `90m`, `12h`, `3d`.
@@ -37,6 +38,12 @@ pub(crate) fn class(name: &str) -> Result<EventClass, String> {
     EventClass::parse(name)
         .or_else(|| EventClass::from_short(name))
         .ok_or_else(|| format!("{name:?} is no event class; `openregister-webhooks events` lists them"))
+}
+
+/// A class, or `openregister-webhooks.gap`.
+pub(crate) fn event_type(name: &str) -> Result<EventType, String> {
+    EventType::parse(name)
+        .ok_or_else(|| format!("{name:?} is no event; `openregister-webhooks events` lists them"))
 }
 
 #[cfg(test)]

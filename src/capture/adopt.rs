@@ -237,6 +237,13 @@ async fn cancel(tx: &Transaction<'_>) -> Result<u64, tokio_postgres::Error> {
          note = 'the database was restored and adopted with --discard' WHERE state IN ('running', 'cancelling'); END IF; END $$",
     )
     .await?;
+    // Nor are they told what the original did not capture.
+    tx.batch_execute(
+        "DO $$ BEGIN IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('openregister_webhooks.gap') AND attname = 'told_at') THEN \
+         UPDATE openregister_webhooks.gap SET told_at = clock_timestamp() WHERE told_at IS NULL; \
+         DELETE FROM openregister_webhooks.missed; END IF; END $$",
+    )
+    .await?;
     let rows = tx
         .query_typed(
             "WITH gone AS (DELETE FROM openregister_webhooks.delivery RETURNING *), \

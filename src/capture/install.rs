@@ -68,6 +68,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "outbox_limit",
         sql: include_str!("../../sql/migrations/0009_outbox_limit.sql"),
     },
+    Migration {
+        version: 10,
+        name: "gap_events",
+        sql: include_str!("../../sql/migrations/0010_gap_events.sql"),
+    },
 ];
 
 /// How often a busy table is asked for before it is left to discovery.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::narrowing::Narrowing;
 use super::position::{self, Identity};
 use super::reader::{Consumer, Progress, ReadError, Reader};
-use super::{discovery, doorbell, install, locks, losses, outbox, rotation};
+use super::{discovery, doorbell, gaps, install, locks, losses, outbox, rotation};
 use crate::config::{Doorbell, OutboxLimits};
 use crate::db::{Database, DbError};
 
@@ -168,7 +168,9 @@ impl Term<'_> {
         }
         let installed = client
             .query_typed(
-                "SELECT pg_catalog.to_regprocedure('openregister_webhooks.set_outbox_limit(bigint)') IS NOT NULL",
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+                 WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('openregister_webhooks.gap') \
+                   AND a.attname OPERATOR(pg_catalog.=) 'told_at'::pg_catalog.name)",
                 &[],
             )
             .await?;
@@ -295,6 +297,7 @@ impl Term<'_> {
                 losses::gather(client).await?;
                 losses::close(client).await?;
                 losses::note(client, &bell.missed(), &self.settings.table_prefix).await?;
+                self.tell(client, consumer).await?;
             }
             if progress != Progress::Empty {
                 idle = Duration::from_millis(1);
@@ -326,6 +329,18 @@ impl Term<'_> {
             }
             bell.open_gate(client).await?;
             idle = Duration::from_millis(1);
+        }
+        Ok(())
+    }
+
+    /// Tells of gaps; what cannot be told now is told later, and keeps nothing from being read.
+    async fn tell<C: Consumer>(&self, client: &mut Client, consumer: &mut C) -> Result<(), Stop<C::Error>> {
+        let told = gaps::tell(client, consumer, &self.settings.table_prefix);
+        if let Err(error) = timeout(STUCK, told).await.map_err(|_| Stop::Stuck)? {
+            if client.is_closed() {
+                return Err(error.into());
+            }
+            tracing::warn!(error = %crate::text::chain(&error), "consumers cannot be told of a gap now; it is tried again");
         }
         Ok(())
     }

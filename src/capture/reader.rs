@@ -18,7 +18,7 @@ use super::change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
 use super::fault::{self, Fault};
 use super::narrowing::{Narrowing, Next, Place};
 use super::position::{self, Floors, Identity, LoadError, NoSnapshot, Position, Snapshot};
-use super::{Undecoded, adopted, locks, quarantine};
+use super::{Gap, Undecoded, adopted, locks, quarantine};
 use crate::openregister::TableName;
 
 /// Bytes of row images in one batch; one change more than that is a batch of its own.
@@ -40,6 +40,16 @@ pub trait Consumer: Send {
 
     /// The transaction of the last batch is committed.
     fn committed(&mut self);
+
+    /// Takes gaps in what was captured, as it takes changes: called in the transaction that marks them as told, and
+    /// [`Self::committed`] follows. Where it fails it is called again later, and changes go on meanwhile.
+    fn gaps(
+        &mut self,
+        _tx: &Transaction<'_>,
+        _gaps: Vec<Gap>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// So many changes went to the quarantine table before it was given them, and that is committed.
     fn quarantined(&mut self, _changes: u64) {}

@@ -1,10 +1,11 @@
 //! An example of every event: what the program makes of a row as OpenRegister writes it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
+use crate::capture::Gap;
 use crate::delivery::format;
-use crate::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
+use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, Stored};
 use crate::openregister::{
     Action, Entity, EntityKind, EventClass, ObjectRow, Reference, Row, Schema, TableName, object, plain,
 };
@@ -48,16 +49,55 @@ pub fn example_event(class: EventClass) -> Event {
     }
 }
 
-/// An event of this class that was made now, for a test of a webhook.
+/// An event of this type.
+#[must_use]
+pub fn example_of(wanted: EventType) -> Stored {
+    match wanted {
+        EventType::Class(class) => example_event(class).into(),
+        EventType::Gap => Stored::Gap(example_gap()),
+    }
+}
+
+/// The notice of a gap of the objects of the other examples.
+#[allow(clippy::expect_used, reason = "the literal is the name of a magic table")]
+fn example_gap() -> GapNotice {
+    // 2024-01-15T10:35:00Z
+    let at = DateTime::<Utc>::from_timestamp_nanos(1_705_314_900_000_000_000);
+    let name = "oc_openregister_table_5_7";
+    let mut notice = GapNotice::of(&Gap {
+        id: 1_705_314_900_000_001,
+        name: name.to_owned(),
+        table: TableName::parse(name, "oc_").expect("a name of a table"),
+        since: Some(at - TimeDelta::minutes(95)),
+        until: Some(at),
+        reason: "the outbox was full: what was written to it between 2024-01-15 09:00:00 and 2024-01-15 10:35:00 UTC is not captured"
+            .to_owned(),
+        remedy: format!("openregister-webhooks backfill --table {name}"),
+        at,
+    });
+    notice.id = EventId::from_stored("evt_0123456789abcdef0123456789abcdef".into());
+    notice
+}
+
+/// An event of this type that was made now, for a test of a webhook.
 ///
 /// # Errors
 /// Where the system gives no randomness for its id.
-pub fn test_event(class: EventClass) -> Result<Event, crate::registry::NoRandom> {
+pub fn test_event(wanted: EventType) -> Result<Stored, crate::registry::NoRandom> {
     let random: [u8; 16] = crate::registry::random()?;
-    Ok(Event {
-        id: EventId::made("test", &[&random]),
-        at: Utc::now(),
-        ..example_event(class)
+    let (id, at) = (EventId::made("test", &[&random]), Utc::now());
+    Ok(match wanted {
+        EventType::Class(class) => Event {
+            id,
+            at,
+            ..example_event(class)
+        }
+        .into(),
+        EventType::Gap => {
+            let mut notice = example_gap();
+            (notice.id, notice.at) = (id, at);
+            Stored::Gap(notice)
+        }
     })
 }
 

@@ -8,9 +8,9 @@ mod fields;
 mod markdown;
 mod schema;
 
-pub use example::{example, example_event, test_event};
+pub use example::{example, example_event, example_of, test_event};
 pub use markdown::markdown;
-pub use schema::{format_schema, payload_schema};
+pub use schema::{format_schema, gap_schema, payload_schema};
 
 use serde_json::{Value, json};
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{Field, Shape, fields};
 use super::when;
+use crate::lifecycle::GAP_EVENT;
 use crate::openregister::{Action, EntityKind, EventClass};
 use crate::registry::Format;
 
@@ -26,7 +27,7 @@ pub fn payload_schema(class: EventClass, format: Format) -> Value {
 }
 
 /// The JSON Schema of any body that a webhook of `format` receives: one of the events, each of which is a definition of
-/// its own (`#/$defs/ObjectCreatedEvent`). This is `docs/schemas/<format>.json`.
+/// its own (`#/$defs/ObjectCreatedEvent`), or the notice of a gap (`#/$defs/Gap`). This is `docs/schemas/<format>.json`.
 #[must_use]
 pub fn format_schema(format: Format) -> Value {
     let mut defs = Map::new();
@@ -37,14 +38,130 @@ pub fn format_schema(format: Format) -> Value {
         defs.insert(class.to_string(), event(class, format).into());
     }
     let events: Value = EventClass::all()
-        .map(|class| json!({"$ref": format!("#/$defs/{class}")}))
+        .map(|class| class.to_string())
+        .chain(["Gap".to_owned()])
+        .map(|name| json!({"$ref": format!("#/$defs/{name}")}))
         .collect();
+    defs.insert("Gap".into(), gap(format).into());
     json!({
         "$schema": DRAFT,
         "title": format!("The body of a webhook of the format {}", format.as_str()),
         "oneOf": events,
         "$defs": defs,
     })
+}
+
+/// The JSON Schema of the body in which a webhook of `format` is told of a gap.
+#[must_use]
+pub fn gap_schema(format: Format) -> Value {
+    let mut schema = Map::new();
+    schema.insert("$schema".into(), DRAFT.into());
+    schema.extend(gap(format));
+    schema.into()
+}
+
+/// A body that tells of a gap: nothing refers to anything else.
+fn gap(format: Format) -> Map<String, Value> {
+    let name = json!({"const": GAP_EVENT});
+    let text = json!({"type": "string"});
+    let time = json!({"type": "string", "format": "date-time"});
+    let number = json!({"type": ["integer", "null"], "description": "Where the table holds the objects of one register and schema."});
+    let bound =
+        |about: &str| json!({"type": ["string", "null"], "format": "date-time", "description": about});
+    let kinds: Value = EntityKind::ALL.into_iter().map(EntityKind::name).collect();
+    let gap: Value = object(
+        json!([
+            "table",
+            "entity",
+            "registerId",
+            "schemaId",
+            "since",
+            "until",
+            "reason",
+            "remedy"
+        ]),
+        json!({
+            "table": {"type": "string", "description": "Nextcloud's table, by its full name."},
+            "entity": {"enum": kinds, "description": "Whose events may be missing."},
+            "registerId": number,
+            "schemaId": number,
+            "since": bound("The first write that is missing; null where nobody knows."),
+            "until": bound("A moment after the last one; null where nobody knows."),
+            "reason": text,
+            "remedy": {"type": "string", "description": "What an administrator can do about it."},
+        }),
+    )
+    .into();
+    let data: Value = object(json!(["gap"]), json!({"gap": gap})).into();
+    let (required, properties) = match format {
+        Format::Documented => (json!(["event", "data"]), json!({"event": name, "data": data})),
+        Format::Nextcloud => {
+            let event: Value = object(json!(["class", "gap"]), json!({"class": name, "gap": gap})).into();
+            let properties = json!({"event": event, "user": {"type": "null"}, "time": {"type": "integer"}});
+            (json!(["event", "user", "time"]), properties)
+        }
+        Format::CloudEvents => (
+            json!(CLOUDEVENTS),
+            json!({
+                "specversion": {"const": "1.0"},
+                "id": id(),
+                "source": {"const": "/apps/openregister_webhooks"},
+                "type": name,
+                "subject": {"type": "string", "pattern": "^gap:."},
+                "time": time,
+                "datacontenttype": {"const": "application/json"},
+                "eventclass": name,
+                "data": data,
+            }),
+        ),
+        Format::OpenRegister => {
+            let data: Value = object(
+                json!(["objectType", "action", "gap", "timestamp"]),
+                json!({"objectType": {"const": "gap"}, "action": {"const": "gap"}, "gap": gap, "timestamp": time}),
+            )
+            .into();
+            envelope(&name, &data)
+        }
+    };
+    let mut schema = Map::new();
+    schema.insert("title".into(), GAP_EVENT.into());
+    let about = "Events may be missing, because changes could not be captured. Comes only to webhooks with `gapEvents`.";
+    schema.insert("description".into(), about.into());
+    schema.extend(object(required, properties));
+    schema
+}
+
+/// The `webhook-id` as a schema.
+fn id() -> Value {
+    json!({"type": "string", "pattern": "^evt_[0-9a-f]{32}$", "description": "The same as the header webhook-id."})
+}
+
+/// The attributes of every CloudEvent.
+const CLOUDEVENTS: [&str; 9] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "eventclass",
+    "data",
+];
+
+/// The envelope of OpenRegister's own webhooks: what is required, and the properties.
+fn envelope(event: &Value, data: &Value) -> (Value, Value) {
+    let text = json!({"type": "string"});
+    (
+        json!(["event", "webhook", "data", "timestamp", "attempt"]),
+        json!({
+            "event": event,
+            "webhook": {"type": "object", "required": ["id", "name"], "properties": {"id": text, "name": text}},
+            "data": data,
+            "timestamp": {"type": "string", "format": "date-time"},
+            "attempt": {"const": 1},
+        }),
+    )
 }
 
 /// The schema of a body, with references to its entity.
@@ -128,20 +245,10 @@ fn cloudevents(class: EventClass) -> (Value, Value) {
     let kind = class.kind();
     let action = class.action().name().to_ascii_lowercase();
     (
-        json!([
-            "specversion",
-            "id",
-            "source",
-            "type",
-            "subject",
-            "time",
-            "datacontenttype",
-            "eventclass",
-            "data"
-        ]),
+        json!(CLOUDEVENTS),
         json!({
             "specversion": {"const": "1.0"},
-            "id": {"type": "string", "pattern": "^evt_[0-9a-f]{32}$", "description": "The same as the header webhook-id."},
+            "id": id(),
             "source": {"const": "/apps/openregister"},
             "type": {"const": format!("nl.conduction.openregister.{kind}.{action}")},
             "subject": {"type": "string", "pattern": format!("^{kind}:."), "description": "The kind and the uuid."},
@@ -172,16 +279,7 @@ fn openregister(class: EventClass) -> (Value, Value) {
     }
     put("timestamp", time.clone());
     let data: Value = object(required.into(), properties.into()).into();
-    (
-        json!(["event", "webhook", "data", "timestamp", "attempt"]),
-        json!({
-            "event": {"const": class.name()},
-            "webhook": {"type": "object", "required": ["id", "name"], "properties": {"id": text, "name": text}},
-            "data": data,
-            "timestamp": time,
-            "attempt": {"const": 1},
-        }),
-    )
+    envelope(&json!({"const": class.name()}), &data)
 }
 
 fn entity(kind: EntityKind, format: Format) -> Value {

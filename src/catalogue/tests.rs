@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::fields::fields;
-use super::{example, example_event, format_schema, markdown, payload_schema};
+use super::{example, example_event, example_of, format_schema, gap_schema, markdown, payload_schema};
 use crate::delivery::format::sample;
+use crate::lifecycle::EventType;
 use crate::openregister::{Action, EventClass};
 use crate::registry::Format;
 
@@ -37,7 +38,7 @@ fn assert_valid(class: EventClass, payload: &Value) {
 fn schemas_are_schemas() {
     for format in FORMATS {
         let schemas = EventClass::all().map(|class| payload_schema(class, format));
-        for schema in schemas.chain([format_schema(format)]) {
+        for schema in schemas.chain([gap_schema(format), format_schema(format)]) {
             jsonschema::meta::validate(&schema).unwrap();
         }
     }
@@ -53,12 +54,21 @@ fn every_example_is_valid_in_every_format_and_no_other_event() {
             assert_eq!(found, Vec::<String>::new(), "{class} {format:?}");
             // One of them and one only, as `oneOf` says.
             assert_eq!(faults(&whole, &body), Vec::<String>::new(), "{class} {format:?}");
+            assert!(
+                !faults(&gap_schema(format), &body).is_empty(),
+                "{class} {format:?}"
+            );
+        }
+        let gap = sample(&example_of(EventType::Gap), format);
+        let gap = serde_json::from_slice(&gap.body).unwrap();
+        for schema in [&gap_schema(format), &whole] {
+            assert_eq!(faults(schema, &gap), Vec::<String>::new(), "{format:?}");
         }
     }
 }
 
 fn body(class: EventClass, format: Format) -> Value {
-    serde_json::from_slice(&sample(&example_event(class), format).body).unwrap()
+    serde_json::from_slice(&sample(&example_event(class).into(), format).body).unwrap()
 }
 
 #[test]

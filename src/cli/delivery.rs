@@ -13,7 +13,7 @@ use super::{database, output};
 use crate::config::Settings;
 use crate::delivery::log::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
 use crate::delivery::queue::{self, Retried};
-use crate::openregister::EventClass;
+use crate::lifecycle::EventType;
 use crate::registry::WebhookId;
 use crate::when;
 
@@ -33,9 +33,9 @@ enum Action {
         /// Only those in this state
         #[arg(long, value_parser = STATES)]
         state: Option<String>,
-        /// Only those of this class, such as ObjectCreatedEvent
-        #[arg(long, value_parser = when::class)]
-        class: Option<EventClass>,
+        /// Only those of this class, such as ObjectCreatedEvent; or openregister-webhooks.gap
+        #[arg(long, value_parser = when::event_type)]
+        class: Option<EventType>,
         /// Only those put into the queue since then: a time (2026-11-25T10:00:00Z) or an age (90m, 12h, 3d)
         #[arg(long, value_parser = when::since)]
         since: Option<DateTime<Utc>>,

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::output::{json, say};
 use crate::catalogue;
 use crate::delivery::format;
+use crate::lifecycle::EventType;
 use crate::openregister::EventClass;
 use crate::registry::Format;
 
@@ -51,13 +52,15 @@ impl From<ExampleFormat> for Format {
 
 pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.example {
-        let class = class(name)?;
-        let rendered = format::sample(&catalogue::example_event(class), args.format.into());
+        let rendered = format::sample(&catalogue::example_of(event_type(name)?), args.format.into());
         say(String::from_utf8_lossy(&rendered.body));
     } else if let Some(name) = &args.schema {
         json(&match name.as_str() {
             "all" => catalogue::format_schema(args.format.into()),
-            name => catalogue::payload_schema(class(name)?, args.format.into()),
+            name => match event_type(name)? {
+                EventType::Class(class) => catalogue::payload_schema(class, args.format.into()),
+                EventType::Gap => catalogue::gap_schema(args.format.into()),
+            },
         });
     } else if args.json {
         json(&catalogue::json());
@@ -72,8 +75,7 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The event with this short or full name.
-fn class(name: &str) -> anyhow::Result<EventClass> {
-    EventClass::parse(name)
-        .or_else(|| EventClass::from_short(name))
+fn event_type(name: &str) -> anyhow::Result<EventType> {
+    EventType::parse(name)
         .with_context(|| format!("{name} is no event; `openregister-webhooks events` lists them"))
 }

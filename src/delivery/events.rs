@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 
 use super::queue::EventRef;
 use crate::db::DbError;
-use crate::lifecycle::{Event, store};
+use crate::lifecycle::{Stored, store};
 
 /// Events a query.
 const BATCH: usize = 64;
@@ -28,7 +28,7 @@ pub(crate) enum EventError {
     Database(String),
 }
 
-type Reply = oneshot::Sender<Result<Arc<Event>, EventError>>;
+type Reply = oneshot::Sender<Result<Arc<Stored>, EventError>>;
 
 /// Reads events; cheap to clone.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ impl Events {
         Self(sender)
     }
 
-    pub(crate) async fn get(&self, event: EventRef) -> Result<Arc<Event>, EventError> {
+    pub(crate) async fn get(&self, event: EventRef) -> Result<Arc<Stored>, EventError> {
         let ended = || EventError::Database("the reader of events has ended".to_owned());
         let (sender, receiver) = oneshot::channel();
         self.0.send((event, sender)).await.map_err(|_| ended())?;
@@ -63,7 +63,7 @@ impl Events {
     }
 }
 
-type Found = HashMap<EventRef, Result<Arc<Event>, EventError>>;
+type Found = HashMap<EventRef, Result<Arc<Stored>, EventError>>;
 
 async fn load(pool: &Pool, asked: &[(EventRef, Reply)]) -> Result<Found, DbError> {
     // LIMIT 1 keeps this a look-up per event: a join could be planned as a scan of all events.
@@ -86,6 +86,6 @@ async fn load(pool: &Pool, asked: &[(EventRef, Reply)]) -> Result<Found, DbError
         .collect()
 }
 
-fn read(row: &Row) -> Result<Event, EventError> {
-    store::from_row(row).map_err(|error| EventError::Unreadable(error.to_string()))
+fn read(row: &Row) -> Result<Stored, EventError> {
+    store::read(row).map_err(|error| EventError::Unreadable(error.to_string()))
 }

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::queue::Claimed;
 use super::sign::{LEGACY_HEADER, legacy_signature, signatures};
-use crate::lifecycle::Event;
+use crate::lifecycle::Stored;
 use crate::registry::{Auth, HttpMethod, Webhook};
 
 const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
@@ -43,7 +43,7 @@ pub(crate) struct Payload {
 }
 
 /// Renders the payload.
-pub(crate) fn render(event: &Event, webhook: &Webhook) -> Payload {
+pub(crate) fn render(event: &Stored, webhook: &Webhook) -> Payload {
     let rendered = super::format::render(event, webhook);
     Payload {
         body: Bytes::from(rendered.body),
@@ -64,7 +64,7 @@ pub(crate) enum RequestError {
 pub(crate) fn build(
     webhook: &Webhook,
     delivery: &Claimed,
-    event: &Event,
+    event: &Stored,
     attempt: u32,
     now: DateTime<Utc>,
     payload: Payload,
@@ -85,7 +85,7 @@ pub(crate) fn build(
         headers.insert(HeaderName::from_static(name), value);
         Ok::<_, RequestError>(())
     };
-    let id = event.id.as_str();
+    let id = event.id().as_str();
     let timestamp = now.timestamp();
     own("webhook-id", id)?;
     own("webhook-timestamp", &timestamp.to_string())?;
@@ -98,7 +98,7 @@ pub(crate) fn build(
     }
     own(
         "orw-event-time",
-        &event.at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        &event.at().to_rfc3339_opts(SecondsFormat::Micros, true),
     )?;
     own("orw-sequence", &delivery.event.seq.to_string())?;
     own("orw-attempt", &attempt.to_string())?;

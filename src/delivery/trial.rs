@@ -13,7 +13,7 @@ use super::client::{Cause, Client, Failure};
 use super::dispatcher::attempt::{Verdict, judge};
 use super::queue::{AttemptRecord, Claimed, EventRef, Reason, WorkerId};
 use super::request;
-use crate::lifecycle::Event;
+use crate::lifecycle::Stored;
 use crate::registry::Webhook;
 
 /// What came of a test.
@@ -36,7 +36,7 @@ pub struct Trial {
 }
 
 /// Sends `event` to the webhook.
-pub async fn send(client: &Client, webhook: &Webhook, event: &Event) -> Trial {
+pub async fn send(client: &Client, webhook: &Webhook, event: &Stored) -> Trial {
     let delivery = Claimed {
         worker: WorkerId::new(),
         id: 0,
@@ -45,7 +45,7 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &Event) -> Trial {
             day: NaiveDate::default(),
             seq: 0,
         },
-        lane: event.lane.clone(),
+        lane: event.lane().clone(),
         attempt: 0,
         fence: 0,
         reason: Reason::Test,
@@ -81,8 +81,8 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &Event) -> Trial {
     let verdict = judge(sent, &mut record);
     Trial {
         succeeded: verdict == Verdict::Good,
-        event_id: event.id.as_str().to_owned(),
-        class: event.class.name(),
+        event_id: event.id().as_str().to_owned(),
+        class: event.event_type().name(),
         status: record.status,
         cause: record.cause,
         error: record.error,

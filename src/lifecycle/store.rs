@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Row};
 
 use super::event::{Actor, ActorState, Event, EventId, Lane, States};
+use super::gap::{GAP_EVENT, GapNotice, Stored};
 use crate::openregister::{Action, Entity, EventClass};
 
 /// The columns that [`from_row`] reads, by name.
@@ -96,6 +97,35 @@ pub async fn insert_for(
 ///
 /// # Errors
 /// Where a column is missing, or a newer or broken version wrote the row.
+pub fn read(row: &Row) -> Result<Stored, StoredEventError> {
+    let column = |error: tokio_postgres::Error| StoredEventError {
+        id: row.try_get("id").unwrap_or_default(),
+        reason: error.to_string(),
+    };
+    if row.try_get::<_, &str>("class").map_err(column)? != GAP_EVENT {
+        return from_row(row).map(Stored::from);
+    }
+    let id: String = row.try_get("id").map_err(column)?;
+    let fail = |reason: String| StoredEventError {
+        id: id.clone(),
+        reason,
+    };
+    let fields =
+        Entity::from_text(row.try_get("new").map_err(column)?).map_err(|error| fail(error.to_string()))?;
+    GapNotice::from_stored(
+        EventId::from_stored(id.clone()),
+        Lane::from_stored(row.try_get("lane").map_err(column)?),
+        row.try_get("at").map_err(column)?,
+        fields,
+    )
+    .map(Stored::Gap)
+    .ok_or_else(|| fail("it does not say whose events are missing".into()))
+}
+
+/// The same for a row that is known to be a lifecycle event's.
+///
+/// # Errors
+/// As [`read`]; also where it is none.
 pub fn from_row(row: &Row) -> Result<Event, StoredEventError> {
     let column = |error: tokio_postgres::Error| StoredEventError {
         id: "(without an id)".to_owned(),

@@ -66,6 +66,7 @@ pub(crate) fn changed(
         ("format", sent.format.is_some()),
         ("clientCertificate", sent.client_certificate.is_some()),
         ("legacySignature", sent.legacy_signature.is_some()),
+        ("gapEvents", sent.gap_events.is_some()),
         ("enabled", sent.enabled.is_some()),
         ("rateLimit", sent.per_second.is_some() || sent.burst.is_some()),
         ("timeoutSeconds", sent.timeout.is_some()),
@@ -127,6 +128,7 @@ fn own(webhook: &Webhook) -> Map<String, Value> {
             certificate(webhook.client_certificate.as_deref()),
         ),
         ("legacySignature", json!(webhook.legacy_signature)),
+        ("gapEvents", json!(webhook.gap_events)),
         ("enabled", json!(webhook.collects())),
         (
             "status",

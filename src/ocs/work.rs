@@ -15,6 +15,7 @@ use super::reply::Reply;
 use crate::catalogue;
 use crate::delivery::log::{self, STATES};
 use crate::delivery::{Client, queue, statistics, trial};
+use crate::lifecycle::EventType;
 use crate::openregister::EventClass;
 use crate::pipeline::jobs::{self, BackfillAsk, Job, ReplayAsk, StartError};
 use crate::registry::{
@@ -132,7 +133,7 @@ impl Work {
         let asked = log::Query {
             webhook: webhook_of(&query)?,
             state,
-            class: class_of(&query)?.map(|class| class.to_string()),
+            class: type_of(&query)?.map(|class| class.to_string()),
             since: since_of(&query)?,
             before,
             limit,
@@ -185,10 +186,10 @@ impl Work {
     }
 
     async fn test(&self, webhook: &Webhook, fields: &Fields) -> Answered {
-        let class = match class_of(fields)? {
+        let class = match type_of(fields)? {
             Some(class) => class,
             None => match webhook.event.classes().first() {
-                Some(class) => *class,
+                Some(class) => EventType::Class(*class),
                 None => return Ok(Reply::failure(409, "The webhook is registered for nothing")),
             },
         };
@@ -292,6 +293,13 @@ fn webhook_of(query: &Fields) -> Result<Option<i64>, RegistryError> {
 fn class_of(fields: &Fields) -> Result<Option<EventClass>, RegistryError> {
     field(fields.text("class"))?
         .map(|name| when::class(name).map_err(|reason| invalid("class", reason)))
+        .transpose()
+}
+
+/// The same, or `openregister-webhooks.gap`.
+fn type_of(fields: &Fields) -> Result<Option<EventType>, RegistryError> {
+    field(fields.text("class"))?
+        .map(|name| when::event_type(name).map_err(|reason| invalid("class", reason)))
         .transpose()
 }
 

@@ -7,6 +7,7 @@
 mod activity;
 mod actors;
 pub mod erase;
+mod gaps;
 pub mod jobs;
 mod matching;
 mod registered;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio_postgres::Transaction;
 
-use crate::capture::{Change, Consumer, Fault, Undecoded};
+use crate::capture::{Change, Consumer, Fault, Gap, Undecoded};
 use crate::delivery::queue::{self, resolve_user};
 use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
 use crate::lifecycle::{self, ActivityWanted, Event, Lifecycle, LookupError};
@@ -63,6 +64,7 @@ struct Batch {
     changes: u64,
     quarantined: u64,
     enqueued: u64,
+    gaps: u64,
     events: Vec<Event>,
     asked: Vec<activity::Asked>,
 }
@@ -164,6 +166,10 @@ impl Consumer for Pipeline {
         Ok(())
     }
 
+    async fn gaps(&mut self, tx: &Transaction<'_>, gaps: Vec<Gap>) -> Result<(), PipelineError> {
+        gaps::tell(self, tx, &gaps).await
+    }
+
     fn committed(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         if batch.classified {
@@ -172,6 +178,7 @@ impl Consumer for Pipeline {
         self.metrics.changes.inc_by(batch.changes);
         self.metrics.quarantined.inc_by(batch.quarantined);
         self.metrics.enqueued.inc_by(batch.enqueued);
+        self.metrics.gaps.inc_by(batch.gaps);
         let now = Utc::now();
         for event in &batch.events {
             self.metrics.event(event.class);

@@ -74,6 +74,7 @@ impl Registry {
             }],
             client_certificate: None,
             legacy_signature: false,
+            gap_events: false,
             format: asked.extras.format.unwrap_or_default(),
             status: Status::Enabled,
             status_since: time,
@@ -384,6 +385,7 @@ fn apply(record: &mut Record, asked: Registration, by: &Caller, time: DateTime<U
         Some(CertificateChoice::Keep) | None => {}
     }
     record.legacy_signature = extras.legacy_signature.unwrap_or(record.legacy_signature);
+    record.gap_events = extras.gap_events.unwrap_or(record.gap_events);
     record.format = extras.format.unwrap_or(record.format);
     record.ordering = extras.ordering.unwrap_or(record.ordering);
     record.per_second = extras.per_second.or(record.per_second);
@@ -482,6 +484,7 @@ fn detail(record: &Record) -> Value {
         "format": record.format.as_str(),
         "clientCertificate": record.client_certificate.as_ref().map(ClientCertificate::shown_fingerprint),
         "legacySignature": record.legacy_signature,
+        "gapEvents": record.gap_events,
         "status": status,
         "reason": reason,
     })

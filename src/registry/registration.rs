@@ -87,6 +87,7 @@ pub struct Extras {
     pub secret: Option<SecretChoice>,
     pub client_certificate: Option<CertificateChoice>,
     pub legacy_signature: Option<bool>,
+    pub gap_events: Option<bool>,
     pub enabled: Option<bool>,
     pub per_second: Option<u32>,
     pub burst: Option<u32>,
@@ -213,6 +214,7 @@ impl Extras {
             secret,
             client_certificate: CertificateChoice::read(fields)?,
             legacy_signature: fields.boolean("legacySignature")?,
+            gap_events: fields.boolean("gapEvents")?,
             enabled: fields.boolean("enabled")?,
             per_second: rate.number("perSecond", 1, 10_000).map_err(within("rateLimit"))?,
             burst: rate.number("burst", 1, 100_000).map_err(within("rateLimit"))?,
@@ -233,6 +235,7 @@ impl Extras {
             || self.secret.is_some()
             || self.client_certificate.is_some()
             || self.legacy_signature.is_some()
+            || self.gap_events.is_some()
             || self.enabled.is_some()
             || self.per_second.is_some()
             || self.burst.is_some()

@@ -21,7 +21,7 @@ use crate::filter::Filter;
 const COLUMNS: &str = "w.id, w.revision, w.app_id, w.user_id, w.http_method, w.uri, w.event, w.event_filter, \
      w.user_id_filter, w.headers, w.auth_method, w.auth_data, w.secrets, w.format, w.status, w.status_reason, \
      w.status_since, w.per_second, w.burst, w.max_in_flight, w.timeout_ms, w.ordering, w.max_attempts, w.schedule, \
-     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature";
+     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature, w.gap_events";
 
 /// A registration as it is stored, decrypted: what changes start from.
 #[derive(Debug, Clone)]
@@ -41,6 +41,7 @@ pub(crate) struct Record {
     pub(crate) secrets: Vec<StoredSecret>,
     pub(crate) client_certificate: Option<ClientCertificate>,
     pub(crate) legacy_signature: bool,
+    pub(crate) gap_events: bool,
     pub(crate) format: Format,
     pub(crate) status: Status,
     pub(crate) status_since: DateTime<Utc>,
@@ -215,7 +216,8 @@ pub(crate) async fn write(
          uri = $6, event = $7, classes = $8, event_filter = $9, user_id_filter = $10, headers = $11, \
          auth_method = $12, auth_data = $13, secrets = $14, format = $15, status = $16, status_reason = $17, \
          status_since = $18, per_second = $19, burst = $20, max_in_flight = $21, timeout_ms = $22, ordering = $23, \
-         max_attempts = $24, schedule = $25, client_certificate = $26, legacy_signature = $27, updated_at = now() WHERE id = $1",
+         max_attempts = $24, schedule = $25, client_certificate = $26, legacy_signature = $27, gap_events = $28, \
+         updated_at = now() WHERE id = $1",
         &[
             &record.id.0,
             &revision,
@@ -244,6 +246,7 @@ pub(crate) async fn write(
             &schedule,
             &certificate,
             &record.legacy_signature,
+            &record.gap_events,
         ],
     )
     .await?;
@@ -310,6 +313,7 @@ impl Record {
                 .map(|pem| ClientCertificate::from_stored(&pem))
                 .transpose()?,
             legacy_signature: row.get("legacy_signature"),
+            gap_events: row.get("gap_events"),
             format: Format::parse(row.get("format")).ok_or_else(|| named("format"))?,
             status: match row.get("status") {
                 "enabled" => Status::Enabled,
@@ -378,6 +382,7 @@ impl Record {
                 .collect(),
             client_certificate: self.client_certificate.map(Arc::new),
             legacy_signature: self.legacy_signature,
+            gap_events: self.gap_events,
             status: self.status,
             limits,
             ordering: self.ordering,

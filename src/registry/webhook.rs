@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::certificate::ClientCertificate;
 use crate::filter::Filter;
-use crate::openregister::EventClass;
+use crate::openregister::{EntityKind, EventClass};
 
 /// A field of a request that is missing or wrong: what the caller reads in the 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -255,6 +255,8 @@ pub struct Webhook {
     pub client_certificate: Option<Arc<ClientCertificate>>,
     /// Whether requests carry `X-Webhook-Signature` too.
     pub legacy_signature: bool,
+    /// Whether it is told of gaps in capture; see [`Self::hears_of_gaps`].
+    pub gap_events: bool,
     pub status: Status,
     pub limits: Limits,
     pub ordering: Ordering,
@@ -268,6 +270,12 @@ impl Webhook {
     #[must_use]
     pub const fn collects(&self) -> bool {
         !matches!(self.status, Status::Disabled { .. })
+    }
+
+    /// Whether it is told where events of this kind may be missing: it asked for it, and is registered for such events.
+    #[must_use]
+    pub fn hears_of_gaps(&self, kind: EntityKind) -> bool {
+        self.gap_events && self.event.classes().iter().any(|class| class.kind() == kind)
     }
 }
 

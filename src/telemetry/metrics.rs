@@ -26,6 +26,8 @@ pub struct Metrics {
     pub filter_errors: Counter,
     /// Deliveries that events gave rise to.
     pub enqueued: Counter,
+    /// Gaps in what was captured.
+    pub gaps: Counter,
     /// 1 while this process reads the outbox.
     pub leading: Gauge,
     events: Family<Labels, Counter>,
@@ -44,7 +46,8 @@ impl Metrics {
     /// The metrics of the pipeline, and those that `more` registers (delivery's, the proxy's).
     pub fn with(more: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("orw");
-        let (changes, quarantined, filter_errors, enqueued, leading) = (
+        let (changes, quarantined, filter_errors, enqueued, gaps, leading) = (
+            Counter::default(),
             Counter::default(),
             Counter::default(),
             Counter::default(),
@@ -65,6 +68,7 @@ impl Metrics {
             filter_errors.clone(),
         );
         registry.register("enqueued", "Deliveries put into the queue", enqueued.clone());
+        registry.register("gaps", "Gaps in what was captured", gaps.clone());
         registry.register(
             "leading",
             "1 while this process reads the outbox",
@@ -80,6 +84,7 @@ impl Metrics {
             quarantined,
             filter_errors,
             enqueued,
+            gaps,
             leading,
             events,
             lag,

@@ -51,6 +51,9 @@ pub(super) struct Given {
     /// Send X-Webhook-Signature too, as OpenRegister's own webhooks do: true or false
     #[arg(long, value_name = "BOOLEAN")]
     legacy_signature: Option<bool>,
+    /// Tell of stretches that were not captured, as an event openregister-webhooks.gap: true or false
+    #[arg(long, value_name = "BOOLEAN")]
+    gap_events: Option<bool>,
     /// Requests a second
     #[arg(long, value_name = "NUMBER")]
     rate: Option<u32>,
@@ -124,6 +127,7 @@ impl Given {
         );
         set("clientCertificate", self.certificate()?);
         set("legacySignature", self.legacy_signature.map(Value::from));
+        set("gapEvents", self.gap_events.map(Value::from));
         set(
             "rateLimit",
             nested(&[("perSecond", self.rate), ("burst", self.burst)]),

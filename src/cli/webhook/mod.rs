@@ -16,8 +16,8 @@ use super::failure::Failure;
 use super::{database, output};
 use crate::config::Settings;
 use crate::delivery::Guard;
+use crate::lifecycle::EventType;
 use crate::ocs::view;
-use crate::openregister::EventClass;
 use crate::registry::{
     AuditEntry, Caller, Changed, Defaults, Fields, Registration, Registry, Status, Webhook, WebhookId,
     parse_secret,
@@ -71,9 +71,9 @@ enum Action {
     Resume(One),
     /// Send a test event now, and show what came of it
     Test {
-        /// Send an event of this class instead of the first that the webhook is registered for
-        #[arg(long, value_parser = crate::when::class)]
-        class: Option<EventClass>,
+        /// Send an event of this class instead of the first that the webhook is registered for; or openregister-webhooks.gap
+        #[arg(long, value_parser = crate::when::event_type)]
+        class: Option<EventType>,
         #[command(flatten)]
         one: One,
     },

@@ -9,18 +9,18 @@ use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::config::Settings;
 use crate::delivery::{Client, Outgoing, tls, trial};
-use crate::openregister::EventClass;
+use crate::lifecycle::EventType;
 use crate::registry::Webhook;
 
 /// Sends a test event; 0 where the receiver answered 2xx, else 1.
 pub(super) async fn run(
     settings: &Settings,
     webhook: &Webhook,
-    class: Option<EventClass>,
+    class: Option<EventType>,
     json: bool,
 ) -> Result<ExitCode, Failure> {
     let class = class
-        .or_else(|| webhook.event.classes().first().copied())
+        .or_else(|| webhook.event.classes().first().copied().map(EventType::Class))
         .ok_or_else(|| Failure::Failed(format!("webhook {} is registered for nothing", webhook.id)))?;
     let event = catalogue::test_event(class).map_err(|error| Failure::Failed(error.to_string()))?;
     let tls = tls::client_config(settings.ca_file.as_deref())?;

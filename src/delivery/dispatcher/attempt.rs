@@ -12,7 +12,7 @@ use crate::delivery::client::{Answer, Cause, Client, Failure};
 use crate::delivery::events::{EventError, Events};
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Reason, Settled};
 use crate::delivery::{Metrics, Webhooks, backoff, request};
-use crate::lifecycle::Event;
+use crate::lifecycle::Stored;
 use crate::registry::{RetryPolicy, Webhook};
 
 /// How much of a response is kept.
@@ -60,8 +60,11 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
         // It will never be there again.
         Err(error) => return impossible(delivery, &error),
     };
-    let about = (event.id.as_str().to_owned(), event.class.to_string());
-    if delivery.awaited && !context.webhooks.wants(&webhook, &event) {
+    let about = (event.id().as_str().to_owned(), event.event_type().to_string());
+    if delivery.awaited
+        && let Stored::Event(event) = &*event
+        && !context.webhooks.wants(&webhook, event)
+    {
         return untried(delivery, Some(about), Outcome::Dropped);
     }
     let at = Utc::now();
@@ -80,7 +83,7 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
     };
     let verdict = judge(sent, &mut record);
     context.metrics.attempt(record.cause, duration);
-    if verdict == Verdict::Good && delivery.reason == Reason::Live {
+    if let (Verdict::Good, Reason::Live, Stored::Event(event)) = (&verdict, delivery.reason, &*event) {
         context.metrics.arrived(event.at);
     }
     let outcome = match &verdict {
@@ -126,7 +129,7 @@ async fn send(
     client: &Client,
     webhook: &Webhook,
     delivery: &Claimed,
-    event: &Event,
+    event: &Stored,
 ) -> Result<Answer, Failure> {
     let payload = request::render(event, webhook);
     let request = request::build(

@@ -7,6 +7,7 @@
 
 mod cloudevents;
 mod documented;
+mod gap;
 mod nextcloud;
 mod openregister;
 
@@ -14,7 +15,7 @@ pub use documented::{data, document};
 
 use serde_json::Value;
 
-use crate::lifecycle::Event;
+use crate::lifecycle::Stored;
 use crate::registry::{Format, Webhook, WebhookId};
 
 /// A body and its `Content-Type`.
@@ -28,25 +29,32 @@ const JSON: &str = "application/json";
 
 /// Renders `event` as `webhook` wants it.
 #[must_use]
-pub fn render(event: &Event, webhook: &Webhook) -> Rendered {
+pub fn render(event: &Stored, webhook: &Webhook) -> Rendered {
     shape(event, webhook.format, || sender(webhook))
 }
 
 /// Renders `event` as a webhook of this format would receive it.
 #[must_use]
-pub fn sample(event: &Event, format: Format) -> Rendered {
+pub fn sample(event: &Stored, format: Format) -> Rendered {
     shape(event, format, || Sender {
         id: WebhookId::FIRST.to_string(),
         name: "my-app".to_owned(),
     })
 }
 
-fn shape(event: &Event, format: Format, sender: impl FnOnce() -> Sender) -> Rendered {
-    let (value, content_type) = match format {
-        Format::Documented => (documented::body(event), JSON),
-        Format::Nextcloud => (nextcloud::body(event), JSON),
-        Format::CloudEvents => (cloudevents::body(event), cloudevents::CONTENT_TYPE),
-        Format::OpenRegister => (openregister::body(event, &sender()), JSON),
+fn shape(event: &Stored, format: Format, sender: impl FnOnce() -> Sender) -> Rendered {
+    let value = match event {
+        Stored::Gap(notice) => gap::body(notice, format, sender),
+        Stored::Event(event) => match format {
+            Format::Documented => documented::body(event),
+            Format::Nextcloud => nextcloud::body(event),
+            Format::CloudEvents => cloudevents::body(event),
+            Format::OpenRegister => openregister::body(event, &sender()),
+        },
+    };
+    let content_type = match format {
+        Format::CloudEvents => cloudevents::CONTENT_TYPE,
+        Format::Documented | Format::Nextcloud | Format::OpenRegister => JSON,
     };
     Rendered {
         body: value.to_string().into_bytes(),
@@ -58,6 +66,12 @@ fn shape(event: &Event, format: Format, sender: impl FnOnce() -> Sender) -> Rend
 struct Sender {
     id: String,
     name: String,
+}
+
+impl Sender {
+    fn shown(&self) -> Value {
+        map([("id", self.id.clone().into()), ("name", self.name.clone().into())])
+    }
 }
 
 fn sender(webhook: &Webhook) -> Sender {

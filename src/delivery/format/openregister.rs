@@ -10,13 +10,7 @@ pub(super) fn body(event: &Event, sender: &Sender) -> Value {
     let timestamp = event.at.format("%Y-%m-%dT%H:%M:%S+00:00").to_string();
     map([
         ("event", event.class.name().into()),
-        (
-            "webhook",
-            map([
-                ("id", sender.id.clone().into()),
-                ("name", sender.name.clone().into()),
-            ]),
-        ),
+        ("webhook", sender.shown()),
         ("data", Value::Object(data(event, &timestamp))),
         ("timestamp", timestamp.clone().into()),
         ("attempt", 1.into()),

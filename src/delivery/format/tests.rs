@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{JSON, sample};
-use crate::catalogue::{example, example_event};
+use crate::catalogue::{example, example_event, example_of};
+use crate::lifecycle::EventType;
 use crate::openregister::{Action, EntityKind, EventClass};
 use crate::registry::Format;
 
 fn body(class: EventClass, format: Format) -> (Value, &'static str) {
-    let event = example_event(class);
+    let event = example_event(class).into();
     let rendered = sample(&event, format);
     assert_eq!(rendered, sample(&event, format), "not the same bytes");
     (
@@ -119,5 +120,49 @@ fn openregister_is_its_own_envelope() {
             &own["schema"]
         ),
         (&json!(123), &Value::Null, &json!([]), &json!("7"))
+    );
+}
+
+#[test]
+fn a_gap_is_an_event_of_our_own_in_every_format() {
+    let notice = example_of(EventType::Gap);
+    let body = |format| {
+        let rendered = sample(&notice, format);
+        let body: Value = serde_json::from_slice(&rendered.body).unwrap();
+        (body, rendered.content_type)
+    };
+    let gap = json!({"table": "oc_openregister_table_5_7", "entity": "object", "registerId": 5, "schemaId": 7,
+        "since": "2024-01-15T09:00:00.000000Z", "until": "2024-01-15T10:35:00.000000Z",
+        "reason": "the outbox was full: what was written to it between 2024-01-15 09:00:00 and 2024-01-15 10:35:00 UTC is not captured",
+        "remedy": "openregister-webhooks backfill --table oc_openregister_table_5_7"});
+    let name = "openregister-webhooks.gap";
+    assert_eq!(
+        body(Format::Documented),
+        (json!({"event": name, "data": {"gap": gap}}), JSON)
+    );
+    assert_eq!(
+        body(Format::Nextcloud),
+        (
+            json!({"event": {"class": name, "gap": gap}, "user": null, "time": 1_705_314_900}),
+            JSON
+        )
+    );
+    assert_eq!(
+        body(Format::CloudEvents),
+        (
+            json!({"specversion": "1.0", "id": "evt_0123456789abcdef0123456789abcdef", "source": "/apps/openregister_webhooks",
+                "type": name, "subject": "gap:openregister_table_5_7", "time": "2024-01-15T10:35:00.000000Z",
+                "datacontenttype": "application/json", "eventclass": name, "data": {"gap": gap}}),
+            "application/cloudevents+json"
+        )
+    );
+    assert_eq!(
+        body(Format::OpenRegister),
+        (
+            json!({"event": name, "webhook": {"id": "1000000000", "name": "my-app"},
+                "data": {"objectType": "gap", "action": "gap", "gap": gap, "timestamp": "2024-01-15T10:35:00+00:00"},
+                "timestamp": "2024-01-15T10:35:00+00:00", "attempt": 1}),
+            JSON
+        )
     );
 }

@@ -4,6 +4,8 @@
 //! order of the stream; with it what the reader stored while the replay ran. The step that finds nothing more holds the lock
 //! that orders the queue, so the reader goes on exactly from there.
 
+use std::borrow::Cow;
+
 use chrono::Utc;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Transaction};
@@ -12,7 +14,7 @@ use super::runner::{StepError, Stepper};
 use super::start::{EventPlace, StoredReplay, to_json};
 use super::{Job, JobState};
 use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
-use crate::lifecycle::{ActorState, Event, Lane, store};
+use crate::lifecycle::{ActorState, Event, Lane, Stored, store};
 use crate::pipeline::matching::{self, Match};
 use crate::registry::{Ordering, Webhook};
 
@@ -61,11 +63,7 @@ pub(super) async fn step(
                 continue;
             }
         };
-        if !webhook.event.classes().contains(&event.class) {
-            continue;
-        }
-        let event = settled(event, stepper);
-        let Some(wanted) = matching::matches_one(webhook, &event, stepper.metrics) else {
+        let Some(wanted) = wanted(&event, webhook, stepper) else {
             continue;
         };
         deliveries.push(NewDelivery {
@@ -74,7 +72,7 @@ pub(super) async fn step(
                 day: at.day,
                 seq: at.seq,
             },
-            lane: event.lane.clone(),
+            lane: event.lane().clone(),
             ordered: webhook.ordering == Ordering::Object,
             await_user: (wanted == Match::OnceTheUserIsKnown).then_some(stepper.actor_wait),
             reason: if is_old(at, &ask) {
@@ -102,16 +100,27 @@ fn is_old(at: EventPlace, ask: &StoredReplay) -> bool {
     (at.day, at.seq) <= (ask.until.day, ask.until.seq)
 }
 
+/// What the webhook wants of an event as it is registered now; `None` where it does not want it.
+fn wanted(event: &Stored, webhook: &Webhook, stepper: &Stepper<'_>) -> Option<Match> {
+    match event {
+        Stored::Gap(notice) => webhook.hears_of_gaps(notice.kind).then_some(Match::Yes),
+        Stored::Event(event) if webhook.event.classes().contains(&event.class) => {
+            matching::matches_one(webhook, &settled(event, stepper), stepper.metrics)
+        }
+        Stored::Event(_) => None,
+    }
+}
+
 /// Nobody will tell any more who caused an event of long ago.
-fn settled(event: Event, stepper: &Stepper<'_>) -> Event {
+fn settled<'e>(event: &'e Event, stepper: &Stepper<'_>) -> Cow<'e, Event> {
     let age = (Utc::now() - event.at).to_std().unwrap_or_default();
-    if age <= 2 * stepper.actor_wait {
-        return event;
+    if age <= 2 * stepper.actor_wait || matches!(event.actor, ActorState::Known(_)) {
+        return Cow::Borrowed(event);
     }
-    Event {
+    Cow::Owned(Event {
         actor: ActorState::Known(event.actor.actor().cloned()),
-        ..event
-    }
+        ..event.clone()
+    })
 }
 
 /// Looks at what follows `place`.
@@ -163,7 +172,7 @@ async fn look(tx: &Transaction<'_>, ask: &StoredReplay, place: EventPlace) -> Re
     Ok(found)
 }
 
-type Read = Result<(EventPlace, Event), store::StoredEventError>;
+type Read = Result<(EventPlace, Stored), store::StoredEventError>;
 
 /// Reads events, in their order.
 async fn read(tx: &Transaction<'_>, wanted: &[EventPlace]) -> Result<Vec<Read>, Error> {
@@ -186,7 +195,7 @@ async fn read(tx: &Transaction<'_>, wanted: &[EventPlace]) -> Result<Vec<Read>, 
                 day: row.try_get("day")?,
                 seq: row.try_get("seq")?,
             };
-            Ok(store::from_row(row).map(|event| (at, event)))
+            Ok(store::read(row).map(|event| (at, event)))
         })
         .collect()
 }

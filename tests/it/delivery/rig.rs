@@ -101,6 +101,7 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
         format: Format::Documented,
         client_certificate: None,
         legacy_signature: false,
+        gap_events: false,
         secrets: vec![SECRET.to_owned().into()],
         status: Status::Enabled,
         limits: Limits {
