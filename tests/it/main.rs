@@ -12,6 +12,7 @@ mod delivery;
 mod demo;
 mod doctor;
 mod filter;
+mod gap_events;
 mod harmless_catalog;
 mod harmless_ddl;
 mod harmless_first_rows;

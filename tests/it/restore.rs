@@ -260,7 +260,9 @@ async fn a_restored_copy_that_discards_delivers_only_what_comes_later() {
         .batch_execute(
             "INSERT INTO openregister_webhooks.delivery (webhook, event_day, event_seq, lane, head, state, due_at, reason, deadline_at) \
              VALUES (1000000000, current_date, 1, 'object:x', true, 'retrying', now(), 'live', now() + interval '1 day'), \
-                    (1000000000, current_date, 2, 'object:x', false, 'pending', now(), 'live', now() + interval '1 day')",
+                    (1000000000, current_date, 2, 'object:x', false, 'pending', now(), 'live', now() + interval '1 day'); \
+             INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES ('oc_openregister_table_1_1', 'of the original', 'none'); \
+             INSERT INTO openregister_webhooks.missed VALUES ('oc_openregister_table_1_1', pg_current_xact_id(), now(), 1)",
         )
         .await
         .unwrap();
@@ -277,6 +279,9 @@ async fn a_restored_copy_that_discards_delivers_only_what_comes_later() {
         said.out.contains("2 unfinished deliveries are cancelled"),
         "{said:?}"
     );
+    // The receivers hear nothing of what the original did not capture.
+    let untold = "SELECT (SELECT count(*) FROM openregister_webhooks.gap WHERE told_at IS NULL) + (SELECT count(*) FROM openregister_webhooks.missed)";
+    assert_eq!(client.query_one(untold, &[]).await.unwrap().get::<_, i64>(0), 0);
     capture.status(|s| *s == CaptureStatus::Leading).await;
     age_one(&client, 3).await;
     let seen = capture.until(|seen| !seen.is_empty()).await;

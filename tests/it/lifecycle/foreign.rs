@@ -6,7 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use openregister_webhooks::catalogue::example_of;
+use openregister_webhooks::delivery::format::sample;
 use openregister_webhooks::demo::Generation;
+use openregister_webhooks::lifecycle::EventType;
+use openregister_webhooks::registry::Format;
 use serde_json::{Value, json};
 
 use super::all_events::{Era, received};
@@ -90,7 +94,7 @@ fn node() -> Result<PathBuf, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cloudevents_are_read_by_the_packages_of_pypi_and_npm() {
     let received = received(Era::Later(Generation::V0_2_13)).await;
-    let cases: Vec<Value> = received["cloudevents"]
+    let mut cases: Vec<Value> = received["cloudevents"]
         .iter()
         .map(|request| {
             json!({"headers": {"content-type": request.header("content-type")},
@@ -98,6 +102,10 @@ async fn cloudevents_are_read_by_the_packages_of_pypi_and_npm() {
         })
         .collect();
     assert!(cases.len() >= 33);
+    let gap = sample(&example_of(EventType::Gap), Format::CloudEvents);
+    cases.push(
+        json!({"headers": {"content-type": gap.content_type}, "body": String::from_utf8(gap.body).unwrap()}),
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), json!(cases).to_string()).unwrap();
     let all = cases.len().to_string();
