@@ -58,13 +58,14 @@ pub(super) async fn tell<C: Consumer>(
         .await?;
     rows.sort_unstable_by_key(|row| row.get::<_, i64>("id"));
     let gaps: Vec<Gap> = rows.iter().filter_map(|row| read(row, table_prefix)).collect();
-    if !gaps.is_empty() {
-        consumer.gaps(&tx, gaps).await.map_err(ReadError::Consumer)?;
+    if gaps.is_empty() {
+        // The consumer was given nothing that could be committed.
+        tx.commit().await?;
+        return Ok(());
     }
+    consumer.gaps(&tx, gaps).await.map_err(ReadError::Consumer)?;
     tx.commit().await?;
-    if !rows.is_empty() {
-        consumer.committed();
-    }
+    consumer.committed();
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What could not be captured becomes a gap that `doctor` names.
+//! What could not be captured becomes a gap that `doctor` names, and that the consumer is told of (`gaps`).
 //!
 //! A writer that finds every change table locked exclusively goes on and says so, in `missed` or, where that is locked, too, by a
 //! notification (`sql/functions.sql`). A writer that finds the outbox beyond its limit says so in `missed`, too, once a table of

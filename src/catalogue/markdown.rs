@@ -20,6 +20,8 @@ formats are in [schemas](schemas): `documented.json`, `nextcloud.json`, `cloudev
   their names in camel case.
 * Passwords in URLs, and fields called password, secret, token, apiKey and the like, are masked in all entities but objects.
 * What OpenRegister does not write gives no event: deleting a conversation over the API of 0.2.13 writes nothing, for one.
+* Beside the 33 there is an event of our own, `openregister-webhooks.gap`: events may be missing. It comes only to webhooks that ask
+  for it ([outbox.md](outbox.md)).
 
 ## Who did it
 
