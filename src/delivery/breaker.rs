@@ -41,6 +41,12 @@ impl Breaker {
         self.probe_at
     }
 
+    /// There is reason to think that the receiver is back: the next probe may go now.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.probes = 0;
+        self.probe_at = self.probe_at.map(|at| at.min(now));
+    }
+
     /// A request succeeded; says whether that closed the breaker.
     pub(crate) fn succeeded(&mut self) -> bool {
         self.failures = 0;

@@ -29,6 +29,7 @@ mod matrix;
 mod ocs;
 mod ocs_access;
 mod ocs_clients;
+mod operations;
 mod proxy;
 mod receiver;
 mod registry;

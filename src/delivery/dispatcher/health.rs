@@ -33,26 +33,29 @@ struct State {
 }
 
 /// What there is to write about a webhook.
-enum Report {
-    /// Failures in a row, and the last cause.
-    Doing(u32, Option<String>),
-    /// It failed, but not by its receiver's fault.
-    Forgiven,
+#[derive(Default)]
+struct Report {
+    /// The days until it is disabled begin anew.
+    forgiven: bool,
+    /// After that: failures in a row, and the last cause.
+    doing: Option<(u32, Option<String>)>,
 }
 
 impl Reports {
-    /// A delivery failed for a reason that says nothing of the receiver: the days until it is disabled begin anew.
+    /// A delivery failed for a reason that says nothing of the receiver, or the webhook was changed: the days until it is
+    /// disabled begin anew with its next failure.
     pub(super) fn forgive(&self, webhook: WebhookId) {
-        self.0.lock().reports.insert(webhook, Report::Forgiven);
+        let forgiven = Report {
+            forgiven: true,
+            doing: None,
+        };
+        self.0.lock().reports.insert(webhook, forgiven);
         self.0.notify.notify_one();
     }
 
     /// How a webhook is doing now.
     pub(super) fn report(&self, webhook: WebhookId, failures: u32, cause: Option<String>) {
-        self.0
-            .lock()
-            .reports
-            .insert(webhook, Report::Doing(failures, cause));
+        self.0.lock().reports.entry(webhook).or_default().doing = Some((failures, cause));
         self.0.notify.notify_one();
     }
 }
@@ -105,12 +108,11 @@ async fn write(
 ) -> Result<(), DbError> {
     let client = pool.get().await?;
     for (webhook, report) in batch {
-        let (failures, cause) = match report {
-            Report::Doing(failures, cause) => (failures, cause),
-            Report::Forgiven => {
-                queue::forgive(&client, *webhook).await?;
-                continue;
-            }
+        if report.forgiven {
+            queue::forgive(&client, *webhook).await?;
+        }
+        let Some((failures, cause)) = &report.doing else {
+            continue;
         };
         let failing = queue::record_health(&client, *webhook, *failures, cause.as_deref()).await?;
         if *failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {

@@ -6,4 +6,4 @@ mod ending;
 mod erase;
 mod erase_quarantine;
 mod replay;
-mod scene;
+pub(crate) mod scene;

@@ -10,24 +10,24 @@ use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
 
-pub(super) const API: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const API: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Scene {
-    pub(super) db: Db,
-    pub(super) client: Client,
-    pub(super) receiver: Receiver,
-    pub(super) sidecar: Sidecar,
+pub(crate) struct Scene {
+    pub(crate) db: Db,
+    pub(crate) client: Client,
+    pub(crate) receiver: Receiver,
+    pub(crate) sidecar: Sidecar,
     _ca: tempfile::NamedTempFile,
 }
 
 impl Scene {
     /// Installed; the sidecar does not run yet.
-    pub(super) async fn new(generation: Generation) -> Self {
+    pub(crate) async fn new(generation: Generation) -> Self {
         Self::on(Db::openregister(generation).await).await
     }
 
-    pub(super) async fn on(db: Db) -> Self {
+    pub(crate) async fn on(db: Db) -> Self {
         let receiver = https().await;
         let ca = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
@@ -47,7 +47,7 @@ impl Scene {
     }
 
     /// Registers a webhook for events that match.
-    pub(super) async fn register(&self, event: &str, more: Value) -> i64 {
+    pub(crate) async fn register(&self, event: &str, more: Value) -> i64 {
         let mut fields = json!({"uri": self.receiver.url("/hook"), "event": event});
         for (name, value) in more.as_object().unwrap() {
             fields[name] = value.clone();
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     /// Objects of the magic table, numbered from `from`; their uuids end with the number, their age is 0.
-    pub(super) async fn objects(&self, from: i32, to: i32) {
+    pub(crate) async fn objects(&self, from: i32, to: i32) {
         self.client
             .execute(
                 "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _created, _updated, name, age) \
@@ -69,12 +69,12 @@ impl Scene {
     }
 
     /// One number from one query.
-    pub(super) async fn count(&self, sql: &str) -> i64 {
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     /// Waits until a query gives this number.
-    pub(super) async fn until(&self, sql: &str, expected: i64) {
+    pub(crate) async fn until(&self, sql: &str, expected: i64) {
         let began = std::time::Instant::now();
         loop {
             let last = self.count(sql).await;
@@ -87,7 +87,7 @@ impl Scene {
     }
 
     /// Waits until every job has ended and everything is delivered.
-    pub(super) async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         self.until(
             "SELECT count(*) FROM openregister_webhooks.job WHERE state IN ('running', 'cancelling')",
             0,
@@ -98,7 +98,7 @@ impl Scene {
     }
 
     /// A command that must succeed; its JSON.
-    pub(super) async fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
         let (code, out, errors) = self.sidecar.cli(arguments).await;
         assert_eq!(code, 0, "{arguments:?}: {out}{errors}");
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
@@ -106,6 +106,6 @@ impl Scene {
 }
 
 /// The number of an object by its uuid.
-pub(super) fn uuid(number: i32) -> String {
+pub(crate) fn uuid(number: i32) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }

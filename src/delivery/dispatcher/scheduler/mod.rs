@@ -163,11 +163,18 @@ impl Scheduler {
             let failures = stored.get(&id).map_or(0, |h| h.failures);
             Slot::new(Arc::clone(&webhook), failures, now)
         });
-        if slot.webhook.revision != webhook.revision || slot.webhook.status != webhook.status {
+        let changed = slot.webhook.revision != webhook.revision || slot.webhook.status != webhook.status;
+        if changed {
             slot.update(webhook);
         }
         slot.dirty = true;
         self.dirty.insert(id);
+        if changed && slot.delivers() {
+            // Somebody enabled it, or told it another receiver or secret: what was learned before counts no more.
+            slot.breaker.hurry(now);
+            self.health.forgive(id);
+            self.all_due(id);
+        }
     }
 
     /// Takes the registrations as they are now, and looks for each.

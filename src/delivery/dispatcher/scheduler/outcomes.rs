@@ -68,7 +68,7 @@ impl Scheduler {
                 }
                 if reopened {
                     tracing::info!(webhook = %id, "the receiver is back; everything that waits is due");
-                    self.receiver_is_back(id);
+                    self.all_due(id);
                 }
             }
             Verdict::Gone => {
@@ -106,7 +106,7 @@ impl Scheduler {
     }
 
     /// Makes everything that waits for another attempt due.
-    fn receiver_is_back(&mut self, id: WebhookId) {
+    pub(super) fn all_due(&self, id: WebhookId) {
         let pool = self.pool.clone();
         let wake = self.wake.clone();
         tokio::spawn(async move {

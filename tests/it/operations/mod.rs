@@ -1,0 +1,3 @@
+//! What an administrator does to a webhook and its deliveries while the program runs, and what is seen of them.
+
+mod states;
