@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::args::SettingsArgs;
 use super::failure::Failure;
-use super::{database, output};
+use super::{database, output, webhook};
 use crate::config::Settings;
 use crate::delivery::log::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
 use crate::delivery::queue::{self, Retried};
@@ -147,13 +147,19 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
             let count = retried.count;
             if as_json {
                 output::json(&json!({"webhook": webhook, "retried": count}));
-            } else if count == 0 {
+            } else if count == 0 && id.is_none() {
                 output::say(
-                    "nothing to retry: it succeeded, waits still, was put back already, or its event is no longer kept",
+                    "nothing to retry: nothing was given up whose event is kept and that was not put back already",
                 );
-            } else {
+            } else if count > 0 {
                 output::say(format_args!(
                     "{count} put back into the queue of webhook {webhook}"
+                ));
+            }
+            if count == 0 && id.is_some() {
+                return Err(Failure::Failed(
+                    "there is nothing to retry: it succeeded, waits still, was put back already, or its event is no longer kept"
+                        .to_owned(),
                 ));
             }
         }
@@ -161,19 +167,23 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn retry(
-    client: &mut tokio_postgres::Client,
-    webhook: i64,
-    id: Option<i64>,
-) -> Result<Retried, Failure> {
+async fn retry(client: &mut tokio_postgres::Client, of: i64, id: Option<i64>) -> Result<Retried, Failure> {
     let sql = "SELECT ordering = 'object' FROM openregister_webhooks.webhook WHERE id = $1";
-    let row = client.query_opt(sql, &[&webhook]).await?.ok_or_else(|| {
+    let row = client.query_opt(sql, &[&of]).await?.ok_or_else(|| {
         Failure::Failed(format!(
-            "webhook {webhook} does not exist; `webhook list` shows those that do"
+            "webhook {of} does not exist; `webhook list` shows those that do"
         ))
     })?;
     let ordered: bool = row.get(0);
-    Ok(queue::retry(client, WebhookId(webhook), id, ordered, Duration::MAX).await?)
+    Ok(queue::retry(
+        client,
+        WebhookId(of),
+        id,
+        ordered,
+        Duration::MAX,
+        &webhook::caller(),
+    )
+    .await?)
 }
 
 fn unknown(id: i64) -> Failure {

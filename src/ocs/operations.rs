@@ -206,10 +206,7 @@ impl Context {
             .map_err(Refused::Field)?
             .unwrap_or(100);
         let limit = u16::try_from(limit).unwrap_or(500);
-        let webhook = query
-            .text("webhook")
-            .map_err(Refused::Field)?
-            .map(|id| WebhookId(id.parse().unwrap_or(0)));
+        let webhook = work::webhook_of(&query)?.map(WebhookId);
         let before = query
             .text("cursor")
             .map_err(Refused::Field)?

@@ -75,9 +75,9 @@ impl Work {
         match operation {
             WorkOperation::Deliveries => self.list(call).await,
             WorkOperation::Delivery => self.show(id, call).await,
-            WorkOperation::RetryDelivery => self.retry_one(registry, id, call).await,
+            WorkOperation::RetryDelivery => self.retry_one(registry, id, call, by).await,
             WorkOperation::RetryWebhook => match webhook(registry, id).await? {
-                Some(webhook) => self.retry(&webhook, None).await,
+                Some(webhook) => self.retry(&webhook, None, by).await,
                 None => Ok(no_webhook(call)),
             },
             WorkOperation::Test => match webhook(registry, id).await? {
@@ -153,7 +153,7 @@ impl Work {
         })
     }
 
-    async fn retry_one(&self, registry: &Registry, id: i64, call: &Call) -> Answered {
+    async fn retry_one(&self, registry: &Registry, id: i64, call: &Call, by: &Caller) -> Answered {
         let found = {
             let client = self.pool.get().await?;
             log::show(&**client, id).await?
@@ -162,7 +162,7 @@ impl Work {
             return Ok(no_delivery(call));
         };
         match webhook(registry, entry.webhook).await? {
-            Some(webhook) => self.retry(&webhook, Some(id)).await,
+            Some(webhook) => self.retry(&webhook, Some(id), by).await,
             None => Ok(Reply::failure(
                 409,
                 format!("Webhook {} does not exist any more", entry.webhook),
@@ -170,10 +170,10 @@ impl Work {
         }
     }
 
-    async fn retry(&self, webhook: &Webhook, one: Option<i64>) -> Answered {
+    async fn retry(&self, webhook: &Webhook, one: Option<i64>, by: &Caller) -> Answered {
         let ordered = webhook.ordering == Ordering::Object;
         let mut client = self.pool.get().await?;
-        let done = queue::retry(&mut client, webhook.id, one, ordered, RETRY_TIME).await?;
+        let done = queue::retry(&mut client, webhook.id, one, ordered, RETRY_TIME, by).await?;
         if one.is_some() && done.count == 0 {
             return Ok(Reply::failure(
                 409,
@@ -285,9 +285,14 @@ fn page(query: &Fields) -> Result<(u16, Option<i64>), RegistryError> {
     Ok((u16::try_from(limit).unwrap_or(500), before))
 }
 
-/// A webhook that is named by no number has nothing.
-fn webhook_of(query: &Fields) -> Result<Option<i64>, RegistryError> {
-    Ok(field(query.text("webhook"))?.map(|id| id.parse().unwrap_or(0)))
+/// `webhook`, in the queries of every list.
+pub(super) fn webhook_of(query: &Fields) -> Result<Option<i64>, RegistryError> {
+    field(query.text("webhook"))?
+        .map(|id| {
+            id.parse()
+                .map_err(|_| invalid("webhook", "must be the id of a webhook"))
+        })
+        .transpose()
 }
 
 fn class_of(fields: &Fields) -> Result<Option<EventClass>, RegistryError> {

@@ -1,11 +1,13 @@
 //! Trying again by hand what was given up.
 
+use serde_json::json;
 use tokio::time::{Duration, Instant};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, GenericClient};
 
 use super::{EventRef, NewDelivery, Reason, enqueue, lock, wake_all};
 use crate::lifecycle::Lane;
-use crate::registry::WebhookId;
+use crate::registry::{Caller, WebhookId};
 
 /// Deliveries that are put back in one transaction.
 const BATCH: i64 = 1000;
@@ -80,8 +82,8 @@ pub async fn retry_given_up<C: GenericClient + Sync>(
     })
 }
 
-/// Puts back one delivery, or everything of a webhook that was given up, in several transactions, for at most `time`.
-/// Running processes are told.
+/// Puts back one delivery, or everything of a webhook that was given up, in several transactions, each with its row in the
+/// audit table, for at most `time`. Running processes are told.
 ///
 /// # Errors
 /// Where PostgreSQL says so; what was committed before stays.
@@ -91,6 +93,7 @@ pub async fn retry(
     one: Option<i64>,
     ordered: bool,
     time: Duration,
+    by: &Caller,
 ) -> Result<Retried, Error> {
     let began = Instant::now();
     let mut total = Retried::default();
@@ -101,6 +104,9 @@ pub async fn retry(
         tx.batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
             .await?;
         let done = retry_given_up(&tx, webhook, which, ordered, BATCH).await?;
+        if done.count > 0 {
+            audit(&tx, webhook, one, done.count, by).await?;
+        }
         wake_all(&tx).await?;
         tx.commit().await?;
         total.count += done.count;
@@ -113,4 +119,26 @@ pub async fn retry(
         }
         which = Again::After(total.last.unwrap_or_default());
     }
+}
+
+/// Who put back how many: all that were given up, or `one`.
+async fn audit<C: GenericClient + Sync>(
+    tx: &C,
+    webhook: WebhookId,
+    one: Option<i64>,
+    count: usize,
+    by: &Caller,
+) -> Result<(), Error> {
+    let detail = json!({"delivery": one, "retried": count}).to_string();
+    tx.execute_typed(
+        "INSERT INTO openregister_webhooks.audit (who, client, action, webhook_id, detail) VALUES ($1, $2, 'retry', $3, $4)",
+        &[
+            (&by.user, Type::TEXT),
+            (&by.client, Type::TEXT),
+            (&webhook.0, Type::INT8),
+            (&detail, Type::TEXT),
+        ],
+    )
+    .await
+    .map(drop)
 }

@@ -1,3 +1,5 @@
 //! What an administrator does to a webhook and its deliveries while the program runs, and what is seen of them.
 
+mod deliveries;
+mod figures;
 mod states;
