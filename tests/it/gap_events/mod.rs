@@ -1,130 +1,26 @@
 //! What could not be captured is told to those who asked for it: once, in every format, whatever is killed.
 
+mod scene;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 use openregister_webhooks::catalogue::{format_schema, gap_schema};
-use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::receiver::Received;
 use openregister_webhooks::registry::Format;
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 
-use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::{Answer, Receiver, https};
-use crate::support::sidecar::Sidecar;
+use self::scene::{PATIENCE, SECRET, Scene};
+use crate::support::receiver::Answer;
 
-const PATIENCE: Duration = Duration::from_secs(90);
 const API: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
 const GAP: &str = "openregister-webhooks.gap";
 const OBJECTS: &str = r"OCA\OpenRegister\Event\Object*";
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const FORMATS: [Format; 4] = [
     Format::Documented,
     Format::Nextcloud,
     Format::CloudEvents,
     Format::OpenRegister,
 ];
-
-struct Scene {
-    db: Db,
-    client: Client,
-    receiver: Receiver,
-    sidecar: Sidecar,
-    _ca: tempfile::NamedTempFile,
-}
-
-impl Scene {
-    /// Installed, and the sidecar runs.
-    async fn new() -> Self {
-        let db = Db::openregister(Generation::V0_2_13).await;
-        let receiver = https().await;
-        let ca = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
-        let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path())
-            .with("ORW_OUTBOX_POLICY", "stop")
-            .with("ORW_DISCOVERY_INTERVAL_SECONDS", "1");
-        let (code, _, errors) = sidecar.cli(&["install"]).await;
-        assert_eq!(code, 0, "{errors}");
-        sidecar.start().await;
-        Self {
-            client: db.client().await,
-            db,
-            receiver,
-            sidecar,
-            _ca: ca,
-        }
-    }
-
-    async fn register(&self, path: &str, event: &str, more: Value) -> i64 {
-        let mut fields = json!({"uri": self.receiver.url(path), "event": event, "secret": SECRET});
-        for (name, value) in more.as_object().unwrap() {
-            fields[name] = value.clone();
-        }
-        self.sidecar.register(fields).await
-    }
-
-    async fn count(&self, sql: &str) -> i64 {
-        self.client.query_one(sql, &[]).await.unwrap().get(0)
-    }
-
-    async fn until(&self, sql: &str, expected: i64) {
-        let began = Instant::now();
-        loop {
-            let last = self.count(sql).await;
-            if last == expected {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "{sql}: {last}, expected {expected}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Everything that was enqueued is delivered.
-    async fn delivered(&self) {
-        self.until("SELECT count(*) FROM openregister_webhooks.delivery", 0)
-            .await;
-    }
-
-    async fn json(&self, arguments: &[&str]) -> Value {
-        let (code, out, errors) = self.sidecar.cli(arguments).await;
-        assert_eq!(code, 0, "{arguments:?}: {out}{errors}");
-        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
-    }
-
-    /// Nobody reads: writes objects until the outbox takes no more, and then as much again of objects and registers.
-    async fn lose(&self) {
-        self.client
-            .batch_execute("SELECT openregister_webhooks.set_outbox_limit(5242880)")
-            .await
-            .unwrap();
-        let mut written = 0;
-        while self
-            .count("SELECT count(*) FROM openregister_webhooks.missed")
-            .await
-            == 0
-        {
-            assert!(written < 100, "it grows beyond its limit");
-            written += 1;
-            self.import(&format!("fill{written}")).await;
-        }
-        self.import("lost").await;
-        self.client
-            .batch_execute("UPDATE oc_openregister_registers SET title = title || ' lost'")
-            .await
-            .unwrap();
-    }
-
-    /// One transaction of ten objects with texts that do not compress well.
-    async fn import(&self, name: &str) {
-        let sql = format!(
-            "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _created, _updated, name) \
-             SELECT '{name}-' || n, '1', '1', now(), now(), \
-                 (SELECT string_agg(md5(random()::text || i || n), '') FROM generate_series(1, 1000) i) FROM generate_series(1, 10) n"
-        );
-        self.client.batch_execute(&sql).await.unwrap();
-    }
-}
 
 /// The name of the event that a body of this format tells of.
 fn name(format: Format, body: &Value) -> &Value {
