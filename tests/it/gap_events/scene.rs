@@ -18,7 +18,7 @@ pub(super) struct Scene {
     pub(super) client: Client,
     pub(super) receiver: Receiver,
     pub(super) sidecar: Sidecar,
-    _ca: tempfile::NamedTempFile,
+    ca: tempfile::NamedTempFile,
 }
 
 impl Scene {
@@ -39,8 +39,13 @@ impl Scene {
             db,
             receiver,
             sidecar,
-            _ca: ca,
+            ca,
         }
+    }
+
+    /// One more process, not running yet, that polls.
+    pub(super) fn another(&self) -> Sidecar {
+        Sidecar::new(&self.db.url(NEXTCLOUD), self.ca.path()).with("ORW_DOORBELL", "poll")
     }
 
     pub(super) async fn register(&self, path: &str, event: &str, more: Value) -> i64 {
