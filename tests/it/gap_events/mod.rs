@@ -1,5 +1,6 @@
 //! What could not be captured is told to those who asked for it: once, in every format, whatever is killed.
 
+mod replay;
 mod scene;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -370,62 +371,4 @@ async fn what_was_found_before_an_upgrade_is_no_news() {
     scene.delivered().await;
     assert_eq!(scene.receiver.count(), 1);
     assert_eq!(got[0].json()["data"]["gap"]["reason"], "today");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_that_poll_tell_each_gap_once_also_while_replays_run() {
-    const GAPS: usize = 40;
-    let mut scene = Scene::new().await;
-    let webhook = scene.register("/hook", OBJECTS, json!({"gapEvents": true})).await;
-    // As behind a transaction pooler: who leads is decided with each transaction.
-    scene.sidecar.kill().await;
-    let mut polling = [scene.another(), scene.another()];
-    for sidecar in &mut polling {
-        sidecar.start().await;
-    }
-    let id = webhook.to_string();
-    for n in 0..GAPS {
-        let table = ["oc_openregister_objects", "oc_openregister_table_1_1"][n % 2];
-        let insert = format!(
-            "INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES ('{table}', '{n}', 'none')"
-        );
-        scene.client.batch_execute(&insert).await.unwrap();
-        if n % 5 == 4 {
-            // It may find one at work still.
-            let replay = ["replay", "--webhook", &id, "--since", "1h", "--background"];
-            scene.sidecar.cli(&replay).await;
-        }
-    }
-    scene
-        .until(
-            "SELECT count(*) FROM openregister_webhooks.gap WHERE told_at IS NULL",
-            0,
-        )
-        .await;
-    let jobs = "SELECT count(*) FROM openregister_webhooks.job WHERE state <> 'done'";
-    scene.until(jobs, 0).await;
-    scene.delivered().await;
-    let all = scene.receiver.received();
-    let live = all
-        .iter()
-        .filter(|request| request.header("orw-reason") == "live");
-    let mut reasons: Vec<usize> = live
-        .map(|request| {
-            request.json()["data"]["gap"]["reason"]
-                .as_str()
-                .unwrap()
-                .parse()
-                .unwrap()
-        })
-        .collect();
-    reasons.sort_unstable();
-    assert_eq!(reasons, (0..GAPS).collect::<Vec<_>>());
-    assert!(
-        scene
-            .count("SELECT count(*) FROM openregister_webhooks.job")
-            .await
-            > 1
-    );
-    let ids: BTreeSet<&str> = all.iter().map(|request| request.header("webhook-id")).collect();
-    assert_eq!(ids.len(), GAPS, "replays repeat the same ids");
 }
