@@ -1,0 +1,230 @@
+//! Which store holds an object: the questions that tell an object that was migrated from one that was created.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tokio_postgres::GenericClient;
+use tokio_postgres::types::{PgLsn, Type};
+
+use super::{LOOK_AHEAD, LookupError, ask, image, query, table};
+use crate::capture::{ChangeKey, Lsn, Xid};
+use crate::lifecycle::facts::{Facts, Needs};
+use crate::lifecycle::host::{Host, HostError};
+use crate::openregister::{ObjectRow, Store, TableName};
+
+/// The table of the first generation's objects.
+const BLOB: &str = "openregister_objects";
+/// How many magic tables one statement searches for an object's other row. Each takes some five places among the locks of
+/// the whole server, and what fails for one of them fails for all.
+const TABLES_PER_QUERY: usize = 20;
+
+/// The tables that hold objects, or views, and that can be read, without prefix; the oldest first.
+pub(super) async fn object_tables(host: &mut Host, prefix: &str) -> Result<Vec<String>, LookupError> {
+    let first = format!("{prefix}openregister_");
+    // What begins with that, and nothing else, lies between it and this: '`' follows '_'.
+    let end = format!("{prefix}openregister`");
+    let schema = host.schema().await.map_err(|source| LookupError::Host {
+        what: "tables",
+        source,
+    })?;
+    let rows = ask(
+        host,
+        "tables",
+        &["SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = $3::text::name AND c.relkind IN ('r', 'p') AND c.relname >= $1::text::name AND c.relname < $2::text::name
+              AND has_table_privilege(c.oid, 'SELECT') ORDER BY c.oid"],
+        &[(&first, Type::TEXT), (&end, Type::TEXT), (&schema, Type::TEXT)],
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| TableName::parse(row.get(0), prefix))
+        .filter(|table| !matches!(table.store(), Store::Audit))
+        .map(|table| table.name().to_owned())
+        .collect())
+}
+
+/// The questions that name their table.
+pub(super) async fn stores(
+    host: &mut Host,
+    prefix: &str,
+    needs: &Needs,
+    tables: &[String],
+    last: Option<ChangeKey>,
+    facts: &mut Facts,
+) -> Result<(), LookupError> {
+    let there = |name: &str| tables.iter().any(|table| table == name);
+    if !needs.in_blob.is_empty() && there(BLOB) {
+        facts.in_blob = in_blob(host, prefix, needs, last).await?;
+    }
+    let mut by_table: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (table, uuid) in needs.rows_exist.iter().chain(&needs.rows) {
+        if there(table) {
+            by_table.entry(table).or_default().push(uuid);
+        }
+    }
+    for (name, uuids) in by_table {
+        let column = uuid_column(name);
+        let sql = format!(
+            "SELECT \"orw row\".{column}::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\".{column} = ANY($1)",
+            table(host, prefix, name).await?
+        );
+        for row in ask(host, "objects", &[&sql], &[(&uuids, Type::TEXT_ARRAY)]).await? {
+            let key = (name.to_owned(), row.get::<_, String>(0));
+            if needs.rows_exist.contains(&key) {
+                facts.rows_exist.insert(key.clone());
+            }
+            if let Some(found) = image(row.get(1)).filter(|_| needs.rows.contains(&key)) {
+                facts.rows.insert(key, found);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which of the inserted objects the blob table holds, or held until a DELETE that is yet to be read: the migration
+/// deletes a row right after it has copied it. Table and outbox are of one snapshot.
+async fn in_blob(
+    host: &mut Host,
+    prefix: &str,
+    needs: &Needs,
+    last: Option<ChangeKey>,
+) -> Result<HashSet<String>, LookupError> {
+    let uuids: Vec<&str> = needs.in_blob.iter().map(String::as_str).collect();
+    let last = last.unwrap_or(ChangeKey {
+        lsn: Lsn(0),
+        xid: Xid(0),
+        ordinal: 0,
+    });
+    let deleted = format!(
+        "SELECT NULL::text, old FROM (SELECT tbl, op, old FROM openregister_webhooks.change
+                                       WHERE (lsn, xid, ordinal) > ($2, $3::text::xid8, $4) AND lsn >= $2
+                                       ORDER BY lsn, xid, ordinal LIMIT {LOOK_AHEAD}) c
+          WHERE tbl = $5 AND op = 'D'"
+    );
+    let present = format!(
+        "SELECT uuid::text, NULL::text FROM {} WHERE uuid = ANY($1)",
+        table(host, prefix, BLOB).await?
+    );
+    let rows = ask(
+        host,
+        "objects",
+        &[&deleted, &present],
+        &[
+            (&uuids, Type::TEXT_ARRAY),
+            (&PgLsn::from(last.lsn.0), Type::PG_LSN),
+            (&last.xid.0.to_string(), Type::TEXT),
+            (&last.ordinal, Type::INT4),
+            (&format!("{prefix}{BLOB}"), Type::TEXT),
+        ],
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| {
+            row.get::<_, Option<String>>(0)
+                .or_else(|| Some(image(row.get(1))?.get("uuid")?.as_str()?.to_owned()))
+        })
+        .collect())
+}
+
+fn uuid_column(table: &str) -> &'static str {
+    if table.starts_with("openregister_table_") {
+        "_uuid"
+    } else {
+        "uuid"
+    }
+}
+
+/// Whether objects inserted into one magic table have a row in another. Fails for as few tables as it can: gives the first
+/// failure, if there was one.
+pub(super) async fn homes(
+    host: &mut Host,
+    prefix: &str,
+    needs: &Needs,
+    tables: &[String],
+    facts: &mut Facts,
+) -> Option<HostError> {
+    let magic: Vec<&String> = tables
+        .iter()
+        .filter(|table| table.starts_with("openregister_table_"))
+        .collect();
+    let uuids: Vec<&str> = needs.homes.keys().map(String::as_str).collect();
+    if uuids.is_empty() || magic.len() < 2 {
+        return None;
+    }
+    let mut statements = Vec::new();
+    for chunk in magic.chunks(TABLES_PER_QUERY) {
+        let mut parts = Vec::new();
+        for name in chunk {
+            // The name is letters and digits alone.
+            match host.table(&format!("{prefix}{name}")).await {
+                Ok(table) => parts.push(format!(
+                    "SELECT '{name}'::text, \"orw row\"._uuid::text, row_to_json(\"orw row\")::text FROM {table} AS \"orw row\" WHERE \"orw row\"._uuid = ANY($1)"
+                )),
+                Err(error) => return Some(error),
+            }
+        }
+        statements.push(parts.join(" UNION ALL "));
+    }
+    let (rows, failure) = match host.each(&statements, &uuids, &Type::TEXT_ARRAY).await {
+        Ok(done) => done,
+        Err(error) => return Some(error),
+    };
+    for row in rows {
+        let (table, uuid): (String, String) = (row.get(0), row.get(1));
+        if needs.homes.get(&uuid) != Some(&table)
+            && let Some(found) = image(row.get(2))
+        {
+            facts.homes.insert(uuid, (table, found));
+        }
+    }
+    // A table that was dropped since it was listed holds nothing.
+    failure.filter(|error| !error.is_gone())
+}
+
+/// When the rows that were found were inserted. Asked for objects that are in two tables only, which are few.
+pub(super) async fn homes_since(
+    tx: &impl GenericClient,
+    prefix: &str,
+    facts: &mut Facts,
+) -> Result<(), LookupError> {
+    let tables: Vec<String> = facts
+        .homes
+        .values()
+        .map(|(table, _)| format!("{prefix}{table}"))
+        .collect();
+    let uuids: Vec<&str> = facts.homes.keys().map(String::as_str).collect();
+    let rows = query(
+        tx,
+        "the outbox",
+        "SELECT tbl, new, lsn, xid::text, ordinal FROM openregister_webhooks.change
+          WHERE tbl = ANY($1) AND op = 'I' AND EXISTS (SELECT FROM unnest($2::text[]) u WHERE position(u IN new) > 0)
+          ORDER BY lsn, xid, ordinal",
+        &[(&tables, Type::TEXT_ARRAY), (&uuids, Type::TEXT_ARRAY)],
+    )
+    .await?;
+    let mut since = HashMap::new();
+    for row in rows {
+        let table = TableName::parse(row.get(0), prefix);
+        let (Some(table), Some(found)) = (table, image(row.get(1))) else {
+            continue;
+        };
+        let Some(uuid) = ObjectRow::new(&table, &found).uuid() else {
+            continue;
+        };
+        if facts
+            .homes
+            .get(uuid)
+            .is_some_and(|(home, _)| home == table.name())
+        {
+            let key = ChangeKey {
+                lsn: Lsn(row.get::<_, PgLsn>(2).into()),
+                xid: Xid(row.get::<_, &str>(3).parse().unwrap_or_default()),
+                ordinal: row.get(4),
+            };
+            since.insert(uuid.to_owned(), key);
+        }
+    }
+    facts.homes_since = since;
+    Ok(())
+}
