@@ -5,21 +5,21 @@
 //! administrator leaves that choice to the proxy.) Its credentials are in no `Debug`, error or log; its answer is
 //! bounded.
 
+mod no_proxy;
+mod tunnel;
+
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use secrecy::SecretString;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-/// How much of a proxy's answer is read.
-const MAX_ANSWER: usize = 16 * 1024;
+pub use no_proxy::NoProxy;
+pub(crate) use tunnel::{ASKED, ProxyFault, tunnel};
 
 /// A proxy.
 #[derive(Clone)]
@@ -129,119 +129,6 @@ pub(crate) fn host_port(host: &str, port: u16) -> String {
     }
 }
 
-/// What goes past the proxy: the entries of `NO_PROXY`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NoProxy(Vec<Rule>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Rule {
-    what: What,
-    /// Only this port.
-    port: Option<u16>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
-    Everything,
-    /// A name and everything below it, or only what is below it.
-    Name {
-        name: String,
-        itself: bool,
-    },
-    Network(IpNet),
-}
-
-impl NoProxy {
-    /// Reads entries with commas or blanks between them: `*`, `example.org` (and everything below), `.example.org` or
-    /// `*.example.org` (only what is below), an address, a network, each with an optional `:port`.
-    ///
-    /// # Errors
-    /// The entry that is none of these.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        text.split(|c: char| c == ',' || c.is_whitespace())
-            .filter(|item| !item.is_empty())
-            .map(rule)
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-
-    /// Whether a host, as it is written in the URL, goes past the proxy.
-    pub(crate) fn host(&self, host: &str, port: u16) -> bool {
-        self.matches(port, |what| match what {
-            What::Everything => true,
-            What::Network(network) => host
-                .parse::<IpAddr>()
-                .is_ok_and(|ip| network.contains(&ip.to_canonical())),
-            What::Name { name, itself } => match host.strip_suffix(name.as_str()) {
-                Some("") => *itself,
-                Some(below) => below.ends_with('.'),
-                None => false,
-            },
-        })
-    }
-
-    /// Whether an address that a host's name resolved to goes past the proxy.
-    pub(crate) fn address(&self, address: IpAddr, port: u16) -> bool {
-        self.matches(
-            port,
-            |what| matches!(what, What::Network(network) if network.contains(&address.to_canonical())),
-        )
-    }
-
-    fn matches(&self, port: u16, matches: impl Fn(&What) -> bool) -> bool {
-        self.0
-            .iter()
-            .any(|rule| rule.port.is_none_or(|only| only == port) && matches(&rule.what))
-    }
-}
-
-fn rule(item: &str) -> Result<Rule, String> {
-    let wrong = || {
-        format!(
-            "{item:?} is no entry: give *, a host name, .suffix, an address or a network such as 10.0.0.0/8, each with an optional :port"
-        )
-    };
-    if let Some(what) = network(item) {
-        return Ok(Rule { what, port: None });
-    }
-    let (text, port) = match item.rsplit_once(':') {
-        Some((text, port)) => (text, Some(port.parse::<u16>().map_err(|_| wrong())?)),
-        None => (item, None),
-    };
-    let text = text
-        .strip_prefix('[')
-        .and_then(|t| t.strip_suffix(']'))
-        .unwrap_or(text);
-    if text == "*" {
-        let what = What::Everything;
-        return Ok(Rule { what, port });
-    }
-    if let Some(what) = network(text) {
-        return Ok(Rule { what, port });
-    }
-    let (name, itself) = match text.strip_prefix("*.").or(text.strip_prefix('.')) {
-        Some(below) => (below, false),
-        None => (text, true),
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    match Host::parse(name) {
-        Ok(Host::Domain(name)) if !name.is_empty() => Ok(Rule {
-            what: What::Name { name, itself },
-            port,
-        }),
-        _ => Err(wrong()),
-    }
-}
-
-fn network(text: &str) -> Option<What> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|t| t.strip_suffix(']'))
-        .unwrap_or(text);
-    let one = || bare.parse::<IpAddr>().ok().map(IpNet::from);
-    bare.parse().ok().or_else(one).map(What::Network)
-}
-
 /// What a proxy is asked to connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ConnectBy {
@@ -297,96 +184,10 @@ impl Proxies {
     }
 }
 
-/// Why a proxy did not connect us. Never the receiver's fault as far as we can tell.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ProxyFault {
-    #[error("its name cannot be resolved: {0}")]
-    Dns(#[source] io::Error),
-    #[error("its name has no address")]
-    NoAddress,
-    #[error("cannot connect to it: {0}")]
-    Connect(#[source] io::Error),
-    #[error("TLS with it: {0}")]
-    Tls(String),
-    #[error("it did not answer in time ({0})")]
-    Timeout(&'static str),
-    #[error("it demands other credentials (status 407); put user and password into the proxy's URL")]
-    Credentials,
-    #[error("it refuses to connect to {target} (status {status})")]
-    Forbidden { target: String, status: u16 },
-    #[error("it cannot connect to {target} (status {status})")]
-    Unreachable { target: String, status: u16 },
-    #[error("its answer to CONNECT is no HTTP")]
-    Nonsense,
-    #[error("it closed the connection: {0}")]
-    Closed(#[source] io::Error),
-}
-
-impl ProxyFault {
-    /// Whether the proxy might reach another address of the same target.
-    pub(crate) fn is_of_the_address(&self) -> bool {
-        matches!(self, Self::Unreachable { .. }) || matches!(self, Self::Timeout(step) if *step == ASKED)
-    }
-}
-
-/// The step in which it is the proxy's turn.
-pub(crate) const ASKED: &str = "CONNECT";
-
-/// Asks the proxy at the other end of `io` for a tunnel to `target` (`host:port`).
-pub(crate) async fn tunnel<S>(io: &mut S, proxy: &ProxyUrl, target: &str) -> Result<(), ProxyFault>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut request = Zeroizing::new(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"));
-    if let Some(authorization) = &proxy.authorization {
-        request.push_str("Proxy-Authorization: ");
-        request.push_str(authorization.expose_secret());
-        request.push_str("\r\n");
-    }
-    request.push_str("\r\n");
-    io.write_all(request.as_bytes())
-        .await
-        .map_err(ProxyFault::Closed)?;
-    io.flush().await.map_err(ProxyFault::Closed)?;
-    let mut head = Vec::with_capacity(256);
-    // Until the empty line and no further: what follows is the receiver's.
-    while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
-        if head.len() >= MAX_ANSWER {
-            return Err(ProxyFault::Nonsense);
-        }
-        head.push(io.read_u8().await.map_err(ProxyFault::Closed)?);
-    }
-    let target = || target.to_owned();
-    match status(&head).ok_or(ProxyFault::Nonsense)? {
-        200..=299 => Ok(()),
-        407 => Err(ProxyFault::Credentials),
-        status @ (502..=504) => Err(ProxyFault::Unreachable {
-            target: target(),
-            status,
-        }),
-        status => Err(ProxyFault::Forbidden {
-            target: target(),
-            status,
-        }),
-    }
-}
-
-/// The status of a response head.
-fn status(head: &[u8]) -> Option<u16> {
-    let line = head.split(|b| *b == b'\n').next()?;
-    let text = std::str::from_utf8(line).ok()?;
-    let rest = text
-        .strip_prefix("HTTP/1.1 ")
-        .or(text.strip_prefix("HTTP/1.0 "))?;
-    let digits = rest.get(..3)?;
-    let ends = rest[3..].chars().next().is_none_or(|c| c == ' ' || c == '\r');
-    (ends && digits.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| digits.parse().ok())
-        .flatten()
-}
-
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     #[test]
@@ -412,95 +213,5 @@ mod tests {
             let error = ProxyUrl::parse(no).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn what_goes_past_the_proxy() {
-        let no =
-            NoProxy::parse("localhost, .inside.example *.deep.example,exact.example:8443 10.0.0.0/8,[2001:db8::]/32 192.0.2.7:99")
-                .unwrap_err();
-        assert!(no.contains("[2001:db8::]/32"), "{no}");
-        let no = NoProxy::parse(
-            "localhost, .inside.example *.deep.example,exact.example:8443 10.0.0.0/8,2001:db8::/32 192.0.2.7:99 EXÄMPLE.org [::5]:7",
-        )
-        .unwrap();
-        for (host, port, passes) in [
-            ("localhost", 1, true),
-            ("notlocalhost", 1, false),
-            ("inside.example", 443, false),
-            ("a.inside.example", 443, true),
-            ("ainside.example", 443, false),
-            ("a.deep.example", 443, true),
-            ("exact.example", 8443, true),
-            ("exact.example", 443, false),
-            ("www.exact.example", 8443, true),
-            ("10.1.2.3", 443, true),
-            ("11.1.2.3", 443, false),
-            ("2001:db8::7", 443, true),
-            ("::ffff:10.1.1.1", 443, true),
-            ("192.0.2.7", 99, true),
-            ("192.0.2.7", 98, false),
-            ("xn--exmple-cua.org", 443, true),
-            ("::5", 7, true),
-            ("::5", 8, false),
-        ] {
-            assert_eq!(no.host(host, port), passes, "{host}:{port}");
-        }
-        assert!(no.address("10.9.9.9".parse().unwrap(), 1));
-        assert!(!no.address("8.8.8.8".parse().unwrap(), 1));
-        let all = NoProxy::parse("*").unwrap();
-        assert!(all.host("anything.example", 443));
-        let proxies = Proxies::default();
-        for own in [
-            "127.0.0.1",
-            "::1",
-            "::ffff:127.0.0.1",
-            "169.254.169.254",
-            "fe80::1",
-        ] {
-            assert!(proxies.passes_by(own.parse().unwrap(), 443), "{own}");
-        }
-    }
-
-    #[tokio::test]
-    async fn answers_to_connect_are_read_to_their_end_and_no_further() {
-        let ask = async |answer: &'static [u8]| {
-            let (mut ours, mut theirs) = tokio::io::duplex(64 * 1024);
-            theirs.write_all(answer).await.unwrap();
-            let proxy = ProxyUrl::parse("http://u:secret@proxy:1").unwrap();
-            let result = tunnel(&mut ours, &proxy, "192.0.2.1:443").await;
-            let mut asked = vec![0; 4096];
-            let n = theirs.read(&mut asked).await.unwrap();
-            drop(theirs);
-            let mut rest = Vec::new();
-            ours.read_to_end(&mut rest).await.unwrap();
-            (result, String::from_utf8(asked[..n].to_vec()).unwrap(), rest)
-        };
-        let (good, asked, rest) = ask(b"HTTP/1.1 200 Connection established\r\nx: y\r\n\r\nrest").await;
-        assert!(good.is_ok());
-        assert_eq!(
-            asked,
-            "CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: 192.0.2.1:443\r\nProxy-Authorization: Basic dTpzZWNyZXQ=\r\n\r\n"
-        );
-        assert_eq!(rest, b"rest");
-        for (answer, wanted) in [
-            (
-                &b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"[..],
-                "credentials",
-            ),
-            (b"HTTP/1.1 403\r\n\r\n", "refuses"),
-            (b"HTTP/1.0 503 Service Unavailable\r\n\r\n", "cannot connect"),
-            (b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\n", "refuses"),
-            (b"HTTP/1.1 2000 OK\r\n\r\n", "no HTTP"),
-            (b"HTTP/1.1 100 Continue\r\n\r\n", "refuses"),
-            (b"SSH-2.0-x\r\n\r\n", "no HTTP"),
-        ] {
-            let (result, ..) = ask(answer).await;
-            let said = result.unwrap_err().to_string();
-            assert!(said.contains(wanted) && !said.contains("secret"), "{said}");
-        }
-        let endless: &'static [u8] = Box::leak(vec![b'x'; 20_000].into_boxed_slice());
-        let (result, ..) = ask(endless).await;
-        assert!(matches!(result, Err(ProxyFault::Nonsense)));
     }
 }
