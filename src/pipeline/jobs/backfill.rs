@@ -2,23 +2,24 @@
 //!
 //! Guarantees: rows are read after the lock that orders the queue was taken, in a statement of its own, so what is
 //! enqueued is at least as new as everything that was enqueued for the same object before; rows come by the numeric id,
-//! each once. Nextcloud's tables are read by their primary key, one short statement a step.
+//! each once. Nextcloud's tables are read by their primary key, one short statement a step, on the connection for look-ups:
+//! its lock on the table lasts no longer than that, and neither it nor the queue waits long for somebody else's.
+
+use std::time::Instant;
 
 use chrono::Utc;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, GenericClient, Transaction};
 
 use super::runner::{StepError, Stepper};
 use super::start::{RowPlace, StoredBackfill, to_json};
 use super::{Job, JobState};
 use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
-use crate::lifecycle::{self, Event, EventId, store};
+use crate::lifecycle::{self, Event, EventId, Host, HostError, store};
 use crate::openregister::{Row, Store, TableName, parse_row};
 use crate::pipeline::matching::{self, Match};
 use crate::registry::{Ordering, Webhook};
 
-/// Rows a step.
-const ROWS: i64 = 250;
 /// Bytes of rows a step; one row more than that is a step of its own.
 const BYTES: i64 = 8 << 20;
 /// A row with more bytes as JSON than this is passed over, as capture passes it over.
@@ -63,13 +64,13 @@ pub(super) async fn tables<C: GenericClient + Sync>(tx: &C, prefix: &str) -> Res
         .collect()
 }
 
-/// Makes one step.
+/// Makes one step; since when it holds the lock of the queue.
 pub(super) async fn step(
     stepper: &Stepper<'_>,
     tx: &Transaction<'_>,
     webhook: &Webhook,
     job: &mut Job,
-) -> Result<(), StepError> {
+) -> Result<Option<Instant>, StepError> {
     let ask: StoredBackfill = StepError::stored(job.ask.clone())?;
     let mut place: RowPlace = StepError::stored(job.place.clone())?;
     let all = tables(tx, stepper.table_prefix).await?;
@@ -79,7 +80,7 @@ pub(super) async fn step(
         .find(|table| place.table.as_ref().is_none_or(|current| table.full >= *current));
     let Some(table) = table else {
         job.state = JobState::Done;
-        return Ok(());
+        return Ok(None);
     };
     if !table.readable {
         return Err(StepError::NoSelect(table.full.clone()));
@@ -91,7 +92,9 @@ pub(super) async fn step(
         };
     }
     let day = queue::lock(tx).await?;
-    let rows = read(tx, table, &ask, place.after).await?;
+    let locked = Instant::now();
+    let host = &mut *stepper.host.lock().await;
+    let rows = read(host, table, &ask, place.after, stepper.pace.rows()).await?;
     let at = Utc::now();
     let images: Vec<Row> = rows
         .iter()
@@ -111,7 +114,6 @@ pub(super) async fn step(
     let id = |lane: &lifecycle::Lane| {
         EventId::made("backfill", &[&job.id.to_be_bytes(), lane.as_str().as_bytes()])
     };
-    let host = &mut *stepper.host.lock().await;
     let events = lifecycle::created(tx, host, stepper.table_prefix, &table.name, &images, at, id).await?;
     let wanted: Vec<Event> = events
         .into_iter()
@@ -142,20 +144,21 @@ pub(super) async fn step(
         };
     }
     job.place = to_json(&place);
-    Ok(())
+    Ok(Some(locked))
 }
 
 fn wants(stepper: &Stepper<'_>, webhook: &Webhook, event: &Event) -> bool {
     matching::matches_one(webhook, event, stepper.metrics) == Some(Match::Yes)
 }
 
-/// The next rows after an id; `None` for one that is too large.
+/// The next rows after an id, so many at most; `None` for one that is too large.
 async fn read(
-    tx: &Transaction<'_>,
+    host: &mut Host,
     table: &Table,
     ask: &StoredBackfill,
     after: Option<i64>,
-) -> Result<Vec<(i64, Option<String>)>, Error> {
+    most: i64,
+) -> Result<Vec<(i64, Option<String>)>, HostError> {
     let (id, only) = match table.name.store() {
         Store::Magic { .. } => ("_id", ""),
         // Register and schema are numbers as text.
@@ -179,22 +182,19 @@ async fn read(
     };
     let (registers, schemas) = (texts(&ask.registers), texts(&ask.schemas));
     let after = after.unwrap_or(i64::MIN);
-    let mut parameters: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> = vec![
+    let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![
         (&after, Type::INT8),
-        (&ROWS, Type::INT8),
+        (&most, Type::INT8),
         (&BYTES, Type::INT8),
         (&LARGEST, Type::INT4),
     ];
     if !only.is_empty() {
         parameters.extend([
-            (
-                &registers as &(dyn tokio_postgres::types::ToSql + Sync),
-                Type::TEXT_ARRAY,
-            ),
+            (&registers as &(dyn ToSql + Sync), Type::TEXT_ARRAY),
             (&schemas, Type::TEXT_ARRAY),
         ]);
     }
-    let rows = tx.query_typed(&sql, &parameters).await?;
+    let rows = host.query(&[&sql], &parameters).await?;
     rows.iter()
         .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
         .collect()

@@ -9,6 +9,7 @@
 //!   comes to them. It ends under the same lock, when nothing is left, and the reader goes on from there.
 
 mod backfill;
+mod pace;
 mod replay;
 mod runner;
 mod start;

@@ -4,7 +4,7 @@
 //! cancelled, one whose webhook is disabled waits; a step that fails is tried again, and the job says why it waits.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use serde::de::DeserializeOwned;
@@ -13,10 +13,11 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Transaction};
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Pace;
 use super::{Job, JobKind, JobState, backfill, replay, store};
 use crate::db::DbError;
 use crate::delivery::Wake;
-use crate::lifecycle::{Host, LookupError};
+use crate::lifecycle::{Host, HostError, LookupError};
 use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
 use crate::telemetry::Metrics;
 
@@ -40,6 +41,8 @@ pub(super) enum StepError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    #[error("a table of Nextcloud cannot be read")]
+    Host(#[from] HostError),
     #[error("the database says no: {0}")]
     Query(#[from] tokio_postgres::Error),
     #[error(
@@ -82,6 +85,7 @@ pub struct Runner {
     metrics: Metrics,
     wake: Wake,
     settings: RunnerSettings,
+    pace: Pace,
 }
 
 /// What a step is made with.
@@ -90,6 +94,7 @@ pub(super) struct Stepper<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) table_prefix: &'a str,
     pub(super) actor_wait: Duration,
+    pub(super) pace: &'a Pace,
 }
 
 /// What became of a step.
@@ -120,6 +125,7 @@ impl Runner {
             metrics,
             wake,
             settings,
+            pace: Pace::default(),
         }
     }
 
@@ -154,6 +160,7 @@ impl Runner {
                 Ok(Step::Made) => pause = Duration::ZERO,
                 Ok(Step::Waits | Step::NotOurs) => {}
                 Err(error) => {
+                    self.pace.failed();
                     let reason = crate::text::chain(&error);
                     tracing::warn!(job, error = %reason, "a step of a job failed; it is tried again");
                     self.note(job, &format!("the last step failed and is tried again: {reason}"))
@@ -175,11 +182,12 @@ impl Runner {
         let snapshot = self.registry.refresh_in(&tx).await?;
         let webhook = snapshot.get(WebhookId(job.webhook));
         let before = (job.waiting.take(), job.enqueued);
+        let mut locked = None;
         let is_broken = snapshot.unreadable().iter().any(|(id, _)| id.0 == job.webhook);
         match webhook {
             Some(webhook) => match reason_to_wait(&*tx, webhook).await? {
                 Some(reason) => job.waiting = Some(reason),
-                None => self.advance(&tx, webhook, &mut job).await?,
+                None => locked = self.advance(&tx, webhook, &mut job).await?,
             },
             None if is_broken => job.waiting = Some("the registration cannot be read".to_owned()),
             None => {
@@ -192,6 +200,9 @@ impl Runner {
             store::save(&*tx, &job).await?;
         }
         tx.commit().await?;
+        if let Some(since) = locked {
+            self.pace.held(since.elapsed());
+        }
         if job.enqueued > before.1 {
             self.wake.wake([WebhookId(job.webhook)]);
         }
@@ -202,15 +213,22 @@ impl Runner {
         Ok(if waits { Step::Waits } else { Step::Made })
     }
 
-    async fn advance(&self, tx: &Transaction<'_>, webhook: &Webhook, job: &mut Job) -> Result<(), StepError> {
+    /// Since when the lock of the queue is held, where the next step should be smaller for it.
+    async fn advance(
+        &self,
+        tx: &Transaction<'_>,
+        webhook: &Webhook,
+        job: &mut Job,
+    ) -> Result<Option<Instant>, StepError> {
         let stepper = Stepper {
             host: &self.host,
             metrics: &self.metrics,
             table_prefix: &self.settings.table_prefix,
             actor_wait: self.settings.actor_wait,
+            pace: &self.pace,
         };
         match job.kind {
-            JobKind::Replay => replay::step(&stepper, tx, webhook, job).await,
+            JobKind::Replay => replay::step(&stepper, tx, webhook, job).await.map(|()| None),
             JobKind::Backfill => backfill::step(&stepper, tx, webhook, job).await,
         }
     }

@@ -208,3 +208,42 @@ async fn what_cannot_be_backfilled_is_said_before_anything_begins() {
         0
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_nextcloud_alters_delays_its_backfill_and_nothing_else() {
+    let mut scene = Scene::new(Generation::V0_2_13).await;
+    scene.objects(1, 600).await;
+    scene.sidecar.start().await;
+    let webhook = scene.register(CREATED, json!({})).await;
+    scene
+        .register(
+            r"OCA\OpenRegister\Event\RegisterUpdatedEvent",
+            json!({"uri": scene.receiver.url("/other")}),
+        )
+        .await;
+    let altering = scene.db.client().await;
+    altering
+        .batch_execute("BEGIN; LOCK TABLE oc_openregister_table_1_1 IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let id = webhook.to_string();
+    scene
+        .json(&["backfill", "--webhook", &id, "--background", "--json"])
+        .await;
+    for number in 1..=5 {
+        let waits =
+            "SELECT count(*) FROM openregister_webhooks.job WHERE waiting LIKE '%tried again%lock timeout%'";
+        scene.until(waits, 1).await;
+        let change = "UPDATE oc_openregister_registers SET title = title || '!'";
+        let began = std::time::Instant::now();
+        scene.client.batch_execute(change).await.unwrap();
+        let arrived = scene.receiver.wait_for(number, PATIENCE).await.unwrap();
+        assert!(arrived.iter().all(|r| r.path == "/other"));
+        // A step that waited for the table with the queue locked would make it ten.
+        assert!(began.elapsed().as_secs() < 3, "{:?}", began.elapsed());
+    }
+    altering.batch_execute("COMMIT").await.unwrap();
+    let got = scene.receiver.wait_for(605, PATIENCE).await.unwrap();
+    assert_eq!(got.iter().filter(|r| r.path == "/hook").count(), 600);
+    scene.settled().await;
+}

@@ -1,0 +1,92 @@
+//! How many rows a step of a backfill reads.
+//!
+//! A step holds the lock that orders the queue, and live events of every webhook wait for it. Guarantees: it is held for
+//! about [`TARGET`], as far as it is the rows that take the time and not the machine that is busy; a step that failed is followed
+//! by a smaller one.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// How long a step should hold the lock.
+const TARGET: Duration = Duration::from_millis(25);
+/// Below this a step takes what it takes whatever it reads.
+const FEWEST: i64 = 25;
+const FIRST: i64 = 50;
+const MOST: i64 = 250;
+
+/// Learns from each step; shared by all jobs of a process.
+#[derive(Debug)]
+pub(super) struct Pace(AtomicI64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AtomicI64::new(FIRST))
+    }
+}
+
+impl Pace {
+    /// Rows of the next step.
+    pub(super) fn rows(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A step held the lock for so long.
+    pub(super) fn held(&self, time: Duration) {
+        let rows = self.rows();
+        if time > 2 * TARGET && rows > FEWEST {
+            self.set((rows / 2).max(FEWEST));
+        } else if time < TARGET || rows < FEWEST {
+            self.set(rows + rows / 4 + 1);
+        }
+    }
+
+    /// A step failed: its rows may be too much at once.
+    pub(super) fn failed(&self) {
+        self.set(self.rows() / 2);
+    }
+
+    fn set(&self, rows: i64) {
+        self.0.store(rows.clamp(1, MOST), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps whose rows take so long each, with what a step takes anyway.
+    fn settle(pace: &Pace, row: Duration) -> Duration {
+        let step = |pace: &Pace| Duration::from_millis(5) + row * u32::try_from(pace.rows()).unwrap();
+        for _ in 0..50 {
+            pace.held(step(pace));
+        }
+        step(pace)
+    }
+
+    #[test]
+    fn the_lock_is_held_for_about_the_target_whatever_a_row_takes() {
+        let pace = Pace::default();
+        for micros in [30, 400, 1_500, 100, 1_000] {
+            let held = settle(&pace, Duration::from_micros(micros));
+            assert!(held <= 2 * TARGET, "{micros} µs a row: {held:?}");
+            assert!(
+                held >= TARGET / 2 || pace.rows() == MOST,
+                "{micros} µs a row: {held:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn there_is_always_a_row_and_never_too_many() {
+        let pace = Pace::default();
+        for _ in 0..20 {
+            pace.failed();
+        }
+        assert_eq!(pace.rows(), 1);
+        // What is slow by itself gets no quicker with fewer rows.
+        settle(&pace, Duration::from_secs(1));
+        assert!((FEWEST..2 * FEWEST).contains(&pace.rows()), "{}", pace.rows());
+        settle(&pace, Duration::ZERO);
+        assert_eq!(pace.rows(), MOST);
+    }
+}
