@@ -108,10 +108,11 @@ async fn run(plan: Plan, how: How) {
             }
         };
         println!(
-            "end {} of {all}: process {victim}{}, owner of {} webhooks, {} in hand",
+            "end {} of {all}: process {victim}{}, owner of {} webhooks, {} in hand a moment before, {} after",
             end + 1,
             if leads { ", the leader" } else { "" },
             shares[victim].0,
+            shares[victim].1,
             in_hand.len()
         );
         scene.sidecars[victim].spawn();
