@@ -73,6 +73,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "gap_events",
         sql: include_str!("../../sql/migrations/0010_gap_events.sql"),
     },
+    Migration {
+        version: 11,
+        name: "lane_index",
+        sql: include_str!("../../sql/migrations/0011_lane_index.sql"),
+    },
 ];
 
 /// How often a busy table is asked for before it is left to discovery.

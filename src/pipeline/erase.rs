@@ -209,7 +209,7 @@ const WEBHOOKS: &str = "WITH RECURSIVE w AS ( \
 const CANCEL: &str = "WITH gone AS (DELETE FROM openregister_webhooks.delivery WHERE id IN ( \
         SELECT d.id FROM unnest($2::bigint[]) AS w (webhook) CROSS JOIN LATERAL ( \
             SELECT d.id FROM openregister_webhooks.delivery d \
-            WHERE d.webhook = w.webhook AND d.lane = $1 AND d.event_seq <= $3 ORDER BY d.id LIMIT $4) d) RETURNING *), \
+            WHERE d.webhook = w.webhook AND d.lane = $1 AND d.event_seq <= $3 ORDER BY d.id + 0 LIMIT $4) d) RETURNING *), \
     logged AS (INSERT INTO openregister_webhooks.delivery_log \
         (day, id, webhook, event_day, event_seq, lane, state, reason, attempt, cause, created_at) \
         SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, id, webhook, event_day, event_seq, lane, 'cancelled', reason, \
@@ -219,8 +219,8 @@ const CANCEL: &str = "WITH gone AS (DELETE FROM openregister_webhooks.delivery W
 /// What comes after the erased deliveries is the head of its lane.
 const PROMOTE: &str = "UPDATE openregister_webhooks.delivery d SET head = true \
     FROM unnest($2::bigint[]) AS w (webhook) CROSS JOIN LATERAL ( \
-        SELECT f.id, f.head FROM openregister_webhooks.delivery f WHERE f.webhook = w.webhook AND f.lane = $1 ORDER BY f.id LIMIT 1) f \
-    WHERE d.id = f.id AND NOT f.head";
+        SELECT f.id, f.head FROM openregister_webhooks.delivery f WHERE f.webhook = w.webhook AND f.lane = $1 ORDER BY f.id + 0 LIMIT 1) f \
+    WHERE d.id = ANY (ARRAY[f.id]) AND NOT f.head";
 
 /// A batch of what is stored beyond the outbox, of events up to `until`.
 async fn stored(client: &mut Client, lane: &Lane, until: i64) -> Result<Erased, Error> {

@@ -27,7 +27,8 @@ pub async fn lock<C: GenericClient + Sync>(tx: &C) -> Result<NaiveDate, Error> {
 }
 
 /// A new row is a head where its lane is empty. The lane's last row is locked against deletion until this transaction
-/// ends: `settle` then either finds the new row as its successor, or is over and the lane is empty.
+/// ends: `settle` then either finds the new row as its successor, or is over and the lane is empty. `id + 0` is what
+/// the index of lanes is ordered by, and no other.
 const INSERT: &str = "\
 WITH new AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::date[], $3::bigint[], $4::text[], $5::boolean[], $6::float8[], $7::text[])
@@ -37,7 +38,7 @@ WITH new AS MATERIALIZED (
     FROM (SELECT DISTINCT webhook, lane FROM new WHERE ordered) l
     LEFT JOIN LATERAL (
         SELECT d.id FROM openregister_webhooks.delivery d
-        WHERE d.webhook = l.webhook AND d.lane = l.lane ORDER BY d.id DESC LIMIT 1 FOR KEY SHARE
+        WHERE d.webhook = l.webhook AND d.lane = l.lane ORDER BY d.id + 0 DESC LIMIT 1 FOR KEY SHARE
     ) t ON true
 )
 INSERT INTO openregister_webhooks.delivery

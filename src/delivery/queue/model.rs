@@ -544,6 +544,7 @@ fn run(cases: u32, steps: usize) {
             "CREATE SCHEMA openregister_webhooks",
             include_str!("../../../sql/migrations/0002_event.sql"),
             include_str!("../../../sql/migrations/0004_delivery.sql"),
+            include_str!("../../../sql/migrations/0011_lane_index.sql"),
         ] {
             client.batch_execute(schema).await.expect("the schema");
         }

@@ -35,19 +35,22 @@ fn lease(row: &tokio_postgres::Row) -> Result<Lease, Error> {
 ///
 /// A batch may hold two outcomes of one row: of a lease that was lost, or settled without our hearing of it, and of the
 /// lease that the same process took next. Only that of the row's fence counts, so from "mine" on nothing looks at the others.
+///
+/// `d.id = ANY (ARRAY[m.id])` and not `d.id = m.id`: the former can only be looked up, row by row. Where statistics say that
+/// the queue is (almost) empty and it is not, the planner would else read all of it.
 const SETTLE: &str = "\
 WITH o AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::float8[], $7::text[], $8::text[],
         $9::timestamptz[], $10::integer[], $11::integer[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::integer[])
     AS o(owner, id, fence, outcome, attempt, wait, event_id, class, at, duration_ms, status, cause, error, response, probe, number)
 ), mine AS MATERIALIZED (
-    SELECT o.* FROM openregister_webhooks.delivery d JOIN o ON o.id = d.id
+    SELECT o.* FROM o JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[o.id])
     WHERE d.lease_owner = o.owner AND d.fence = o.fence
     FOR UPDATE OF d SKIP LOCKED
 ), gone AS (
     DELETE FROM openregister_webhooks.delivery d USING mine m
-    WHERE d.id = m.id AND m.outcome IN ('succeeded', 'given_up', 'dropped')
-    RETURNING d.*
+    WHERE d.id = ANY (ARRAY[m.id]) AND m.outcome IN ('succeeded', 'given_up', 'dropped')
+    RETURNING d.*, m.outcome, m.event_id, m.class, m.attempt AS attempts, m.status, m.cause
 ), kept AS (
     UPDATE openregister_webhooks.delivery d
     SET lease_owner = NULL,
@@ -57,37 +60,38 @@ WITH o AS MATERIALIZED (
         awaiting = d.awaiting AND m.outcome = 'released',
         due_at = CASE WHEN m.outcome = 'retry' THEN clock_timestamp() + make_interval(secs => m.wait) ELSE d.due_at END
     FROM mine m
-    WHERE d.id = m.id AND m.outcome IN ('retry', 'probed', 'released')
+    WHERE d.id = ANY (ARRAY[m.id]) AND m.outcome IN ('retry', 'probed', 'released')
 ), logged AS (
     INSERT INTO openregister_webhooks.delivery_log
         (day, id, webhook, event_day, event_seq, event_id, class, lane, state, reason, attempt, status, cause, created_at)
-    SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, g.id, g.webhook, g.event_day, g.event_seq, m.event_id, m.class,
-        g.lane, m.outcome, g.reason, m.attempt, m.status, m.cause, g.created_at
-    FROM gone g JOIN mine m ON m.id = g.id WHERE m.outcome <> 'dropped'
+    SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, g.id, g.webhook, g.event_day, g.event_seq, g.event_id, g.class,
+        g.lane, g.outcome, g.reason, g.attempts, g.status, g.cause, g.created_at
+    FROM gone g WHERE g.outcome <> 'dropped'
 ), attempted AS (
     INSERT INTO openregister_webhooks.attempt
         (day, delivery, number, webhook, at, duration_ms, status, cause, error, response, probe)
     SELECT (m.at AT TIME ZONE 'UTC')::date, d.id, m.number, d.webhook, m.at, m.duration_ms, m.status, m.cause, m.error,
         m.response, m.probe
-    FROM mine m JOIN openregister_webhooks.delivery d ON d.id = m.id WHERE m.at IS NOT NULL
+    FROM mine m JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[m.id]) WHERE m.at IS NOT NULL
 )
 SELECT m.id, m.fence FROM mine m";
 
 /// The first row of a lane becomes its head. A statement of its own, so that it sees what was put in until the rows
-/// before it were deleted; see `enqueue`.
+/// before it were deleted; see `enqueue`. `id + 0` is what the index of lanes is ordered by, and no other.
 const PROMOTE: &str = "\
 UPDATE openregister_webhooks.delivery d SET head = true
 FROM unnest($1::bigint[], $2::text[]) AS l(webhook, lane)
 CROSS JOIN LATERAL (
     SELECT f.id, f.head FROM openregister_webhooks.delivery f
-    WHERE f.webhook = l.webhook AND f.lane = l.lane ORDER BY f.id LIMIT 1
+    WHERE f.webhook = l.webhook AND f.lane = l.lane ORDER BY f.id + 0 LIMIT 1
 ) f
-WHERE d.id = f.id AND NOT f.head
+WHERE d.id = ANY (ARRAY[f.id]) AND NOT f.head
 RETURNING d.webhook";
 
 /// What is left of a batch: passed over, or no longer ours.
 const LEFT: &str = "\
-SELECT d.id, d.fence FROM openregister_webhooks.delivery d JOIN unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS o(owner, id, fence) ON o.id = d.id
+SELECT d.id, d.fence FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS o(owner, id, fence)
+JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[o.id])
 WHERE d.lease_owner = o.owner AND d.fence = o.fence";
 
 /// How a batch went.
