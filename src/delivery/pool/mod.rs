@@ -5,23 +5,26 @@
 //! most [`MAX_IDLE`] idle ones, each for [`IDLE`] at most, besides one for each request under way. What ends a
 //! connection ends its task, whatever the peer does.
 
+mod lease;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
-use hyper::header::{HOST, HeaderValue};
-use hyper::{Request, Response, Uri};
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(crate) use lease::Lease;
 
 use super::connect::{ConnectError, Connected, Connector};
 use super::guard::Target;
@@ -109,13 +112,6 @@ struct Http2 {
     /// Takes no more requests.
     retired: AtomicBool,
     _end: DropGuard,
-}
-
-/// The connection of one request; what is done with it tells what becomes of it. Dropped, it is not used again.
-pub(crate) struct Lease {
-    pool: Weak<Shared>,
-    key: Key,
-    connection: Option<Connection>,
 }
 
 enum Connection {
@@ -380,74 +376,6 @@ impl Http2 {
     }
 }
 
-impl Lease {
-    async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Incoming>, SendError> {
-        let (sent, meter, before) = match &mut self.connection {
-            Some(Connection::Http1(one)) => {
-                one.meter.asked(1);
-                to_origin(&mut request);
-                let before = one.meter.written();
-                (one.sender.try_send_request(request).await, &one.meter, before)
-            }
-            Some(Connection::Http2(one)) => {
-                one.meter.asked(one.streams.load(Ordering::Relaxed));
-                let before = one.meter.written();
-                let sent = one.sender.clone().try_send_request(request).await;
-                (sent, &one.meter, before)
-            }
-            // It is there until the lease is given back.
-            None => {
-                let host = self.key.host.clone();
-                return Err(SendError::Connect(ConnectError::NoAddress { host }));
-            }
-        };
-        match sent {
-            Ok(response) => {
-                meter.answered();
-                Ok(response)
-            }
-            Err(error) => Err(unanswered(error, meter, before, self.key.identity.is_some())),
-        }
-    }
-
-    /// The answer was read to its end: the connection can serve again.
-    pub(crate) fn give_back(mut self) {
-        match (self.connection.take(), self.pool.upgrade()) {
-            (Some(Connection::Http1(mut one)), Some(pool)) => {
-                let key = self.key.clone();
-                if one.sender.is_ready() {
-                    return pool.keep(key, one);
-                }
-                // It is ready as soon as its task has seen the end of the body; or it is being closed.
-                tokio::spawn(async move {
-                    if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, one.sender.ready()).await {
-                        pool.keep(key, one);
-                    }
-                });
-            }
-            (Some(Connection::Http2(one)), _) => one.leave(),
-            _ => {}
-        }
-    }
-
-    /// The answer was not read to its end, but the connection is not to blame: over HTTP/2 others go on.
-    pub(crate) fn cut(mut self) {
-        if let Some(Connection::Http2(one)) = self.connection.take() {
-            one.leave();
-        }
-    }
-}
-
-/// Dropped without a word: the request failed or was abandoned, and the connection with it.
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(Connection::Http2(one)) = self.connection.take() {
-            one.retired.store(true, Ordering::Relaxed);
-            one.leave();
-        }
-    }
-}
-
 /// Lets a connection work until it ends by itself, or for a moment longer when it is no longer wanted.
 async fn drive<C>(connection: C, end: CancellationToken)
 where
@@ -468,68 +396,4 @@ where
         () = end.cancelled() => {}
     }
     let _ = tokio::time::timeout(FAREWELL, connection).await;
-}
-
-/// HTTP/1 takes the path as the request's target, and the host as a header.
-fn to_origin(request: &mut Request<Body>) {
-    let host = host_header(request.uri());
-    let path = request.uri().path_and_query().cloned();
-    let mut origin = hyper::http::uri::Parts::default();
-    origin.path_and_query = path.or_else(|| Some(hyper::http::uri::PathAndQuery::from_static("/")));
-    if let Ok(uri) = Uri::from_parts(origin) {
-        *request.uri_mut() = uri;
-    }
-    if let Some(host) = host {
-        request.headers_mut().insert(HOST, host);
-    }
-}
-
-/// The authority, without the scheme's own port.
-fn host_header(uri: &Uri) -> Option<HeaderValue> {
-    let authority = uri.authority()?;
-    let default = match uri.scheme_str() {
-        Some("https") => 443,
-        _ => 80,
-    };
-    match authority.port_u16() {
-        Some(port) if port == default => HeaderValue::from_str(authority.host()).ok(),
-        _ => HeaderValue::from_str(authority.as_str()).ok(),
-    }
-}
-
-/// Whether the receiver may have processed a request that it did not answer.
-fn unanswered(
-    mut error: TrySendError<Request<Body>>,
-    meter: &Meter,
-    written_before: u64,
-    identified: bool,
-) -> SendError {
-    // Given back, or no byte has left since: nothing of it was sent.
-    let unsent = error.take_message().is_some() || meter.written() == written_before;
-    let error = error.into_error();
-    // Whoever speaks HTTP/2's refusals is content with the certificate.
-    if refused_by_receiver(&error) {
-        return SendError::Unprocessed(error);
-    }
-    match meter.fault_or_verdict(identified) {
-        // It would say the same again.
-        Some(fault) => SendError::Failed(error, Some(fault)),
-        None if unsent => SendError::Unprocessed(error),
-        None => SendError::Failed(error, None),
-    }
-}
-
-/// RFC 9113: REFUSED_STREAM, and GOAWAY for a stream above the last one named in it, both say that nothing was
-/// processed. h2 gives the GOAWAY as the error of exactly those streams; what breaks later for the others is an error of
-/// the transport.
-fn refused_by_receiver(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if let Some(h2) = inner.downcast_ref::<h2::Error>() {
-            return h2.is_remote()
-                && (h2.is_go_away() || h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM));
-        }
-        source = inner.source();
-    }
-    false
 }
