@@ -26,7 +26,7 @@ async fn a_large_log_is_looked_at_and_shortened_by_whole_days() {
     run(Size {
         attempts: 10_000,
         singles: 10,
-        burst: 50,
+        burst: 20,
     })
     .await;
 }
@@ -38,7 +38,7 @@ async fn soak_five_million_attempts_slow_nothing_down() {
     run(Size {
         attempts: 5_000_000,
         singles: 500,
-        burst: 10_000,
+        burst: 5_000,
     })
     .await;
 }
@@ -121,14 +121,19 @@ impl Scene {
         [at(50), at(99), at(100)]
     }
 
-    /// Deliveries a second of many at once.
+    /// Deliveries a second of many at once: the median of five rounds.
     async fn rate(&mut self, burst: usize) -> f64 {
-        let began = Instant::now();
-        self.write(burst).await;
-        self.receiver.wait_for(self.written, PATIENCE).await.unwrap();
-        #[expect(clippy::cast_precision_loss, reason = "thousands")]
-        let rate = burst as f64 / began.elapsed().as_secs_f64();
-        rate
+        let mut rates = Vec::new();
+        for _ in 0..5 {
+            let began = Instant::now();
+            self.write(burst).await;
+            self.receiver.wait_for(self.written, PATIENCE).await.unwrap();
+            #[expect(clippy::cast_precision_loss, reason = "thousands")]
+            rates.push(burst as f64 / began.elapsed().as_secs_f64());
+        }
+        println!("deliveries a second, each round: {rates:.0?}");
+        rates.sort_by(f64::total_cmp);
+        rates[2]
     }
 
     async fn figure(&self, sql: &str) -> i64 {
