@@ -94,7 +94,7 @@ pub(super) async fn step(
     let day = queue::lock(tx).await?;
     let locked = Instant::now();
     let host = &mut *stepper.host.lock().await;
-    let rows = read(host, table, &ask, place.after, stepper.pace.rows()).await?;
+    let rows = read(host, table, &ask, place.after, stepper.rows).await?;
     let at = Utc::now();
     let images: Vec<Row> = rows
         .iter()

@@ -1,6 +1,7 @@
 //! Makes the steps of jobs, those of several webhooks in turn.
 //!
-//! Guarantees: a job whose webhook has [`MAX_PENDING`] deliveries waiting makes none; one whose webhook is gone is
+//! Guarantees: a job makes none while its webhook has as many deliveries waiting as it may send in [`AHEAD`] seconds, so that
+//! its live events wait for little more than that; one whose webhook is gone is
 //! cancelled, one whose webhook is disabled waits; a step that fails is tried again, and the job says why it waits.
 
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use crate::lifecycle::{Host, HostError, LookupError};
 use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
 use crate::telemetry::Metrics;
 
-/// Deliveries of a webhook that may wait before its job does.
-pub(super) const MAX_PENDING: i64 = 5000;
+/// How many seconds of deliveries a job puts into the queue ahead of time.
+const AHEAD: i64 = 2;
+/// However slow or fast the webhook may be: deliveries that may wait before its job does.
+const PENDING: (i64, i64) = (100, 5000);
 /// How soon a new job is seen.
 const IDLE: Duration = Duration::from_millis(500);
 /// How soon a job that waits is looked at again.
@@ -94,7 +97,8 @@ pub(super) struct Stepper<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) table_prefix: &'a str,
     pub(super) actor_wait: Duration,
-    pub(super) pace: &'a Pace,
+    /// How many rows a step reads at most.
+    pub(super) rows: i64,
 }
 
 /// What became of a step.
@@ -225,7 +229,7 @@ impl Runner {
             metrics: &self.metrics,
             table_prefix: &self.settings.table_prefix,
             actor_wait: self.settings.actor_wait,
-            pace: &self.pace,
+            rows: self.pace.rows().min(may_wait(webhook)),
         };
         match job.kind {
             JobKind::Replay => replay::step(&stepper, tx, webhook, job).await.map(|()| None),
@@ -253,10 +257,11 @@ async fn reason_to_wait<C: GenericClient + Sync>(
     if matches!(webhook.status, Status::Disabled { .. }) {
         return Ok(Some("the webhook is disabled".to_owned()));
     }
+    let most = may_wait(webhook);
     let sql =
         "SELECT count(*) FROM (SELECT FROM openregister_webhooks.delivery WHERE webhook = $1 LIMIT $2) d";
     let rows = tx
-        .query_typed(sql, &[(&webhook.id.0, Type::INT8), (&MAX_PENDING, Type::INT8)])
+        .query_typed(sql, &[(&webhook.id.0, Type::INT8), (&most, Type::INT8)])
         .await?;
     let pending: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     let paused = if webhook.status == Status::Paused {
@@ -264,6 +269,10 @@ async fn reason_to_wait<C: GenericClient + Sync>(
     } else {
         ""
     };
-    Ok((pending >= MAX_PENDING)
-        .then(|| format!("the webhook has {MAX_PENDING} deliveries waiting or more{paused}")))
+    Ok((pending >= most).then(|| format!("the webhook has {most} deliveries waiting or more{paused}")))
+}
+
+/// Deliveries of a webhook that may wait before its job does.
+fn may_wait(webhook: &Webhook) -> i64 {
+    (i64::from(webhook.limits.per_second) * AHEAD).clamp(PENDING.0, PENDING.1)
 }

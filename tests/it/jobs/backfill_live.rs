@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::receiver::Received;
 use serde_json::{Value, json};
@@ -57,7 +58,8 @@ struct Known {
     /// Objects of which a backfilled state came after a newer one.
     overwritten: Vec<String>,
     backfilled: u64,
-    live: u64,
+    /// Milliseconds from the change to the receipt.
+    live: Vec<f64>,
 }
 
 impl Known {
@@ -81,7 +83,8 @@ impl Known {
                 _ => {}
             }
         } else {
-            self.live += 1;
+            let changed: DateTime<Utc> = request.header("orw-event-time").parse().unwrap();
+            self.live.push((request.at - changed).as_seconds_f64() * 1000.0);
         }
         self.objects.insert(uuid, if is_deleted { None } else { age });
     }
@@ -177,12 +180,17 @@ async fn run(plan: Plan) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
-    let known = std::mem::take(&mut *known.lock().unwrap());
+    let mut known = std::mem::take(&mut *known.lock().unwrap());
+    known.live.sort_by(f64::total_cmp);
+    let live = |share: usize| known.live[(known.live.len() - 1) * share / 100];
     println!(
-        "{} rows in {took:?}, {killed} kills; {} backfilled and {} live deliveries, {} changes; resident MiB: {memory:?}",
+        "{} rows in {took:?}, {killed} kills; {} backfilled and {} live deliveries (median {:.0} ms, 99 % {:.0} ms after the change), \
+         {} changes; resident MiB: {memory:?}",
         plan.objects,
         known.backfilled,
-        known.live,
+        known.live.len(),
+        live(50),
+        live(99),
         done.load(Ordering::Relaxed)
     );
     assert_eq!(known.overwritten, Vec::<String>::new());
