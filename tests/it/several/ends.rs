@@ -41,6 +41,7 @@ enum How {
 
 /// One process's end.
 struct End {
+    /// When it was over: what had been sent has arrived, and nobody has taken over yet.
     at: DateTime<Utc>,
     /// Events that it had in hand and whose outcome was not written; none after an end in good order.
     in_hand: HashSet<Arc<str>>,
@@ -99,7 +100,6 @@ async fn run(plan: Plan, how: How) {
         let victim = due.max_by_key(|n| (shares[*n].1, shares[*n].0)).unwrap();
         count[victim] += 1;
         let leads = scene.leader().await == victim;
-        let at = Utc::now();
         let in_hand = match how {
             How::Killed => scene.kill(victim).await,
             How::Told => {
@@ -107,6 +107,7 @@ async fn run(plan: Plan, how: How) {
                 HashSet::new()
             }
         };
+        let at = Utc::now();
         println!(
             "end {} of {all}: process {victim}{}, owner of {} webhooks, {} in hand a moment before, {} after",
             end + 1,
