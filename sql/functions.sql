@@ -289,7 +289,7 @@ BEGIN
                 BEGIN
                     EXECUTE format('INSERT INTO openregister_webhooks.change_%s SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), row_number() OVER ()::integer, %L, ''I'', true, NULL, CASE WHEN octet_length(j) <= 16777216 THEN j END, CASE WHEN octet_length(j) > 16777216 THEN format(''the row found has %%s bytes, more than 16777216'', octet_length(j)) END, pg_backend_pid(), clock_timestamp() FROM (SELECT row_to_json("orw row")::text AS j FROM %s AS "orw row" OFFSET 0) rows',
                         openregister_webhooks.slot(), wanted, host);
-                    IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) THEN
+                    IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) AND pg_notification_queue_usage() < 0.5 THEN
                         PERFORM pg_notify('openregister_webhooks', '');
                     END IF;
                 EXCEPTION

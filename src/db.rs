@@ -219,4 +219,11 @@ impl Notifications {
         let said = self.said.lock().map(|mut said| std::mem::take(&mut *said));
         said.unwrap_or_default().into_iter().collect()
     }
+
+    /// They are said again by the next call of [`Self::missed`].
+    pub(crate) fn put_back(&self, missed: Vec<String>) {
+        if let Ok(mut said) = self.said.lock() {
+            said.extend(missed);
+        }
+    }
 }

@@ -86,6 +86,13 @@ impl Doorbell {
             .unwrap_or_default()
     }
 
+    /// They could not be noted: they are said again by the next call.
+    pub(crate) fn put_back(&self, missed: Vec<String>) {
+        if let Some((_, notifications)) = &self.listening {
+            notifications.put_back(missed);
+        }
+    }
+
     /// Finds out whether the connection still lives: a half-open one would never ring again.
     pub(crate) async fn check(&mut self) {
         if let Some((client, _)) = &self.listening

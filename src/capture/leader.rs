@@ -31,6 +31,8 @@ const HELD_POLL: Duration = Duration::from_secs(1);
 const ROTATION_CHECK: Duration = Duration::from_secs(1);
 /// The oldest that a read change gets before its table is emptied, whatever its size.
 const ROTATION_ALWAYS: Duration = Duration::from_secs(60);
+/// Between two looks at what notifications say was missed: every role of the database can send them.
+const NOTE: Duration = Duration::from_secs(10);
 /// Between two tries of a batch that cannot be worked on now, at first and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
@@ -283,6 +285,7 @@ impl Term<'_> {
     ) -> Result<(), Stop<C::Error>> {
         let mut checked = Instant::now();
         let mut emptied = Instant::now();
+        let mut noted: Option<Instant> = None;
         let mut idle = Duration::from_millis(1);
         while !self.shutdown.is_cancelled() {
             let progress = self.one(client, reader, consumer, narrowing).await?;
@@ -296,7 +299,14 @@ impl Term<'_> {
                 timeout(STUCK, rotated).await.map_err(|_| Stop::Stuck)??;
                 losses::gather(client).await?;
                 losses::close(client).await?;
-                losses::note(client, &bell.missed(), &self.settings.table_prefix).await?;
+                if noted.is_none_or(|at| at.elapsed() >= NOTE) {
+                    let missed = bell.missed();
+                    if let Err(error) = losses::note(client, &missed, &self.settings.table_prefix).await {
+                        bell.put_back(missed);
+                        return Err(error.into());
+                    }
+                    noted = (!missed.is_empty()).then(Instant::now).or(noted);
+                }
                 self.tell(client, consumer).await?;
             }
             if progress != Progress::Empty {

@@ -61,7 +61,7 @@ pub(super) async fn close(client: &Client) -> Result<(), tokio_postgres::Error> 
     Ok(())
 }
 
-/// What notifications said, each the full name of a table.
+/// What notifications said, each the full name of a table. One that is not captured is none of a writer's.
 pub(super) async fn note(
     client: &Client,
     tables: &[String],
@@ -75,16 +75,20 @@ pub(super) async fn note(
     if tables.is_empty() {
         return Ok(());
     }
-    tracing::error!(?tables, reason = REASON, "changes are lost");
-    client
+    let noted = client
         .query_typed(
             "INSERT INTO openregister_webhooks.gap (id, tbl, reason, remedy) \
              SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + n, tbl, \
                     'transactions wrote to it while ' || $2::text || ', and openregister_webhooks.missed, too: what they wrote is not captured', \
                     'openregister-webhooks backfill --table ' || tbl \
-             FROM unnest($1::text[]) WITH ORDINALITY AS t (tbl, n)",
+             FROM unnest($1::text[]) WITH ORDINALITY AS t (tbl, n) \
+             WHERE tbl IN (SELECT c.tbl FROM openregister_webhooks.captured_table c) RETURNING tbl",
             &[(&tables, Type::TEXT_ARRAY), (&REASON, Type::TEXT)],
         )
-        .await
-        .map(drop)
+        .await?;
+    for row in noted {
+        let table: &str = row.get(0);
+        tracing::error!(%table, reason = REASON, "changes are lost");
+    }
+    Ok(())
 }

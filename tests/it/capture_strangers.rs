@@ -260,6 +260,31 @@ async fn what_is_written_while_everything_is_locked_is_told_to_the_reader() {
     scene.capture.stop().await;
 }
 
+/// Every role can send every notification: it makes no gaps of tables that are not captured.
+#[tokio::test]
+async fn a_stranger_invents_no_tables() {
+    let scene = Scene::new(Generation::V0_2_13).await;
+    until(
+        &scene.client,
+        "the reader sleeps",
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%')",
+    )
+    .await;
+    let said = "SELECT pg_notify('openregister_webhooks', 'missed oc_openregister_table_9_' || n) FROM generate_series(1, 50) n; \
+                SELECT pg_notify('openregister_webhooks', 'missed oc_openregister_table_1_1')";
+    scene.client.batch_execute(said).await.unwrap();
+    until(
+        &scene.client,
+        "a gap",
+        "SELECT EXISTS (SELECT FROM openregister_webhooks.gap)",
+    )
+    .await;
+    let only =
+        "SELECT count(*) = 1 AND bool_and(tbl = 'oc_openregister_table_1_1') FROM openregister_webhooks.gap";
+    until(&scene.client, "that of the table that there is", only).await;
+    scene.capture.stop().await;
+}
+
 /// The hook puts a trigger back in a session of Nextcloud, and records a gap there: without touching a sequence.
 #[tokio::test]
 async fn a_gap_that_the_hook_records_leaves_lastval_alone() {

@@ -32,6 +32,19 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    /// What could not be written, as far as nothing newer came meanwhile.
+    fn put_back(&mut self, batch: BTreeMap<WebhookId, Report>) {
+        for (webhook, old) in batch {
+            let new = self.reports.entry(webhook).or_default();
+            if !new.forgiven {
+                new.forgiven = old.forgiven;
+                new.doing = new.doing.take().or(old.doing);
+            }
+        }
+    }
+}
+
 /// What there is to write about a webhook.
 #[derive(Default)]
 struct Report {
@@ -91,7 +104,12 @@ pub(super) fn start(pool: Pool, webhooks: Arc<dyn Webhooks>) -> (Reports, JoinHa
                 continue;
             }
             if let Err(error) = write(&pool, webhooks.as_ref(), &batch).await {
-                tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be written");
+                tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be written; trying again");
+                if closed {
+                    return;
+                }
+                // A success that is not written would be missing when the days of failures are counted.
+                shared.lock().put_back(batch);
             }
             if !closed {
                 tokio::time::sleep(Duration::from_secs(1)).await;

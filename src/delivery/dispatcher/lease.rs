@@ -1,8 +1,9 @@
 //! Keeps this process's leases alive, and says when they no longer can be relied on.
 //!
 //! Guarantees: [`Lease::current`] is a worker that has beaten, or none; it is none before anyone else may take the
-//! worker's rows (see `queue::worker`). After a doubt a new worker is made, so that rows whose lease this process does not
-//! know of (the answer to a claim was lost) become free when the old worker stops beating.
+//! worker's rows (see `queue::worker`); nothing on the connection that beats is waited for longer. After a doubt a new worker is
+//! made, so that rows whose lease this process does not know of (the answer to a claim was lost) become free when the
+//! old worker leaves: as soon as everything of it that is known is settled.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,9 @@ const BROKEN: Duration = Duration::from_secs(2);
 /// A worker that cannot beat counts as dead this long after its last beat; others wait three seconds longer.
 const SILENT: Duration = Duration::from_secs(LEASE.as_secs() - 3);
 
+/// How long a worker may take to say good-bye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// A handle to the worker; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Lease {
@@ -32,16 +36,30 @@ struct Shared {
     /// Others are to be told, and: others told us.
     tell: Notify,
     told: Notify,
-    /// Workers before the current one that still have rows in this process's hands.
-    older: Mutex<Vec<WorkerId>>,
+    former: Mutex<Former>,
+    /// When the last beat that got through was sent.
+    beaten: Mutex<Option<Instant>>,
     renew: Notify,
+    /// There are workers in [`Former::over`].
+    over: Notify,
     stop: CancellationToken,
 }
 
+/// Workers before the current one.
+#[derive(Default)]
+struct Former {
+    /// Those that still have rows in this process's hands: they go on beating.
+    holding: Vec<WorkerId>,
+    /// Those that are to leave: what is leased to them and nobody knows of is free then.
+    over: Vec<WorkerId>,
+}
+
 impl Lease {
-    /// The worker to take leases for; `None` while there is none that others respect.
+    /// The worker to take leases for and to send for; `None` while there is none that others respect. Also a process that was
+    /// stopped for a while, and knows nothing of it yet, has none.
     pub(super) fn current(&self) -> Option<WorkerId> {
-        *self.current.borrow()
+        let beaten = self.shared.beaten();
+        (*self.current.borrow()).filter(|_| beaten.is_some_and(|at| at.elapsed() < SILENT))
     }
 
     /// Waits for another [`Self::current`]. Cancel-safe.
@@ -53,7 +71,13 @@ impl Lease {
 
     /// This process's workers before the current one.
     pub(super) fn former(&self) -> Vec<WorkerId> {
-        self.older().clone()
+        let former = self.shared.former();
+        [&former.holding[..], &former.over[..]].concat()
+    }
+
+    /// Whether what was leased for this worker is this process's still.
+    pub(super) fn holds(&self, worker: WorkerId) -> bool {
+        *self.current.borrow() == Some(worker) || self.shared.former().holding.contains(&worker)
     }
 
     /// Tells the other processes that there is work; soon, and at least once.
@@ -71,18 +95,33 @@ impl Lease {
         self.shared.renew.notify_one();
     }
 
-    /// The worker has no row in hand any more.
+    /// The former worker has no row in hand any more.
     pub(super) fn done(&self, worker: WorkerId) {
-        self.older().retain(|w| *w != worker);
+        let mut former = self.shared.former();
+        if let Some(at) = former.holding.iter().position(|w| *w == worker) {
+            let over = former.holding.swap_remove(at);
+            former.over.push(over);
+            self.shared.over.notify_one();
+        }
     }
 
     /// Leaves; the leases end.
     pub(super) fn stop(&self) {
         self.shared.stop.cancel();
     }
+}
 
-    fn older(&self) -> std::sync::MutexGuard<'_, Vec<WorkerId>> {
-        self.shared.older.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn former(&self) -> std::sync::MutexGuard<'_, Former> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn beaten(&self) -> Option<Instant> {
+        *self.beaten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_beaten(&self, at: Option<Instant>) {
+        *self.beaten.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 }
 
@@ -94,8 +133,10 @@ pub(super) fn start(database: Database, name: String) -> (Lease, JoinHandle<()>)
         shared: Arc::new(Shared {
             tell: Notify::new(),
             told: Notify::new(),
-            older: Mutex::new(vec![]),
+            former: Mutex::default(),
+            beaten: Mutex::default(),
             renew: Notify::new(),
+            over: Notify::new(),
             stop: CancellationToken::new(),
         }),
     };
@@ -104,7 +145,6 @@ pub(super) fn start(database: Database, name: String) -> (Lease, JoinHandle<()>)
         name,
         lease: lease.clone(),
         sender,
-        beaten: None,
     };
     (lease, tokio::spawn(keeper.run()))
 }
@@ -114,8 +154,6 @@ struct Keeper {
     name: String,
     lease: Lease,
     sender: watch::Sender<Option<WorkerId>>,
-    /// When the last beat that got through was sent.
-    beaten: Option<Instant>,
 }
 
 impl Keeper {
@@ -149,51 +187,69 @@ impl Keeper {
     }
 
     /// Gives the worker up where its last beat is too old.
-    fn expire(&mut self, after: Duration) {
-        if self.current().is_some() && self.beaten.is_none_or(|at| at.elapsed() >= after) {
+    fn expire(&self, after: Duration) {
+        let beaten = self.lease.shared.beaten();
+        if self.current().is_some() && beaten.is_none_or(|at| at.elapsed() >= after) {
             tracing::warn!("leases cannot be kept alive; what is in flight is cut off");
-            self.lease.older().clear();
+            *self.lease.shared.former() = Former::default();
+            self.lease.shared.set_beaten(None);
             self.sender.send_replace(None);
+        }
+    }
+
+    /// What is left of the time for which others respect the worker, where they do so for `hold` after its last beat.
+    fn left(&self, hold: Duration) -> Duration {
+        match self.lease.shared.beaten() {
+            Some(at) if self.current().is_some() => hold.saturating_sub(at.elapsed()),
+            // There is nothing to lose.
+            _ => SILENT,
+        }
+    }
+
+    /// Does something on the connection that beats. It beats for nobody meanwhile, so it gets no longer than the leases hold.
+    async fn in_time<T>(
+        &self,
+        hold: Duration,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, DbError> {
+        match tokio::time::timeout(self.left(hold), work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => {
+                self.expire(Duration::ZERO);
+                Err(DbError::Away("a heartbeat got no answer".to_owned()))
+            }
         }
     }
 
     /// Beats over one connection until told to stop.
     async fn session(&mut self, stop: &CancellationToken) -> Result<(), DbError> {
-        let left = |this: &Self| {
-            let after = if this.current().is_some() { BROKEN } else { LEASE };
-            this.beaten.map_or(LEASE, |at| after.saturating_sub(at.elapsed()))
+        let connect = async {
+            let (client, notifications) = self.database.connect().await?;
+            client
+                .batch_execute(&format!("LISTEN {}", queue::CHANNEL))
+                .await?;
+            Ok::<_, DbError>((client, notifications))
         };
-        let connect = tokio::time::timeout(
-            left(self).max(Duration::from_millis(500)),
-            self.database.connect(),
-        );
-        let Ok(connected) = connect.await else {
+        // Until the worker has beaten over this connection, others go by the one that is gone.
+        let mut hold = BROKEN;
+        let time = self.left(hold).max(Duration::from_millis(500));
+        let Ok(connected) = tokio::time::timeout(time, connect).await else {
             self.expire(BROKEN);
             return Err(DbError::Away("no connection in time".to_owned()));
         };
         let (client, mut notifications) = connected?;
-        client
-            .batch_execute(&format!("LISTEN {}", queue::CHANNEL))
-            .await?;
         let notify = format!("NOTIFY {}", queue::CHANNEL);
         loop {
+            self.expire(hold);
             let sent = Instant::now();
             let worker = self.current().unwrap_or_else(WorkerId::new);
-            let mut beating = self.lease.older().clone();
+            let mut beating = self.lease.shared.former().holding.clone();
             beating.push(worker);
             for id in beating {
-                let silence = self
-                    .beaten
-                    .map_or(SILENT, |at| SILENT.saturating_sub(at.elapsed()));
-                match tokio::time::timeout(silence, queue::beat(&client, id, &self.name)).await {
-                    Ok(done) => done?,
-                    Err(_) => {
-                        self.expire(Duration::ZERO);
-                        return Err(DbError::Away("a heartbeat got no answer".to_owned()));
-                    }
-                }
+                self.in_time(hold, queue::beat(&client, id, &self.name)).await?;
             }
-            self.beaten = Some(sent);
+            hold = SILENT;
+            self.lease.shared.set_beaten(Some(sent));
             if self.current().is_none() {
                 self.sender.send_replace(Some(worker));
             }
@@ -203,18 +259,31 @@ impl Keeper {
                     () = tokio::time::sleep_until(next_beat) => break,
                     () = self.lease.shared.renew.notified() => {
                         let next = WorkerId::new();
-                        queue::beat(&client, next, &self.name).await?;
-                        self.lease.older().extend(self.current());
+                        self.in_time(hold, queue::beat(&client, next, &self.name)).await?;
+                        self.lease.shared.former().holding.extend(self.current());
                         self.sender.send_replace(Some(next));
                         break;
                     }
-                    () = self.lease.shared.tell.notified() => client.batch_execute(&notify).await?,
-                    () = stop.cancelled() => {
-                        for worker in self.current().into_iter().chain(self.lease.former()) {
-                            queue::leave(&client, worker).await?;
+                    () = self.lease.shared.over.notified() => {
+                        let over = self.lease.shared.former().over.clone();
+                        for worker in over {
+                            self.in_time(hold, queue::leave(&client, worker)).await?;
+                            self.lease.shared.former().over.retain(|w| *w != worker);
                         }
-                        // What it owned is free: others need not find out by themselves.
-                        client.batch_execute(&notify).await?;
+                    }
+                    () = self.lease.shared.tell.notified() => self.in_time(hold, client.batch_execute(&notify)).await?,
+                    () = stop.cancelled() => {
+                        let goodbye = async {
+                            for worker in self.current().into_iter().chain(self.lease.former()) {
+                                queue::leave(&client, worker).await?;
+                            }
+                            // What it owned is free: others need not find out by themselves.
+                            client.batch_execute(&notify).await
+                        };
+                        // Where nobody hears it, the leases end by themselves.
+                        if let Ok(said) = tokio::time::timeout(GOODBYE, goodbye).await {
+                            said?;
+                        }
                         return Ok(());
                     }
                     open = notifications.ring() => match open {

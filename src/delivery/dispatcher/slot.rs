@@ -33,6 +33,8 @@ pub(super) struct Slot {
     pub(super) look_at: Option<Instant>,
     pub(super) gate_at: Option<Instant>,
     pub(super) breaker: Breaker,
+    /// A success was reported since this process delivers for the webhook.
+    pub(super) success_stored: bool,
     /// The receiver asked for a pause, or the rate is used up.
     pub(super) hold_until: Option<Instant>,
     limiter: DefaultDirectRateLimiter,
@@ -81,8 +83,14 @@ impl Slot {
             look_at: None,
             gate_at: None,
             breaker: Breaker::resume(failures, now),
+            success_stored: false,
             hold_until: None,
         }
+    }
+
+    /// Whether this is the registration since it was changed.
+    pub(super) fn differs(&self, webhook: &Webhook) -> bool {
+        self.webhook.revision != webhook.revision || self.webhook.status != webhook.status
     }
 
     /// The registration as it is now.

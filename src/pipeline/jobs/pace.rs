@@ -1,8 +1,8 @@
 //! How many rows a step of a backfill reads.
 //!
 //! A step holds the lock that orders the queue, and live events of every webhook wait for it. Guarantees: it is held for
-//! about [`TARGET`], as far as it is the rows that take the time and not the machine that is busy; a step that failed is followed
-//! by a smaller one.
+//! about [`TARGET`], as far as it is the rows that take the time and not the machine that is busy; where it was held for more than
+//! twice that, it is left to others for as long; a step that failed is followed by a smaller one.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -13,6 +13,8 @@ const TARGET: Duration = Duration::from_millis(25);
 const FEWEST: i64 = 25;
 const FIRST: i64 = 50;
 const MOST: i64 = 250;
+/// The longest that a step waits for the one before it was slow.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Learns from each step; shared by all jobs of a process.
 #[derive(Debug)]
@@ -30,13 +32,19 @@ impl Pace {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A step held the lock for so long.
-    pub(super) fn held(&self, time: Duration) {
+    /// A step held the lock for so long; says how long to leave it to others, where that was longer than it should have been. A
+    /// reader that gave up waiting gets its turn then.
+    pub(super) fn held(&self, time: Duration) -> Duration {
         let rows = self.rows();
         if time > 2 * TARGET && rows > FEWEST {
             self.set((rows / 2).max(FEWEST));
         } else if time < TARGET || rows < FEWEST {
             self.set(rows + rows / 4 + 1);
+        }
+        if time > 2 * TARGET {
+            time.min(LONGEST_REST)
+        } else {
+            Duration::ZERO
         }
     }
 
@@ -74,6 +82,14 @@ mod tests {
                 "{micros} µs a row: {held:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_slow_step_leaves_the_lock_to_others_for_as_long() {
+        let pace = Pace::default();
+        assert_eq!(pace.held(TARGET), Duration::ZERO);
+        assert_eq!(pace.held(10 * TARGET), 10 * TARGET);
+        assert_eq!(pace.held(Duration::from_secs(60)), LONGEST_REST);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! its live events wait for little more than that; one whose webhook is gone is
 //! cancelled, one whose webhook is disabled waits; a step that fails is tried again, and the job says why it waits.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ const IDLE: Duration = Duration::from_millis(500);
 const WAITING: Duration = Duration::from_millis(100);
 /// How soon a step that failed is tried again, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// The longest until the step of one job is tried again that failed: it may have held the lock of the queue until then.
+const STEP_AGAIN: Duration = Duration::from_secs(5);
 /// Every statement of a step has an index for its purpose.
 const SETUP: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'";
 
@@ -101,6 +104,13 @@ pub(super) struct Stepper<'a> {
     pub(super) rows: i64,
 }
 
+/// A job whose last step failed.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    until: Instant,
+    wait: Duration,
+}
+
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -136,8 +146,9 @@ impl Runner {
     /// Makes steps until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         let mut again = AGAIN.0;
+        let mut failing = HashMap::new();
         while !stop.is_cancelled() {
-            let pause = match self.round(&stop).await {
+            let pause = match self.round(&mut failing, &stop).await {
                 Ok(pause) => {
                     again = AGAIN.0;
                     pause
@@ -153,23 +164,41 @@ impl Runner {
     }
 
     /// One step of every job; how long to wait before the next round.
-    async fn round(&self, stop: &CancellationToken) -> Result<Duration, StepError> {
+    async fn round(
+        &self,
+        failing: &mut HashMap<i64, Failing>,
+        stop: &CancellationToken,
+    ) -> Result<Duration, StepError> {
         let jobs = store::active(&**self.pool.get().await?).await?;
         let mut pause = if jobs.is_empty() { IDLE } else { WAITING };
+        failing.retain(|job, _| jobs.contains(job));
         for job in jobs {
             if stop.is_cancelled() {
                 break;
             }
-            match self.step(job).await {
+            if failing
+                .get(&job)
+                .is_some_and(|failing| failing.until > Instant::now())
+            {
+                continue;
+            }
+            let step = self.step(job).await;
+            if step.is_ok() {
+                failing.remove(&job);
+            }
+            match step {
                 Ok(Step::Made) => pause = Duration::ZERO,
                 Ok(Step::Waits | Step::NotOurs) => {}
                 Err(error) => {
+                    let last = failing.get(&job).map_or(Duration::ZERO, |failing| failing.wait);
+                    let wait = (last * 2).clamp(AGAIN.0, STEP_AGAIN);
+                    let until = Instant::now() + wait;
+                    failing.insert(job, Failing { until, wait });
                     self.pace.failed();
                     let reason = crate::text::chain(&error);
                     tracing::warn!(job, error = %reason, "a step of a job failed; it is tried again");
                     self.note(job, &format!("the last step failed and is tried again: {reason}"))
                         .await?;
-                    pause = pause.max(AGAIN.0);
                 }
             }
         }
@@ -204,15 +233,17 @@ impl Runner {
             store::save(&*tx, &job).await?;
         }
         tx.commit().await?;
-        if let Some(since) = locked {
-            self.pace.held(since.elapsed());
-        }
+        drop(client);
+        let rest = locked.map_or(Duration::ZERO, |since| self.pace.held(since.elapsed()));
         if job.enqueued > before.1 {
             self.wake.wake([WebhookId(job.webhook)]);
         }
         if job.state.is_over() {
             tracing::info!(job = job.id, kind = job.kind.name(), webhook = job.webhook, state = %job.state,
                 seen = job.seen, enqueued = job.enqueued, "a job has ended");
+        }
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
         }
         Ok(if waits { Step::Waits } else { Step::Made })
     }

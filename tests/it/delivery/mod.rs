@@ -5,6 +5,7 @@ mod guard;
 mod hostile;
 mod http2;
 mod isolation;
+mod leases;
 mod limits;
 mod memory;
 mod net;

@@ -129,10 +129,11 @@ impl Scheduler {
                 FOREIGN
             };
             self.set_timer(*id, Timer::Look, now + wait);
-            if let Some(slot) = self.slots.get_mut(id)
-                && std::mem::take(&mut slot.woken)
-            {
-                self.lease.tell_others();
+            if let Some(slot) = self.slots.get_mut(id) {
+                slot.success_stored = false;
+                if std::mem::take(&mut slot.woken) {
+                    self.lease.tell_others();
+                }
             }
         }
         for want in wants {
@@ -149,6 +150,7 @@ impl Scheduler {
                 self.set_timer(want.webhook, Timer::Look, now + *wait + Duration::from_millis(1));
             }
         }
+        self.let_go();
     }
 
     fn claim_failed(&mut self, wants: &[Want]) {

@@ -14,6 +14,7 @@ mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
@@ -34,8 +35,16 @@ use crate::delivery::queue::{Claimed, Health, Settled, Want, WorkerId};
 use crate::delivery::{Webhooks, partitions};
 use crate::registry::WebhookId;
 
+/// Between two looks at everything because of what another process says: every role of the database can say it.
+const TOLD: Duration = Duration::from_millis(50);
 /// Outcomes handed over and not written yet.
 const MAX_UNSETTLED: usize = 4096;
+
+/// Another process says that there is work; not before `from`. Cancel-safe.
+async fn told(lease: &Lease, from: Instant) {
+    tokio::time::sleep_until(from).await;
+    lease.told().await;
+}
 
 pub(super) struct Scheduler {
     pool: Pool,
@@ -122,6 +131,7 @@ impl Scheduler {
         let lease = self.lease.clone();
         let mut poll = tokio::time::interval(self.options.poll);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next_told = Instant::now();
         loop {
             self.send_ready();
             self.start_claim();
@@ -131,7 +141,10 @@ impl Scheduler {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 woken = wake.woken() => woken.into_iter().for_each(|id| self.woken(id)),
-                () = lease.told() => self.look_everywhere(),
+                () = told(&lease, next_told) => {
+                    next_told = Instant::now() + TOLD;
+                    self.look_everywhere();
+                }
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done),
                 Some(report) = written.recv() => self.written(report),
                 result = claimed(&mut self.claiming) => self.claimed(result),
@@ -163,7 +176,7 @@ impl Scheduler {
             let failures = stored.get(&id).map_or(0, |h| h.failures);
             Slot::new(Arc::clone(&webhook), failures, now)
         });
-        let changed = slot.webhook.revision != webhook.revision || slot.webhook.status != webhook.status;
+        let changed = slot.differs(&webhook);
         if changed {
             slot.update(webhook);
         }
@@ -224,16 +237,38 @@ impl Scheduler {
 
     /// There is another worker, or none.
     fn lease_changed(&mut self) {
+        // Others may take what a worker had in hand that is none any more, also if there is another one by now: stop, and
+        // forget it.
+        if self
+            .running
+            .values()
+            .any(|delivery| !self.lease.holds(delivery.worker))
+        {
+            self.tasks.abort_all();
+        }
+        for slot in self.slots.values_mut() {
+            let before = slot.ready.len();
+            slot.ready.retain(|delivery| self.lease.holds(delivery.worker));
+            self.held -= before - slot.ready.len();
+        }
+        self.in_hand.retain(|worker, _| self.lease.holds(*worker));
         if self.lease.current().is_some() {
+            self.let_go();
             self.look_everywhere();
+        }
+    }
+
+    /// Lets former workers go that have nothing in hand: what is leased to them is what nobody knows of.
+    fn let_go(&mut self) {
+        // The answer may be theirs.
+        if self.claiming.is_some() {
             return;
         }
-        // Others may take what is in hand: stop, and forget it.
-        self.tasks.abort_all();
-        for slot in self.slots.values_mut() {
-            self.held -= slot.ready.len();
-            slot.ready.clear();
+        for worker in self.lease.former() {
+            if self.in_hand.get(&worker).is_none_or(|left| *left == 0) {
+                self.in_hand.remove(&worker);
+                self.lease.done(worker);
+            }
         }
-        self.in_hand.clear();
     }
 }

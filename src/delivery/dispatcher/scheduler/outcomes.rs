@@ -44,7 +44,7 @@ impl Scheduler {
             }
             None if panicked => self.settle(attempt::broken(delivery)),
             // Cut off: handed back, unless it is no longer ours to hand back.
-            None if self.lease.current() == Some(delivery.worker) => {
+            None if self.lease.holds(delivery.worker) => {
                 self.settle(untried(delivery, None, Outcome::Released).settled);
             }
             None => {}
@@ -63,7 +63,9 @@ impl Scheduler {
             Verdict::Good => {
                 let failing = slot.breaker.failures() > 0;
                 let reopened = slot.breaker.succeeded();
-                if failing {
+                // What is stored may be a failure that another process met with.
+                if failing || !slot.success_stored {
+                    slot.success_stored = true;
                     self.health.report(id, 0, None);
                 }
                 if reopened {

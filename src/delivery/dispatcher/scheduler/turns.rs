@@ -65,12 +65,12 @@ impl Scheduler {
             self.release_ready(id);
             return Turn::Over;
         };
+        if self.slots.get(&id).is_some_and(|slot| slot.differs(&webhook)) {
+            self.look(id);
+        }
         let Some(slot) = self.slots.get_mut(&id) else {
             return Turn::Over;
         };
-        if slot.webhook.revision != webhook.revision || slot.webhook.status != webhook.status {
-            slot.update(webhook);
-        }
         if !slot.delivers() {
             self.release_ready(id);
             return Turn::Over;
