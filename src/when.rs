@@ -1,6 +1,6 @@
 //! Times and classes on the command line and in the API.
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 
 use crate::lifecycle::EventType;
 use crate::openregister::EventClass;
@@ -15,7 +15,7 @@ pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
         return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
     }
     age(text)
-        .and_then(|age| Utc::now().checked_sub_signed(age))
+        .and_then(|age| Utc::now().trunc_subsecs(0).checked_sub_signed(age))
         .ok_or_else(|| {
             format!("{text:?} is neither a time (2026-11-25T10:00:00Z), a date (2026-11-25) nor an age (90m, 12h, 3d)")
         })
@@ -61,6 +61,7 @@ mod tests {
             "2026-11-25T00:00:00+00:00"
         );
         let then = since("12h").unwrap();
+        assert_eq!(then.timestamp_subsec_nanos(), 0);
         let hours = Utc::now() - then;
         assert_eq!(hours.num_hours(), 12);
         for wrong in ["", "h", "-3h", "3w", "yesterday", "99999999999999999d", "ü"] {

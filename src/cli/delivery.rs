@@ -117,6 +117,9 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
             if as_json {
                 output::json(&json!({"deliveries": page.entries, "before": page.next}));
             } else {
+                if page.entries.is_empty() && page.next.is_none() {
+                    output::note("there is no such delivery");
+                }
                 page.entries.iter().for_each(|e| output::say(line(e)));
                 if let Some(next) = page.next {
                     output::note(format_args!("there may be more: --before {next}"));

@@ -7,6 +7,7 @@ use crate::config::ConfigError;
 use crate::db::DbError;
 use crate::delivery::tls::TlsError;
 use crate::registry::{RegistryError, VaultError};
+use crate::run::RunError;
 
 /// Why a command did not do what was asked; the text names the thing, the reason and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,24 @@ pub(super) enum Failure {
     Registry(#[from] RegistryError),
     #[error("the database says no: {0}")]
     Query(#[from] tokio_postgres::Error),
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Tls(error) => error.into(),
+            RunError::Database(error) => error.into(),
+            RunError::Registry(error) => error.into(),
+            RunError::Auth(_)
+            | RunError::Nextcloud(_)
+            | RunError::ListenerTls(_)
+            | RunError::Pooled
+            | RunError::PooledStatements => Self::Usage(crate::text::chain(&error)),
+            RunError::NoRandom(_) | RunError::Listen { .. } | RunError::Routes(_) => {
+                Self::Failed(crate::text::chain(&error))
+            }
+        }
+    }
 }
 
 impl Failure {

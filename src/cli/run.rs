@@ -7,6 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::args::SettingsArgs;
+use super::failure::Failure;
+use super::output;
 use crate::config::Settings;
 use crate::telemetry;
 
@@ -18,9 +20,12 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let settings = crate::config::Loaded::read(&args.settings.sources()).settings?;
+    let settings = match crate::config::Loaded::read(&args.settings.sources()).settings {
+        Ok(settings) => settings,
+        Err(error) => return Ok(ended(&error.into())),
+    };
     if let Some(setting) = not_built(&settings) {
-        anyhow::bail!(setting);
+        return Ok(ended(&Failure::Usage(setting.to_owned())));
     }
     telemetry::init_log(&settings.log, settings.log_format)?;
     raise_file_limit();
@@ -37,9 +42,15 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
                 shutdown.cancel();
             }
         });
-        crate::run::run(settings, shutdown).await?;
-        Ok(ExitCode::SUCCESS)
+        Ok(crate::run::run(settings, shutdown)
+            .await
+            .map_or_else(|error| ended(&error.into()), |()| ExitCode::SUCCESS))
     })
+}
+
+fn ended(failure: &Failure) -> ExitCode {
+    output::complain(failure);
+    failure.code()
 }
 
 /// A proxied connection takes two descriptors, and most systems allow 1,024 unless a process asks for more.

@@ -123,7 +123,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     open("listen", Some("127.0.0.1:8085"), "Where the API is served"),
     open("metrics_listen", None, "Where metrics and health are served"),
-    open("console_listen", None, "Where the SQL console is served"),
+    open(
+        "console_listen",
+        None,
+        "Where the SQL console will be served; not built yet, and refused by run",
+    ),
     open(
         "nextcloud_url",
         None,

@@ -19,9 +19,7 @@ pub enum Refused {
     Url(String, &'static str),
     #[error("http:// is not allowed; use https://, or set ORW_TARGETS_ALLOW_HTTP=true")]
     PlainHttp,
-    #[error(
-        "{address} ({host}) is {kind}; where that is meant, add {address} or its network, or {host}, to ORW_TARGETS_ALLOW"
-    )]
+    #[error("{}", address_refused(host, *address, kind))]
     Address {
         host: String,
         address: IpAddr,
@@ -32,6 +30,17 @@ pub enum Refused {
          add {0} to ORW_TARGETS_ALLOW"
     )]
     Name(String),
+}
+
+/// A host that is written as the address is named once.
+fn address_refused(host: &str, address: IpAddr, kind: &str) -> String {
+    if host.trim_matches(['[', ']']).parse() == Ok(address) {
+        format!("{address} is {kind}; where that is meant, add it or its network to ORW_TARGETS_ALLOW")
+    } else {
+        format!(
+            "{address} ({host}) is {kind}; where that is meant, add {address} or its network, or {host}, to ORW_TARGETS_ALLOW"
+        )
+    }
 }
 
 /// Where a URL leads, as far as it can be told without looking names up.

@@ -36,6 +36,7 @@ pub struct Statistics {
     pub failed_attempts: BTreeMap<String, i64>,
     /// Failures since the last success.
     pub failures_in_a_row: i32,
+    /// The newest of the last deliveries in the log; else the one after which the last failures ended.
     pub last_success: Option<DateTime<Utc>>,
     pub last_failure: Option<DateTime<Utc>>,
     pub last_cause: Option<String>,
@@ -149,9 +150,9 @@ async fn latencies<C: GenericClient + Sync>(
     all: &mut BTreeMap<i64, Statistics>,
 ) -> Result<(), Error> {
     let sql = "SELECT w.webhook, percentile_disc(0.5) WITHIN GROUP (ORDER BY l.ms), percentile_disc(0.99) WITHIN GROUP (ORDER BY l.ms), \
-            count(*) \
+            count(*), max(l.at) \
         FROM unnest($1::bigint[]) AS w (webhook) CROSS JOIN LATERAL ( \
-            SELECT (extract(epoch FROM s.finished_at - s.created_at) * 1000)::int8 AS ms FROM ( \
+            SELECT (extract(epoch FROM s.finished_at - s.created_at) * 1000)::int8 AS ms, s.finished_at AS at FROM ( \
                 SELECT state, finished_at, created_at FROM openregister_webhooks.delivery_log \
                 WHERE webhook = w.webhook ORDER BY id DESC LIMIT $2) s \
             WHERE s.state = 'succeeded') l GROUP BY w.webhook";
@@ -165,6 +166,8 @@ async fn latencies<C: GenericClient + Sync>(
                 p99: row.try_get(2)?,
                 sample: row.try_get(3)?,
             });
+            // Health is stored where it changes only, and a little later: it is for where the log has no success.
+            one.last_success = row.try_get(4)?;
         }
     }
     Ok(())

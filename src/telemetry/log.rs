@@ -1,5 +1,7 @@
 //! Log lines on standard error, as text or JSON.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
@@ -32,12 +34,18 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
         .add_directive(level("rustls=info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
+        .with_ansi(coloured())
         .with_writer(std::io::stderr);
     let _ = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+/// Colours are for eyes: a file or a journal would keep them as escape sequences.
+fn coloured() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
 #[allow(clippy::expect_used)]

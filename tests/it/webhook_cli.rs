@@ -41,7 +41,7 @@ async fn webhooks_are_managed_without_the_api() {
             "--rate",
             "5",
             "--schedule",
-            "1,2,3",
+            "1,2s,3",
             "--json",
         ],
     )
@@ -79,6 +79,8 @@ async fn webhooks_are_managed_without_the_api() {
         assert_eq!(changed[field], made[field], "{field}");
     }
     assert_eq!(changed["uri"], "https://example.com/b");
+    let (code, _, err) = sidecar.cli(&["webhook", "update", &id]).await;
+    assert!(code == 2 && err.contains("nothing to change"), "{code}: {err}");
     assert_eq!(changed.get("secret"), None);
     assert_eq!(
         json_of(&sidecar, &["webhook", "pause", &id, "--json"]).await["status"]["state"],
@@ -158,6 +160,25 @@ async fn what_is_wrong_on_the_command_line_is_named() {
             "--filter is not JSON",
         ),
         (
+            &[
+                "--uri",
+                "https://example.com",
+                "--event",
+                "openregister-webhooks.gap",
+            ],
+            "--gap-events true",
+        ),
+        (
+            &["--uri", "https://example.com", "--format", "json"],
+            "cloudevents",
+        ),
+        (&["--uri", "https://example.com", "--schedule", "5w"], "no delay"),
+        (&[], "needs --uri and --event"),
+        (
+            &["--uri", "https://127.0.0.1"],
+            "127.0.0.1 is a loopback address; where that is meant, add it",
+        ),
+        (
             &["--uri", "https://example.com", "--header", "X-A: 1"],
             "X-A has no =",
         ),
@@ -166,18 +187,42 @@ async fn what_is_wrong_on_the_command_line_is_named() {
             "/nowhere cannot be read",
         ),
     ] {
+        let event = if arguments.contains(&"--event") {
+            &[][..]
+        } else {
+            &event[..]
+        };
         let (code, _, err) = sidecar()
-            .cli(&[&["webhook", "add"], &event[..], arguments].concat())
+            .cli(&[&["webhook", "add"], event, arguments].concat())
             .await;
         assert_eq!(code, 2, "{arguments:?}");
         assert!(err.contains(word), "{arguments:?}: {err}");
     }
-    let (code, _, err) = sidecar()
-        .without("ORW_MASTER_KEY")
-        .cli(&["webhook", "list"])
-        .await;
-    assert!(
-        code == 2 && err.contains("ORW_MASTER_KEY") && err.contains("openssl rand -base64 32"),
-        "{code}: {err}"
+    for command in [&["webhook", "list"][..], &["run"]] {
+        let (code, _, err) = sidecar().without("ORW_MASTER_KEY").cli(command).await;
+        assert!(
+            code == 2 && err.contains("ORW_MASTER_KEY") && err.contains("openssl rand -base64 32"),
+            "{code}: {err}"
+        );
+    }
+    for action in [
+        "show",
+        "pause",
+        "disable",
+        "enable",
+        "rotate-secret",
+        "remove",
+        "update",
+    ] {
+        let (code, _, err) = sidecar().cli(&["webhook", action, "7"]).await;
+        assert!(
+            code == 1 && err.contains("webhook 7 does not exist; `webhook list`"),
+            "{action}: {code}: {err}"
+        );
+    }
+    let (code, out, err) = sidecar().cli(&["webhook", "list"]).await;
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (0, "", "no webhook is registered\n")
     );
 }

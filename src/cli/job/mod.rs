@@ -92,6 +92,9 @@ async fn act(settings: &Settings, action: Action, json: bool) -> Result<ExitCode
             if json {
                 output::json(&json!(all));
             } else {
+                if all.is_empty() {
+                    output::note("there is no replay or backfill");
+                }
                 all.iter().for_each(|job| output::say(line(job)));
             }
             Ok(ExitCode::SUCCESS)
@@ -183,22 +186,24 @@ fn show(job: &Job, json: bool) {
         return output::json(&json!(job));
     }
     output::say(line(job));
-    for text in [&job.note, &job.waiting].into_iter().flatten() {
-        output::say(format_args!("  {text}"));
+    // What it waits for is in the line.
+    if let Some(note) = &job.note {
+        output::say(format_args!("  {note}"));
     }
 }
 
 /// One job in a line.
 fn line(job: &Job) -> String {
+    let asked = asked(job);
+    let gap = if asked.is_empty() { "" } else { "  " };
     format!(
-        "{}  {}  {:<8}  {:<10}  webhook {}  {}  {}",
+        "{}  {}  {:<8}  {:<10}  webhook {}  {}{gap}{asked}",
         job.id,
         job.created_at.format("%F %T"),
         job.kind.name(),
         job.state.name(),
         job.webhook,
         progress(job),
-        asked(job),
     )
 }
 

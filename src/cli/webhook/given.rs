@@ -10,7 +10,7 @@ use crate::registry::{Auth, Fields, MASK, Webhook};
 
 /// The flags; each is a field of the API. A value that starts with `@` is read from that file, so that no secret need be
 /// on the command line.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct Given {
     /// Where to send: an https:// URL
     #[arg(long)]
@@ -33,8 +33,8 @@ pub(super) struct Given {
     /// A header with a credential, such as Authorization=@FILE; may be given more than once
     #[arg(long, value_name = "NAME=VALUE")]
     auth: Vec<String>,
-    /// The shape of the body: documented, nextcloud, cloudevents, openregister
-    #[arg(long)]
+    /// The shape of the body
+    #[arg(long, value_parser = ["documented", "nextcloud", "cloudevents", "openregister"])]
     format: Option<String>,
     /// The signing secret, whsec_…, @FILE, or `generate`
     #[arg(long)]
@@ -72,8 +72,8 @@ pub(super) struct Given {
     /// The first attempt and its repeats
     #[arg(long, value_name = "NUMBER")]
     max_attempts: Option<u32>,
-    /// The delays after failures
-    #[arg(long, value_name = "SECONDS,…", value_delimiter = ',')]
+    /// The delays after failures, in seconds or with a unit: 5,30 or 5s,30s,2m,1h
+    #[arg(long, value_name = "SECONDS,…", value_delimiter = ',', value_parser = seconds)]
     schedule: Vec<u32>,
 }
 
@@ -82,6 +82,17 @@ const NAMESPACE: &str = r"OCA\OpenRegister\Event\";
 impl Given {
     /// The fields of a request; what is not given is as in `known`, or left out.
     pub(super) fn fields(&self, known: Option<&Webhook>) -> Result<Fields, Failure> {
+        if known.is_some() && *self == Self::default() {
+            return Err(Failure::Usage(
+                "there is nothing to change; `webhook update --help` lists what can be given".to_owned(),
+            ));
+        }
+        if known.is_none() && (self.uri.is_none() || self.event.is_none()) {
+            return Err(Failure::Usage(
+                "a webhook needs --uri and --event; `openregister-webhooks events` lists the events"
+                    .to_owned(),
+            ));
+        }
         let mut fields = Map::new();
         if let Some(known) = known {
             fields.insert("httpMethod".into(), known.http_method.clone().into());
@@ -161,6 +172,23 @@ impl Given {
     }
 }
 
+/// Seconds, or a delay as the setting `retry_schedule` writes it.
+fn seconds(text: &str) -> Result<u32, String> {
+    let wrong = || format!("{text:?} is no delay; such are 30, 30s, 2m, 1h, 1d");
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h', 'd']) {
+        Some(number) => (number, &text[number.len()..]),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 1,
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).ok_or_else(wrong)
+}
+
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", path.display())))
@@ -201,4 +229,19 @@ fn nested(fields: &[(&str, Option<u32>)]) -> Option<Value> {
         .filter_map(|(name, value)| Some(((*name).to_owned(), Value::from((*value)?))))
         .collect();
     (!given.is_empty()).then_some(given.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_seconds_or_have_a_unit() {
+        for (text, delay) in [("5", 5), ("5s", 5), ("2m", 120), ("1h", 3600), ("1d", 86_400)] {
+            assert_eq!(seconds(text), Ok(delay), "{text}");
+        }
+        for wrong in ["", "s", "abc", "5w", "-5", "ü", "4294967295d"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

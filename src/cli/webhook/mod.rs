@@ -19,8 +19,8 @@ use crate::delivery::Guard;
 use crate::lifecycle::EventType;
 use crate::ocs::view;
 use crate::registry::{
-    AuditEntry, Caller, Changed, Defaults, Fields, Registration, Registry, Status, Webhook, WebhookId,
-    parse_secret,
+    AuditEntry, Caller, Changed, Defaults, Fields, Refused, Registration, Registry, RegistryError, Status,
+    Webhook, WebhookId, parse_secret,
 };
 
 use given::Given;
@@ -167,30 +167,25 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
         }
         Action::Remove(One { id, .. }) => {
             if !registry.delete(&by, WebhookId(id)).await? {
-                return Err(Failure::Failed(format!(
-                    "webhook {id} does not exist; `webhook list` shows those that do"
-                )));
+                return Err(unknown(RegistryError::NotFound(WebhookId(id))));
             }
             tell(json, &json!({"removed": id}), &format!("removed {id}"));
         }
         Action::Enable(One { id, .. }) | Action::Resume(One { id, .. }) => {
-            report(
-                &registry.set_status(&by, WebhookId(id), Status::Enabled).await?,
-                json,
-            );
+            let changed = registry.set_status(&by, WebhookId(id), Status::Enabled).await;
+            report(&changed.map_err(unknown)?, json);
         }
         Action::Pause(One { id, .. }) => {
-            report(
-                &registry.set_status(&by, WebhookId(id), Status::Paused).await?,
-                json,
-            );
+            let changed = registry.set_status(&by, WebhookId(id), Status::Paused).await;
+            report(&changed.map_err(unknown)?, json);
         }
         Action::Disable { reason, one } => {
             let status = Status::Disabled {
                 reason,
                 since: chrono::Utc::now(),
             };
-            report(&registry.set_status(&by, WebhookId(one.id), status).await?, json);
+            let changed = registry.set_status(&by, WebhookId(one.id), status).await;
+            report(&changed.map_err(unknown)?, json);
         }
         Action::RotateSecret { overlap, secret, one } => {
             let mut fields = Fields::default();
@@ -200,12 +195,10 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
             }
             let secret = parse_secret(&fields).map_err(|refused| Failure::Usage(refused.to_string()))?;
             let overlap = Duration::from_secs(overlap);
-            report(
-                &registry
-                    .rotate_secret(&by, WebhookId(one.id), secret, overlap)
-                    .await?,
-                json,
-            );
+            let changed = registry
+                .rotate_secret(&by, WebhookId(one.id), secret, overlap)
+                .await;
+            report(&changed.map_err(unknown)?, json);
         }
         Action::Test { class, one } => {
             return trial::run(settings, &*find(&registry, one.id)?, class, json).await;
@@ -248,18 +241,35 @@ pub(super) fn find(registry: &Registry, id: i64) -> Result<Arc<Webhook>, Failure
     let snapshot = registry.snapshot();
     snapshot.get(WebhookId(id)).cloned().ok_or_else(|| {
         let broken = snapshot.unreadable().iter().find(|(bad, _)| bad.0 == id);
-        Failure::Failed(match broken {
-            Some((_, reason)) => format!(
+        match broken {
+            Some((_, reason)) => Failure::Failed(format!(
                 "webhook {id} is stored but cannot be read: {reason}; remove it and register it again"
-            ),
-            None => format!("webhook {id} does not exist; `webhook list` shows those that do"),
-        })
+            )),
+            None => unknown(RegistryError::NotFound(WebhookId(id))),
+        }
     })
+}
+
+/// An id that does not exist is answered in the same words by every command.
+fn unknown(error: RegistryError) -> Failure {
+    match error {
+        RegistryError::NotFound(id) => Failure::Failed(format!(
+            "webhook {id} does not exist; `webhook list` shows those that do"
+        )),
+        other => other.into(),
+    }
 }
 
 fn registration(settings: &Settings, fields: &Fields) -> Result<Registration, Failure> {
     let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
-    Registration::parse(fields, &guard).map_err(|refused| Failure::Usage(refused.to_string()))
+    Registration::parse(fields, &guard).map_err(|refused| {
+        Failure::Usage(match refused {
+            Refused::Event(_) => format!(
+                "{refused}; `openregister-webhooks events` lists those that are, and gap events come with --gap-events true"
+            ),
+            other => other.to_string(),
+        })
+    })
 }
 
 fn list(all: &[Arc<Webhook>], json: bool) {
@@ -269,6 +279,9 @@ fn list(all: &[Arc<Webhook>], json: bool) {
             .map(|webhook| Value::Object(view::whole(webhook)))
             .collect();
         return output::json(&all.into());
+    }
+    if all.is_empty() {
+        output::note("no webhook is registered");
     }
     let name = |webhook: &Webhook| {
         webhook
@@ -339,6 +352,9 @@ fn report(changed: &Changed, json: bool) {
 fn history(entries: &[AuditEntry], json: bool) {
     if json {
         return output::json(&entries.iter().map(view::audited).collect());
+    }
+    if entries.is_empty() {
+        output::note("nothing was changed that is still kept");
     }
     for entry in entries {
         output::say(format_args!(

@@ -1,5 +1,6 @@
 //! Statistics are what was really delivered; a test of a webhook is none of it, and says what its receiver did.
 
+use chrono::DateTime;
 use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::receiver::Received;
 use serde_json::{Value, json};
@@ -126,6 +127,22 @@ async fn statistics_are_what_the_receiver_saw() {
         code == 1 && err.contains("webhook 7 does not exist"),
         "{code} {err}"
     );
+
+    // The last success is the newest: of a receiver that never failed, and of one whose failures are long over.
+    let fine = json!({"uri": scene.receiver.url("/fine")});
+    let fine = scene.register(CREATED, fine).await;
+    scene.objects(5, 6).await;
+    let sql = "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'succeeded'";
+    scene.until(sql, 3 + 2 + 2).await;
+    for webhook in [webhook, fine] {
+        let newest = format!(
+            "SELECT (extract(epoch FROM max(finished_at)) * 1000000)::bigint FROM openregister_webhooks.delivery_log \
+             WHERE webhook = {webhook} AND state = 'succeeded'"
+        );
+        let shown = figures(&scene, webhook).await["lastSuccess"].clone();
+        let at = DateTime::parse_from_rfc3339(shown.as_str().unwrap()).unwrap();
+        assert_eq!(at.timestamp_micros(), scene.count(&newest).await, "{webhook}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
