@@ -175,8 +175,8 @@ async fn what_is_wrong_on_the_command_line_is_named() {
         (&["--uri", "https://example.com", "--schedule", "5w"], "no delay"),
         (&[], "needs --uri and --event"),
         (
-            &["--uri", "https://127.0.0.1"],
-            "127.0.0.1 is a loopback address; where that is meant, add it",
+            &["--uri", "https://10.1.2.3"],
+            "10.1.2.3 is a private address; where that is meant, add it",
         ),
         (
             &["--uri", "https://example.com", "--header", "X-A: 1"],
