@@ -78,6 +78,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "lane_index",
         sql: include_str!("../../sql/migrations/0011_lane_index.sql"),
     },
+    Migration {
+        version: 12,
+        name: "attempt_headers",
+        sql: include_str!("../../sql/migrations/0012_attempt_headers.sql"),
+    },
 ];
 
 /// How often a busy table is asked for before it is left to discovery.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::SettingsArgs;
 use super::failure::Failure;
@@ -234,9 +234,23 @@ fn attempt(entry: &AttemptEntry) -> String {
         entry.duration_ms,
         if entry.probe { "  (probe)" } else { "" },
     );
-    for more in [&entry.error, &entry.response].into_iter().flatten() {
+    for more in answer(
+        entry.error.as_deref(),
+        entry.headers.as_ref(),
+        entry.response.as_deref(),
+    ) {
         text.push_str("\n     ");
-        text.push_str(&more.escape_debug().to_string());
+        text.push_str(&more);
     }
     text
+}
+
+/// What came back, line by line; what a receiver answered cannot move the terminal's cursor.
+pub(super) fn answer(error: Option<&str>, headers: Option<&Value>, body: Option<&str>) -> Vec<String> {
+    let headers = headers.and_then(Value::as_object).into_iter().flatten();
+    let headers = headers.map(|(name, value)| format!("{name}: {}", value.as_str().unwrap_or_default()));
+    let error = error.map(ToOwned::to_owned);
+    let body = body.map(ToOwned::to_owned);
+    let all = error.into_iter().chain(headers).chain(body);
+    all.map(|text| text.escape_debug().to_string()).collect()
 }

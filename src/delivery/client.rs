@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::RETRY_AFTER;
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{ConnectError, Connector};
@@ -77,6 +77,7 @@ impl Cause {
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
+    pub headers: HeaderMap,
     /// The beginning of the body.
     pub body: Bytes,
     /// `Retry-After`, where it was there and could be read.
@@ -193,6 +194,7 @@ impl Client {
             })??;
         let status = response.status();
         let retry_after = retry_after(&response);
+        let headers = response.headers().clone();
         let (body, end) = read_body(response, deadline.min(Instant::now() + BODY_TIMEOUT)).await;
         let note = match end {
             End::Whole => {
@@ -207,6 +209,7 @@ impl Client {
         };
         Ok(Answer {
             status,
+            headers,
             body,
             retry_after,
             note,

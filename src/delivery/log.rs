@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient, Row};
 
@@ -57,6 +58,8 @@ pub struct AttemptEntry {
     pub status: Option<i32>,
     pub cause: Option<String>,
     pub error: Option<String>,
+    /// Of the answer; secrets are masked.
+    pub headers: Option<Value>,
     pub response: Option<String>,
     pub probe: bool,
 }
@@ -233,7 +236,7 @@ pub async fn show<C: GenericClient + Sync>(
     else {
         return Ok(None);
     };
-    let sql = "SELECT number, at, duration_ms, status, cause, error, response, probe FROM openregister_webhooks.attempt \
+    let sql = "SELECT number, at, duration_ms, status, cause, error, headers, response, probe FROM openregister_webhooks.attempt \
         WHERE delivery = $1 ORDER BY at DESC LIMIT 500";
     let mut attempts = client
         .query_typed(sql, &[(&id, Type::INT8)])
@@ -271,6 +274,9 @@ fn attempt(row: &Row) -> Result<AttemptEntry, Error> {
         status: row.try_get("status")?,
         cause: row.try_get("cause")?,
         error: row.try_get("error")?,
+        headers: row
+            .try_get::<_, Option<&str>>("headers")?
+            .and_then(|text| serde_json::from_str(text).ok()),
         response: row.try_get("response")?,
         probe: row.try_get("probe")?,
     })

@@ -12,6 +12,7 @@ mod dispatcher;
 mod events;
 pub mod format;
 pub mod guard;
+mod kept;
 pub mod log;
 mod metrics;
 pub mod partitions;

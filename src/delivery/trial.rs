@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use chrono::{NaiveDate, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::{Cause, Client, Failure};
 use super::dispatcher::attempt::{Verdict, judge};
+use super::kept::Kept;
 use super::queue::{AttemptRecord, Claimed, EventRef, Reason, WorkerId};
 use super::request;
 use crate::lifecycle::Stored;
@@ -30,6 +32,8 @@ pub struct Trial {
     /// Why it failed: `dns`, `connect`, `tls`, `timeout`, `guard`, `status`, …
     pub cause: Option<&'static str>,
     pub error: Option<String>,
+    /// Of the answer; secrets are masked.
+    pub headers: Option<Value>,
     /// The beginning of the answer's body.
     pub response: Option<String>,
     pub duration_ms: u64,
@@ -75,10 +79,10 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &Stored) -> Trial {
         status: None,
         cause: None,
         error: None,
-        response: None,
+        answer: Kept::default(),
         probe: false,
     };
-    let verdict = judge(sent, &mut record);
+    let verdict = judge(sent, webhook, &mut record);
     Trial {
         succeeded: verdict == Verdict::Good,
         event_id: event.id().as_str().to_owned(),
@@ -86,7 +90,11 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &Stored) -> Trial {
         status: record.status,
         cause: record.cause,
         error: record.error,
-        response: record.response,
+        headers: record
+            .answer
+            .headers
+            .and_then(|text| serde_json::from_str(&text).ok()),
+        response: record.answer.body,
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -265,8 +265,8 @@ async fn stored(client: &mut Client, lane: &Lane, until: i64) -> Result<Erased, 
     let ids = numbers(rows)?;
     let attempts = tx
         .execute_typed(
-            "UPDATE openregister_webhooks.attempt SET response = NULL, error = NULL \
-             WHERE delivery = ANY ($1) AND (response IS NOT NULL OR error IS NOT NULL)",
+            "UPDATE openregister_webhooks.attempt SET headers = NULL, response = NULL, error = NULL \
+             WHERE delivery = ANY ($1) AND (headers IS NOT NULL OR response IS NOT NULL OR error IS NOT NULL)",
             &[(&ids, Type::INT8_ARRAY)],
         )
         .await?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::catalogue;
+use crate::cli::delivery::answer;
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::config::Settings;
@@ -39,9 +40,12 @@ pub(super) async fn run(
             "{word}: {result} after {} ms  {}  {}",
             done.duration_ms, done.class, done.event_id
         ));
-        for text in [&done.error, &done.response].into_iter().flatten() {
-            // What a receiver answers cannot move the terminal's cursor.
-            output::say(format_args!("  {}", text.escape_debug()));
+        for text in answer(
+            done.error.as_deref(),
+            done.headers.as_ref(),
+            done.response.as_deref(),
+        ) {
+            output::say(format_args!("  {text}"));
         }
     }
     Ok(if done.succeeded {

@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::Utc;
 use hyper::StatusCode;
 use tokio::time::Instant;
 
 use crate::delivery::client::{Answer, Cause, Client, Failure};
 use crate::delivery::events::{EventError, Events};
+use crate::delivery::kept::{Kept, cut};
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Reason, Settled};
 use crate::delivery::{Metrics, Webhooks, backoff, request};
 use crate::lifecycle::Stored;
 use crate::registry::{RetryPolicy, Webhook};
-
-/// How much of a response is kept.
-const KEPT_RESPONSE: usize = 2048;
 
 /// What an attempt needs.
 pub(super) struct Context {
@@ -78,10 +75,10 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
         status: None,
         cause: None,
         error: None,
-        response: None,
+        answer: Kept::default(),
         probe: !delivery.due,
     };
-    let verdict = judge(sent, &mut record);
+    let verdict = judge(sent, &webhook, &mut record);
     context.metrics.attempt(record.cause, duration);
     if let (Verdict::Good, Reason::Live, Stored::Event(event)) = (&verdict, delivery.reason, &*event) {
         context.metrics.arrived(event.at);
@@ -154,11 +151,15 @@ async fn send(
 }
 
 /// Reads an answer, and fills the record in.
-pub(in crate::delivery) fn judge(sent: Result<Answer, Failure>, record: &mut AttemptRecord) -> Verdict {
+pub(in crate::delivery) fn judge(
+    sent: Result<Answer, Failure>,
+    webhook: &Webhook,
+    record: &mut AttemptRecord,
+) -> Verdict {
     match sent {
         Ok(answer) => {
             record.status = Some(answer.status.as_u16());
-            record.response = text(&answer.body);
+            record.answer = Kept::of(&answer, webhook);
             record.error = answer.note;
             if answer.status.is_success() {
                 return Verdict::Good;
@@ -208,7 +209,7 @@ pub(super) fn broken(delivery: Claimed) -> Settled {
         status: None,
         cause: Some(Cause::Internal.name()),
         error: Some("the attempt failed inside; the log has more".to_owned()),
-        response: None,
+        answer: Kept::default(),
         probe: false,
     };
     let policy = RetryPolicy::default();
@@ -234,7 +235,7 @@ fn impossible(delivery: Claimed, error: &EventError) -> Attempted {
         status: None,
         cause: Some(Cause::Event.name()),
         error: Some(cut(error.to_string())),
-        response: None,
+        answer: Kept::default(),
         probe: false,
     };
     Attempted {
@@ -246,28 +247,4 @@ fn impossible(delivery: Claimed, error: &EventError) -> Attempted {
         },
         verdict: Verdict::Silent,
     }
-}
-
-/// The beginning of a body as text that PostgreSQL takes.
-fn text(body: &Bytes) -> Option<String> {
-    if body.is_empty() {
-        return None;
-    }
-    let head = &body[..body.len().min(KEPT_RESPONSE)];
-    Some(cut(String::from_utf8_lossy(head).into_owned()))
-}
-
-/// At most [`KEPT_RESPONSE`] bytes, without NUL, which PostgreSQL's text cannot hold.
-fn cut(text: String) -> String {
-    let mut text = if text.contains('\0') {
-        text.replace('\0', "\u{FFFD}")
-    } else {
-        text
-    };
-    let mut end = text.len().min(KEPT_RESPONSE);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
 }

@@ -1,6 +1,7 @@
 //! Keeps the receivers' health in the database, and disables webhooks that have failed for too long.
 //!
-//! Guarantees: at most one write a second for each webhook, whatever the rate of failures; the latest state wins.
+//! Guarantees: at most one write a second for each webhook, whatever the rate of failures; the latest state wins, and a success
+//! before it is not forgotten.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,25 +51,60 @@ impl State {
 struct Report {
     /// The days until it is disabled begin anew.
     forgiven: bool,
-    /// After that: failures in a row, and the last cause.
-    doing: Option<(u32, Option<String>)>,
+    /// How it is doing after that.
+    doing: Option<Doing>,
+}
+
+/// How a receiver is doing, as of the last report.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doing {
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// Of the last failure since the last write.
+    pub(crate) cause: Option<String>,
+    /// Something has succeeded since the last write, before or after the failures.
+    pub(crate) succeeded: bool,
 }
 
 impl Reports {
     /// A delivery failed for a reason that says nothing of the receiver, or the webhook was changed: the days until it is
     /// disabled begin anew with its next failure.
     pub(super) fn forgive(&self, webhook: WebhookId) {
-        let forgiven = Report {
-            forgiven: true,
-            doing: None,
-        };
-        self.0.lock().reports.insert(webhook, forgiven);
+        let mut state = self.0.lock();
+        let report = state.reports.entry(webhook).or_default();
+        report.forgiven = true;
+        report.doing = None;
+        drop(state);
         self.0.notify.notify_one();
     }
 
-    /// How a webhook is doing now.
-    pub(super) fn report(&self, webhook: WebhookId, failures: u32, cause: Option<String>) {
-        self.0.lock().reports.entry(webhook).or_default().doing = Some((failures, cause));
+    /// A delivery succeeded.
+    pub(super) fn succeeded(&self, webhook: WebhookId) {
+        self.report(webhook, |doing| {
+            doing.failures = 0;
+            doing.succeeded = true;
+        });
+    }
+
+    /// A delivery failed, for the so-manieth time in a row.
+    pub(super) fn failed(&self, webhook: WebhookId, failures: u32, cause: String) {
+        self.report(webhook, |doing| {
+            doing.failures = failures;
+            doing.cause = Some(cause);
+        });
+    }
+
+    fn report(&self, webhook: WebhookId, change: impl FnOnce(&mut Doing)) {
+        let mut state = self.0.lock();
+        change(
+            state
+                .reports
+                .entry(webhook)
+                .or_default()
+                .doing
+                .get_or_insert_default(),
+        );
+        drop(state);
         self.0.notify.notify_one();
     }
 }
@@ -129,12 +165,12 @@ async fn write(
         if report.forgiven {
             queue::forgive(&client, *webhook).await?;
         }
-        let Some((failures, cause)) = &report.doing else {
+        let Some(doing) = &report.doing else {
             continue;
         };
-        let failing = queue::record_health(&client, *webhook, *failures, cause.as_deref()).await?;
-        if *failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {
-            let cause = cause.as_deref().unwrap_or("unknown");
+        let failing = queue::record_health(&client, *webhook, doing).await?;
+        if doing.failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {
+            let cause = doing.cause.as_deref().unwrap_or("unknown");
             let reason = format!("no delivery has succeeded for five days; the last failure: {cause}");
             webhooks.disable(*webhook, reason).await;
         }

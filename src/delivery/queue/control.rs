@@ -7,6 +7,7 @@ use deadpool_postgres::Client;
 use tokio_postgres::{Error, GenericClient};
 
 use super::EventRef;
+use crate::delivery::dispatcher::health::Doing;
 use crate::registry::WebhookId;
 
 /// Cancels everything that waits for a webhook, in the caller's transaction; it goes to the log as cancelled. What is
@@ -105,25 +106,27 @@ pub(crate) async fn forgive(client: &Client, webhook: WebhookId) -> Result<(), E
     client.execute(sql, &[&webhook.0]).await.map(|_| ())
 }
 
-/// Stores how a webhook's receiver is doing: its failures in a row, and the last cause (`None` after a success).
+/// Stores how a webhook's receiver is doing; how long it has been failing.
 pub(crate) async fn record_health(
     client: &Client,
     webhook: WebhookId,
-    failures: u32,
-    cause: Option<&str>,
+    doing: &Doing,
 ) -> Result<Option<Duration>, Error> {
     let sql = "INSERT INTO openregister_webhooks.webhook_health AS h \
         (webhook, failures, failing_since, last_success, last_failure, last_cause) \
-        SELECT $1, $2::integer, CASE WHEN $2::integer > 0 THEN t END, CASE WHEN $2::integer = 0 THEN t END, \
-        CASE WHEN $2::integer > 0 THEN t END, $3::text FROM clock_timestamp() AS t \
+        SELECT $1, $2::integer, CASE WHEN $2::integer > 0 THEN t END, CASE WHEN $4::boolean THEN t END, \
+        CASE WHEN $3::text IS NOT NULL THEN t END, $3::text FROM clock_timestamp() AS t \
         ON CONFLICT (webhook) DO UPDATE SET failures = excluded.failures, \
-        failing_since = CASE WHEN excluded.failures > 0 THEN coalesce(h.failing_since, excluded.failing_since) END, \
+        failing_since = CASE WHEN excluded.failures > 0 THEN \
+            CASE WHEN $4::boolean THEN excluded.failing_since ELSE coalesce(h.failing_since, excluded.failing_since) END END, \
         last_success = coalesce(excluded.last_success, h.last_success), \
         last_failure = coalesce(excluded.last_failure, h.last_failure), \
         last_cause = coalesce(excluded.last_cause, h.last_cause) \
         RETURNING extract(epoch FROM clock_timestamp() - h.failing_since)::float8";
-    let failures = i32::try_from(failures).unwrap_or(i32::MAX);
-    let row = client.query_one(sql, &[&webhook.0, &failures, &cause]).await?;
+    let failures = i32::try_from(doing.failures).unwrap_or(i32::MAX);
+    let row = client
+        .query_one(sql, &[&webhook.0, &failures, &doing.cause, &doing.succeeded])
+        .await?;
     let seconds: Option<f64> = row.try_get(0)?;
     Ok(seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
 }

@@ -27,6 +27,7 @@ pub(crate) use control::{Health, due_now, forgive, health, record_health};
 pub(crate) use settle::{Lease, Settled, SettledBatch, settle};
 pub(crate) use worker::{CHANNEL, LEASE, WorkerId, beat, leave};
 
+use super::kept::Kept;
 use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
 
@@ -144,6 +145,6 @@ pub(crate) struct AttemptRecord {
     pub(crate) status: Option<u16>,
     pub(crate) cause: Option<&'static str>,
     pub(crate) error: Option<String>,
-    pub(crate) response: Option<String>,
+    pub(crate) answer: Kept,
     pub(crate) probe: bool,
 }

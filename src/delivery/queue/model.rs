@@ -331,7 +331,7 @@ impl World {
             status: Some(200),
             cause: None,
             error: None,
-            response: None,
+            answer: Kept::default(),
             probe: !delivery.due,
         };
         self.workers[worker].outcomes.push(Settled {
@@ -545,6 +545,7 @@ fn run(cases: u32, steps: usize) {
             include_str!("../../../sql/migrations/0002_event.sql"),
             include_str!("../../../sql/migrations/0004_delivery.sql"),
             include_str!("../../../sql/migrations/0011_lane_index.sql"),
+            include_str!("../../../sql/migrations/0012_attempt_headers.sql"),
         ] {
             client.batch_execute(schema).await.expect("the schema");
         }

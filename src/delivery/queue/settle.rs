@@ -41,8 +41,8 @@ fn lease(row: &tokio_postgres::Row) -> Result<Lease, Error> {
 const SETTLE: &str = "\
 WITH o AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::float8[], $7::text[], $8::text[],
-        $9::timestamptz[], $10::integer[], $11::integer[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::integer[])
-    AS o(owner, id, fence, outcome, attempt, wait, event_id, class, at, duration_ms, status, cause, error, response, probe, number)
+        $9::timestamptz[], $10::integer[], $11::integer[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::integer[], $17::text[])
+    AS o(owner, id, fence, outcome, attempt, wait, event_id, class, at, duration_ms, status, cause, error, response, probe, number, headers)
 ), mine AS MATERIALIZED (
     SELECT o.* FROM o JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[o.id])
     WHERE d.lease_owner = o.owner AND d.fence = o.fence
@@ -69,9 +69,9 @@ WITH o AS MATERIALIZED (
     FROM gone g WHERE g.outcome <> 'dropped'
 ), attempted AS (
     INSERT INTO openregister_webhooks.attempt
-        (day, delivery, number, webhook, at, duration_ms, status, cause, error, response, probe)
+        (day, delivery, number, webhook, at, duration_ms, status, cause, error, response, probe, headers)
     SELECT (m.at AT TIME ZONE 'UTC')::date, d.id, m.number, d.webhook, m.at, m.duration_ms, m.status, m.cause, m.error,
-        m.response, m.probe
+        m.response, m.probe, m.headers
     FROM mine m JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[m.id]) WHERE m.at IS NOT NULL
 )
 SELECT m.id, m.fence FROM mine m";
@@ -118,7 +118,7 @@ pub(crate) async fn settle(client: &mut Client, batch: Vec<Settled>) -> Result<S
     let (lane_webhooks, lane_names): (Vec<i64>, Vec<&str>) = lanes.into_iter().unzip();
     let tx = client.transaction().await?;
     let c = &columns;
-    let settle_params: [&(dyn tokio_postgres::types::ToSql + Sync); 16] = [
+    let settle_params: [&(dyn tokio_postgres::types::ToSql + Sync); 17] = [
         &c.owners,
         &c.ids,
         &c.fences,
@@ -135,6 +135,7 @@ pub(crate) async fn settle(client: &mut Client, batch: Vec<Settled>) -> Result<S
         &c.responses,
         &c.probes,
         &c.numbers,
+        &c.headers,
     ];
     // Both go out at once; the server runs them one after the other, each with its own snapshot.
     let (done, promoted) = futures::future::try_join(tx.query(&settle, &settle_params), async {
@@ -190,6 +191,7 @@ struct Columns<'a> {
     responses: Vec<Option<&'a str>>,
     probes: Vec<bool>,
     numbers: Vec<i32>,
+    headers: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -222,7 +224,8 @@ impl<'a> Columns<'a> {
             c.statuses.push(record.and_then(|r| r.status).map(i32::from));
             c.causes.push(record.and_then(|r| r.cause));
             c.errors.push(record.and_then(|r| r.error.as_deref()));
-            c.responses.push(record.and_then(|r| r.response.as_deref()));
+            c.responses.push(record.and_then(|r| r.answer.body.as_deref()));
+            c.headers.push(record.and_then(|r| r.answer.headers.as_deref()));
             c.probes.push(record.is_some_and(|r| r.probe));
             c.numbers
                 .push(record.map_or(0, |r| i32::try_from(r.number).unwrap_or(i32::MAX)));

@@ -22,12 +22,13 @@ use tokio_util::sync::CancellationToken;
 use crate::support::postgres::{Db, NEXTCLOUD};
 
 /// The part of the schema that delivery stands on.
-const SCHEMA: [&str; 5] = [
+const SCHEMA: [&str; 6] = [
     "CREATE SCHEMA openregister_webhooks",
     include_str!("../../../sql/migrations/0002_event.sql"),
     include_str!("../../../sql/migrations/0004_delivery.sql"),
     include_str!("../../../sql/migrations/0005_work.sql"),
     include_str!("../../../sql/migrations/0011_lane_index.sql"),
+    include_str!("../../../sql/migrations/0012_attempt_headers.sql"),
 ];
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

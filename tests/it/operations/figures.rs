@@ -59,6 +59,11 @@ async fn statistics_are_what_the_receiver_saw() {
         i64::try_from(got.iter().filter(fits).count()).unwrap()
     };
     assert_eq!((of(200), of(503)), (3, 3));
+    // How a receiver is doing is written once a second.
+    let health = format!(
+        "SELECT count(*) FROM openregister_webhooks.webhook_health WHERE webhook = {webhook} AND last_success IS NOT NULL AND last_failure IS NOT NULL"
+    );
+    scene.until(&health, 1).await;
     let seen = counted(&scene, webhook, of(200), 1).await;
     assert_eq!(
         (&seen["succeeded"], &seen["givenUp"]),

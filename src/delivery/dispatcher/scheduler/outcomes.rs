@@ -66,7 +66,7 @@ impl Scheduler {
                 // What is stored may be a failure that another process met with.
                 if failing || !slot.success_stored {
                     slot.success_stored = true;
-                    self.health.report(id, 0, None);
+                    self.health.succeeded(id);
                 }
                 if reopened {
                     tracing::info!(webhook = %id, "the receiver is back; everything that waits is due");
@@ -76,7 +76,7 @@ impl Scheduler {
             Verdict::Gone => {
                 slot.breaker.failed(seed, now);
                 self.health
-                    .report(id, slot.breaker.failures(), Some("status 410".to_owned()));
+                    .failed(id, slot.breaker.failures(), "status 410".to_owned());
                 let webhooks = Arc::clone(&self.webhooks);
                 tokio::spawn(async move {
                     let reason = "the receiver answered 410 Gone".to_owned();
@@ -96,7 +96,7 @@ impl Scheduler {
                 if *blameless {
                     self.health.forgive(id);
                 } else {
-                    self.health.report(id, slot.breaker.failures(), Some(why.clone()));
+                    self.health.failed(id, slot.breaker.failures(), why.clone());
                 }
                 if opened {
                     tracing::warn!(webhook = %id, cause = %why, "deliveries keep failing; the receiver is probed until it is back");
