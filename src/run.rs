@@ -25,8 +25,10 @@ use crate::proxy::{BadUrl, Proxy, Upstream};
 use crate::registry::{Defaults, NoRandom, Registry, RegistryError};
 use crate::telemetry::{self, Health, Metrics};
 
-/// Connections in the pool that API and delivery share.
-const POOL: usize = 24;
+/// Connections in the pool that the API and everything but delivery share.
+const POOL: usize = 21;
+/// Connections for delivery alone: whatever the API is asked for, events are read and outcomes written.
+const DELIVERY_POOL: usize = 3;
 /// How often partitions are made and dropped.
 const PARTITIONS: Duration = Duration::from_secs(3600);
 /// How long the parts may take to end.
@@ -192,8 +194,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     ));
     parts.spawn(keep_partitions(pool.clone(), settings.clone(), shutdown.clone()));
     let deliver = Deliver {
+        pool: database.pool(DELIVERY_POOL)?,
         database,
-        pool,
         registered: Arc::new(Registered::new(registry, metrics.clone())),
         client,
         options: delivery::Options {

@@ -238,6 +238,9 @@ pub async fn start_backfill(
         return Err(StartError::Disabled(webhook.id));
     }
     let tx = client.transaction().await?;
+    // Nextcloud may be altering its tables: the asker is told rather than kept waiting, and a connection with him.
+    tx.batch_execute("SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'")
+        .await?;
     let mut stored = StoredBackfill {
         register: ask.register.clone(),
         schema: ask.schema.clone(),

@@ -200,7 +200,7 @@ impl Scene {
         let wait = async {
             loop {
                 for (n, sidecar) in self.sidecars.iter().enumerate() {
-                    if sidecar.metric("orw_leading").await > 0.5 {
+                    if sidecar.leads().await {
                         return n;
                     }
                 }
@@ -230,7 +230,7 @@ impl Scene {
         let worker = worker(&self.sidecars[victim]);
         self.sidecars[victim].kill().await;
         let dba = self.db.client_as(DBA).await;
-        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1";
         let ended = async {
             while dba
                 .query_one(sessions, &[&name(victim)])
@@ -242,9 +242,12 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, ended)
-            .await
-            .expect("its sessions do not end");
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+            let what = "SELECT coalesce(string_agg(concat_ws(' ', pid, backend_start, state, wait_event_type, wait_event, pg_blocking_pids(pid)::text, query), E'\n'), '') \
+                        FROM pg_stat_activity WHERE datname = current_database()";
+            let sessions: String = dba.query_one(what, &[]).await.unwrap().get(0);
+            panic!("its sessions do not end:\n{sessions}");
+        }
         let leased = "SELECT e.id FROM openregister_webhooks.delivery d \
                       JOIN openregister_webhooks.event e ON (e.day, e.seq) = (d.event_day, d.event_seq) \
                       WHERE d.lease_owner IN (SELECT w.id FROM openregister_webhooks.worker w WHERE w.name = $1)";

@@ -210,12 +210,21 @@ impl Sidecar {
 
     /// The value of a metric, 0 where it is not there.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let text = get(self.metrics, "/metrics").await.unwrap().body;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+        value(&get(self.metrics, "/metrics").await.unwrap().body, name)
     }
+
+    /// Whether it reads the outbox; a process that is only beginning does not.
+    pub(crate) async fn leads(&self) -> bool {
+        let metrics = get(self.metrics, "/metrics").await;
+        metrics.is_ok_and(|reply| value(&reply.body, "orw_leading") > 0.5)
+    }
+}
+
+fn value(text: &str, name: &str) -> f64 {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
 }
 
 /// A port that was free a moment ago.
