@@ -5,6 +5,7 @@
 //! that orders the queue, so the reader goes on exactly from there.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use chrono::Utc;
 use tokio_postgres::types::Type;
@@ -82,6 +83,7 @@ pub(super) async fn step(
             },
         });
     }
+    drop_erased(tx, &mut deliveries).await?;
     enqueue(tx, &deliveries).await?;
     job.seen += i64::try_from(look.seen).unwrap_or_default();
     job.enqueued += i64::try_from(deliveries.len()).unwrap_or_default();
@@ -92,6 +94,24 @@ pub(super) async fn step(
             _ => JobState::Done,
         };
     }
+    Ok(())
+}
+
+/// Drops what was erased since it was read: an event is deleted under the lock that is held from here on.
+async fn drop_erased(tx: &Transaction<'_>, deliveries: &mut Vec<NewDelivery>) -> Result<(), Error> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    queue::lock(tx).await?;
+    let days: Vec<_> = deliveries.iter().map(|d| d.event.day).collect();
+    let seqs: Vec<_> = deliveries.iter().map(|d| d.event.seq).collect();
+    let sql = "SELECT w.seq FROM unnest($1::date[], $2::bigint[]) AS w (day, seq) CROSS JOIN LATERAL \
+         (SELECT FROM openregister_webhooks.event e WHERE e.day = w.day AND e.seq = w.seq LIMIT 1) e";
+    let rows = tx
+        .query_typed(sql, &[(&days, Type::DATE_ARRAY), (&seqs, Type::INT8_ARRAY)])
+        .await?;
+    let there: HashSet<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    deliveries.retain(|delivery| there.contains(&delivery.event.seq));
     Ok(())
 }
 

@@ -348,6 +348,7 @@ async fn what_was_found_before_an_upgrade_is_no_news() {
         .batch_execute(
             "ALTER TABLE openregister_webhooks.gap DROP COLUMN told_at; \
              ALTER TABLE openregister_webhooks.webhook DROP COLUMN gap_events; \
+             ALTER TABLE openregister_webhooks.attempt DROP COLUMN headers; \
              DELETE FROM openregister_webhooks.migration WHERE version >= 10; \
              INSERT INTO openregister_webhooks.gap (tbl, reason, remedy) VALUES ('oc_openregister_objects', 'long ago', 'none')",
         )
