@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::db::DbError;
+use crate::delivery::queue::Doing;
 use crate::delivery::{Webhooks, queue};
 use crate::registry::WebhookId;
 
@@ -40,7 +41,10 @@ impl State {
             let new = self.reports.entry(webhook).or_default();
             if !new.forgiven {
                 new.forgiven = old.forgiven;
-                new.doing = new.doing.take().or(old.doing);
+                new.doing = match (old.doing, new.doing.take()) {
+                    (Some(old), Some(new)) => Some(old.then(new)),
+                    (old, new) => new.or(old),
+                };
             }
         }
     }
@@ -53,17 +57,6 @@ struct Report {
     forgiven: bool,
     /// How it is doing after that.
     doing: Option<Doing>,
-}
-
-/// How a receiver is doing, as of the last report.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Doing {
-    /// Failures in a row.
-    pub(crate) failures: u32,
-    /// Of the last failure since the last write.
-    pub(crate) cause: Option<String>,
-    /// Something has succeeded since the last write, before or after the failures.
-    pub(crate) succeeded: bool,
 }
 
 impl Reports {
@@ -86,7 +79,7 @@ impl Reports {
         });
     }
 
-    /// A delivery failed, for the so-manieth time in a row.
+    /// A delivery failed; `failures` have in a row.
     pub(super) fn failed(&self, webhook: WebhookId, failures: u32, cause: String) {
         self.report(webhook, |doing| {
             doing.failures = failures;
@@ -176,4 +169,26 @@ async fn write(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_success_that_could_not_be_written_outlives_the_failures_after_it() {
+        let (webhook, reports) = (WebhookId(1), Reports(Arc::default()));
+        reports.succeeded(webhook);
+        let unwritten = std::mem::take(&mut reports.0.lock().reports);
+        reports.failed(webhook, 3, "status 500".to_owned());
+        let mut state = reports.0.lock();
+        state.put_back(unwritten);
+        let doing = state.reports.remove(&webhook).and_then(|report| report.doing);
+        let expected = Doing {
+            failures: 3,
+            cause: Some("status 500".to_owned()),
+            succeeded: true,
+        };
+        assert_eq!(doing, Some(expected));
+    }
 }

@@ -6,7 +6,7 @@
 
 pub(in crate::delivery) mod attempt;
 mod counts;
-pub(crate) mod health;
+mod health;
 mod lease;
 mod scheduler;
 mod settler;

@@ -7,7 +7,6 @@ use deadpool_postgres::Client;
 use tokio_postgres::{Error, GenericClient};
 
 use super::EventRef;
-use crate::delivery::dispatcher::health::Doing;
 use crate::registry::WebhookId;
 
 /// Cancels everything that waits for a webhook, in the caller's transaction; it goes to the log as cancelled. What is
@@ -104,6 +103,28 @@ pub(crate) async fn forgive(client: &Client, webhook: WebhookId) -> Result<(), E
     let sql = "UPDATE openregister_webhooks.webhook_health SET failing_since = NULL \
         WHERE webhook = $1 AND failing_since IS NOT NULL";
     client.execute(sql, &[&webhook.0]).await.map(|_| ())
+}
+
+/// How a receiver is doing, as of the last report.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Doing {
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// Of the last failure since the last write.
+    pub(crate) cause: Option<String>,
+    /// Something has succeeded since the last write, before or after the failures.
+    pub(crate) succeeded: bool,
+}
+
+impl Doing {
+    /// This, and what came after it.
+    pub(crate) fn then(self, later: Self) -> Self {
+        Self {
+            failures: later.failures,
+            cause: later.cause.or(self.cause),
+            succeeded: later.succeeded || self.succeeded,
+        }
+    }
 }
 
 /// Stores how a webhook's receiver is doing; how long it has been failing.

@@ -23,7 +23,7 @@ pub use enqueue::{enqueue, lock};
 pub use retry::{Again, Retried, retry, retry_given_up};
 
 pub(crate) use claim::{Claim, Want, claim};
-pub(crate) use control::{Health, due_now, forgive, health, record_health};
+pub(crate) use control::{Doing, Health, due_now, forgive, health, record_health};
 pub(crate) use settle::{Lease, Settled, SettledBatch, settle};
 pub(crate) use worker::{CHANNEL, LEASE, WorkerId, beat, leave};
 
