@@ -11,79 +11,11 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::locks;
-
-/// A numbered part of the schema, applied once.
-struct Migration {
-    version: i32,
-    name: &'static str,
-    sql: &'static str,
-}
+use super::migrations::MIGRATIONS;
 
 const OWNERSHIP: &str = include_str!("../../sql/ownership.sql");
 const BOOTSTRAP: &str = include_str!("../../sql/bootstrap.sql");
 const FUNCTIONS: &str = include_str!("../../sql/functions.sql");
-const MIGRATIONS: &[Migration] = &[
-    Migration {
-        version: 1,
-        name: "capture",
-        sql: include_str!("../../sql/migrations/0001_capture.sql"),
-    },
-    Migration {
-        version: 2,
-        name: "event",
-        sql: include_str!("../../sql/migrations/0002_event.sql"),
-    },
-    Migration {
-        version: 3,
-        name: "registry",
-        sql: include_str!("../../sql/migrations/0003_registry.sql"),
-    },
-    Migration {
-        version: 4,
-        name: "delivery",
-        sql: include_str!("../../sql/migrations/0004_delivery.sql"),
-    },
-    Migration {
-        version: 5,
-        name: "work",
-        sql: include_str!("../../sql/migrations/0005_work.sql"),
-    },
-    Migration {
-        version: 6,
-        name: "erased",
-        sql: include_str!("../../sql/migrations/0006_erased.sql"),
-    },
-    Migration {
-        version: 7,
-        name: "losses",
-        sql: include_str!("../../sql/migrations/0007_losses.sql"),
-    },
-    Migration {
-        version: 8,
-        name: "client_certificate",
-        sql: include_str!("../../sql/migrations/0008_client_certificate.sql"),
-    },
-    Migration {
-        version: 9,
-        name: "outbox_limit",
-        sql: include_str!("../../sql/migrations/0009_outbox_limit.sql"),
-    },
-    Migration {
-        version: 10,
-        name: "gap_events",
-        sql: include_str!("../../sql/migrations/0010_gap_events.sql"),
-    },
-    Migration {
-        version: 11,
-        name: "lane_index",
-        sql: include_str!("../../sql/migrations/0011_lane_index.sql"),
-    },
-    Migration {
-        version: 12,
-        name: "attempt_headers",
-        sql: include_str!("../../sql/migrations/0012_attempt_headers.sql"),
-    },
-];
 
 /// How often a busy table is asked for before it is left to discovery.
 const ATTEMPTS: u32 = 40;

@@ -14,6 +14,7 @@ mod install;
 mod leader;
 pub(crate) mod locks;
 mod losses;
+mod migrations;
 mod narrowing;
 pub mod outbox;
 pub(crate) mod position;
