@@ -192,10 +192,8 @@ impl Client {
                 cause: Cause::Timeout,
                 error: format!("no response within {} s", limit.as_secs_f32()),
             })??;
-        let status = response.status();
-        let retry_after = retry_after(&response);
-        let headers = response.headers().clone();
-        let (body, end) = read_body(response, deadline.min(Instant::now() + BODY_TIMEOUT)).await;
+        let (head, body) = response.into_parts();
+        let (body, end) = read_body(body, deadline.min(Instant::now() + BODY_TIMEOUT)).await;
         let note = match end {
             End::Whole => {
                 lease.give_back();
@@ -208,10 +206,10 @@ impl Client {
             End::Broken(why) => Some(why),
         };
         Ok(Answer {
-            status,
-            headers,
+            status: head.status,
+            retry_after: retry_after(&head.headers),
+            headers: head.headers,
             body,
-            retry_after,
             note,
         })
     }
@@ -266,8 +264,7 @@ enum End {
 }
 
 /// Reads at most [`MAX_BODY`]; a body that is longer, late or broken gives what came and why there is no more.
-async fn read_body(response: Response<Incoming>, deadline: Instant) -> (Bytes, End) {
-    let mut body = response.into_body();
+async fn read_body(mut body: Incoming, deadline: Instant) -> (Bytes, End) {
     let mut read = BytesMut::new();
     let end = loop {
         if body.is_end_stream() {
@@ -294,8 +291,8 @@ async fn read_body(response: Response<Incoming>, deadline: Instant) -> (Bytes, E
 }
 
 /// `Retry-After` in seconds or as a date.
-fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
-    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }

@@ -1,7 +1,8 @@
 //! What the log keeps of a receiver's answer.
 //!
 //! Guarantees: at most [`BODY`] bytes of the body and [`HEADERS`] of the headers; no header of the answer that is a secret by its
-//! name; and nothing that a registration keeps secret, which a receiver that echoes its request would hand back.
+//! name; and of what a registration keeps secret of its headers nothing of [`SHORTEST`] bytes or more, which a receiver that echoes
+//! its request would hand back.
 
 use bytes::Bytes;
 use hyper::HeaderMap;
