@@ -118,13 +118,13 @@ async fn measure(pending: i64, plan: Plan) -> Sizes {
         }
     }
     tokio::time::sleep(plan.down).await;
-    let (down, peak) = (sidecar.mebibytes("VmRSS"), sidecar.mebibytes("VmHWM"));
+    let (down, peak) = (mebibytes(&sidecar, "VmRSS"), mebibytes(&sidecar, "VmHWM"));
     let mut delivering = None;
     if pending > 0 {
         receiver.resume().await.unwrap();
         let enough = plan.delivered.min(usize::try_from(pending).unwrap());
         receiver.wait_for(enough, PATIENCE).await.unwrap();
-        delivering = Some(sidecar.mebibytes("VmHWM"));
+        delivering = Some(mebibytes(&sidecar, "VmHWM"));
     }
     assert_eq!(sidecar.terminate().await, Some(0));
     Sizes {
@@ -132,4 +132,8 @@ async fn measure(pending: i64, plan: Plan) -> Sizes {
         peak,
         delivering,
     }
+}
+
+fn mebibytes(sidecar: &Sidecar, line: &str) -> f64 {
+    f64::from(sidecar.kibibytes(line)) / 1024.0
 }

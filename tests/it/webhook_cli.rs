@@ -2,17 +2,11 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::api::installed;
 use crate::support::postgres::NEXTCLOUD;
 use crate::support::sidecar::Sidecar;
-
-async fn json_of(sidecar: &Sidecar, arguments: &[&str]) -> Value {
-    let (code, out, err) = sidecar.cli(arguments).await;
-    assert_eq!(code, 0, "{arguments:?}: {err}");
-    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
-}
 
 #[tokio::test]
 async fn webhooks_are_managed_without_the_api() {
@@ -23,9 +17,8 @@ async fn webhooks_are_managed_without_the_api() {
     // An empty file would be refused; none is needed here.
     let sidecar = Sidecar::new(&db.url(NEXTCLOUD), Path::new("")).without("ORW_CA_FILE");
     let auth = format!("Authorization=@{}", token.display());
-    let made = json_of(
-        &sidecar,
-        &[
+    let made = sidecar
+        .json(&[
             "webhook",
             "add",
             "--uri",
@@ -43,9 +36,8 @@ async fn webhooks_are_managed_without_the_api() {
             "--schedule",
             "1,2s,3",
             "--json",
-        ],
-    )
-    .await;
+        ])
+        .await;
     assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
     assert_eq!(made["event"], r"OCA\OpenRegister\Event\Object*");
     assert_eq!(
@@ -55,18 +47,16 @@ async fn webhooks_are_managed_without_the_api() {
     assert_eq!(made["retry"], json!({"maxAttempts": 4, "schedule": [1, 2, 3]}));
     let id = made["id"].to_string();
 
-    let changed = json_of(
-        &sidecar,
-        &[
+    let changed = sidecar
+        .json(&[
             "webhook",
             "update",
             &id,
             "--uri",
             "https://example.com/b",
             "--json",
-        ],
-    )
-    .await;
+        ])
+        .await;
     for field in [
         "event",
         "eventFilter",
@@ -83,21 +73,19 @@ async fn webhooks_are_managed_without_the_api() {
     assert!(code == 2 && err.contains("nothing to change"), "{code}: {err}");
     assert_eq!(changed.get("secret"), None);
     assert_eq!(
-        json_of(&sidecar, &["webhook", "pause", &id, "--json"]).await["status"]["state"],
+        sidecar.json(&["webhook", "pause", &id, "--json"]).await["status"]["state"],
         "paused"
     );
     assert_eq!(
-        json_of(&sidecar, &["webhook", "resume", &id, "--json"]).await["status"]["state"],
+        sidecar.json(&["webhook", "resume", &id, "--json"]).await["status"]["state"],
         "enabled"
     );
-    let disabled = json_of(
-        &sidecar,
-        &["webhook", "disable", &id, "--reason", "holidays", "--json"],
-    )
-    .await;
+    let disabled = sidecar
+        .json(&["webhook", "disable", &id, "--reason", "holidays", "--json"])
+        .await;
     assert_eq!(disabled["status"]["reason"], "holidays");
-    json_of(&sidecar, &["webhook", "enable", &id, "--json"]).await;
-    let rotated = json_of(&sidecar, &["webhook", "rotate-secret", &id, "--json"]).await;
+    sidecar.json(&["webhook", "enable", &id, "--json"]).await;
+    let rotated = sidecar.json(&["webhook", "rotate-secret", &id, "--json"]).await;
     assert_ne!(rotated["secret"], made["secret"]);
     assert_eq!(rotated["secrets"], 2);
 
@@ -107,7 +95,8 @@ async fn webhooks_are_managed_without_the_api() {
         (0, format!("{id}  enabled   Object*  https://example.com/b\n"))
     );
     assert_eq!(
-        json_of(&sidecar, &["webhook", "list", "--json"])
+        sidecar
+            .json(&["webhook", "list", "--json"])
             .await
             .as_array()
             .unwrap()
@@ -120,7 +109,7 @@ async fn webhooks_are_managed_without_the_api() {
         out.contains("https://example.com/b") && !out.contains("hidden") && !out.contains("whsec_"),
         "{out}"
     );
-    let audit = json_of(&sidecar, &["webhook", "audit", &id, "--json"]).await;
+    let audit = sidecar.json(&["webhook", "audit", &id, "--json"]).await;
     let actions: Vec<_> = audit
         .as_array()
         .unwrap()

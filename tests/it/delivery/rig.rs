@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::postgres::{Db, NEXTCLOUD};
+use crate::support::wait::{number, until_number};
 
 /// The part of the schema that delivery stands on.
 const SCHEMA: [&str; 6] = [
@@ -201,21 +202,13 @@ impl Rig {
 
     /// One number from one query.
     pub(super) async fn count(&self, sql: &str) -> i64 {
-        let client = self.pool.get().await.unwrap();
-        client.query_one(sql, &[]).await.unwrap().get(0)
+        number(&self.pool.get().await.unwrap(), sql).await
     }
 
     /// Waits until a query gives this number.
     pub(super) async fn until(&self, sql: &str, expected: i64) {
-        let mut last = -1;
-        for _ in 0..2400 {
-            last = self.count(sql).await;
-            if last == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{sql}: {last}, expected {expected}");
+        let client = self.pool.get().await.unwrap();
+        until_number(&client, sql, expected, Duration::from_secs(60)).await;
     }
 }
 

@@ -40,17 +40,7 @@ async fn two_processes_that_poll_tell_each_gap_once_also_while_replays_run() {
     let jobs = "SELECT count(*) FROM openregister_webhooks.job WHERE state <> 'done'";
     scene.until(jobs, 0).await;
     // One at least finds none at work, however quick this machine is.
-    scene
-        .json(&[
-            "replay",
-            "--webhook",
-            &id,
-            "--since",
-            "1h",
-            "--background",
-            "--json",
-        ])
-        .await;
+    scene.sidecar.replay(webhook).await;
     scene.until(jobs, 0).await;
     scene.delivered().await;
     let all = scene.receiver.received();
@@ -91,18 +81,7 @@ async fn a_gap_that_is_found_while_a_replay_is_under_way_comes_with_it_once() {
     let full = "INSERT INTO openregister_webhooks.delivery (webhook, event_day, event_seq, lane, head, state, due_at, reason, deadline_at) \
                 SELECT $1, current_date, -1, 'object:full', false, 'pending', now(), 'live', now() + interval '1 day' FROM generate_series(1, 5000)";
     scene.client.execute(full, &[&webhook]).await.unwrap();
-    let id = webhook.to_string();
-    scene
-        .json(&[
-            "replay",
-            "--webhook",
-            &id,
-            "--since",
-            "1h",
-            "--background",
-            "--json",
-        ])
-        .await;
+    scene.sidecar.replay(webhook).await;
     let waits =
         "SELECT count(*) FROM openregister_webhooks.job WHERE state = 'running' AND waiting IS NOT NULL";
     scene.until(waits, 1).await;

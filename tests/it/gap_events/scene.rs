@@ -1,6 +1,6 @@
 //! A database with OpenRegister's tables, a receiver, and the built sidecar with `ORW_OUTBOX_POLICY=stop`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openregister_webhooks::demo::Generation;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
+use crate::support::wait::{number, until_number};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -57,19 +58,11 @@ impl Scene {
     }
 
     pub(super) async fn count(&self, sql: &str) -> i64 {
-        self.client.query_one(sql, &[]).await.unwrap().get(0)
+        number(&self.client, sql).await
     }
 
     pub(super) async fn until(&self, sql: &str, expected: i64) {
-        let began = Instant::now();
-        loop {
-            let last = self.count(sql).await;
-            if last == expected {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "{sql}: {last}, expected {expected}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_number(&self.client, sql, expected, PATIENCE).await;
     }
 
     /// Everything that was enqueued is delivered.
@@ -79,9 +72,7 @@ impl Scene {
     }
 
     pub(super) async fn json(&self, arguments: &[&str]) -> Value {
-        let (code, out, errors) = self.sidecar.cli(arguments).await;
-        assert_eq!(code, 0, "{arguments:?}: {out}{errors}");
-        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
+        self.sidecar.json(arguments).await
     }
 
     /// Nobody reads: writes objects until the outbox takes no more, and then as much again of objects and registers.

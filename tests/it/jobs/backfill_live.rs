@@ -146,7 +146,7 @@ async fn run(plan: Plan) {
         }
         if looked.elapsed() > Duration::from_secs(10) {
             looked = Instant::now();
-            let resident = resident(scene.sidecar.pid());
+            let resident = scene.sidecar.kibibytes("VmRSS") / 1024;
             let pending = scene
                 .count("SELECT count(*) FROM openregister_webhooks.delivery")
                 .await;
@@ -250,14 +250,4 @@ async fn write(url: String, objects: i32, seed: u64, stop: Arc<AtomicBool>, done
         done.fetch_add(client.execute(sql, &[&object]).await.unwrap(), Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-/// MiB that a process has in memory.
-fn resident(pid: Option<u32>) -> u64 {
-    let status = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok());
-    let line = status
-        .as_deref()
-        .and_then(|s| s.lines().find_map(|l| l.strip_prefix("VmRSS:")));
-    let kib: Option<u64> = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
-    kib.unwrap_or_default() / 1024
 }

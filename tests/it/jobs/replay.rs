@@ -44,18 +44,7 @@ async fn a_replay_repeats_the_stream_and_new_events_follow_behind_it() {
         Duration::from_millis(100),
         Box::new(Answer::Status(200)),
     ));
-    let id = webhook.to_string();
-    let replay = scene
-        .json(&[
-            "replay",
-            "--webhook",
-            &id,
-            "--since",
-            "1h",
-            "--background",
-            "--json",
-        ])
-        .await;
+    let replay = scene.sidecar.replay(webhook).await;
     grow(&scene, 1, 2).await;
     let got = scene.receiver.wait_for(7, PATIENCE).await.unwrap();
     scene.settled().await;
@@ -163,18 +152,7 @@ async fn a_cancelled_replay_hands_over_what_it_held_back() {
         assert_eq!(scene.sidecar.api("POST", &path, json!({})).await.status, 200);
     };
     act("pause").await;
-    let id = webhook.to_string();
-    let job = scene
-        .json(&[
-            "replay",
-            "--webhook",
-            &id,
-            "--since",
-            "1h",
-            "--background",
-            "--json",
-        ])
-        .await;
+    let job = scene.sidecar.replay(webhook).await;
     scene
         .until(
             "SELECT count(*) FROM openregister_webhooks.job WHERE waiting IS NOT NULL",

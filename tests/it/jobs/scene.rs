@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
+use crate::support::wait::{number, until_number};
 
 pub(crate) const API: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,20 +71,12 @@ impl Scene {
 
     /// One number from one query.
     pub(crate) async fn count(&self, sql: &str) -> i64 {
-        self.client.query_one(sql, &[]).await.unwrap().get(0)
+        number(&self.client, sql).await
     }
 
     /// Waits until a query gives this number.
     pub(crate) async fn until(&self, sql: &str, expected: i64) {
-        let began = std::time::Instant::now();
-        loop {
-            let last = self.count(sql).await;
-            if last == expected {
-                return;
-            }
-            assert!(began.elapsed() < PATIENCE, "{sql}: {last}, expected {expected}");
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
+        until_number(&self.client, sql, expected, PATIENCE).await;
     }
 
     /// Waits until every job has ended and everything is delivered.
@@ -99,9 +92,7 @@ impl Scene {
 
     /// A command that must succeed; its JSON.
     pub(crate) async fn json(&self, arguments: &[&str]) -> Value {
-        let (code, out, errors) = self.sidecar.cli(arguments).await;
-        assert_eq!(code, 0, "{arguments:?}: {out}{errors}");
-        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
+        self.sidecar.json(arguments).await
     }
 }
 

@@ -11,22 +11,9 @@ use crate::support::sidecar::Sidecar;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A line of `/proc/<pid>/status`, in MiB.
-fn mebibytes(pid: u32, name: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    let kibibytes: u64 = line
-        .trim_start_matches(':')
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kibibytes / 1024
-}
-
 /// Upserts `rows` rows of about `size` bytes, half of which are there. How many MiB the program takes: before, at most, and
 /// when everything is delivered.
-async fn upsert(rows: usize, size: usize) -> [u64; 3] {
+async fn upsert(rows: usize, size: usize) -> [u32; 3] {
     let db = Db::openregister_0_2_13().await;
     let client = db.client().await;
     let statement = |first: usize, last: usize, name: &str| {
@@ -53,11 +40,11 @@ async fn upsert(rows: usize, size: usize) -> [u64; 3] {
                          "rateLimit": {"perSecond": 10000, "burst": 100_000}}),
         )
         .await;
-    let pid = sidecar.pid().unwrap();
-    let before = mebibytes(pid, "VmRSS");
+    let mebibytes = |line: &str| sidecar.kibibytes(line) / 1024;
+    let before = mebibytes("VmRSS");
     client.batch_execute(&statement(1, rows, "New")).await.unwrap();
     let received = receiver.wait_for(rows, PATIENCE).await.unwrap();
-    let (peak, after) = (mebibytes(pid, "VmHWM"), mebibytes(pid, "VmRSS"));
+    let (peak, after) = (mebibytes("VmHWM"), mebibytes("VmRSS"));
 
     // The events are in the order of the rows, which is that of the statement; so are the bodies, one at a time.
     let stored =

@@ -31,13 +31,8 @@ async fn before(nextcloud: &Nextcloud) -> (Db, Sidecar) {
 }
 
 /// Resident memory of the sidecar now, in MiB.
-fn resident(sidecar: &Sidecar) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.pid().unwrap())).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+fn resident(sidecar: &Sidecar) -> u32 {
+    sidecar.kibibytes("VmRSS") / 1024
 }
 
 async fn connect<B>(sidecar: &Sidecar) -> SendRequest<B>

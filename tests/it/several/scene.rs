@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 use crate::support::postgres::{DBA, Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
+use crate::support::wait::until_number;
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// So many changes may be written and not have arrived: enough for every process to have its hands full.
@@ -159,17 +160,7 @@ impl Scene {
     }
 
     async fn until(&self, sql: &str, expected: i64) {
-        let wait = async {
-            while self.number(sql).await != expected {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        waited.unwrap_or_else(|_| panic!("{sql} is not {expected}"));
-    }
-
-    async fn number(&self, sql: &str) -> i64 {
-        self.client.query_one(sql, &[]).await.unwrap().get(0)
+        until_number(&self.client, sql, expected, PATIENCE).await;
     }
 
     /// Writers on objects of their own, until `changes` are written; never far ahead of what arrives.

@@ -12,3 +12,4 @@ pub(crate) mod recorder;
 pub(crate) mod rows;
 pub(crate) mod sidecar;
 pub(crate) mod traffic;
+pub(crate) mod wait;

@@ -164,15 +164,30 @@ impl Sidecar {
         self.child.as_ref()?.id()
     }
 
-    /// A line of `/proc/<pid>/status` that is in kB, such as `VmRSS`; in MiB.
-    pub(crate) fn mebibytes(&self, line: &str) -> f64 {
+    /// A line of `/proc/<pid>/status` that is in kB, such as `VmRSS`.
+    pub(crate) fn kibibytes(&self, line: &str) -> u32 {
         let status = format!("/proc/{}/status", self.pid().expect("it runs"));
         let status = std::fs::read_to_string(status).unwrap();
         let mut lines = status.lines();
         let value = lines
             .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'))
             .unwrap();
-        value.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        value.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// A command that must succeed; its JSON.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let (code, out, errors) = self.cli(arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {out}{errors}");
+        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}"))
+    }
+
+    /// Begins a replay of the last hour; the job.
+    pub(crate) async fn replay(&self, webhook: i64) -> serde_json::Value {
+        let id = webhook.to_string();
+        let replay = ["replay", "--webhook", &id, "--since", "1h"];
+        self.json(&[&replay[..], &["--background", "--json"]].concat())
+            .await
     }
 
     /// A request to the API as the administrator, with a JSON body.
