@@ -38,7 +38,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 9) AS m9,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 10) AS m10,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 11) AS m11,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 12) AS m12 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 12) AS m12,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 13) AS m13 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -86,6 +87,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (11, 'lane_in
 \if :m12
 \ir migrations/0012_attempt_headers.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (12, 'attempt_headers');
+\endif
+\if :m13
+\ir migrations/0013_quarantine_gap.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (13, 'quarantine_gap');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a gap is told in the transaction that marks it as told, so once, whoever leads and whatever is killed; whoever
 //! recorded it (`losses`; `attach` in `sql/functions.sql`, also in a session of Nextcloud), and whenever. Failing to tell keeps
-//! nothing from being read.
+//! nothing from being read. What goes into quarantine makes one gap of a table in [`QUARANTINE_SECONDS`] at most, however much it is.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
@@ -13,6 +13,9 @@ use crate::openregister::TableName;
 
 /// Gaps that are told in one transaction.
 const BATCH: i64 = 100;
+
+/// The least time between two gaps of one table's changes that went into quarantine.
+const QUARANTINE_SECONDS: f64 = 60.0;
 
 /// A stretch of which changes of one table are missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +54,12 @@ pub(super) async fn tell<C: Consumer>(
     let mut rows = tx
         .query_typed(
             "UPDATE openregister_webhooks.gap SET told_at = clock_timestamp() WHERE id IN ( \
-                SELECT id FROM openregister_webhooks.gap WHERE told_at IS NULL ORDER BY id LIMIT $1 FOR UPDATE) AND told_at IS NULL \
+                SELECT id FROM openregister_webhooks.gap g WHERE told_at IS NULL \
+                   AND (cause <> 'quarantine' OR NOT EXISTS (SELECT FROM openregister_webhooks.gap p WHERE p.tbl = g.tbl \
+                        AND p.cause = 'quarantine' AND p.told_at > clock_timestamp() - make_interval(secs => $2))) \
+                ORDER BY id LIMIT $1 FOR UPDATE) AND told_at IS NULL \
              RETURNING id, tbl, since, until, left(reason, 2000) AS reason, left(remedy, 2000) AS remedy, at",
-            &[(&BATCH, Type::INT8)],
+            &[(&BATCH, Type::INT8), (&QUARANTINE_SECONDS, Type::FLOAT8)],
         )
         .await?;
     rows.sort_unstable_by_key(|row| row.get::<_, i64>("id"));

@@ -69,4 +69,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "attempt_headers",
         sql: include_str!("../../sql/migrations/0012_attempt_headers.sql"),
     },
+    Migration {
+        version: 13,
+        name: "quarantine_gap",
+        sql: include_str!("../../sql/migrations/0013_quarantine_gap.sql"),
+    },
 ];

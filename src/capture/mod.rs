@@ -30,6 +30,6 @@ pub use install::{InstallError, InstallOptions, Installed, install, uninstall};
 pub(crate) use install::{known_version, strangers};
 pub use leader::{CaptureSettings, CaptureStatus, SAFETY_POLL, run};
 pub use position::{Identity, LoadError, NoSnapshot};
-pub use quarantine::Undecoded;
-pub(crate) use quarantine::uuid_in;
+pub use quarantine::{Aside, Undecoded};
+pub(crate) use quarantine::{discarded, uuid_in};
 pub use reader::{Consumer, ReadError};

@@ -1,17 +1,57 @@
-//! Changes that could not be read: kept raw, counted, and out of the pipeline's way.
+//! Changes and events that could not be read: kept raw, counted, and out of the pipeline's way.
 //!
-//! Guarantees: nothing of an object that was erased since the change was made is kept (see `pipeline::erase`). Whoever writes
-//! here holds the table's lock for writers from before it looks at `erased`; whoever erases waits for those.
+//! Guarantees: [`Undecoded::store`] and [`keep_raw`] are the only ways in. Each records a gap, so that consumers are told (see
+//! `gaps`), and keeps the table within [`MAX_ROWS`] and [`MAX_BYTES`]: what comes beyond that is discarded, and the gap says so.
+//! Nothing of an object that was erased since the change was made is kept (see `pipeline::erase`). Whoever writes here holds
+//! the table's lock for writers from before it looks at `erased`; whoever erases waits for those.
 
-use tokio_postgres::types::{PgLsn, Type};
-use tokio_postgres::{Row, Transaction};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::types::{PgLsn, ToSql, Type};
+use tokio_postgres::{Error, GenericClient, Row, Transaction};
 
 use super::change::{Change, ChangeKey, Op, Origin};
+
+/// How many rows the quarantine has at most.
+const MAX_ROWS: i64 = 10_000;
+/// How many bytes of row images and reasons it has at most, uncompressed. The oldest stay: they show how it began, and a flood
+/// cannot push them out.
+const MAX_BYTES: i64 = 256 << 20;
 
 /// The longest reason that is kept, in bytes.
 const REASON: usize = 2000;
 /// Before anything is looked up that decides whether to insert.
 const LOCK: &str = "LOCK TABLE openregister_webhooks.quarantine IN ROW EXCLUSIVE MODE";
+/// How often a gap is tried to be recorded, where another process takes the same microsecond for its id.
+const IDS: u32 = 5;
+
+/// What this process discarded because the quarantine was full.
+static DISCARDED: AtomicU64 = AtomicU64::new(0);
+
+/// How many changes this process discarded because the quarantine was full.
+pub(crate) fn discarded() -> u64 {
+    DISCARDED.load(Ordering::Relaxed)
+}
+
+/// What became of something that was to be put aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    /// It is in the quarantine, in the row with this id.
+    Kept(i64),
+    /// The quarantine is full: only its gap is recorded.
+    Discarded,
+    /// It is of an object that was erased since: nothing is recorded.
+    Erased,
+}
+
+impl Aside {
+    /// Whether consumers miss something by it.
+    #[must_use]
+    pub const fn is_missing(self) -> bool {
+        !matches!(self, Self::Erased)
+    }
+}
 
 /// The uuid of the object that a row image is of, as SQL: NULL where none is found, empty where the table holds no objects.
 /// Only the text is looked at, since the image may be one that no JSON can be read of, and only a million characters at the end
@@ -37,39 +77,120 @@ fn is_erased(table: &str, old: &str, new: &str, at: &str) -> String {
 }
 
 /// Puts the change with this key aside as it is, within the database: it may be one that cannot even be read here. In the
-/// transaction that moves the position past it. False where it is of an erased object, and dropped.
+/// transaction that moves the position past it.
 pub(super) async fn keep_raw(
     tx: &Transaction<'_>,
     key: ChangeKey,
     adopted: bool,
     reason: &str,
-) -> Result<bool, tokio_postgres::Error> {
+) -> Result<Aside, Error> {
     let table = if adopted { "change_adopted" } else { "change" };
+    let source = format!(
+        "SELECT lsn, xid, ordinal, tbl, op, found, old, new, pid, at, $4::text AS reason FROM openregister_webhooks.{table} c \
+         WHERE (lsn, xid, ordinal) = ($1, $2::text::xid8, $3) LIMIT 1"
+    );
     let reason = presentable(reason);
+    put(
+        tx,
+        &source,
+        &[
+            (&PgLsn::from(key.lsn.0), Type::PG_LSN),
+            (&key.xid.0.to_string(), Type::TEXT),
+            (&key.ordinal, Type::INT4),
+            (&reason, Type::TEXT),
+        ],
+        &reason,
+    )
+    .await
+}
+
+/// Puts the row that `source` gives aside, and records the gap. Called in a transaction.
+async fn put(
+    tx: &impl GenericClient,
+    source: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+    reason: &str,
+) -> Result<Aside, Error> {
     tx.batch_execute(LOCK).await?;
-    let rows = tx
-        .query_typed(
-            &format!(
-                "INSERT INTO openregister_webhooks.quarantine (lsn, xid, ordinal, tbl, op, found, old, new, pid, at, reason) \
-                 SELECT lsn, xid, ordinal, tbl, op, found, old, new, pid, at, $4 FROM openregister_webhooks.{table} c \
-                 WHERE (lsn, xid, ordinal) = ($1, $2::text::xid8, $3) AND NOT {} LIMIT 1 RETURNING tbl, id",
-                is_erased("c.tbl", "c.old", "c.new", "c.at")
-            ),
-            &[
-                (&PgLsn::from(key.lsn.0), Type::PG_LSN),
-                (&key.xid.0.to_string(), Type::TEXT),
-                (&key.ordinal, Type::INT4),
-                (&reason, Type::TEXT),
-            ],
-        )
-        .await?;
+    let size =
+        "coalesce(octet_length(old), 0)::bigint + coalesce(octet_length(new), 0) + octet_length(reason)";
+    let sql = format!(
+        "WITH given AS MATERIALIZED ({source}), \
+              verdict AS MATERIALIZED (SELECT g.tbl, g.at, {erased} AS erased, \
+                  (SELECT count(*) < {MAX_ROWS} AND coalesce(sum({size}), 0) + (SELECT {size} FROM given) <= {MAX_BYTES} \
+                   FROM openregister_webhooks.quarantine) AS room FROM given g), \
+              kept AS (INSERT INTO openregister_webhooks.quarantine (lsn, xid, ordinal, tbl, op, found, old, new, pid, at, reason) \
+                  SELECT g.lsn, g.xid, g.ordinal, g.tbl, g.op, g.found, g.old, g.new, g.pid, g.at, g.reason FROM given g, verdict v \
+                  WHERE v.room AND NOT v.erased RETURNING id) \
+         SELECT v.tbl, v.at, v.erased, (SELECT id FROM kept) AS id FROM verdict v",
+        erased = is_erased("g.tbl", "g.old", "g.new", "g.at")
+    );
+    let rows = tx.query_typed(&sql, parameters).await?;
     let Some(row) = rows.first() else {
-        tracing::warn!("a change that makes the pipeline fail is of an erased object: dropped");
-        return Ok(false);
+        // `erase` removed it from the outbox meanwhile.
+        return Ok(Aside::Erased);
     };
-    let (table, id): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
-    tracing::error!(%table, id, %reason, "a change makes the pipeline fail each time: quarantined, the rest goes on");
-    Ok(true)
+    let (table, at): (&str, DateTime<Utc>) = (row.try_get("tbl")?, row.try_get("at")?);
+    if row.try_get("erased")? {
+        tracing::warn!(%table, %at, "a change that cannot be worked on is of an erased object: dropped");
+        return Ok(Aside::Erased);
+    }
+    let aside = row
+        .try_get::<_, Option<i64>>("id")?
+        .map_or(Aside::Discarded, Aside::Kept);
+    match aside {
+        Aside::Kept(id) => {
+            tracing::error!(%table, id, %at, %reason, "a change cannot be worked on: quarantined, the rest goes on");
+        }
+        _ => {
+            DISCARDED.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%table, %at, %reason, "a change cannot be worked on, and the quarantine is full: discarded; empty it (see `doctor`)");
+        }
+    }
+    record_gap(tx, table, at, aside == Aside::Discarded).await?;
+    Ok(aside)
+}
+
+/// Records that consumers miss a change: in the gap of the same table that they were not told of yet, else in a new one. Never
+/// waits for whoever is telling of gaps.
+async fn record_gap(
+    tx: &impl GenericClient,
+    table: &str,
+    at: DateTime<Utc>,
+    discarded: bool,
+) -> Result<(), Error> {
+    const SAID: &str = "format('%s changes cannot be worked on and are in quarantine instead (openregister_webhooks.quarantine)%s', n, \
+        CASE WHEN gone > 0 THEN format('; it is full, so %s of them are not kept', gone) ELSE '' END)";
+    let gone = i64::from(discarded);
+    let extend = format!(
+        "UPDATE openregister_webhooks.gap g SET since = least(g.since, $2), until = greatest(g.until, $2), changes = s.n, discarded = s.gone, \
+                reason = {SAID} \
+         FROM (SELECT id, changes + 1 AS n, discarded + $3 AS gone FROM openregister_webhooks.gap \
+               WHERE told_at IS NULL AND cause = 'quarantine' AND tbl = $1 ORDER BY id DESC LIMIT 1 FOR UPDATE SKIP LOCKED) s \
+         WHERE g.id = s.id"
+    );
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&table, Type::TEXT),
+        (&at, Type::TIMESTAMPTZ),
+        (&gone, Type::INT8),
+    ];
+    if tx.execute_typed(&extend, &parameters).await? > 0 {
+        return Ok(());
+    }
+    let insert = format!(
+        "INSERT INTO openregister_webhooks.gap (tbl, cause, since, until, changes, discarded, reason, remedy) \
+         SELECT $1, 'quarantine', $2, $2, n, gone, {SAID}, \
+             CASE WHEN $1 LIKE '%audit\\_trails' THEN 'none: who did what, and locks of OpenRegister 0.2.13, are not known for that time' \
+                  ELSE 'openregister-webhooks backfill --table ' || $1 END \
+         FROM (SELECT 1::bigint AS n, $3 AS gone) s ON CONFLICT (id) DO NOTHING"
+    );
+    for _ in 0..IDS {
+        if tx.execute_typed(&insert, &parameters).await? > 0 {
+            return Ok(());
+        }
+    }
+    tracing::error!(%table, "the gap of a quarantined change could not be recorded: every id was taken");
+    Ok(())
 }
 
 /// A reason as a text of PostgreSQL, of bounded length.
@@ -81,7 +202,18 @@ fn presentable(reason: &str) -> String {
     reason[..end].replace('\0', "\u{fffd}")
 }
 
-/// A change for the quarantine table.
+/// An operation as the tables have it.
+const fn letter(op: Op) -> i8 {
+    let letter = match op {
+        Op::Insert => b'I',
+        Op::Update => b'U',
+        Op::Unchanged => b'N',
+        Op::Delete => b'D',
+    };
+    letter.cast_signed()
+}
+
+/// Something for the quarantine table.
 #[derive(Debug)]
 pub struct Undecoded {
     lsn: PgLsn,
@@ -93,7 +225,7 @@ pub struct Undecoded {
     old: Option<String>,
     new: Option<String>,
     pid: i32,
-    at: chrono::DateTime<chrono::Utc>,
+    at: DateTime<Utc>,
     reason: String,
 }
 
@@ -118,18 +250,12 @@ impl Undecoded {
     /// A change whose images lifecycle could not make sense of.
     #[must_use]
     pub fn of_change(change: Change, table_prefix: &str, reason: String) -> Self {
-        let op = match change.op {
-            Op::Insert => b'I',
-            Op::Update => b'U',
-            Op::Unchanged => b'N',
-            Op::Delete => b'D',
-        };
         Self {
             lsn: PgLsn::from(change.key.lsn.0),
             xid: change.key.xid.0.to_string(),
             ordinal: change.key.ordinal,
             table: format!("{table_prefix}{}", change.table.name()),
-            op: op.cast_signed(),
+            op: letter(change.op),
             discovered: change.origin == Origin::Discovered,
             old: change.old,
             new: change.new,
@@ -139,40 +265,49 @@ impl Undecoded {
         }
     }
 
-    /// Stores it, in the transaction that moves the position past it; false where it is of an erased object, and dropped.
+    /// A stored event that cannot be read any more; `table` (with prefix) is the one it came from, `at` when that was changed.
+    #[must_use]
+    pub fn of_event(table: String, op: Op, at: DateTime<Utc>, pid: i32, reason: String) -> Self {
+        Self {
+            lsn: PgLsn::from(0),
+            xid: "0".to_owned(),
+            ordinal: 0,
+            table,
+            op: letter(op),
+            discovered: false,
+            old: None,
+            new: None,
+            pid,
+            at,
+            reason,
+        }
+    }
+
+    /// Puts it into quarantine and records the gap, in a transaction: that which moves the position past it.
     ///
     /// # Errors
-    /// Where the insert fails.
-    pub async fn store(&self, tx: &Transaction<'_>) -> Result<bool, tokio_postgres::Error> {
-        tx.batch_execute(LOCK).await?;
-        let sql = format!(
-            "INSERT INTO openregister_webhooks.quarantine (lsn, xid, ordinal, tbl, op, found, old, new, pid, at, reason) \
-             SELECT $1, $2::text::xid8, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE NOT {} RETURNING id",
-            is_erased("$4", "$7", "$8", "$10")
-        );
-        let rows = tx
-            .query_typed(
-                &sql,
-                &[
-                    (&self.lsn, Type::PG_LSN),
-                    (&self.xid, Type::TEXT),
-                    (&self.ordinal, Type::INT4),
-                    (&self.table, Type::TEXT),
-                    (&self.op, Type::CHAR),
-                    (&self.discovered, Type::BOOL),
-                    (&self.old, Type::TEXT),
-                    (&self.new, Type::TEXT),
-                    (&self.pid, Type::INT4),
-                    (&self.at, Type::TIMESTAMPTZ),
-                    (&presentable(&self.reason), Type::TEXT),
-                ],
-            )
-            .await?;
-        let Some(row) = rows.first() else {
-            tracing::warn!(table = %self.table, at = %self.at, "a change that cannot be read is of an erased object: dropped");
-            return Ok(false);
-        };
-        tracing::error!(table = %self.table, id = row.try_get::<_, i64>(0)?, at = %self.at, reason = %self.reason, "a change cannot be read: quarantined");
-        Ok(true)
+    /// Where the database refuses.
+    pub async fn store(&self, tx: &impl GenericClient) -> Result<Aside, Error> {
+        let reason = presentable(&self.reason);
+        put(
+            tx,
+            "SELECT $1::pg_lsn AS lsn, $2::text::xid8 AS xid, $3::integer AS ordinal, $4::text AS tbl, $5::\"char\" AS op, $6::boolean AS found, \
+                    $7::text AS old, $8::text AS new, $9::integer AS pid, $10::timestamptz AS at, $11::text AS reason",
+            &[
+                (&self.lsn, Type::PG_LSN),
+                (&self.xid, Type::TEXT),
+                (&self.ordinal, Type::INT4),
+                (&self.table, Type::TEXT),
+                (&self.op, Type::CHAR),
+                (&self.discovered, Type::BOOL),
+                (&self.old, Type::TEXT),
+                (&self.new, Type::TEXT),
+                (&self.pid, Type::INT4),
+                (&self.at, Type::TIMESTAMPTZ),
+                (&reason, Type::TEXT),
+            ],
+            &reason,
+        )
+        .await
     }
 }

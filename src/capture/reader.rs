@@ -250,7 +250,7 @@ impl Reader {
             if let Some(reason) = narrowing.condemned(Place { adopted, key }) {
                 let kept = quarantine::keep_raw(tx, key, adopted, reason).await?;
                 return Ok(Worked {
-                    aside: u64::from(kept),
+                    aside: u64::from(kept.is_missing()),
                     consumed: false,
                 });
             }
@@ -329,7 +329,8 @@ impl Reader {
             match decode(row, &self.table_prefix) {
                 Ok(change) => changes.push(change),
                 Err(reason) => {
-                    aside += u64::from(Undecoded::of(row, reason).store(tx).await?);
+                    let aside_now = Undecoded::of(row, reason).store(tx).await?;
+                    aside += u64::from(aside_now.is_missing());
                 }
             }
         }

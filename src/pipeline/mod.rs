@@ -138,7 +138,7 @@ impl Consumer for Pipeline {
             let kept = Undecoded::of_change(undecodable.change, &self.table_prefix, reason)
                 .store(tx)
                 .await?;
-            self.batch.quarantined += u64::from(kept);
+            self.batch.quarantined += u64::from(kept.is_missing());
         }
         let mut stored: Vec<EventRef> = Vec::new();
         let mut deliveries = Vec::new();

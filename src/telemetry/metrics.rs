@@ -77,6 +77,7 @@ impl Metrics {
         registry.register("events", "Lifecycle events by class", events.clone());
         registry.register("capture_lag_seconds", "From the change to the queue", lag.clone());
         registry.register_collector(Box::new(RegexRunaways));
+        registry.register_collector(Box::new(Discarded));
         more(&mut registry);
         let registry = std::sync::Arc::new(registry);
         Self {
@@ -119,6 +120,23 @@ impl Collector for RegexRunaways {
         let encoder = encoder.encode_descriptor(
             "filter_regex_runaways",
             "Regular expressions of filters that were stopped because they ran away",
+            None,
+            counter.metric_type(),
+        )?;
+        counter.encode(encoder)
+    }
+}
+
+/// What the quarantine counts by itself: whoever puts something aside.
+#[derive(Debug)]
+struct Discarded;
+
+impl Collector for Discarded {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counter = ConstCounter::new(crate::capture::discarded());
+        let encoder = encoder.encode_descriptor(
+            "quarantine_discarded",
+            "Changes that could not be read and that the quarantine had no room for",
             None,
             counter.metric_type(),
         )?;

@@ -1,5 +1,6 @@
 //! What could not be captured is told to those who asked for it: once, in every format, whatever is killed.
 
+mod quarantine;
 mod replay;
 mod scene;
 
