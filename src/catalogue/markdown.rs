@@ -15,7 +15,8 @@ formats are in [schemas](schemas): `documented.json`, `nextcloud.json`, `cloudev
 `openregister-webhooks events --schema ObjectCreatedEvent --format nextcloud` prints the one of one event.
 
 * An update carries the new state as `newX`, the old one as `oldX`, and the new one again as `X`.
-* Times are UTC, `2024-01-15T10:30:00+00:00`. Numbers keep their digits. Empty maps are `{}`.
+* Times are UTC, `2024-01-15T10:30:00+00:00`. Numbers keep their digits. Empty maps are `{}` (`[]` in the format
+  `openregister`, as OpenRegister itself writes them).
 * Fields marked *newer* are not in every version of OpenRegister. Columns that OpenRegister adds later are passed on under
   their names in camel case.
 * Passwords in URLs, and fields called password, secret, token, apiKey and the like, are masked in all entities but objects.

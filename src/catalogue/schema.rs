@@ -301,13 +301,27 @@ fn entity(kind: EntityKind, format: Format) -> Value {
     }
     let properties: Map<String, Value> = fields(kind)
         .into_iter()
-        .map(|field| (field.name.to_owned(), field_schema(field)))
+        .map(|field| (field.name.to_owned(), field_schema(field, format)))
         .collect();
     object(json!(["id", "uuid"]), properties.into()).into()
 }
 
-fn field_schema(field: Field) -> Value {
+fn field_schema(field: Field, format: Format) -> Value {
     let mut schema = Map::new();
+    if field.shape == Shape::Map && format == Format::OpenRegister {
+        // PHP has one kind of array: an empty map is [].
+        let kind: &[&str] = if field.nullable {
+            &["object", "array", "null"]
+        } else {
+            &["object", "array"]
+        };
+        schema.insert("type".into(), json!(kind));
+        schema.insert("maxItems".into(), 0.into());
+        if !field.about.is_empty() {
+            schema.insert("description".into(), field.about.into());
+        }
+        return schema.into();
+    }
     let name = match field.shape {
         Shape::Text | Shape::Time => "string",
         Shape::Integer => "integer",

@@ -65,20 +65,48 @@ fn judge(url: &str, answered: &Answered) -> Finding {
             "requests to Nextcloud would go round in a circle",
             "set ORW_NEXTCLOUD_URL to the address of Nextcloud's own web server",
         ),
-        (StatusCode::OK, Some(version)) if status["maintenance"] == true => Finding::warning(
-            CHECK,
-            format!("Nextcloud {version} answers at {url}, in maintenance mode"),
-            "nobody can log in, so nobody can register webhooks; deliveries go on",
-            "occ maintenance:mode --off, when the work is done",
-        ),
-        (StatusCode::OK, Some(version)) => {
-            Finding::ok(CHECK, format!("Nextcloud {version} answers at {url}"))
-        }
+        (StatusCode::OK, Some(version)) => found(url, version, &status),
         (status, _) => Finding::error(
             CHECK,
             format!("{url} is no Nextcloud"),
             format!("its /status.php answers {status} and names no version"),
             "set ORW_NEXTCLOUD_URL to Nextcloud's own address, with the path that it is installed below",
+        ),
+    }
+}
+
+/// What a Nextcloud says of itself.
+fn found(url: &str, version: &str, status: &Value) -> Finding {
+    const CLOSED: &str = "nobody can log in, so nobody can register webhooks; deliveries go on";
+    let says = |flag: &str| status[flag] == true;
+    let answers = format!("Nextcloud {version} answers at {url}");
+    if status["installed"] == false {
+        return Finding::error(
+            CHECK,
+            format!("{answers}, but is not set up"),
+            "its /status.php says installed: false, so it has no users and no tables",
+            "finish its installation (occ maintenance:install), or set ORW_NEXTCLOUD_URL to the Nextcloud that is meant",
+        );
+    }
+    match (says("maintenance"), says("needsDbUpgrade")) {
+        (false, false) => Finding::ok(CHECK, answers),
+        (true, false) => Finding::warning(
+            CHECK,
+            format!("{answers}, in maintenance mode"),
+            CLOSED,
+            "occ maintenance:mode --off, when the work is done",
+        ),
+        (false, true) => Finding::warning(
+            CHECK,
+            format!("{answers}, and waits for its upgrade (needsDbUpgrade)"),
+            CLOSED,
+            "occ upgrade, then run doctor again: tables may have changed",
+        ),
+        (true, true) => Finding::warning(
+            CHECK,
+            format!("{answers}, in maintenance mode, and waits for its upgrade (needsDbUpgrade)"),
+            CLOSED,
+            "let the upgrade that is under way finish, or run occ upgrade; then occ maintenance:mode --off, and run doctor again",
         ),
     }
 }

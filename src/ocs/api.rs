@@ -133,7 +133,7 @@ impl Api {
                 request.method(),
                 &path[target.start..],
             );
-            if is_here(&found) {
+            if is_here(&found) || self.is_here_without_slash(target, request.method(), path) {
                 return self.answer_ocs(request, target, arrival).await;
             }
         }
@@ -145,6 +145,17 @@ impl Api {
             Ok(response) => response,
             Err(error) => gateway(&error, &uri, &accept, proxy),
         }
+    }
+
+    /// Whether a path is that of a route of ours with a slash at the end. To Nextcloud that is a path that does not exist, and
+    /// so it is here: the table of routes does not find it.
+    fn is_here_without_slash(&self, target: Target, method: &Method, path: &str) -> bool {
+        path.strip_suffix('/').is_some_and(|path| {
+            path.get(target.start..).is_some_and(|rest| {
+                let found = self.table.find(target.version == Version::V1, method, rest);
+                is_here(&found)
+            })
+        })
     }
 
     /// Refuses another way to write the path of a route of ours: to Nextcloud it is the same one, and would be

@@ -37,6 +37,24 @@ async fn it_records_requests_and_answers_by_script_then_by_rule() {
     assert!(receiver.wait_for(5, Duration::from_millis(20)).await.is_err());
 }
 
+/// Who waits for arrivals may forget them: that is no arrival, and wakes nobody, else the one who forgets never sleeps again.
+#[tokio::test]
+async fn forgetting_is_no_arrival() {
+    let receiver = https().await;
+    let mut arrivals = receiver.arrivals();
+    for round in 1..=2 {
+        outcome(&receiver, Answer::Status(200)).await.unwrap();
+        arrivals.changed().await.unwrap();
+        assert_eq!(receiver.count(), 1, "round {round}");
+        receiver.forget();
+        assert!(!arrivals.has_changed().unwrap(), "round {round}");
+        assert_eq!((receiver.count(), receiver.received().len()), (0, 0));
+    }
+    // Numbers begin anew.
+    outcome(&receiver, Answer::Status(200)).await.unwrap();
+    assert_eq!(receiver.wait_for(1, PATIENCE).await.unwrap()[0].number, 0);
+}
+
 /// What a client sees of one answer.
 async fn outcome(receiver: &Receiver, answer: Answer) -> Result<usize, String> {
     receiver.next([answer]);

@@ -3,7 +3,7 @@
 //! Guarantees: rendering is a pure function of the event and the registration, so every attempt sends the same bytes
 //! as long as the registration is the same. What differs between attempts (attempt, time of sending, signature) is in
 //! the headers alone; in particular the `attempt` of the `openregister` envelope is always 1 and its `timestamp` the
-//! time of the change. Numbers keep their digits; empty maps are `{}`.
+//! time of the change. Numbers keep their digits; empty maps are `{}`, but in the `openregister` envelope, where PHP writes `[]`.
 
 mod cloudevents;
 mod documented;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Sender, map};
 use crate::lifecycle::{Event, States};
-use crate::openregister::{Action, Entity, EntityKind};
+use crate::openregister::{Action, Entity, EntityKind, is_set};
 
 pub(super) fn body(event: &Event, sender: &Sender) -> Value {
     let timestamp = event.at.format("%Y-%m-%dT%H:%M:%S+00:00").to_string();
@@ -59,11 +59,60 @@ const fn verb(kind: EntityKind, action: Action) -> &'static str {
 }
 
 fn shown(kind: EntityKind, entity: &Entity) -> Value {
-    match kind {
+    as_php(match kind {
         EntityKind::Object => object(entity),
         _ => Value::Object(entity.fields().clone()),
+    })
+}
+
+/// As PHP writes it, which has one kind of array: an empty map is `[]`.
+fn as_php(value: Value) -> Value {
+    match value {
+        Value::Object(map) if map.is_empty() => Value::Array(Vec::new()),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(name, value)| (name, as_php(value)))
+            .collect(),
+        Value::Array(items) => items.into_iter().map(as_php).collect(),
+        other => other,
     }
 }
+
+/// What an object's metadata look like where nothing is set.
+#[derive(Clone, Copy)]
+enum Unset {
+    Null,
+    /// `[]`, also for what else is a map.
+    Empty,
+    /// Left out: there in some generations of OpenRegister only.
+    Absent,
+}
+
+/// The metadata in OpenRegister's order, after those that [`object`] makes itself.
+const METADATA: [(&str, Unset); 19] = [
+    ("schemaVersion", Unset::Null),
+    ("files", Unset::Empty),
+    ("relations", Unset::Empty),
+    ("locked", Unset::Null),
+    ("owner", Unset::Null),
+    ("organisation", Unset::Null),
+    ("groups", Unset::Empty),
+    ("authorization", Unset::Empty),
+    ("folder", Unset::Null),
+    ("application", Unset::Null),
+    ("validation", Unset::Empty),
+    ("geo", Unset::Empty),
+    ("retention", Unset::Empty),
+    ("tmlo", Unset::Absent),
+    ("size", Unset::Null),
+    ("updated", Unset::Null),
+    ("created", Unset::Null),
+    ("published", Unset::Absent),
+    ("depublished", Unset::Absent),
+];
+
+/// What the generation that knows `tmlo` writes at the end: null also where the table has no such column.
+const LINKED: [&str; 7] = ["mail", "contacts", "notes", "todos", "calendar", "talk", "deck"];
 
 /// OpenRegister's own JSON of an object: the properties, the metadata under `@self`, and the uuid as `id`.
 fn object(entity: &Entity) -> Value {
@@ -80,32 +129,28 @@ fn object(entity: &Entity) -> Value {
     }
     own.insert("register".into(), id_text(&field("register")));
     own.insert("schema".into(), id_text(&field("schema")));
-    const DONE: [&str; 13] = [
-        "id",
-        "uuid",
-        "slug",
-        "name",
-        "description",
-        "summary",
-        "image",
-        "uri",
-        "version",
-        "register",
-        "schema",
-        "data",
-        "expires",
-    ];
-    for (name, value) in fields {
-        if !DONE.contains(&name.as_str()) {
-            let value = if name == "deleted" && value.is_null() {
-                Value::Array(Vec::new())
-            } else {
-                value.clone()
-            };
-            own.insert(name.clone(), value);
+    let empty = || Value::Array(Vec::new());
+    for (name, unset) in METADATA {
+        let value = match unset {
+            Unset::Null => field(name),
+            Unset::Empty => or(field(name), empty()),
+            Unset::Absent => match fields.get(name) {
+                Some(value) => value.clone(),
+                None => continue,
+            },
+        };
+        own.insert(name.into(), value);
+    }
+    own.insert("deleted".into(), or(field("deleted"), empty()));
+    if fields.contains_key("tmlo") {
+        own.insert("source".into(), Value::Null);
+        for name in LINKED {
+            // Nothing linked is null, though the entity has a list there.
+            let linked = field(name);
+            let unset = !is_set(Some(&linked));
+            own.insert(name.into(), if unset { Value::Null } else { linked });
         }
     }
-    own.insert("source".into(), Value::Null);
     let mut object = fields
         .get("data")
         .and_then(Value::as_object)

@@ -1,11 +1,15 @@
 //! Every class in every format.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{JSON, sample};
 use crate::catalogue::{example, example_event, example_of};
-use crate::lifecycle::EventType;
-use crate::openregister::{Action, EntityKind, EventClass};
+use crate::lifecycle::{EventType, States};
+use crate::openregister::{
+    Action, Entity, EntityKind, EventClass, ObjectRow, Schema, Store, TableName, object, plain,
+};
 use crate::registry::Format;
 
 fn body(class: EventClass, format: Format) -> (Value, &'static str) {
@@ -120,6 +124,113 @@ fn openregister_is_its_own_envelope() {
             &own["schema"]
         ),
         (&json!(123), &Value::Null, &json!([]), &json!("7"))
+    );
+}
+
+/// What real installations wrote: rows, and the JSON that OpenRegister itself made of them.
+const RECORDED: [&str; 2] = [
+    include_str!("../../../tests/fixtures/recorded-0.2.13.jsonl"),
+    include_str!("../../../tests/fixtures/recorded-0.2.9.jsonl"),
+];
+
+/// The rows as they were inserted, by uuid, with their schema; and the objects that `create` shows in the audit table.
+fn recorded(text: &str) -> Vec<(Entity, Value)> {
+    let (mut schemas, mut rows, mut found) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for line in text.lines() {
+        let change: Value = serde_json::from_str(line).unwrap();
+        let Some(new) = change["new"].as_object() else {
+            continue;
+        };
+        let table = TableName::parse(change["table"].as_str().unwrap(), "oc_").unwrap();
+        match table.store() {
+            Store::Magic { .. } | Store::Blob if change["op"] == "INSERT" => {
+                let row = ObjectRow::new(&table, new);
+                let schema = schemas.get(&row.ids(&table).1.unwrap());
+                let uuid = row.uuid().unwrap().to_owned();
+                rows.insert(uuid, object(&table, row, None, schema));
+            }
+            _ if table.name() == "openregister_schemas" => {
+                schemas.insert(new["id"].as_i64().unwrap(), Schema::from_row(new).unwrap());
+            }
+            _ if table.name() == "openregister_audit_trails" && new["action"] == "create" => {
+                let mut shown = new["changed"].clone();
+                for (_, value) in shown.as_object_mut().unwrap() {
+                    *value = value["new"].take();
+                }
+                let uuid = shown["@self"]["id"].as_str().unwrap();
+                if let Some(entity) = rows.remove(uuid) {
+                    found.push((entity, shown));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn openregister_shows_an_object_as_the_real_one_does() {
+    for recorded in RECORDED.map(recorded) {
+        assert!(recorded.len() >= 2);
+        for (entity, real) in recorded {
+            let mut event = example_event(EventClass::object(Action::Created));
+            event.states = States::One(entity);
+            let rendered = sample(&event.into(), Format::OpenRegister);
+            let body: Value = serde_json::from_slice(&rendered.body).unwrap();
+            let (mut ours, real) = (body["data"]["object"].clone(), real);
+            if real["@self"]["version"].is_null() {
+                // The database's default, which OpenRegister had not read when it showed the object.
+                ours["@self"]["version"] = Value::Null;
+            }
+            // Names, order, null, lists, everything.
+            assert_eq!(ours["@self"].to_string(), real["@self"].to_string());
+            for (name, value) in real.as_object().unwrap() {
+                let unset = value.is_null() || value == &json!([]);
+                if unset {
+                    assert_eq!(&ours[name], value, "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn openregister_writes_an_empty_map_as_php_does() {
+    let mut entity = example_event(EventClass::object(Action::Created))
+        .states
+        .current()
+        .clone();
+    entity.set(
+        "data",
+        json!({"address": {}, "deep": [{"a": {}, "b": null}], "none": null, "text": "{}"}),
+    );
+    entity.set("retention", json!({}));
+    entity.set("mail", json!([]));
+    let mut event = example_event(EventClass::object(Action::Created));
+    event.states = States::One(entity.clone());
+    let rendered = sample(&event.clone().into(), Format::OpenRegister);
+    let body: Value = serde_json::from_slice(&rendered.body).unwrap();
+    let object = &body["data"]["object"];
+    assert_eq!(object["address"], json!([]));
+    assert_eq!(object["deep"], json!([{"a": [], "b": null}]));
+    assert_eq!((&object["none"], &object["text"]), (&Value::Null, &json!("{}")));
+    assert_eq!(object["@self"]["retention"], json!([]));
+    assert_eq!(object["@self"]["mail"], Value::Null);
+    // Ours keep `{}`.
+    let rendered = sample(&event.into(), Format::Documented);
+    let body: Value = serde_json::from_slice(&rendered.body).unwrap();
+    assert_eq!(body["data"]["object"]["data"]["address"], json!({}));
+
+    let row = json!({"id": 1, "uuid": "u", "title": "People", "authorization": {}, "configuration": {"a": {}}, "groups": null});
+    let mut event = example_event(EventClass::new(EntityKind::Register, Action::Created).unwrap());
+    event.states = States::One(plain(EntityKind::Register, row.as_object().unwrap()));
+    let rendered = sample(&event.into(), Format::OpenRegister);
+    let body: Value = serde_json::from_slice(&rendered.body).unwrap();
+    let register = &body["data"]["register"];
+    assert_eq!(register["authorization"], json!([]));
+    assert_eq!(
+        (&register["configuration"], &register["groups"]),
+        (&json!({"a": []}), &json!([]))
     );
 }
 

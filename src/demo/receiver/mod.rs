@@ -236,11 +236,14 @@ impl Receiver {
         *self.shared.count.borrow()
     }
 
-    /// Forgets what has arrived; numbers begin anew.
+    /// Forgets what has arrived; numbers begin anew. No arrival: whoever waits for one is not woken.
     pub fn forget(&self) {
         let mut received = lock(&self.shared.received);
         received.clear();
-        self.shared.count.send_replace(0);
+        self.shared.count.send_if_modified(|count| {
+            *count = 0;
+            false
+        });
     }
 
     /// Waits until `n` requests have arrived and gives all.

@@ -457,6 +457,36 @@ async fn nextcloud_is_looked_for_where_it_should_be() {
         "nobody can log in",
         "maintenance:mode --off",
     );
+    nextcloud.mood(|mood| {
+        mood.maintenance = false;
+        mood.needs_upgrade = true;
+    });
+    let waiting = look().await;
+    assert_eq!(waiting.level, Level::Warning, "{waiting}");
+    assert_says(
+        &waiting,
+        "waits for its upgrade",
+        "nobody can log in",
+        "occ upgrade",
+    );
+    nextcloud.mood(|mood| mood.maintenance = true);
+    let upgrading = look().await;
+    assert_eq!(upgrading.level, Level::Warning, "{upgrading}");
+    assert_says(
+        &upgrading,
+        "in maintenance mode, and waits for its upgrade",
+        "nobody can log in",
+        "occ upgrade",
+    );
+    nextcloud.mood(|mood| mood.installed = false);
+    let empty = look().await;
+    assert_eq!(empty.level, Level::Error, "{empty}");
+    assert_says(
+        &empty,
+        "is not set up",
+        "installed: false",
+        "occ maintenance:install",
+    );
     nextcloud.kill().await;
     let away = look().await;
     assert_eq!(away.level, Level::Error, "{away}");

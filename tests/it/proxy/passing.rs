@@ -27,6 +27,42 @@ fn get(path: &str, more: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: cloud.example\r\nConnection: close\r\n{more}\r\n")
 }
 
+/// To Nextcloud a slash at the end makes it a path that does not exist.
+#[tokio::test]
+async fn a_slash_at_the_end_is_another_path() {
+    let nextcloud = Nextcloud::start().await;
+    let before = Service::before(&nextcloud).await;
+    let alone = Service::start().await;
+    for service in [&before, &alone] {
+        for (method, path) in [
+            ("GET", format!("{LISTENERS}/")),
+            ("POST", format!("{LISTENERS}/")),
+            ("GET", format!("{LISTENERS}/1000000000/")),
+            ("DELETE", format!("{LISTENERS}/byappid/x/")),
+            ("GET", format!("{OWN}/events/")),
+            ("GET", format!("{}/", LISTENERS.replace("v2.php", "v1.php"))),
+        ] {
+            let answer = service.admin(method, &path).send().await;
+            // Below v1.php errors of the API are 200.
+            let status = if path.contains("v1.php") { 200 } else { 404 };
+            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+            assert_eq!(answer.json()["ocs"]["meta"]["statuscode"], 998, "{method} {path}");
+        }
+        // Wrong credentials are the first to be told, here too.
+        let wrong = service
+            .request("GET", &format!("{LISTENERS}/"))
+            .basic("admin", "wrong")
+            .send()
+            .await;
+        assert_eq!(wrong.status, 401, "{wrong:?}");
+    }
+    // An id of Nextcloud's own is its to answer, and no list of it was asked for.
+    nextcloud.take_seen();
+    let theirs = before.admin("GET", &format!("{LISTENERS}/5/")).send().await;
+    assert_eq!(theirs.status, 404, "{theirs:?}");
+    assert_eq!(nextcloud.take_seen()[0].path, format!("{LISTENERS}/5/"));
+}
+
 #[tokio::test]
 async fn requests_arrive_as_they_were_sent() {
     let nextcloud = Nextcloud::start().await;

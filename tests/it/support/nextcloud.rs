@@ -52,6 +52,9 @@ pub(crate) struct Mood {
     /// Whether the app webhook_listeners is enabled.
     pub(crate) app: bool,
     pub(crate) maintenance: bool,
+    /// Whether its database waits for `occ upgrade`, and whether it is set up at all.
+    pub(crate) needs_upgrade: bool,
+    pub(crate) installed: bool,
     /// Before the answer to an API request.
     pub(crate) delay: Duration,
     /// Every API request gets this status instead.
@@ -97,6 +100,8 @@ impl Nextcloud {
                 mood: Mood {
                     app: true,
                     maintenance: false,
+                    needs_upgrade: false,
+                    installed: true,
                     delay: Duration::ZERO,
                     broken: None,
                     names_user: true,
@@ -208,8 +213,9 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Bo
     }
     match path.rsplit('/').next().unwrap_or_default() {
         "status.php" => {
-            let maintenance = state.lock().unwrap().mood.maintenance;
-            let status = json!({"installed": true, "maintenance": maintenance, "needsDbUpgrade": false,
+            let mood = state.lock().unwrap().mood.clone();
+            let status = json!({"installed": mood.installed, "maintenance": mood.maintenance,
+                "needsDbUpgrade": mood.needs_upgrade,
                 "version": "32.0.1.2", "versionstring": "32.0.1", "edition": "", "productname": "Nextcloud"});
             plain(StatusCode::OK, status.to_string())
         }
