@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::https;
 use crate::support::sidecar::Sidecar;
+use crate::support::wait::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(120);
 /// What a backlog may add, in MiB.
 const MOST: f64 = 32.0;
 

@@ -17,6 +17,7 @@ use tokio_postgres::NoTls;
 use crate::support::postgres::{NEXTCLOUD, Server};
 use crate::support::receiver::https;
 use crate::support::sidecar::Sidecar;
+use crate::support::wait::PATIENCE;
 
 struct Plan {
     writers: usize,
@@ -187,7 +188,6 @@ async fn run(plan: Plan) {
     );
 
     let began = Instant::now();
-    let patience = Duration::from_secs(300);
     loop {
         let pending: i64 = client
             .query_one("SELECT count(*) FROM openregister_webhooks.delivery", &[])
@@ -199,7 +199,7 @@ async fn run(plan: Plan) {
             break;
         }
         assert!(
-            began.elapsed() < patience,
+            began.elapsed() < PATIENCE,
             "{distinct} of {committed} arrived, {pending} pending"
         );
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -1,5 +1,6 @@
 //! The demo ends well, and however it ends nothing of it is left.
 
+use crate::support::wait::PATIENCE;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -7,7 +8,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_openregister-webhooks");
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The directory that the demo names.
 fn directory(line: &str) -> Option<PathBuf> {

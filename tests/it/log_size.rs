@@ -14,8 +14,8 @@ use tokio_postgres::Client;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
+use crate::support::wait::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(120);
 const WEBHOOKS: i64 = 20;
 /// Days with a partition of their own, today not among them.
 const DAYS: i64 = 5;

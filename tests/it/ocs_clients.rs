@@ -230,7 +230,7 @@ async fn no_secret_is_dumped_or_logged() {
     let client = db.client().await;
     crate::support::rows::insert(&client, "oc_openregister_sources").await;
     receiver
-        .wait_for(1, std::time::Duration::from_secs(60))
+        .wait_for(1, crate::support::wait::PATIENCE)
         .await
         .unwrap();
     nextcloud.kill().await;

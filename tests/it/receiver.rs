@@ -7,8 +7,7 @@ use http_body_util::BodyExt as _;
 use openregister_webhooks::demo::certificate::Flaw;
 
 use crate::support::receiver::{Answer, Options, Receiver, client_config, connect, https, post};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::wait::PATIENCE;
 
 #[tokio::test]
 async fn it_records_requests_and_answers_by_script_then_by_rule() {

@@ -8,6 +8,7 @@ use openregister_webhooks::delivery::Options;
 use super::rig::{Rig, delivery, webhook};
 use crate::support::postgres::DBA;
 use crate::support::receiver::{Answer, https};
+use crate::support::wait::PATIENCE;
 
 const LEFT: &str = "SELECT count(*) FROM openregister_webhooks.delivery";
 
@@ -36,7 +37,7 @@ async fn a_shutdown_under_load_loses_nothing_and_repeats_nothing() {
         let before = receiver.count();
         let running = rig.dispatcher(&receiver.ca_pem());
         let some = (before + 300).min(2000);
-        receiver.wait_for(some, Duration::from_secs(20)).await.unwrap();
+        receiver.wait_for(some, PATIENCE).await.unwrap();
         running.stop().await;
     }
     assert!(rounds > 1, "one round was enough: no shutdown was under load");
@@ -54,7 +55,7 @@ async fn what_hangs_at_a_shutdown_is_cut_off_and_handed_back() {
         ..Options::default()
     };
     let running = rig.dispatcher_with(&receiver.ca_pem(), options);
-    receiver.wait_for(1, Duration::from_secs(20)).await.unwrap();
+    receiver.wait_for(1, PATIENCE).await.unwrap();
     running.stop().await;
     let untouched = "SELECT count(*) FROM openregister_webhooks.delivery WHERE state = 'pending' AND attempt = 0 \
         AND lease_owner IS NULL";
@@ -78,10 +79,7 @@ async fn broken_connections_lose_nothing_and_keep_the_order() {
     let dba = crate::support::postgres::connect(&rig.db.server().postgres.url(DBA, "postgres")).await;
     let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = $1";
     for round in 1..=4 {
-        receiver
-            .wait_for(round * 200, Duration::from_secs(30))
-            .await
-            .unwrap();
+        receiver.wait_for(round * 200, PATIENCE).await.unwrap();
         dba.query(kill, &[&rig.db.name()]).await.unwrap();
     }
     rig.until(

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::hostile::{cause, post};
 use super::net::{ConnectProxy, Names, Then, outgoing, proxies, strict};
 use crate::support::receiver::{Answer, https};
+use crate::support::wait::PATIENCE;
 
 /// Written addresses, in every notation.
 const LITERALS: [&str; 104] = [
@@ -259,10 +260,7 @@ async fn hostile_targets_are_refused_directly_and_through_a_proxy() {
         if url.parse::<hyper::Uri>().is_ok() {
             for client in &clients {
                 let Some(request) = request(url) else { continue };
-                let failed = client
-                    .send(request, None, super::hostile::LIMIT)
-                    .await
-                    .unwrap_err();
+                let failed = client.send(request, None, PATIENCE).await.unwrap_err();
                 assert_eq!(failed.cause, Cause::Guard, "{url}: {}", failed.error);
             }
         }

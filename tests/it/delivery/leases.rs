@@ -80,11 +80,9 @@ async fn delivery_goes_on_after_the_database_was_away_for_longer_than_a_lease_la
     )
     .await;
     lock.rollback().await.unwrap();
-    let begun = std::time::Instant::now();
     rig.send(1, "after", 0..1).await;
     running.wake(1);
     rig.until(WAITING, 0).await;
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     running.stop().await;
 }
 
@@ -153,7 +151,7 @@ async fn an_update_counts_while_something_is_being_sent() {
     )
     .await;
     rig.webhooks.change(WebhookId(1), |hook| {
-        hook.limits.timeout = Duration::from_secs(6);
+        hook.limits.timeout = Duration::from_secs(61);
     });
     // Nobody is told, and nobody looks: only the next request is made for the registration as it is.
     rig.until(WAITING, 0).await;

@@ -7,13 +7,12 @@ use openregister_webhooks::registry::Limits;
 
 use super::rig::{Rig, delivery, webhook};
 use crate::support::receiver::{Answer, https};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::wait::PATIENCE;
 
 fn options() -> Options {
     Options {
         // Long, so that only what is meant to wake wakes.
-        poll: Duration::from_secs(60),
+        poll: Duration::from_secs(3600),
         ..Options::default()
     }
 }
@@ -35,21 +34,21 @@ async fn the_rate_holds_over_three_processes() {
         .map(|(i, e)| delivery(1, &format!("lane{i}"), e))
         .collect();
     rig.enqueue(&new).await;
+    let begun = Instant::now();
     let processes: Vec<_> = (0..3)
         .map(|_| rig.dispatcher_with(&receiver.ca_pem(), options()))
         .collect();
     let got = receiver.wait_for(160, PATIENCE).await.unwrap();
-    let at: Vec<Instant> = got.iter().map(|r| r.instant).collect();
-    // Any window: the burst, what the rate gives, and 10 % or 3 requests for the way there.
-    for (i, from) in at.iter().enumerate() {
-        for (j, to) in at.iter().enumerate().skip(i) {
-            let allowed = (10.0 + 50.0 * (*to - *from).as_secs_f64()) * 1.1 + 3.0;
-            let sent = j - i + 1;
-            assert!(sent as f64 <= allowed, "{sent} requests within {:?}", *to - *from);
-        }
+    // From before the first permit on: a request that a busy machine delays counts later than it was permitted, never earlier.
+    for (before, request) in got.iter().enumerate() {
+        let time = request.instant - begun;
+        let allowed = 10.0 + 50.0 * time.as_secs_f64() + 1.0;
+        assert!(
+            (before + 1) as f64 <= allowed,
+            "{} requests within {time:?}",
+            before + 1
+        );
     }
-    let took = (at[159] - at[0]).as_secs_f64();
-    assert!((2.5..6.0).contains(&took), "150 beyond the burst took {took} s");
     for process in processes {
         process.stop().await;
     }
@@ -96,14 +95,9 @@ async fn the_owner_is_told_of_what_another_process_enqueued() {
         .await;
     for number in 1..4 {
         rig.send(1, "a", number..number + 1).await;
-        let begun = Instant::now();
+        // The owner polls once an hour: what arrives, arrives because it was notified.
         other.wake(1);
         receiver.wait_for(number + 1, PATIENCE).await.unwrap();
-        assert!(
-            begun.elapsed() < Duration::from_millis(1500),
-            "{:?}",
-            begun.elapsed()
-        );
     }
     // And when the owner leaves, the other takes over.
     owner.stop().await;

@@ -7,8 +7,8 @@ use openregister_webhooks::registry::{RetryPolicy, Status, WebhookId};
 
 use super::rig::{Rig, SECRET, delivery, webhook};
 use crate::support::receiver::{Answer, https};
+use crate::support::wait::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const LOGGED: &str = "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'succeeded'";
 const LEFT: &str = "SELECT count(*) FROM openregister_webhooks.delivery";
 

@@ -16,6 +16,7 @@ use super::net::{ConnectProxy, Names, Then, outgoing, proxies, strict};
 use super::rig::{Rig, database, webhook};
 use crate::support::cli::Cli;
 use crate::support::receiver::{Receiver, https};
+use crate::support::wait::PATIENCE;
 
 /// A name that leads somewhere public, where nothing of ours goes.
 fn public() -> Names {
@@ -111,10 +112,15 @@ async fn faults_of_the_proxy_are_called_that_and_show_no_credentials() {
         (Then::Say(""), "closed the connection"),
         (Then::Hang, "in time"),
     ] {
+        let connect_timeout = if matches!(then, Then::Hang) {
+            LIMIT
+        } else {
+            PATIENCE
+        };
         let proxy = ConnectProxy::start(then).await;
         let client = Client::new(Outgoing {
             proxies: proxies(&credentials(proxy.url())),
-            connect_timeout: LIMIT / 2,
+            connect_timeout,
             ..outgoing(&receiver.ca_pem(), Guard::new(vec![], false), &public())
         });
         let failure = post(&client, &receiver.url("/")).await.unwrap_err();
@@ -158,24 +164,24 @@ async fn no_proxy_and_this_machine_go_past_it() {
     let proxy = ConnectProxy::start(Then::To(receiver.address())).await;
     let url = receiver.url("/");
     let allow = |what: &str| vec![AllowedTarget::Network(what.parse().unwrap())];
-    let send = async |no_proxy: &str, allowed: Vec<AllowedTarget>, names: &Names| {
+    let send = async |connect_timeout, no_proxy: &str, allowed: Vec<AllowedTarget>, names: &Names| {
         let client = Client::new(Outgoing {
             proxies: Proxies {
                 no_proxy: NoProxy::parse(no_proxy).unwrap(),
                 ..proxies(&proxy.url())
             },
-            connect_timeout: LIMIT / 4,
+            connect_timeout,
             ..outgoing(&receiver.ca_pem(), Guard::new(allowed, false), names)
         });
         post(&client, &url).await
     };
     let here = Names::default().with("localhost", &["127.0.0.1"]);
     // At the proxy, 127.0.0.1 would be the proxy.
-    assert!(send("", allow("127.0.0.0/8"), &here).await.is_ok());
+    assert!(send(PATIENCE, "", allow("127.0.0.0/8"), &here).await.is_ok());
     assert_eq!(proxy.targets().len(), 0);
     for no_proxy in ["*", "localhost", ".invalid,localhost", "93.184.216.0/24"] {
         // Directly, nobody is there or nothing leads there.
-        let direct = send(no_proxy, vec![], &public()).await.unwrap_err();
+        let direct = send(LIMIT, no_proxy, vec![], &public()).await.unwrap_err();
         assert!(
             matches!(direct.cause, Cause::Connect | Cause::Timeout),
             "{direct:?}"
@@ -183,11 +189,14 @@ async fn no_proxy_and_this_machine_go_past_it() {
         assert_eq!(proxy.targets().len(), 0, "{no_proxy}");
     }
     for no_proxy in ["", "elsewhere.example", ".localhost", "10.0.0.0/8", "localhost:1"] {
-        assert!(send(no_proxy, vec![], &public()).await.is_ok(), "{no_proxy}");
+        assert!(
+            send(PATIENCE, no_proxy, vec![], &public()).await.is_ok(),
+            "{no_proxy}"
+        );
     }
     assert_eq!(proxy.targets().len(), 5);
     // A way past the proxy is no way past the guard.
-    assert_eq!(cause(send("*", vec![], &here).await), Cause::Guard);
+    assert_eq!(cause(send(PATIENCE, "*", vec![], &here).await), Cause::Guard);
 }
 
 #[tokio::test(flavor = "multi_thread")]

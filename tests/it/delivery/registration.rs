@@ -9,8 +9,8 @@ use openregister_webhooks::registry::{Ordering, Status, WebhookId};
 
 use super::rig::{Rig, webhook};
 use crate::support::receiver::{Answer, https};
+use crate::support::wait::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const LEFT: &str = "SELECT count(*) FROM openregister_webhooks.delivery";
 
 #[tokio::test(flavor = "multi_thread")]

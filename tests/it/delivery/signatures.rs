@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::rig::Rig;
 use crate::support::api::Service;
 use crate::support::receiver::https;
+use crate::support::wait::PATIENCE;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const PYPI: &str = "standardwebhooks==1.1.0";
 const NPM: &str = "standardwebhooks@1.1.1";
 

@@ -1,13 +1,12 @@
 //! How many deliveries a second; `SOAK_ARGS=soak_deliveries make soak` prints the figures.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hyper::Version;
 
 use super::rig::{Rig, delivery, webhook};
 use crate::support::receiver::{Options, Receiver};
-
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::support::wait::PATIENCE;
 
 #[derive(Debug, Clone, Copy)]
 struct Plan {

@@ -13,10 +13,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::hostile::{LIMIT, post};
+use super::hostile::post;
 use super::net::{Names, lenient, outgoing};
 use super::rig::client;
 use crate::support::receiver::{Options, Receiver, https};
+use crate::support::wait::PATIENCE;
 
 async fn flawed(flaw: Flaw) -> Receiver {
     Receiver::start(Options {
@@ -210,7 +211,7 @@ async fn send(client: &Client, url: &str, identity: Option<&ClientCertificate>) 
     let request = hyper::Request::post(url)
         .body(http_body_util::Full::default())
         .unwrap();
-    client.send(request, identity, LIMIT).await
+    client.send(request, identity, PATIENCE).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use openregister_webhooks::doctor::{Level, Report};
 use super::{assert_says, examine, examine_trusting, only_error};
 use crate::support::cli::Cli;
 use crate::support::postgres::{DBA, NEXTCLOUD, PASSWORD, Server, connect};
+use crate::support::wait::PATIENCE;
 
 #[tokio::test]
 async fn each_reason_for_no_connection_is_its_own() {
@@ -130,10 +131,7 @@ async fn examine_until(url: &str, ca_file: &Path, what: &str) -> Report {
         if text.contains(what) {
             return report;
         }
-        assert!(
-            began.elapsed() < Duration::from_secs(30),
-            "no {what}: {report:#?}"
-        );
+        assert!(began.elapsed() < PATIENCE, "no {what}: {report:#?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,7 +1,5 @@
 //! A database with OpenRegister's tables, a receiver, and the built sidecar with `ORW_OUTBOX_POLICY=stop`.
 
-use std::time::Duration;
-
 use openregister_webhooks::demo::Generation;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -9,9 +7,9 @@ use tokio_postgres::Client;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
+pub(super) use crate::support::wait::PATIENCE;
 use crate::support::wait::{number, until_number};
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 pub(super) struct Scene {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::scene::{Scene, uuid};
 use crate::support::postgres::{NEXTCLOUD, Server, connect};
 use crate::support::receiver::Answer;
+use crate::support::wait::PATIENCE;
 
 struct Plan {
     objects: i32,
@@ -31,7 +32,7 @@ async fn a_backfill_among_live_changes_ends_as_the_table_is() {
         writers: 3,
         changes: 1_500,
         kills: 3,
-        patience: Duration::from_secs(120),
+        patience: PATIENCE,
     })
     .await;
 }

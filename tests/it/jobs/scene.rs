@@ -1,7 +1,5 @@
 //! A sidecar on a database with OpenRegister's tables, and a receiver.
 
-use std::time::Duration;
-
 use openregister_webhooks::demo::Generation;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -9,10 +7,10 @@ use tokio_postgres::Client;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
+pub(crate) use crate::support::wait::PATIENCE;
 use crate::support::wait::{number, until_number};
 
 pub(crate) const API: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Scene {
     pub(crate) db: Db,

@@ -1,7 +1,6 @@
 //! All 33 events of every generation of OpenRegister, from the write to the body, in every format.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use openregister_webhooks::catalogue::{format_schema, payload_schema};
 use openregister_webhooks::demo::Generation;
@@ -15,8 +14,7 @@ use tokio_postgres::Client;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::https;
 use crate::support::sidecar::Sidecar;
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::wait::PATIENCE;
 
 const FORMATS: [Format; 4] = [
     Format::Documented,

@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rig::{Reading, Rig, install};
 use crate::support::postgres::Db;
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::wait::PATIENCE;
 
 /// Every lock that a session of `role` has on a table that is not ours and not PostgreSQL's.
 const LOCKS: &str = "SELECT DISTINCT c.relname::text FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \

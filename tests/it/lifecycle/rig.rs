@@ -16,9 +16,7 @@ use tokio_postgres::{Client, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::postgres::{Db, NEXTCLOUD};
-
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::wait::PATIENCE;
 
 pub(super) struct Rig {
     pub(super) db: Db,

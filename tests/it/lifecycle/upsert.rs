@@ -1,15 +1,12 @@
 //! One statement that writes many rows, as OpenRegister's bulk save does.
 
-use std::time::Duration;
-
 use openregister_webhooks::demo::receiver::Received;
 use serde_json::json;
 
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::https;
 use crate::support::sidecar::Sidecar;
-
-const PATIENCE: Duration = Duration::from_secs(300);
+use crate::support::wait::PATIENCE;
 
 /// Upserts `rows` rows of about `size` bytes, half of which are there. How many MiB the program takes: before, at most, and
 /// when everything is delivered.

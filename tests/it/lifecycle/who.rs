@@ -1,7 +1,5 @@
 //! Who did it, from the write to the body that a receiver gets.
 
-use std::time::Duration;
-
 use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::receiver::Received;
 use openregister_webhooks::demo::writer::{Place, Row, Writer};
@@ -11,8 +9,7 @@ use serde_json::{Value, json};
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::wait::PATIENCE;
 
 /// The program on a database, with one webhook that shows the user.
 struct World {
@@ -134,7 +131,7 @@ async fn without_audit_trails_the_row_tells_what_it_can() {
     for generation in Generation::ALL {
         let mut world = World::start(generation, r"OCA\OpenRegister\Event\Object*", json!([])).await;
         world.sidecar.kill().await;
-        world.sidecar = world.sidecar.with("ORW_ACTOR_WAIT_MS", "1500");
+        world.sidecar = world.sidecar.with("ORW_ACTOR_WAIT_MS", "5000");
         world.sidecar.start().await;
         // Every request has a connection of its own, as in PHP.
         let alice = async || world.writer("alice").await.without_audit_trails();

@@ -1,12 +1,10 @@
 //! HTTP/1.1 byte by byte.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
+use crate::support::wait::PATIENCE;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Raw(TcpStream);
 

@@ -13,9 +13,9 @@ use tokio_postgres::Client;
 use crate::support::postgres::{DBA, Db, NEXTCLOUD};
 use crate::support::receiver::{Receiver, https};
 use crate::support::sidecar::Sidecar;
+pub(super) use crate::support::wait::PATIENCE;
 use crate::support::wait::until_number;
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// So many changes may be written and not have arrived: enough for every process to have its hands full.
 const LEAD: usize = 2_000;
 

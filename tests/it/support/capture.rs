@@ -19,9 +19,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use tokio_util::sync::CancellationToken;
 
 use super::postgres::{Db, NEXTCLOUD, connect};
-
-/// How long anything may take that should happen at once, on a machine that has other things to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use crate::support::wait::PATIENCE;
 
 /// A captured table of our own: what is written to it last is read last.
 pub(crate) const SENTINEL: &str = "oc_openregister_table_999_999";

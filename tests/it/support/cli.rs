@@ -1,15 +1,12 @@
 //! The program's commands, run to their end.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use openregister_webhooks::capture::{self, InstallOptions, Installed};
 use tokio::process::Command;
 
 use super::postgres::Db;
-
-/// How long a command may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::wait::PATIENCE;
 
 /// The program with a database, and nothing else in its environment.
 #[derive(Debug)]

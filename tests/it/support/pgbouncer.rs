@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::postgres::{Db, NEXTCLOUD, PASSWORD, Server};
+use crate::support::wait::PATIENCE;
 
 /// Where Debian puts it, which is not in every PATH.
 const PLACES: [&str; 3] = [
@@ -17,7 +18,6 @@ const PLACES: [&str; 3] = [
     "/usr/bin/pgbouncer",
     "/usr/local/bin/pgbouncer",
 ];
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running pooler before one database of a server that listens on TCP.
 pub(crate) struct Bouncer {

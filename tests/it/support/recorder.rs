@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::support::wait::PATIENCE;
 use openregister_webhooks::capture::{self, CaptureSettings, CaptureStatus, Change, Consumer};
 use openregister_webhooks::config::{Doorbell, OutboxLimits};
 use openregister_webhooks::db::Database;
@@ -12,8 +13,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Transaction;
 use tokio_util::sync::{CancellationToken, DropGuard};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The consumer: what it is given counts only once its transaction is committed.
 struct Recorder {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::support::wait::PATIENCE;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
@@ -15,9 +16,6 @@ use tokio::process::{Child, Command};
 pub(crate) const ADMIN: (&str, &str) = ("admin", "admin-password");
 /// 32 bytes in base64.
 pub(crate) const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-
-/// How long the program may take to come up or answer on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program with a set of settings; running or not.
 #[derive(Debug)]

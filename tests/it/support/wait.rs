@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
+/// How long a test waits for something that is bound to come: so long that only a hang reaches it, however slow the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
 /// One number from one query.
 pub(crate) async fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
