@@ -5,7 +5,7 @@ use std::time::Duration;
 use openregister_webhooks::delivery::Cause;
 use openregister_webhooks::demo::certificate::Authority;
 
-use super::hostile::{cause, post};
+use super::hostile::{LIMIT, cause, post, post_within};
 use super::net::frame::{self, frame as make, goaway, ok, reset, settings};
 use super::net::{Names, RawH2, Write, lenient, outgoing};
 use super::rig::client;
@@ -199,7 +199,7 @@ async fn attacks_end_soon_with_their_cause_and_others_do_not_notice() {
     let all = servers.iter().map(|(name, server)| {
         let client = client.clone();
         async move {
-            match post(&client, &server.url).await {
+            match post_within(&client, &server.url, LIMIT).await {
                 Err(failure) => assert!(
                     matches!(failure.cause, Cause::Protocol | Cause::Timeout),
                     "{name}: {failure:?}"
