@@ -213,20 +213,59 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
           FROM openregister_webhooks.settings s WHERE starts_with(tbl, s.table_prefix)) n
 $$;
 
+-- Nextcloud's own tables, and no others: whoever may create in its schema can make a table, a view or a foreign table by any name
+-- that is free, with policies, types and index conditions that run functions with the rights of whoever reads it. A table is
+-- Nextcloud's where its owner is that of appconfig, it is an ordinary table, and no policy decides what is read from it.
+-- Everything that reads, writes, grants or captures such a table asks here.
+CREATE OR REPLACE VIEW openregister_webhooks.host_table AS
+    SELECT c.relname::text AS tbl, c.oid AS relid
+    FROM openregister_webhooks.settings s
+    JOIN pg_namespace n ON n.nspname = s.host_schema
+    JOIN pg_class h ON h.relnamespace = n.oid AND h.relname = s.table_prefix || 'appconfig' AND h.relkind = 'r'
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relowner = h.relowner AND c.relkind = 'r' AND NOT c.relrowsecurity
+                   AND starts_with(c.relname, s.table_prefix);
+
+-- Keeps tables of Nextcloud's as they are until the transaction ends: nobody can drop, rename or alter them, so in the statements
+-- that follow their names mean them. Writers do not mind this lock (ACCESS SHARE, which a SELECT takes, too).
+-- Raises undefined_table where one is not there, or is not Nextcloud's own: then what follows in the transaction is not run.
+-- It takes the locks with the owner's rights: LOCK TABLE wants a right on the whole table, the runtime role has some columns only.
+CREATE OR REPLACE FUNCTION openregister_webhooks.hold(wanted text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    place text := (SELECT s.host_schema FROM openregister_webhooks.settings s);
+    name  text;
+    full_name text;
+    id    oid;
+BEGIN
+    FOREACH name IN ARRAY wanted LOOP
+        full_name := format('%I.%I', place, name);
+        id := to_regclass(full_name);
+        -- Before the lock, so that nobody makes us wait for a table of his; and after it, since the name may have changed hands.
+        IF id IS NOT NULL AND EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', full_name);
+            IF to_regclass(full_name) IS NOT DISTINCT FROM id
+               AND EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
+                CONTINUE;
+            END IF;
+        END IF;
+        IF id IS NULL THEN
+            RAISE undefined_table USING MESSAGE = format('the table %s does not exist', full_name);
+        END IF;
+        RAISE undefined_table USING MESSAGE = format('%s is no table of Nextcloud''s own', full_name),
+            HINT = 'its owner is another than that of appconfig, or it is a view, or it has row security: `doctor` says';
+    END LOOP;
+END $$;
+
 -- The tables that should be captured: name, oid, whether an enabled trigger of ours is on it, whether it is known.
 CREATE OR REPLACE FUNCTION openregister_webhooks.capturable()
 RETURNS TABLE (tbl text, relid oid, attached boolean, enabled boolean, known boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.relname::text, c.oid, t.oid IS NOT NULL, coalesce(t.tgenabled IN ('O', 'A'), false), k.tbl IS NOT NULL
-    FROM openregister_webhooks.settings s
-    JOIN pg_namespace n ON n.nspname = s.host_schema
-    -- A table of somebody else by such a name, with policies or types of his, must not be read with the owner's rights.
-    JOIN pg_class h ON h.relnamespace = n.oid AND h.relname = s.table_prefix || 'appconfig'
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relowner = h.relowner AND c.relkind = 'r' AND starts_with(c.relname, s.table_prefix || 'openregister_')
-    LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'openregister_webhooks_capture' AND NOT t.tgisinternal
-    LEFT JOIN openregister_webhooks.captured_table k ON k.tbl = c.relname AND k.relid = c.oid
-    WHERE openregister_webhooks.trigger_arguments(c.relname::text) IS NOT NULL
-    ORDER BY c.oid
+    SELECT h.tbl, h.relid, t.oid IS NOT NULL, coalesce(t.tgenabled IN ('O', 'A'), false), k.tbl IS NOT NULL
+    FROM openregister_webhooks.host_table h
+    LEFT JOIN pg_trigger t ON t.tgrelid = h.relid AND t.tgname = 'openregister_webhooks_capture' AND NOT t.tgisinternal
+    LEFT JOIN openregister_webhooks.captured_table k ON k.tbl = h.tbl AND k.relid = h.relid
+    WHERE openregister_webhooks.trigger_arguments(h.tbl) IS NOT NULL
+    ORDER BY h.relid
 $$;
 
 -- Puts the capture trigger on one table, unless it is there. True when it is there at the end. Takes the table's lock
@@ -250,14 +289,15 @@ BEGIN
     SELECT * INTO setup FROM openregister_webhooks.settings;
     host := format('%I.%I', setup.host_schema, wanted);
     id := to_regclass(host);
-    IF arguments IS NULL OR id IS NULL OR setup.detaching THEN
+    IF arguments IS NULL OR id IS NULL OR setup.detaching
+       OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
         RETURN false;
     END IF;
     IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture')
        AND EXISTS (SELECT FROM openregister_webhooks.captured_table k WHERE k.tbl = wanted AND k.relid = id) THEN
         RETURN true;
     END IF;
-    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', host);
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', host);
     IF to_regclass(host) IS DISTINCT FROM id OR NOT EXISTS (SELECT FROM openregister_webhooks.capturable() c WHERE c.relid = id) THEN
         RETURN false;   -- replaced meanwhile: the next discovery; or none of Nextcloud's own
     END IF;
@@ -279,7 +319,7 @@ BEGIN
         INSERT INTO openregister_webhooks.captured_table AS k (tbl, relid) VALUES (wanted, id)
             ON CONFLICT (tbl) DO UPDATE SET relid = excluded.relid, first_seen = clock_timestamp();
         IF setup.discovered_at IS NOT NULL AND arguments NOT LIKE '%audit' AND NOT had_ours THEN
-            EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT 10001) r', host) INTO present;
+            EXECUTE format('SELECT count(*) FROM (SELECT FROM ONLY %s LIMIT 10001) r', host) INTO present;
             IF present > 10000 THEN
                 trouble := 'it held more than 10000 rows when it was found';
             ELSIF present > 0 AND NOT copy THEN
@@ -287,7 +327,7 @@ BEGIN
             ELSIF present > 0 AND openregister_webhooks.kinds() & split_part(arguments, ',', 1)::integer <> 0 THEN
                 -- A row that is too large must not keep the table from being captured from now on.
                 BEGIN
-                    EXECUTE format('INSERT INTO openregister_webhooks.change_%s SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), row_number() OVER ()::integer, %L, ''I'', true, NULL, CASE WHEN octet_length(j) <= 16777216 THEN j END, CASE WHEN octet_length(j) > 16777216 THEN format(''the row found has %%s bytes, more than 16777216'', octet_length(j)) END, pg_backend_pid(), clock_timestamp() FROM (SELECT row_to_json("orw row")::text AS j FROM %s AS "orw row" OFFSET 0) rows',
+                    EXECUTE format('INSERT INTO openregister_webhooks.change_%s SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), row_number() OVER ()::integer, %L, ''I'', true, NULL, CASE WHEN octet_length(j) <= 16777216 THEN j END, CASE WHEN octet_length(j) > 16777216 THEN format(''the row found has %%s bytes, more than 16777216'', octet_length(j)) END, pg_backend_pid(), clock_timestamp() FROM (SELECT row_to_json("orw row")::text AS j FROM ONLY %s AS "orw row" OFFSET 0) rows',
                         openregister_webhooks.slot(), wanted, host);
                     IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) AND pg_notification_queue_usage() < 0.5 THEN
                         PERFORM pg_notify('openregister_webhooks', '');
@@ -329,26 +369,33 @@ CREATE OR REPLACE FUNCTION openregister_webhooks.attach_hook() RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
     host text := (SELECT format('%I.%I', s.host_schema, s.table_prefix || 'appconfig') FROM openregister_webhooks.settings s);
+    id   oid := to_regclass(host);
 BEGIN
-    IF to_regclass(host) IS NULL THEN
+    IF id IS NULL OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
         RETURN false;
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass(host) AND t.tgname = 'openregister_webhooks_hook') THEN
+    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_hook') THEN
+        EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', host);
+        IF to_regclass(host) IS DISTINCT FROM id OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
+            RETURN false;
+        END IF;
         EXECUTE format('CREATE TRIGGER openregister_webhooks_hook AFTER INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION openregister_webhooks.appconfig_hook()', host);
     END IF;
     RETURN true;
 END $$;
 
--- Takes our triggers off one table. Waits at most 50 ms for its lock: raises lock_not_available, to be tried again.
+-- Takes our triggers off one table: those that run our functions, which nobody else may put on a table. Waits at most 50 ms for
+-- its lock: raises lock_not_available, to be tried again.
 CREATE OR REPLACE FUNCTION openregister_webhooks.detach(wanted text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
     host text := (SELECT format('%I.%I', s.host_schema, wanted) FROM openregister_webhooks.settings s);
+    name text;
 BEGIN
-    IF to_regclass(host) IS NOT NULL THEN
-        EXECUTE format('DROP TRIGGER IF EXISTS openregister_webhooks_capture ON %s', host);
-        EXECUTE format('DROP TRIGGER IF EXISTS openregister_webhooks_hook ON %s', host);
-    END IF;
+    FOR name IN SELECT t.tgname FROM pg_trigger t WHERE t.tgrelid = to_regclass(host)
+                   AND t.tgfoid IN ('openregister_webhooks.capture()'::regprocedure, 'openregister_webhooks.appconfig_hook()'::regprocedure) LOOP
+        EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', name, host);
+    END LOOP;
 END $$;
 
 -- Lets the runtime role look things up in one table of Nextcloud, and remembers it; what it may do anyway is not given.
@@ -363,6 +410,7 @@ BEGIN
     SELECT * INTO setup FROM openregister_webhooks.settings;
     host := format('%I.%I', setup.host_schema, wanted);
     IF setup.runtime_role IS NULL OR to_regclass(host) IS NULL
+       OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = to_regclass(host))
        OR has_table_privilege(setup.runtime_role, to_regclass(host), 'SELECT') THEN
         RETURN;
     END IF;

@@ -6,8 +6,8 @@
 SET search_path = pg_catalog, pg_temp;
 UPDATE openregister_webhooks.settings SET detaching = true;
 SELECT format('SELECT openregister_webhooks.detach(%L)', c.relname)
-FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-WHERE t.tgname IN ('openregister_webhooks_capture', 'openregister_webhooks_hook')
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = 'openregister_webhooks'
 ORDER BY t.tgname DESC \gexec
 SELECT format('SELECT openregister_webhooks.revoke_lookup(%L)', tbl)
 FROM (SELECT DISTINCT tbl FROM openregister_webhooks.granted) g \gexec

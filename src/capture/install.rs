@@ -388,9 +388,15 @@ pub async fn uninstall(
         .await?;
     // Twice: an attach that began before may have ended after the first look.
     for _ in 0..2 {
-        each_table(client, "SELECT c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
-             WHERE t.tgname IN ('openregister_webhooks_capture', 'openregister_webhooks_hook') ORDER BY t.tgname DESC",
-            "SELECT openregister_webhooks.detach($1)", &mut progress).await?;
+        each_table(
+            client,
+            "SELECT c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
+             JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace \
+             WHERE n.nspname = 'openregister_webhooks' ORDER BY t.tgname DESC",
+            "SELECT openregister_webhooks.detach($1)",
+            &mut progress,
+        )
+        .await?;
     }
     each_table(
         client,

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::{Checked, Examined, Finding, schema};
+use super::{Checked, Examined, Finding};
 use crate::openregister::{Store, TableName};
 
 const CHECK: &str = "triggers";
@@ -14,9 +14,77 @@ const ROW_EVERY: i16 = 1 | 4 | 8 | 16;
 struct Table {
     name: String,
     trigger: Option<Trigger>,
-    /// The schema's owner may put a trigger on it.
-    reachable: bool,
     owner: String,
+    /// The owner of Nextcloud's own tables.
+    host_owner: String,
+    /// What keeps it from being Nextcloud's own; nothing of it is read, captured or granted.
+    strange: Option<Strange>,
+}
+
+/// Why a table by a name of Nextcloud's is not taken for Nextcloud's own.
+#[derive(Debug, Clone, Copy)]
+enum Strange {
+    /// It belongs to a superuser: as after a restore by one.
+    Superusers,
+    /// It belongs to any other role.
+    Strangers,
+    /// Its owner is right, but it is a view, a partitioned or a foreign table.
+    Kind,
+    /// Its owner is right, but policies decide what is read from it.
+    Policies,
+}
+
+impl Strange {
+    fn of(row: &tokio_postgres::Row) -> Option<Self> {
+        let (owners, superusers, ordinary, policies): (bool, bool, bool, bool) =
+            (row.get(5), row.get(6), row.get(7), row.get(8));
+        match (owners, superusers) {
+            (false, true) => Some(Self::Superusers),
+            (false, false) => Some(Self::Strangers),
+            (true, _) if !ordinary => Some(Self::Kind),
+            (true, _) => policies.then_some(Self::Policies),
+        }
+    }
+
+    fn finding(self, full: &str, owner: &str, of: &str) -> Finding {
+        match self {
+            Self::Strangers => Finding::warning(
+                CHECK,
+                format!("{full} is not Nextcloud's: it belongs to {of}; it is neither read nor captured"),
+                format!(
+                    "Nextcloud's own tables belong to {owner}; whoever may create in that schema can make a table by any name that is free"
+                ),
+                format!(
+                    "ask who {of} is and what the table is for; what is in it came from {of}, so do not give it to {owner}: DROP it, and \
+                     let nobody but {owner} create in the schema (as a superuser: REVOKE CREATE ON SCHEMA … FROM PUBLIC)"
+                ),
+            ),
+            Self::Superusers => Finding::error(
+                CHECK,
+                format!("{full} is not captured, and cannot be: it belongs to {of}, a superuser"),
+                format!(
+                    "Nextcloud's own tables belong to {owner}; a backup that a superuser restored belongs to him"
+                ),
+                format!(
+                    "where it is Nextcloud's, as a superuser: ALTER TABLE {full} OWNER TO {owner}; then `openregister-webhooks install`"
+                ),
+            ),
+            Self::Kind => Finding::error(
+                CHECK,
+                format!("{full} is not captured, and cannot be: it is no ordinary table"),
+                "it is a view, a partitioned or a foreign table; OpenRegister makes none",
+                "ask whoever made it; OpenRegister's tables must be ordinary ones",
+            ),
+            Self::Policies => Finding::error(
+                CHECK,
+                format!("{full} is not captured, and cannot be: it has row security"),
+                "somebody ran ALTER TABLE … ENABLE ROW LEVEL SECURITY; its policies would run with the sidecar's rights",
+                format!(
+                    "as {of}: ALTER TABLE {full} DISABLE ROW LEVEL SECURITY; then `openregister-webhooks install`"
+                ),
+            ),
+        }
+    }
 }
 
 struct Trigger {
@@ -27,19 +95,22 @@ struct Trigger {
 
 const TABLES: &str = "\
     SELECT c.relname::text, t.tgenabled, pn.nspname = 'openregister_webhooks' AND p.proname = $3, t.tgtype, \
-           pg_has_role($4::text, c.relowner, 'MEMBER') OR has_table_privilege($4::text, c.oid, 'TRIGGER'), \
-           pg_get_userbyid(c.relowner)::text \
+           pg_get_userbyid(c.relowner)::text, \
+           c.relowner = h.relowner, coalesce(r.rolsuper, false), c.relkind = 'r', c.relrowsecurity, pg_get_userbyid(h.relowner)::text \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_class h ON h.relnamespace = n.oid AND h.relname = $4 AND h.relkind = 'r' \
+    LEFT JOIN pg_roles r ON r.oid = c.relowner \
     LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = $2 \
     LEFT JOIN pg_proc p ON p.oid = t.tgfoid LEFT JOIN pg_namespace pn ON pn.oid = p.pronamespace \
-    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND starts_with(c.relname, $5) ORDER BY c.relname";
+    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND starts_with(c.relname, $5) ORDER BY c.relname";
+
+/// The tables that are looked up besides OpenRegister's; the activity app may be missing.
+const LOOKED_UP: [&str; 4] = ["users", "accounts", "group_user", "activity"];
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
-    let owner = schema::owner(examined).await?;
     let prefix = &examined.table_prefix;
     let all = load(
         examined,
-        &owner,
         "openregister_webhooks_capture",
         "capture",
         &format!("{prefix}openregister_"),
@@ -53,7 +124,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
             continue;
         };
         names.push(name.name().to_owned());
-        match judge(examined, &table, &name, &owner) {
+        match judge(examined, &table, &name) {
             Some(finding) => findings.push(finding),
             None => captured += 1,
         }
@@ -71,22 +142,35 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
             );
         }
     }
+    for name in LOOKED_UP {
+        let full = format!("{prefix}{name}");
+        let found = load(examined, "", "", &full).await?;
+        let found = found.iter().find(|table| table.name == full);
+        if let Some((table, strange)) = found.and_then(|table| Some((table, table.strange?))) {
+            let full = format!("{}.{full}", examined.host_schema);
+            findings.push(
+                strange
+                    .finding(&full, &table.host_owner, &table.owner)
+                    .about(table.name.clone()),
+            );
+        }
+    }
     if findings.is_empty() {
         findings.push(
             Finding::ok(CHECK, format!("{captured} tables are captured")).measured(f64::from(captured)),
         );
     }
-    findings.push(hook(examined, &owner).await?);
+    findings.push(hook(examined).await?);
     Ok(findings)
 }
 
 async fn load(
     examined: &Examined<'_>,
-    owner: &str,
     trigger: &str,
     function: &str,
     starts: &str,
 ) -> Result<Vec<Table>, tokio_postgres::Error> {
+    let appconfig = format!("{}appconfig", examined.table_prefix);
     let rows = examined
         .client
         .query_typed(
@@ -95,7 +179,7 @@ async fn load(
                 (&examined.host_schema, Type::TEXT),
                 (&trigger, Type::TEXT),
                 (&function, Type::TEXT),
-                (&owner, Type::TEXT),
+                (&appconfig, Type::TEXT),
                 (&starts, Type::TEXT),
             ],
         )
@@ -109,28 +193,22 @@ async fn load(
                 ours: row.get::<_, Option<bool>>(2).unwrap_or(false),
                 kind: row.get::<_, Option<i16>>(3).unwrap_or(0),
             }),
-            reachable: row.get(4),
-            owner: row.get(5),
+            owner: row.get(4),
+            strange: Strange::of(row),
+            host_owner: row.get(9),
         })
         .collect())
 }
 
 /// What is wrong with a table; `None` where nothing is.
-fn judge(examined: &Examined<'_>, table: &Table, name: &TableName, owner: &str) -> Option<Finding> {
+fn judge(examined: &Examined<'_>, table: &Table, name: &TableName) -> Option<Finding> {
     let full = format!("{}.{}", examined.host_schema, table.name);
     let backfill = format!("openregister-webhooks backfill --table {}", table.name);
+    if let Some(strange) = table.strange {
+        let finding = strange.finding(&full, &table.host_owner, &table.owner);
+        return Some(finding.about(table.name.clone()));
+    }
     let finding = match &table.trigger {
-        None if !table.reachable => Finding::error(
-            CHECK,
-            format!("{full} is not captured, and cannot be"),
-            format!(
-                "it belongs to {}, and {owner}, who owns the installation, has no right to put a trigger on it",
-                table.owner
-            ),
-            format!(
-                "as a superuser: ALTER TABLE {full} OWNER TO {owner}; then `openregister-webhooks install`"
-            ),
-        ),
         None => Finding::error(
             CHECK,
             format!("{full} is not captured: it has no trigger openregister_webhooks_capture"),
@@ -180,17 +258,10 @@ const fn wanted(name: &TableName) -> i16 {
 }
 
 /// The hook that catches a new table before its first row.
-async fn hook(examined: &Examined<'_>, owner: &str) -> Result<Finding, tokio_postgres::Error> {
+async fn hook(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
     const CHECK: &str = "hook";
     let name = format!("{}appconfig", examined.table_prefix);
-    let tables = load(
-        examined,
-        owner,
-        "openregister_webhooks_hook",
-        "appconfig_hook",
-        &name,
-    )
-    .await?;
+    let tables = load(examined, "openregister_webhooks_hook", "appconfig_hook", &name).await?;
     let late = "without it a new table is captured only when discovery finds it, and its first rows come as Created, without who made them";
     Ok(match tables.iter().find(|table| table.name == name) {
         None => Finding::error(

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: no lock on a table of Nextcloud is held longer than one statement of at most [`LONGEST`], whatever the batch
 //! that asks does; a statement waits [`LOCK_WAIT`] at most for a lock, since writers queue behind whoever waits; nothing
-//! but `pg_catalog` is searched for functions and operators, so that no role can have its own picked up.
+//! but `pg_catalog` is searched for functions and operators, so that no role can have its own picked up; no table is read
+//! that is not Nextcloud's own ([`Tables`]).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use futures::future::join_all;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, GenericClient, Row, Statement, Transaction};
 
 use crate::db::{Database, DbError};
 
@@ -56,6 +57,63 @@ impl HostError {
     }
 }
 
+/// Names tables of Nextcloud in SQL, and keeps which. Before a statement is planned or run, the tables that it names are locked,
+/// and it is seen that they are Nextcloud's own (`openregister_webhooks.hold`): until its transaction ends nobody can give
+/// their names to something else. A table that is missing, or a stranger's, counts as one that is not there.
+#[derive(Debug, Clone)]
+pub(crate) struct Tables {
+    /// The schema that they are in, quoted.
+    schema: String,
+    named: Vec<String>,
+}
+
+/// What makes sure that tables are Nextcloud's own.
+const HOLD: &str = "SELECT openregister_webhooks.hold($1)";
+
+impl Tables {
+    /// Where the tables are.
+    pub(crate) async fn new(client: &impl GenericClient) -> Result<Self, tokio_postgres::Error> {
+        let rows = client
+            .query_typed(
+                "SELECT pg_catalog.quote_ident(host_schema) FROM openregister_webhooks.settings",
+                &[],
+            )
+            .await?;
+        Ok(Self::of(
+            rows.first().map_or_else(|| "public".to_owned(), |row| row.get(0)),
+        ))
+    }
+
+    const fn of(schema: String) -> Self {
+        Self {
+            schema,
+            named: Vec::new(),
+        }
+    }
+
+    /// A table, by its full name, as SQL wants it; of its own rows, not those of tables that inherit from it.
+    pub(crate) fn name(&mut self, table: &str) -> String {
+        self.named.push(table.to_owned());
+        format!("ONLY {}.\"{}\"", self.schema, table.replace('"', "\"\""))
+    }
+
+    /// Holds them until the end of a transaction in which policies apply to nothing: a statement that one would apply to fails.
+    async fn hold_only(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        if !self.named.is_empty() {
+            client
+                .query_typed(HOLD, &[(&self.named, Type::TEXT_ARRAY)])
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The same in somebody's transaction, for statements that are made in it later.
+    pub(crate) async fn hold(&self, tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+        tx.batch_execute("SET LOCAL row_security = off").await?;
+        self.hold_only(tx.client()).await
+    }
+}
+
 /// The connection, made when it is first needed.
 #[derive(Debug)]
 pub struct Host {
@@ -68,9 +126,7 @@ pub struct Host {
 #[derive(Debug)]
 struct Session {
     client: Client,
-    /// The schema that Nextcloud's tables are in, and the same quoted.
-    schema: String,
-    quoted: String,
+    tables: Tables,
     plans: HashMap<String, Statement>,
 }
 
@@ -107,39 +163,24 @@ impl Host {
                 )
                 .await?;
         }
-        let rows = client
-            .query_typed(
-                "SELECT host_schema, pg_catalog.quote_ident(host_schema) FROM openregister_webhooks.settings",
-                &[],
-            )
-            .await?;
-        let named = |at: usize| {
-            rows.first()
-                .map_or_else(|| "public".to_owned(), |row| row.get(at))
-        };
+        let tables = Tables::new(&client).await?;
         Ok(Session {
             client,
-            schema: named(0),
-            quoted: named(1),
+            tables,
             plans: HashMap::new(),
         })
     }
 
-    /// The schema that Nextcloud's tables are in.
-    pub(super) async fn schema(&mut self) -> Result<String, HostError> {
-        Ok(self.session().await?.schema.clone())
-    }
-
-    /// A table of Nextcloud's, by its full name, as SQL wants it.
-    pub(crate) async fn table(&mut self, name: &str) -> Result<String, HostError> {
-        let schema = &self.session().await?.quoted;
-        Ok(format!("{schema}.\"{}\"", name.replace('"', "\"\"")))
+    /// Names tables for a statement.
+    pub(crate) async fn tables(&mut self) -> Result<Tables, HostError> {
+        Ok(self.session().await?.tables.clone())
     }
 
     /// Runs statements one after another, each with these parameters, seeing the same state of the database. One round
     /// trip; the locks are given back at its end.
     pub(crate) async fn query(
         &mut self,
+        tables: &Tables,
         statements: &[&str],
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, HostError> {
@@ -148,12 +189,14 @@ impl Host {
         let begin = begin("REPEATABLE READ");
         let work = async {
             let queries = statements.iter().map(|sql| client.query_typed(sql, parameters));
-            let (begun, rows, ended) = futures::join!(
+            let (begun, held, rows, ended) = futures::join!(
                 client.batch_execute(&begin),
+                tables.hold_only(client),
                 join_all(queries),
                 client.batch_execute("COMMIT")
             );
             begun?;
+            held?;
             let rows: Result<Vec<_>, _> = rows.into_iter().collect();
             // The first failure says why; what comes after it says only that something came before.
             let rows = rows?;
@@ -168,7 +211,7 @@ impl Host {
     /// its own. One round trip, where their plans are known. Gives what succeeded, and the first failure.
     pub(super) async fn each(
         &mut self,
-        statements: &[String],
+        statements: &[(Tables, String)],
         parameter: &(dyn ToSql + Sync),
         kind: &Type,
     ) -> Result<(Vec<Row>, Option<HostError>), HostError> {
@@ -181,10 +224,10 @@ impl Host {
             let client = &session.client;
             let queries = statements
                 .iter()
-                .map(|sql| one(client, session.plans.get(sql), sql, parameter, kind));
+                .map(|(tables, sql)| one(client, tables, session.plans.get(sql), sql, parameter, kind));
             let mut found = Vec::new();
             let mut failure = None;
-            for (done, sql) in join_all(queries).await.into_iter().zip(statements) {
+            for (done, (_, sql)) in join_all(queries).await.into_iter().zip(statements) {
                 match done {
                     Ok(rows) => found.extend(rows),
                     Err(error) => {
@@ -214,22 +257,27 @@ impl Host {
 impl Session {
     /// Makes the plans that are missing. To plan takes locks, too; each in a transaction of its own, they last no longer
     /// than that. What cannot be planned fails when it is run.
-    async fn plan(&mut self, statements: &[String], kind: &Type) -> Result<(), tokio_postgres::Error> {
+    async fn plan(
+        &mut self,
+        statements: &[(Tables, String)],
+        kind: &Type,
+    ) -> Result<(), tokio_postgres::Error> {
         if self.plans.len() > PLANS {
             self.plans.clear();
         }
         let begin = begin("READ COMMITTED");
-        for sql in statements {
+        for (tables, sql) in statements {
             if self.plans.contains_key(sql) {
                 continue;
             }
-            let (begun, plan, ended) = futures::join!(
+            let (begun, held, plan, ended) = futures::join!(
                 self.client.batch_execute(&begin),
+                tables.hold_only(&self.client),
                 self.client.prepare_typed(sql, std::slice::from_ref(kind)),
                 self.client.batch_execute("COMMIT")
             );
             begun.and(ended)?;
-            if let Ok(plan) = plan {
+            if let (Ok(()), Ok(plan)) = (held, plan) {
                 self.plans.insert(sql.clone(), plan);
             }
         }
@@ -240,16 +288,18 @@ impl Session {
 /// One statement in a transaction of its own, in one round trip.
 async fn one(
     client: &Client,
+    tables: &Tables,
     plan: Option<&Statement>,
     sql: &str,
     parameter: &(dyn ToSql + Sync),
     kind: &Type,
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
     let begin = begin("READ COMMITTED");
-    let (begun, rows, ended) = if let Some(plan) = plan {
+    let (begun, held, rows, ended) = if let Some(plan) = plan {
         let parameters = [parameter];
         futures::join!(
             client.batch_execute(&begin),
+            tables.hold_only(client),
             client.query(plan, &parameters),
             client.batch_execute("COMMIT")
         )
@@ -257,11 +307,13 @@ async fn one(
         let parameters = [(parameter, kind.clone())];
         futures::join!(
             client.batch_execute(&begin),
+            tables.hold_only(client),
             client.query_typed(sql, &parameters),
             client.batch_execute("COMMIT")
         )
     };
     begun?;
+    held?;
     let rows = rows?;
     ended?;
     Ok(rows)
@@ -273,7 +325,7 @@ async fn one(
 fn begin(isolation: &str) -> String {
     format!(
         "BEGIN ISOLATION LEVEL {isolation} READ ONLY; SET LOCAL statement_timeout = '{LONGEST}'; SET LOCAL lock_timeout = '{LOCK_WAIT}'; \
-         SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+         SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL row_security = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
          SET LOCAL enable_hashagg = off; SET LOCAL jit = off"
     )
 }

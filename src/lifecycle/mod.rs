@@ -26,6 +26,7 @@ pub use current::created;
 pub use event::{Actor, ActorState, Event, EventId, Lane, States};
 pub use facts::{Facts, LockFacts, LockNeed, Needs, RequestNeed, User};
 pub use gap::{EventType, GAP_EVENT, GapNotice, Stored};
+pub(crate) use host::Tables;
 pub use host::{Host, HostError};
 pub(crate) use lookup::users;
 pub use lookup::{Lifecycle, LookupError};

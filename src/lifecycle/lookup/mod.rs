@@ -16,7 +16,7 @@ use tokio_postgres::types::Type;
 
 use super::core::{Core, Decoded};
 use super::facts::{Facts, LockFacts, Needs, User};
-use super::host::{Host, HostError, Parameter};
+use super::host::{Host, HostError, Parameter, Tables};
 use super::local_time;
 use super::outcome::Outcome;
 use super::settings::LifecycleSettings;
@@ -199,10 +199,11 @@ pub(super) async fn look_up(
 async fn ask(
     host: &mut Host,
     what: &'static str,
+    tables: &Tables,
     statements: &[&str],
     parameters: &[Parameter<'_>],
 ) -> Result<Vec<tokio_postgres::Row>, LookupError> {
-    match host.query(statements, parameters).await {
+    match host.query(tables, statements, parameters).await {
         Err(error) if error.is_gone() => {
             tracing::warn!(what, error = %crate::text::chain(&error), "what is to be looked up is not there");
             Ok(Vec::new())
@@ -211,14 +212,12 @@ async fn ask(
     }
 }
 
-/// A table of Nextcloud's as SQL wants it.
-async fn table(host: &mut Host, prefix: &str, name: &str) -> Result<String, LookupError> {
-    host.table(&format!("{prefix}{name}"))
-        .await
-        .map_err(|source| LookupError::Host {
-            what: "anything",
-            source,
-        })
+/// Names tables of Nextcloud for a statement.
+async fn tables_of(host: &mut Host) -> Result<Tables, LookupError> {
+    host.tables().await.map_err(|source| LookupError::Host {
+        what: "anything",
+        source,
+    })
 }
 
 async fn query(
@@ -258,13 +257,15 @@ async fn before_batch(
                              AND (c.lsn, c.xid, c.ordinal) <= (p.lsn, p.xid, p.ordinal), false)
           ORDER BY c.lsn, c.xid, c.ordinal LIMIT {UNREAD}"
     );
+    let mut tables = tables_of(host).await?;
     let now = format!(
         "SELECT \"orw row\".id::int8, row_to_json(\"orw row\")::text, NULL::text FROM {} AS \"orw row\" WHERE \"orw row\".id = ANY($2)",
-        table(host, prefix, name).await?
+        tables.name(&format!("{prefix}{name}"))
     );
     let rows = ask(
         host,
         "registers and schemas",
+        &tables,
         &[&unread, &now],
         &[(&format!("{prefix}{name}"), Type::TEXT), (&ids, Type::INT8_ARRAY)],
     )
@@ -302,17 +303,19 @@ pub(crate) async fn users(
     wanted: &BTreeSet<String>,
 ) -> Result<HashMap<String, User>, LookupError> {
     let uids: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let mut tables = tables_of(host).await?;
+    let mut name = |name: &str| tables.name(&format!("{prefix}{name}"));
     let sql = format!(
         "SELECT w.uid, u.displayname, a.data,
                 ARRAY(SELECT g.gid::text FROM {} g WHERE g.uid = w.uid ORDER BY 1)
            FROM unnest($1::text[]) w (uid)
            LEFT JOIN {} u ON u.uid = w.uid
            LEFT JOIN {} a ON a.uid = w.uid",
-        table(host, prefix, "group_user").await?,
-        table(host, prefix, "users").await?,
-        table(host, prefix, "accounts").await?,
+        name("group_user"),
+        name("users"),
+        name("accounts"),
     );
-    let rows = ask(host, "users", &[&sql], &[(&uids, Type::TEXT_ARRAY)]).await?;
+    let rows = ask(host, "users", &tables, &[&sql], &[(&uids, Type::TEXT_ARRAY)]).await?;
     Ok(rows
         .iter()
         .map(|row| {

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::{PgLsn, Type};
 
-use super::{LOOK_AHEAD, LookupError, ask, image, query, table};
+use super::{LOOK_AHEAD, LookupError, ask, image, query, tables_of};
 use crate::lifecycle::facts::{Facts, LockNeed, Needs};
 use crate::lifecycle::host::Host;
 use crate::openregister::{Action, EventClass, ObjectRow, Row, TableName};
@@ -25,16 +25,18 @@ pub(super) async fn requests(
     let audits: Vec<i64> = needs.requests.iter().map(|need| need.audit).collect();
     let uuids: Vec<&str> = needs.requests.iter().map(|need| need.uuid.as_str()).collect();
     let requests: Vec<&str> = needs.requests.iter().map(|need| need.request.as_str()).collect();
+    let mut tables = tables_of(host).await?;
     let sql = format!(
         "SELECT q.audit FROM unnest($1::int8[], $2::text[], $3::text[]) q (audit, uuid, request)
           WHERE EXISTS (SELECT FROM {} a
                          WHERE a.id > q.audit - {AUDIT_WINDOW} AND a.id < q.audit AND a.action = 'update'
                            AND a.object_uuid = q.uuid AND a.request = q.request)",
-        table(host, prefix, "openregister_audit_trails").await?
+        tables.name(&format!("{prefix}openregister_audit_trails"))
     );
     let rows = ask(
         host,
         "audit trails",
+        &tables,
         &[&sql],
         &[
             (&audits, Type::INT8_ARRAY),

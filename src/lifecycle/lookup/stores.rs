@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::{PgLsn, Type};
 
-use super::{LOOK_AHEAD, LookupError, ask, image, query, table};
+use super::{LOOK_AHEAD, LookupError, ask, image, query, tables_of};
 use crate::capture::{ChangeKey, Lsn, Xid};
 use crate::lifecycle::facts::{Facts, Needs};
 use crate::lifecycle::host::{Host, HostError};
@@ -17,22 +17,16 @@ const BLOB: &str = "openregister_objects";
 /// the whole server, and what fails for one of them fails for all.
 const TABLES_PER_QUERY: usize = 20;
 
-/// The tables that hold objects, or views, and that can be read, without prefix; the oldest first.
+/// Nextcloud's own tables that hold objects, or views, and that can be read, without prefix; the oldest first.
 pub(super) async fn object_tables(host: &mut Host, prefix: &str) -> Result<Vec<String>, LookupError> {
     let first = format!("{prefix}openregister_");
-    // What begins with that, and nothing else, lies between it and this: '`' follows '_'.
-    let end = format!("{prefix}openregister`");
-    let schema = host.schema().await.map_err(|source| LookupError::Host {
-        what: "tables",
-        source,
-    })?;
+    let nothing = tables_of(host).await?;
     let rows = ask(
         host,
         "tables",
-        &["SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname = $3::text::name AND c.relkind IN ('r', 'p') AND c.relname >= $1::text::name AND c.relname < $2::text::name
-              AND has_table_privilege(c.oid, 'SELECT') ORDER BY c.oid"],
-        &[(&first, Type::TEXT), (&end, Type::TEXT), (&schema, Type::TEXT)],
+        &nothing,
+        &["SELECT tbl FROM openregister_webhooks.host_table WHERE starts_with(tbl, $1) AND has_table_privilege(relid, 'SELECT') ORDER BY relid"],
+        &[(&first, Type::TEXT)],
     )
     .await?;
     Ok(rows
@@ -64,11 +58,12 @@ pub(super) async fn stores(
     }
     for (name, uuids) in by_table {
         let column = uuid_column(name);
+        let mut tables = tables_of(host).await?;
         let sql = format!(
             "SELECT \"orw row\".{column}::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\".{column} = ANY($1)",
-            table(host, prefix, name).await?
+            tables.name(&format!("{prefix}{name}"))
         );
-        for row in ask(host, "objects", &[&sql], &[(&uuids, Type::TEXT_ARRAY)]).await? {
+        for row in ask(host, "objects", &tables, &[&sql], &[(&uuids, Type::TEXT_ARRAY)]).await? {
             let key = (name.to_owned(), row.get::<_, String>(0));
             if needs.rows_exist.contains(&key) {
                 facts.rows_exist.insert(key.clone());
@@ -101,13 +96,15 @@ async fn in_blob(
                                        ORDER BY lsn, xid, ordinal LIMIT {LOOK_AHEAD}) c
           WHERE tbl = $5 AND op = 'D'"
     );
+    let mut tables = tables_of(host).await?;
     let present = format!(
         "SELECT uuid::text, NULL::text FROM {} WHERE uuid = ANY($1)",
-        table(host, prefix, BLOB).await?
+        tables.name(&format!("{prefix}{BLOB}"))
     );
     let rows = ask(
         host,
         "objects",
+        &tables,
         &[&deleted, &present],
         &[
             (&uuids, Type::TEXT_ARRAY),
@@ -154,17 +151,19 @@ pub(super) async fn homes(
     }
     let mut statements = Vec::new();
     for chunk in magic.chunks(TABLES_PER_QUERY) {
+        let mut tables = match host.tables().await {
+            Ok(tables) => tables,
+            Err(error) => return Some(error),
+        };
         let mut parts = Vec::new();
         for name in chunk {
             // The name is letters and digits alone.
-            match host.table(&format!("{prefix}{name}")).await {
-                Ok(table) => parts.push(format!(
-                    "SELECT '{name}'::text, \"orw row\"._uuid::text, row_to_json(\"orw row\")::text FROM {table} AS \"orw row\" WHERE \"orw row\"._uuid = ANY($1)"
-                )),
-                Err(error) => return Some(error),
-            }
+            parts.push(format!(
+                "SELECT '{name}'::text, \"orw row\"._uuid::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\"._uuid = ANY($1)",
+                tables.name(&format!("{prefix}{name}"))
+            ));
         }
-        statements.push(parts.join(" UNION ALL "));
+        statements.push((tables, parts.join(" UNION ALL ")));
     }
     let (rows, failure) = match host.each(&statements, &uuids, &Type::TEXT_ARRAY).await {
         Ok(done) => done,

@@ -243,7 +243,8 @@ impl ActivityFinder {
             .iter()
             .map(|change| change.at.timestamp() + after)
             .collect();
-        let table = self.host.table(&format!("{}activity", self.table_prefix)).await?;
+        let mut tables = self.host.tables().await?;
+        let table = tables.name(&format!("{}activity", self.table_prefix));
         let sql = format!(
             "SELECT w.n, a.\"user\"::text, a.xid \
              FROM unnest($1::text[], $2::int8[], $3::text[], $4::int8[], $5::int8[]) \
@@ -256,6 +257,7 @@ impl ActivityFinder {
         let found = self
             .host
             .query(
+                &tables,
                 &[&sql],
                 &[
                     (&kinds, Type::TEXT_ARRAY),

@@ -31,8 +31,6 @@ pub(super) struct Table {
     /// Its full name.
     pub(super) full: String,
     pub(super) name: TableName,
-    /// With its schema, quoted.
-    quoted: String,
     pub(super) readable: bool,
     /// How many rows PostgreSQL thinks it has.
     pub(super) rows: i64,
@@ -40,8 +38,7 @@ pub(super) struct Table {
 
 /// The tables that entities may be read from, by name.
 pub(super) async fn tables<C: GenericClient + Sync>(tx: &C, prefix: &str) -> Result<Vec<Table>, Error> {
-    let sql = "SELECT c.tbl, format('%I.%I', s.host_schema, c.tbl), has_table_privilege(c.relid, 'SELECT'), \
-        greatest(p.reltuples, 0)::int8 FROM openregister_webhooks.settings s, openregister_webhooks.capturable() c \
+    let sql = "SELECT c.tbl, has_table_privilege(c.relid, 'SELECT'), greatest(p.reltuples, 0)::int8 FROM openregister_webhooks.capturable() c \
         JOIN pg_catalog.pg_class p ON p.oid = c.relid ORDER BY c.tbl COLLATE \"C\"";
     let rows = tx.query_typed(sql, &[]).await?;
     rows.iter()
@@ -54,9 +51,8 @@ pub(super) async fn tables<C: GenericClient + Sync>(tx: &C, prefix: &str) -> Res
                 Ok(Some(Table {
                     full,
                     name,
-                    quoted: row.try_get(1)?,
-                    readable: row.try_get(2)?,
-                    rows: row.try_get(3)?,
+                    readable: row.try_get(1)?,
+                    rows: row.try_get(2)?,
                 }))
             };
             table().transpose()
@@ -168,13 +164,14 @@ async fn read(
         ),
         Store::Plain(_) | Store::Audit => ("id", ""),
     };
+    let mut tables = host.tables().await?;
     let sql = format!(
         "SELECT id, CASE WHEN octet_length(image) <= $4 THEN image END FROM ( \
             SELECT id, image, sum(octet_length(image)) OVER (ORDER BY id) - octet_length(image) AS before FROM ( \
                 SELECT \"orw row\".{id}::int8 AS id, row_to_json(\"orw row\")::text AS image FROM {table} AS \"orw row\" \
                 WHERE \"orw row\".{id} > $1::int8{only} ORDER BY \"orw row\".{id} LIMIT $2) w) b \
          WHERE before < $3 ORDER BY id",
-        table = table.quoted
+        table = tables.name(&table.full)
     );
     let texts = |ids: &Option<Vec<i64>>| {
         ids.as_ref()
@@ -194,7 +191,7 @@ async fn read(
             (&schemas, Type::TEXT_ARRAY),
         ]);
     }
-    let rows = host.query(&[&sql], &parameters).await?;
+    let rows = host.query(&tables, &[&sql], &parameters).await?;
     rows.iter()
         .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
         .collect()

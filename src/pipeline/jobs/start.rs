@@ -3,10 +3,11 @@
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, GenericClient};
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::{Job, JobKind, store};
 use crate::delivery::queue;
+use crate::lifecycle::Tables;
 use crate::openregister::{Action, EventClass, Store, TableName};
 use crate::registry::{Caller, Webhook, WebhookId};
 
@@ -239,8 +240,10 @@ pub async fn start_backfill(
     }
     let tx = client.transaction().await?;
     // Nextcloud may be altering its tables: the asker is told rather than kept waiting, and a connection with him.
-    tx.batch_execute("SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'")
-        .await?;
+    tx.batch_execute(
+        "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; SET LOCAL search_path = pg_catalog, pg_temp",
+    )
+    .await?;
     let mut stored = StoredBackfill {
         register: ask.register.clone(),
         schema: ask.schema.clone(),
@@ -293,16 +296,13 @@ pub async fn start_backfill(
 }
 
 /// The numeric ids of the registers or schemas that a name stands for.
-async fn ids_of<C: GenericClient + Sync>(
-    tx: &C,
-    what: &str,
-    table: &str,
-    name: &str,
-) -> Result<Vec<i64>, StartError> {
+async fn ids_of(tx: &Transaction<'_>, what: &str, table: &str, name: &str) -> Result<Vec<i64>, StartError> {
+    let mut tables = Tables::new(tx).await?;
     let sql = format!(
-        "SELECT id::int8 FROM \"{}\" WHERE id::text = $1 OR uuid = $1 OR lower(slug) = lower($1) ORDER BY 1 LIMIT 100",
-        table.replace('"', "\"\"")
+        "SELECT id::int8 FROM {} WHERE id::text = $1 OR uuid = $1 OR lower(slug) = lower($1) ORDER BY 1 LIMIT 100",
+        tables.name(table)
     );
+    tables.hold(tx).await?;
     let rows = tx.query_typed(&sql, &[(&name, Type::TEXT)]).await?;
     if rows.is_empty() {
         return Err(StartError::Refused(format!(

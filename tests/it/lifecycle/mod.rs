@@ -9,6 +9,7 @@ mod recording;
 mod renaming;
 mod replay;
 mod rig;
+mod strangers;
 mod upsert;
 mod who;
 mod world;
