@@ -3,6 +3,12 @@
 //! `serde_json`'s own reading of a `Value` takes an object with the single key `$serde_json::private::Number` (or `…::RawValue`)
 //! for a number (or a raw text): that is how numbers keep their digits. An object of a user may have such a key. Here it is
 //! an ordinary one: what is written back is what was read.
+//!
+//! What people send may nest 127 levels; what Nextcloud keeps may nest [`DEEPEST`], as PHP's 512 levels demand. PostgreSQL itself
+//! reads some 10,000 levels of `json` and `jsonb` with its default `max_stack_depth`. To drop, compare, copy or write a `Value`
+//! takes stack for each level, so the threads that do it have [`STACK`] bytes.
+
+mod deep;
 
 use std::fmt;
 
@@ -12,10 +18,49 @@ use serde_json::{Error, Map, Number, Value};
 /// Under which key `serde_json` hands a number to whoever takes any value.
 const NUMBER: &str = "$serde_json::private::Number";
 
+/// How many levels of arrays and objects may be in each other in a row of Nextcloud's; PHP writes 512.
+pub const DEEPEST: usize = 1000;
+/// How many levels more what we make of a row has.
+pub const AROUND: usize = 50;
+/// The stack of a thread that works with such values. An unoptimised build needs less than half of it (`tests` measure that).
+pub const STACK: usize = 16 << 20;
+
+/// Reads one value that may nest `most` levels deep.
+///
+/// # Errors
+/// Where it is not JSON, or is nested deeper.
+pub fn parse_deep(text: &str, most: usize) -> Result<Value, Error> {
+    // The usual reading is the quicker one.
+    parse(text).or_else(|error| {
+        if deep::depth(text) > SHALLOW {
+            deep::parse(text, most)
+        } else {
+            Err(error)
+        }
+    })
+}
+
+/// Reads one object that may nest `most` levels deep.
+///
+/// # Errors
+/// As [`parse_deep`], and where it is no object.
+pub fn parse_deep_object(text: &str, most: usize) -> Result<Map<String, Value>, Error> {
+    parse_object(text).or_else(|error| {
+        if deep::depth(text) > SHALLOW {
+            object(deep::parse(text, most)?)
+        } else {
+            Err(error)
+        }
+    })
+}
+
+/// The levels that `serde_json` reads.
+const SHALLOW: usize = 127;
+
 /// Reads one value.
 ///
 /// # Errors
-/// Where it is not JSON, or is nested deeper than 128 levels.
+/// Where it is not JSON, or is nested deeper than 127 levels.
 pub fn parse(text: &str) -> Result<Value, Error> {
     serde_json::from_str::<Read>(text).map(|read| read.0)
 }
@@ -48,20 +93,20 @@ struct Object(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_any(Any)? {
-            Value::Object(map) => Ok(Self(map)),
-            other => {
-                let kind = match other {
-                    Value::Null => "null",
-                    Value::Bool(_) => "a boolean",
-                    Value::Number(_) => "a number",
-                    Value::String(_) => "a string",
-                    Value::Array(_) | Value::Object(_) => "an array",
-                };
-                Err(de::Error::custom(format!("{kind} is no object")))
-            }
-        }
+        object(deserializer.deserialize_any(Any)?).map(Self)
     }
+}
+
+fn object<E: de::Error>(value: Value) -> Result<Map<String, Value>, E> {
+    let kind = match value {
+        Value::Object(map) => return Ok(map),
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+    };
+    Err(E::custom(format!("{kind} is no object")))
 }
 
 /// Any value.
@@ -285,6 +330,62 @@ mod tests {
         let deep = |n| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(&deep(127)).is_ok());
         assert!(parse(&deep(128)).is_err());
+    }
+
+    /// `levels` objects in each other, around 1.
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels))
+    }
+
+    #[test]
+    fn rows_may_nest_deeper_than_what_people_send() {
+        let text = nested(DEEPEST);
+        assert!(parse(&text).is_err());
+        assert_eq!(parse_deep(&text, DEEPEST).unwrap().to_string(), text);
+        assert_eq!(
+            Value::Object(parse_deep_object(&text, DEEPEST).unwrap()).to_string(),
+            text
+        );
+        let error = parse_deep(&nested(DEEPEST + 1), DEEPEST).unwrap_err();
+        assert_eq!(error.to_string(), "nested deeper than 1000 levels");
+        assert!(
+            parse_deep_object(&format!("[{}]", nested(200)), DEEPEST)
+                .unwrap_err()
+                .to_string()
+                .contains("no object")
+        );
+        // What is wrong with a shallow text is said as ever.
+        assert!(
+            parse_deep("{\"a\":}", DEEPEST)
+                .unwrap_err()
+                .to_string()
+                .contains("line 1 column")
+        );
+    }
+
+    /// Everything that walks a value recursively, at the deepest, with less than half of the stack that threads have.
+    #[test]
+    fn the_stack_is_enough() {
+        let work = || {
+            let value = parse_deep(&nested(DEEPEST + AROUND), DEEPEST + AROUND).unwrap();
+            let copy = value.clone();
+            assert_eq!(copy, value);
+            assert_eq!(copy.to_string().len(), value.to_string().len());
+            let seen = crate::filter::Value::from_state(&value).unwrap();
+            drop(seen.clone());
+            // Masking walks it, and so does writing an entity.
+            let row = crate::openregister::parse_row(&format!(
+                "{{\"id\":1,\"configuration\":{}}}",
+                nested(DEEPEST - 1)
+            ))
+            .unwrap();
+            let kind = crate::openregister::EntityKind::Agent;
+            let entity = crate::openregister::plain(kind, &row);
+            let again = crate::openregister::Entity::from_text(&entity.to_text()).unwrap();
+            assert_eq!(again, entity);
+        };
+        let thread = std::thread::Builder::new().stack_size(STACK / 2).spawn(work);
+        thread.unwrap().join().unwrap();
     }
 
     fn values() -> impl Strategy<Value = Value> {

@@ -146,7 +146,7 @@ impl<'a> State<'a> {
             let reference = self.references.iter().find(|(name, _)| name == key);
             let value = match reference {
                 Some((_, value)) => value.clone(),
-                None => Value::from_json(json)?,
+                None => Value::from_state(json)?,
             };
             fields.push((key.as_str(), value));
         }

@@ -6,13 +6,16 @@ use serde_json::Value as Json;
 
 use super::number::{self, ShortText};
 
-/// How deep a value may nest; deeper ones are not built. Everything that walks values recurses, so this bounds the stack.
+/// How deep a filter, or a document that somebody gives, may nest; deeper ones are not built. Everything that walks values
+/// recurses, so this bounds the stack.
 pub const MAX_DEPTH: usize = 128;
+/// The same for the state of an entity: as deep as what is read of Nextcloud's tables.
+const STATE_DEPTH: usize = crate::json::DEEPEST + crate::json::AROUND;
 
-/// A value nests deeper than [`MAX_DEPTH`].
+/// A value nests deeper than this many levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("nested deeper than {MAX_DEPTH} levels")]
-pub struct TooDeep;
+#[error("nested deeper than {0} levels")]
+pub struct TooDeep(usize);
 
 /// A value of a document or of a filter's operand.
 ///
@@ -134,12 +137,20 @@ impl<'a> Value<'a> {
     /// # Errors
     /// Where it nests deeper than [`MAX_DEPTH`].
     pub fn from_json(json: &'a Json) -> Result<Self, TooDeep> {
-        Self::at_depth(json, 0)
+        Self::at_depth(json, 0, MAX_DEPTH)
     }
 
-    fn at_depth(json: &'a Json, depth: usize) -> Result<Self, TooDeep> {
-        if depth > MAX_DEPTH {
-            return Err(TooDeep);
+    /// The value of `json`, a part of the state of an entity.
+    ///
+    /// # Errors
+    /// Where it nests deeper than what is read of Nextcloud's tables.
+    pub fn from_state(json: &'a Json) -> Result<Self, TooDeep> {
+        Self::at_depth(json, 0, STATE_DEPTH)
+    }
+
+    fn at_depth(json: &'a Json, depth: usize, most: usize) -> Result<Self, TooDeep> {
+        if depth > most {
+            return Err(TooDeep(most));
         }
         Ok(match json {
             Json::Null => Self::Null,
@@ -149,13 +160,18 @@ impl<'a> Value<'a> {
             Json::Array(items) => Self::List(
                 items
                     .iter()
-                    .map(|item| Self::at_depth(item, depth + 1))
+                    .map(|item| Self::at_depth(item, depth + 1, most))
                     .collect::<Result<_, _>>()?,
             ),
             Json::Object(entries) => Self::Map(Map::new(
                 entries
                     .iter()
-                    .map(|(key, value)| Ok((Cow::Borrowed(key.as_str()), Self::at_depth(value, depth + 1)?)))
+                    .map(|(key, value)| {
+                        Ok((
+                            Cow::Borrowed(key.as_str()),
+                            Self::at_depth(value, depth + 1, most)?,
+                        ))
+                    })
                     .collect::<Result<_, _>>()?,
             )),
         })

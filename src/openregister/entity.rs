@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::json;
+
 /// The canonical JSON of one state of one entity, from which every payload format is rendered. It is what is stored
 /// with an event, so its shape is part of the database's format.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,6 @@ impl Entity {
     /// # Errors
     /// Where `text` is not a JSON object.
     pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
-        crate::json::parse_object(text).map(Self)
+        json::parse_deep_object(text, json::DEEPEST + json::AROUND).map(Self)
     }
 }

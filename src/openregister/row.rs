@@ -17,12 +17,12 @@ pub struct RowError(#[from] serde_json::Error);
 /// it becomes U+FFFD.
 ///
 /// # Errors
-/// Where it is not a JSON object, or is nested deeper than 128 levels.
+/// Where it is not a JSON object, or is nested deeper than [`json::DEEPEST`] levels.
 pub fn parse_row(text: &str) -> Result<Row, RowError> {
-    match json::parse_object(text) {
+    match json::parse_deep_object(text, json::DEEPEST) {
         Ok(row) => Ok(row),
         Err(error) => match replace_lone_surrogates(text) {
-            Some(repaired) => Ok(json::parse_object(&repaired)?),
+            Some(repaired) => Ok(json::parse_deep_object(&repaired, json::DEEPEST)?),
             None => Err(error.into()),
         },
     }
@@ -189,7 +189,7 @@ impl<'a> ObjectRow<'a> {
 pub(crate) fn decode_text(value: &Value) -> Value {
     match value {
         Value::String(text) if text.trim().is_empty() => Value::Null,
-        Value::String(text) => json::parse(text).unwrap_or_else(|_| value.clone()),
+        Value::String(text) => json::parse_deep(text, json::DEEPEST).unwrap_or_else(|_| value.clone()),
         _ => value.clone(),
     }
 }

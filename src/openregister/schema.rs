@@ -96,7 +96,7 @@ impl Schema {
         let properties = match row.get("properties") {
             Some(Value::Object(map)) => Some(map),
             Some(Value::String(text)) => {
-                parsed = json::parse_object(text).ok();
+                parsed = json::parse_deep_object(text, json::DEEPEST).ok();
                 parsed.as_ref()
             }
             _ => None,
@@ -178,7 +178,7 @@ impl PropertyType {
             (Self::Array | Self::Object | Self::Other, Value::String(text))
                 if text.starts_with(['[', '{']) =>
             {
-                match json::parse(text) {
+                match json::parse_deep(text, json::DEEPEST) {
                     Ok(Value::Array(items)) if items.is_empty() && self == Self::Object => {
                         Value::Object(Map::new())
                     }

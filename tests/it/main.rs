@@ -10,6 +10,7 @@ mod chaos;
 mod client_certificate;
 mod delivery;
 mod demo;
+mod depth;
 mod doctor;
 mod filter;
 mod gap_events;
