@@ -464,6 +464,10 @@ BEGIN
     IF wanted <> before THEN
         EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.kinds() RETURNS integer LANGUAGE sql STABLE AS %L', 'SELECT ' || wanted);
     END IF;
+    IF wanted & ~before & 1 <> 0 THEN
+        -- Which locks ended while objects were not captured is not known.
+        UPDATE openregister_webhooks.object_capture SET epoch = epoch + 1;
+    END IF;
     RETURN wanted & ~before <> 0;
 END $$;
 

@@ -170,9 +170,7 @@ impl Term<'_> {
         }
         let installed = client
             .query_typed(
-                "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a \
-                 WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('openregister_webhooks.gap') \
-                   AND a.attname OPERATOR(pg_catalog.=) 'discarded'::pg_catalog.name)",
+                "SELECT pg_catalog.to_regclass('openregister_webhooks.object_lock') IS NOT NULL",
                 &[],
             )
             .await?;

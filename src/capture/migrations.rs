@@ -74,4 +74,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "quarantine_gap",
         sql: include_str!("../../sql/migrations/0013_quarantine_gap.sql"),
     },
+    Migration {
+        version: 14,
+        name: "object_lock",
+        sql: include_str!("../../sql/migrations/0014_object_lock.sql"),
+    },
 ];

@@ -39,6 +39,23 @@ it wait for the row that says so, at most `ORW_ACTOR_WAIT_MS` (500 ms); no other
 Where two users change one register or schema at the same moment, and their activities cannot be told apart, it is null. The
 activity app need not be installed. The clocks of the application's and the database's machines may differ by 5 s. Registering
 a webhook that needs to know who did it, for events of which nobody can tell, is answered with a warning.
+
+## Locks
+
+OpenRegister 0.2.9 and 2.x keep the lock in the object's row: the row tells when the lock begins and ends. OpenRegister 0.2.13
+writes no lock to the database, only a row `lock` or `unlock` in the audit trail, and an `unlock` after every update. For such
+locks the sidecar remembers which objects are locked:
+
+* A `lock` gives ObjectLockedEvent, a renewal gives it again. The first `unlock` after it gives ObjectUnlockedEvent, whether somebody
+  asked for it or an update ended the lock. Every other `unlock` gives nothing.
+* An ObjectDeletedEvent ends the lock, too: no ObjectUnlockedEvent follows.
+* The lock is in ObjectLockedEvent and ObjectUnlockedEvent. In every other event `locked` is what the row holds: false in 0.2.13.
+* **The end of a lock that expires gives no event.** OpenRegister writes nothing when a lock expires, and in 0.2.13 not even the
+  time at which it will is in the database (`lock.expires` is null). The next update or unlock of the object gives ObjectUnlockedEvent.
+* A webhook that is registered while an object is locked receives the ObjectUnlockedEvent, without an ObjectLockedEvent before it.
+* While no webhook is registered for objects (and `ORW_CAPTURE` is not `all`), nothing is known of their locks. When the first one
+  is registered again, every object counts as not locked: an `unlock` gives no event before the next `lock`.
+* At most 1,000,000 locks are remembered. Beyond that the oldest are forgotten, and the log says so.
 ";
 
 /// The page.

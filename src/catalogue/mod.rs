@@ -48,7 +48,9 @@ pub fn when(class: EventClass) -> String {
         Action::Deleted => format!("{one} {kind} was deleted{soft}. It carries the last state."),
         Action::Locked => "An object was locked, or its lock was renewed.".to_owned(),
         Action::Unlocked => {
-            "An object was unlocked on request; not by the unlock that OpenRegister runs after every update.".to_owned()
+            "The lock of an object ended: somebody unlocked it, or an update ended it. An unlock of an object that was not locked \
+             gives nothing."
+                .to_owned()
         }
         Action::Reverted => "An object was taken back to an earlier version; ObjectUpdatedEvent comes with it.".to_owned(),
     }

@@ -56,6 +56,7 @@ async fn erase(settings: &Settings, args: &EraseArgs) -> Result<ExitCode, Failur
         (done.deliveries, "waiting deliveries cancelled"),
         (done.logged, "entries of the log made nameless"),
         (done.attempts, "attempts emptied of answers and errors"),
+        (done.locks, "lock forgotten"),
     ] {
         if count > 0 {
             output::say(format_args!("{count:>8}  {what}"));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::event::Lane;
+use super::locks::Held;
 use crate::capture::ChangeKey;
 use crate::openregister::{Action, Row};
 
@@ -24,20 +25,12 @@ pub struct Needs {
     pub homes: BTreeMap<String, String>,
     /// Tables (without prefix) and uuids: is there such a row?
     pub rows_exist: BTreeSet<(String, String)>,
-    /// Audit rows `unlock`: does an `update` of the same object and request precede it?
-    pub requests: BTreeSet<RequestNeed>,
+    /// Uuids of objects of which an audit row `lock` or `unlock` tells: was a lock announced, and its end not?
+    pub held: BTreeSet<String>,
     /// Audit rows `lock`/`unlock` of which no row change is remembered: which lock events did the backend cause lately?
     pub locks: BTreeSet<LockNeed>,
     /// Present rows of objects, by table (without prefix) and uuid.
     pub rows: BTreeSet<(String, String)>,
-}
-
-/// Asks whether an `update` row precedes the `unlock` row `audit`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestNeed {
-    pub audit: i64,
-    pub uuid: String,
-    pub request: String,
 }
 
 /// Asks for the events of the last seconds before `at`, and for the row as the backend last wrote it before `key`.
@@ -63,7 +56,7 @@ impl LockNeed {
 /// The answer to a [`LockNeed`].
 #[derive(Debug, Default, Clone)]
 pub struct LockFacts {
-    /// The actions of the events.
+    /// The actions of the events, the newest first.
     pub events: Vec<Action>,
     /// The table (without prefix) and the row, if the outbox still has it.
     pub image: Option<(String, Row)>,
@@ -99,8 +92,7 @@ pub struct Facts {
     /// inserted after the one in question is no home of it.
     pub homes_since: HashMap<String, ChangeKey>,
     pub rows_exist: HashSet<(String, String)>,
-    /// The audit ids for which the answer is yes.
-    pub requests: HashSet<i64>,
+    pub held: HashMap<String, Held>,
     pub locks: HashMap<LockNeed, LockFacts>,
     pub rows: HashMap<(String, String), Row>,
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::event::{Actor, Event, Lane};
+use super::locks::LockChange;
 use crate::capture::{Change, Xid};
 use crate::openregister::{Action, EntityKind};
 
@@ -15,6 +16,8 @@ pub struct Outcome {
     pub actors: Vec<ActorFound>,
     /// Events whose actor the activity app may know.
     pub activities: Vec<ActivityWanted>,
+    /// What became of the locks that were announced, by uuid; to be stored together with the events ([`super::locks::store`]).
+    pub locks: Vec<LockChange>,
     /// For quarantine.
     pub undecodable: Vec<Undecodable>,
 }

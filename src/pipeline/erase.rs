@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Error, Row, Transaction};
 
 use crate::capture::uuid_in;
 use crate::delivery::queue;
-use crate::lifecycle::{ActivityWanted, Event, Lane};
+use crate::lifecycle::{Event, Lane, Outcome, locks};
 use crate::openregister::{ObjectRow, Store, TableName, parse_row};
 use crate::registry::Caller;
 
@@ -40,6 +40,8 @@ pub struct Erased {
     pub logged: u64,
     /// Attempts whose answers and errors are gone.
     pub attempts: u64,
+    /// 1 where it was remembered that the object is locked.
+    pub locks: u64,
 }
 
 impl Erased {
@@ -76,8 +78,9 @@ pub async fn erase(
         return Err(EraseError::NoUuid(uuid.to_owned()));
     }
     let lane = Lane::object(uuid);
-    let until = remember(client, &lane).await?;
+    let (until, lock) = remember(client, uuid, &lane).await?;
     let mut erased = Erased {
+        locks: u64::from(lock),
         changes: changes(client, table_prefix, uuid).await?,
         ..Erased::default()
     };
@@ -96,8 +99,9 @@ pub async fn erase(
     Ok(erased)
 }
 
-/// From here on the reader drops what it finds of the object's past; the last event that is stored of it.
-async fn remember(client: &mut Client, lane: &Lane) -> Result<i64, Error> {
+/// From here on the reader drops what it finds of the object's past; the last event that is stored of it, and whether it was
+/// known to be locked.
+async fn remember(client: &mut Client, uuid: &str, lane: &Lane) -> Result<(i64, bool), Error> {
     let tx = client.transaction().await?;
     // What the reader is storing now is stored, and found below, before this is committed.
     queue::lock(&tx).await?;
@@ -112,11 +116,12 @@ async fn remember(client: &mut Client, lane: &Lane) -> Result<i64, Error> {
         &[(&hash(lane), Type::BYTEA)],
     )
     .await?;
+    let lock = locks::erase(&tx, uuid).await?;
     let newest = "SELECT seq FROM openregister_webhooks.event ORDER BY day DESC, seq DESC LIMIT 1";
     let rows = tx.query_typed(newest, &[]).await?;
     let until = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
     tx.commit().await?;
-    Ok(until)
+    Ok((until, lock))
 }
 
 fn hash(lane: &Lane) -> Vec<u8> {
@@ -321,12 +326,14 @@ async fn finish(
     tx.commit().await
 }
 
-/// Drops the events of erased objects whose change was made before they were erased.
-pub(super) async fn drop_erased(
-    tx: &Transaction<'_>,
-    events: &mut Vec<Event>,
-    activities: &mut Vec<ActivityWanted>,
-) -> Result<(), Error> {
+/// Drops the events of erased objects whose change was made before they were erased, and forgets the locks that they announce.
+pub(super) async fn drop_erased(tx: &Transaction<'_>, outcome: &mut Outcome) -> Result<(), Error> {
+    let Outcome {
+        events,
+        activities,
+        locks,
+        ..
+    } = outcome;
     let any = "SELECT EXISTS (SELECT FROM openregister_webhooks.erased)";
     if !tx
         .query_typed(any, &[])
@@ -366,6 +373,11 @@ pub(super) async fn drop_erased(
         kept += usize::from(is_kept(event));
     }
     events.retain(is_kept);
+    for lock in locks {
+        if until.get(lock.lane().as_str()).is_some_and(|at| lock.at <= *at) {
+            lock.held = None;
+        }
+    }
     activities.retain_mut(|activity| match places.get(activity.event) {
         Some(Some(place)) => {
             activity.event = *place;

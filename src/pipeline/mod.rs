@@ -133,7 +133,7 @@ impl Consumer for Pipeline {
         let snapshot = self.registry.refresh_in(tx).await?;
         self.batch.classified = true;
         let mut processed = self.lifecycle.process(tx, changes).await?;
-        for undecodable in processed.undecodable {
+        for undecodable in std::mem::take(&mut processed.undecodable) {
             let reason = undecodable.reason;
             let kept = Undecoded::of_change(undecodable.change, &self.table_prefix, reason)
                 .store(tx)
@@ -146,7 +146,7 @@ impl Consumer for Pipeline {
             // From here on nobody else enqueues or begins a replay: what is stored is seen by each replay in order.
             let day = queue::lock(tx).await?;
             let replaying = jobs::replaying(tx).await?;
-            erase::drop_erased(tx, &mut processed.events, &mut processed.activities).await?;
+            erase::drop_erased(tx, &mut processed).await?;
             stored = lifecycle::store::insert(tx, day, &processed.events)
                 .await?
                 .into_iter()
@@ -154,6 +154,8 @@ impl Consumer for Pipeline {
                 .collect();
             deliveries = self.deliveries(&snapshot, &replaying, &processed.events, &stored);
         }
+        // A lock is announced by an event, so what was erased is not remembered by it: that was dropped above.
+        lifecycle::locks::store(tx, &processed.locks).await?;
         enqueue(tx, &deliveries).await?;
         self.batch.webhooks = deliveries.iter().map(|d| d.webhook).collect();
         self.batch.enqueued = deliveries.len() as u64;

@@ -9,8 +9,9 @@ use crate::capture::Change;
 use crate::lifecycle::audit::{self, Audit};
 use crate::lifecycle::event::{Actor, ActorState, Lane, States};
 use crate::lifecycle::facts::{Facts, LockNeed};
+use crate::lifecycle::locks::Held;
 use crate::lifecycle::outcome::ActorFound;
-use crate::openregister::{Action, Entity, EventClass, ObjectRow, Row, TableName, is_set, parse_row};
+use crate::openregister::{Action, EventClass, ObjectRow, Row, TableName, is_set, parse_row};
 
 impl Core {
     pub(super) fn audit_row(&mut self, batch: &mut Batch, facts: &Facts, change: &Change, audit: &Audit) {
@@ -29,26 +30,9 @@ impl Core {
             .map(|uid| self.people.actor(uid, audit.user_name.as_deref()));
         self.settle(batch, change, &key, actor.as_ref());
         match audit.action.as_str() {
-            "lock" => self.lock_row(batch, facts, change, audit, &key, Action::Locked, actor),
-            "unlock" => self.lock_row(batch, facts, change, audit, &key, Action::Unlocked, actor),
-            action => self.claim_updates(change, audit, key, action == "update"),
-        }
-    }
-
-    /// The audit row of another action: the UPDATEs before it belong to its request.
-    fn claim_updates(&mut self, change: &Change, audit: &Audit, key: (i32, String), update: bool) {
-        if self.recent.get(&key).is_none() {
-            let recent = Recent {
-                at: change.at,
-                ..Recent::default()
-            };
-            self.recent.insert(key.clone(), recent, 0);
-        }
-        if let Some(recent) = self.recent.get_mut(&key) {
-            recent.updates = 0;
-            if update {
-                recent.updated_in.clone_from(&audit.request);
-            }
+            "lock" => self.lock_row(batch, facts, change, audit, &key, actor),
+            "unlock" => self.unlock_row(batch, facts, change, audit, &key, actor),
+            _ => {}
         }
     }
 
@@ -82,8 +66,7 @@ impl Core {
         }
     }
 
-    /// An audit row `lock` or `unlock`: an event where the column tells nothing.
-    #[expect(clippy::too_many_arguments, reason = "one place, and each is something else")]
+    /// An audit row `lock`: Locked, unless the object's row told it.
     fn lock_row(
         &mut self,
         batch: &mut Batch,
@@ -91,77 +74,128 @@ impl Core {
         change: &Change,
         audit: &Audit,
         key: &(i32, String),
-        action: Action,
         actor: Option<Actor>,
     ) {
-        let mut recent = self
-            .recent
-            .remove(key)
-            .filter(|recent| (change.at - recent.at).abs() <= SAME_REQUEST)
-            .unwrap_or_default();
-        // The request is over; what comes next belongs to another one.
-        let image = recent.image.take();
-        let by_column = recent.lock == Some(action) || audit.lock_changed;
-        let after_update = action == Action::Unlocked
-            && (recent.updates > 1
-                || (audit.request.is_some() && recent.updated_in == audit.request)
-                || facts.requests.contains(&audit.id));
-        if by_column || after_update {
+        let recent = self.end_of_request(change, key);
+        if recent.lock == Some(Action::Locked) || audit.lock_changed {
             return;
         }
-        let looked_up = facts.locks.get(&lock_need(change, audit, &key.1));
-        if image.is_none() && looked_up.is_some_and(|found| told_by_column(&found.events, action)) {
+        let held = batch.held(facts, &key.1);
+        let remembered = recent.image.is_some();
+        let image = self.image(facts, change, audit, &key.1, recent);
+        let told_before = !remembered
+            && match held {
+                Some(Held::ByAudit(_)) => false,
+                Some(Held::ByRow) => told_by_row(facts, change, audit, &key.1) || image.is_held(),
+                None => told_by_row(facts, change, audit, &key.1),
+            };
+        if told_before {
             return;
         }
-        let image = image
-            .and_then(|(table, text)| Some((table, parse_row(&text).ok()?)))
-            .or_else(|| {
-                let (name, row) = looked_up?.image.clone()?;
-                Some((TableName::parse(&name, "")?, row))
-            });
-        let Some(mut entity) = self.locked_entity(facts, audit, &key.1, image, action) else {
+        batch.set_held(&key.1, change.at, Some(Held::ByAudit(audit.id)));
+        self.push_lock_event(batch, change, audit, &key.1, Action::Locked, image, actor);
+    }
+
+    /// An audit row `unlock`, which OpenRegister writes after every update, too: Unlocked, where a lock was announced and
+    /// no row holds it.
+    fn unlock_row(
+        &mut self,
+        batch: &mut Batch,
+        facts: &Facts,
+        change: &Change,
+        audit: &Audit,
+        key: &(i32, String),
+        actor: Option<Actor>,
+    ) {
+        let recent = self.end_of_request(change, key);
+        let Some(held) = batch.held(facts, &key.1).filter(|_| !audit.lock_changed) else {
             return;
         };
+        let image = self.image(facts, change, audit, &key.1, recent);
+        let goes_on = match held {
+            Held::ByRow => image.is_held(),
+            // An unlock from before that lock, read again: after a restore, or out of the quarantine.
+            Held::ByAudit(lock) => audit.id < lock,
+        };
+        if goes_on {
+            return;
+        }
+        batch.set_held(&key.1, change.at, None);
+        self.push_lock_event(batch, change, audit, &key.1, Action::Unlocked, image, actor);
+    }
+
+    /// What is remembered of the request that an audit row ends; what comes next belongs to another one.
+    fn end_of_request(&mut self, change: &Change, key: &(i32, String)) -> Recent {
+        self.recent
+            .remove(key)
+            .filter(|recent| (change.at - recent.at).abs() <= SAME_REQUEST)
+            .unwrap_or_default()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one place, and each is something else")]
+    fn push_lock_event(
+        &self,
+        batch: &mut Batch,
+        change: &Change,
+        audit: &Audit,
+        uuid: &str,
+        action: Action,
+        image: Image,
+        actor: Option<Actor>,
+    ) {
+        let Some((table, row)) = image.0.or_else(|| bare(audit, uuid)) else {
+            return;
+        };
+        let mut entity = self.entity(&table, &row);
         entity.set("locked", lock_value(audit, action));
         batch.push(event(
             change,
             EventClass::object(action),
-            Lane::object(&key.1),
+            Lane::object(uuid),
             States::One(entity),
             ActorState::Known(actor),
         ));
     }
 
-    /// The state of the object that was locked: as the UPDATE before the audit row left it, else as it is now. `None`
-    /// where the column holds a lock, so that it was the column that told.
-    fn locked_entity(
-        &self,
-        facts: &Facts,
-        audit: &Audit,
-        uuid: &str,
-        image: Option<(TableName, Row)>,
-        action: Action,
-    ) -> Option<Entity> {
-        if let Some((table, row)) = image {
-            return Some(self.entity(&table, &row));
-        }
-        let now = audit_tables(audit).into_iter().find_map(|name| {
-            let row = facts.rows.get(&(name.clone(), uuid.to_owned()))?;
+    /// The row of the object that was locked or unlocked: as the request left it, else as it is now.
+    fn image(&self, facts: &Facts, change: &Change, audit: &Audit, uuid: &str, recent: Recent) -> Image {
+        let remembered = recent
+            .image
+            .and_then(|(table, text)| Some((table, parse_row(&text).ok()?)));
+        let looked_up = || {
+            let (name, row) = facts.locks.get(&lock_need(change, audit, uuid))?.image.clone()?;
             Some((TableName::parse(&name, "")?, row))
-        });
-        if let Some((table, row)) = now {
-            let persisted = action == Action::Locked && is_set(ObjectRow::new(&table, row).meta("locked"));
-            return (!persisted).then(|| self.entity(&table, row));
-        }
-        // Deleted since: all that is left is what the audit row itself says.
-        let table = TableName::parse(audit_tables(audit).first()?, "")?;
-        let mut row = Row::new();
-        for (name, value) in [("id", audit.object.into()), ("uuid", Value::from(uuid))] {
-            row.insert(name.into(), value);
-            row.insert(format!("_{name}"), row[name].clone());
-        }
-        Some(self.entity(&table, &row))
+        };
+        let now = || {
+            audit_tables(audit).into_iter().find_map(|name| {
+                let row = facts.rows.get(&(name.clone(), uuid.to_owned()))?;
+                Some((TableName::parse(&name, "")?, row.clone()))
+            })
+        };
+        Image(remembered.or_else(looked_up).or_else(now))
     }
+}
+
+/// An object's row, where it is known.
+struct Image(Option<(TableName, Row)>);
+
+impl Image {
+    /// Whether the row holds a lock.
+    fn is_held(&self) -> bool {
+        let row = self.0.as_ref();
+        row.is_some_and(|(table, row)| is_set(ObjectRow::new(table, row).meta("locked")))
+    }
+}
+
+/// All that is left of an object that was deleted since: what the audit row itself says.
+fn bare(audit: &Audit, uuid: &str) -> Option<(TableName, Row)> {
+    let table = TableName::parse(audit_tables(audit).first()?, "")?;
+    let mut row = Row::new();
+    for (name, value) in [("id", audit.object.into()), ("uuid", Value::from(uuid))] {
+        row.insert(name.into(), value);
+        row.insert(format!("_{name}"), row[name].clone());
+    }
+    Some((table, row))
 }
 
 /// The tables in which the object of an audit row may be.
@@ -186,9 +220,12 @@ pub(super) fn lock_need(change: &Change, audit: &Audit, uuid: &str) -> LockNeed 
     }
 }
 
-/// Whether the events that a backend caused say that the column told already, or that an update came before.
-fn told_by_column(events: &[Action], action: Action) -> bool {
-    events.contains(&action) || (action == Action::Unlocked && events.contains(&Action::Updated))
+/// Whether the stored events say that the row told of this very lock: asked where nothing is remembered, after a restart.
+fn told_by_row(facts: &Facts, change: &Change, audit: &Audit, uuid: &str) -> bool {
+    let found = facts.locks.get(&lock_need(change, audit, uuid));
+    let mut events = found.into_iter().flat_map(|found| &found.events);
+    let last = events.find(|event| matches!(event, Action::Locked | Action::Unlocked));
+    last == Some(&Action::Locked)
 }
 
 fn lock_value(audit: &Audit, action: Action) -> Value {

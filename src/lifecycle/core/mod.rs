@@ -8,8 +8,9 @@ mod objects;
 mod plain;
 mod recent;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::capture::{Change, Op};
@@ -17,6 +18,7 @@ use crate::lifecycle::bounded::Bounded;
 use crate::lifecycle::event::{ActorState, Event, EventId, Lane, States};
 use crate::lifecycle::facts::{Facts, Needs};
 use crate::lifecycle::local_time;
+use crate::lifecycle::locks::{Held, LockChange};
 use crate::lifecycle::outcome::Outcome;
 use crate::lifecycle::people::People;
 use crate::lifecycle::references::References;
@@ -55,6 +57,8 @@ struct Batch {
     open: HashMap<(i32, String), Vec<usize>>,
     /// Rows deleted from a table later in the batch, by uuid: what lookups can no longer see.
     deleted_later: HashMap<String, Vec<(usize, TableName, Row)>>,
+    /// What became of the locks that were announced, by the object's uuid.
+    locks: BTreeMap<String, (DateTime<Utc>, Option<Held>)>,
     /// Where in the batch rows are inserted, by uuid: a row that comes later is no home of an earlier one.
     inserted: HashMap<String, Vec<(usize, TableName)>>,
 }
@@ -123,6 +127,10 @@ impl Core {
                 recent.awaiting |= !events.is_empty();
             }
         }
+        let locks = batch.locks.into_iter();
+        batch.out.locks = locks
+            .map(|(uuid, (at, held))| LockChange { uuid, at, held })
+            .collect();
         batch.out
     }
 
@@ -164,6 +172,18 @@ impl Batch {
     fn push(&mut self, event: Event) -> usize {
         self.out.events.push(event);
         self.out.events.len() - 1
+    }
+
+    /// What announced the lock of an object, at the present point of the stream.
+    fn held(&self, facts: &Facts, uuid: &str) -> Option<Held> {
+        match self.locks.get(uuid) {
+            Some((_, held)) => *held,
+            None => facts.held.get(uuid).copied(),
+        }
+    }
+
+    fn set_held(&mut self, uuid: &str, at: DateTime<Utc>, held: Option<Held>) {
+        self.locks.insert(uuid.to_owned(), (at, held));
     }
 }
 

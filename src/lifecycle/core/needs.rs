@@ -8,7 +8,7 @@ use super::plain::{creator, other_view_table, row_id, text};
 use super::{Core, Decoded, DecodedKind};
 use crate::capture::{Change, Op};
 use crate::lifecycle::audit::Audit;
-use crate::lifecycle::facts::{Needs, RequestNeed};
+use crate::lifecycle::facts::Needs;
 use crate::lifecycle::local_time;
 use crate::openregister::{EntityKind, ObjectRow, Row, Store};
 
@@ -19,7 +19,6 @@ impl Core {
         self.people.make_room();
         let mut needs = Needs::default();
         let mut touched = HashSet::new();
-        let mut updated = HashSet::new();
         for decoded in changes {
             let change = &decoded.change;
             match &decoded.kind {
@@ -36,7 +35,7 @@ impl Core {
                     self.needs_of_plain(&mut needs, change, *kind, old.as_ref(), new.as_ref());
                 }
                 DecodedKind::Audit(audit) => {
-                    self.needs_of_audit(&mut needs, change, audit, &touched, &mut updated);
+                    self.needs_of_audit(&mut needs, change, audit, &touched);
                 }
                 DecodedKind::Nothing => {}
             }
@@ -122,7 +121,6 @@ impl Core {
         change: &Change,
         audit: &Audit,
         touched: &HashSet<(i32, String)>,
-        updated: &mut HashSet<(String, String)>,
     ) {
         if let Some(uid) = &audit.user
             && !self.people.knows(uid, change.at)
@@ -131,27 +129,11 @@ impl Core {
         }
         let Some(uuid) = &audit.object_uuid else { return };
         let key = (change.pid, uuid.clone());
-        if audit.action == "update" {
-            if let Some(request) = &audit.request {
-                updated.insert((uuid.clone(), request.clone()));
-            }
-            return;
-        }
         if !matches!(audit.action.as_str(), "lock" | "unlock") || audit.lock_changed {
             return;
         }
+        needs.held.insert(uuid.clone());
         let remembered = self.recent.get(&key);
-        if audit.action == "unlock"
-            && let Some(request) = &audit.request
-            && !updated.contains(&(uuid.clone(), request.clone()))
-            && remembered.and_then(|r| r.updated_in.as_ref()) != Some(request)
-        {
-            needs.requests.insert(RequestNeed {
-                audit: audit.id,
-                uuid: uuid.clone(),
-                request: request.clone(),
-            });
-        }
         if !touched.contains(&key) && remembered.is_none_or(|r| r.image.is_none()) {
             needs.locks.insert(lock_need(change, audit, uuid));
             self.needs_references(needs, (audit.register, audit.schema));

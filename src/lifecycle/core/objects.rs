@@ -7,6 +7,7 @@ use crate::capture::{Change, Op, Origin};
 use crate::lifecycle::difference;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
+use crate::lifecycle::locks::Held;
 use crate::openregister::{Action, EventClass, ObjectRow, Row, Store, TableName, decode_text};
 
 impl Core {
@@ -37,10 +38,14 @@ impl Core {
                     .map(|action| (action, self.states(&change.table, action, old, new)))
                     .collect()
             }
-            (Op::Delete, Some(old), _)
-                if !row.is_deleted() && !self.lives_elsewhere(facts, &change, row, &uuid) =>
-            {
-                vec![(Action::Deleted, States::One(self.entity(&change.table, old)))]
+            (Op::Delete, Some(old), _) if !self.lives_elsewhere(facts, &change, row, &uuid) => {
+                // Also the purge of one that is in the bin: nothing is left that could be locked.
+                batch.set_held(&uuid, change.at, None);
+                if row.is_deleted() {
+                    Vec::new()
+                } else {
+                    vec![(Action::Deleted, States::One(self.entity(&change.table, old)))]
+                }
             }
             _ => Vec::new(),
         };
@@ -49,6 +54,14 @@ impl Core {
             .map(|(action, _)| *action)
             .find(|action| matches!(action, Action::Locked | Action::Unlocked));
         for (action, states) in actions {
+            match action {
+                Action::Locked => batch.set_held(&uuid, change.at, Some(Held::ByRow)),
+                // A new object is not locked, whatever is remembered of an earlier one by its uuid.
+                Action::Created | Action::Deleted | Action::Unlocked => {
+                    batch.set_held(&uuid, change.at, None);
+                }
+                Action::Updated | Action::Reverted => {}
+            }
             let fallback = fallback_uid(action, row).map(|uid| self.people.actor(&uid, None));
             let actor = match change.origin {
                 Origin::Live => ActorState::Awaited { fallback },

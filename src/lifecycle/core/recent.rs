@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::Core;
-use crate::capture::{Change, Op};
+use crate::capture::Change;
 use crate::openregister::{Action, TableName};
 
 /// How long after a change of the same backend an audit row is taken to belong to it.
@@ -18,10 +18,6 @@ pub(super) struct Recent {
     pub(super) image: Option<(TableName, String)>,
     /// The lock event that the change of the column gave, until its audit row came.
     pub(super) lock: Option<Action>,
-    /// UPDATE statements that no audit row has claimed yet.
-    pub(super) updates: u32,
-    /// The request that wrote an audit row `update`.
-    pub(super) updated_in: Option<String>,
     /// An event of an earlier batch still waits for its actor.
     pub(super) awaiting: bool,
 }
@@ -40,9 +36,6 @@ impl Core {
             .unwrap_or_default();
         recent.at = change.at;
         recent.lock = lock.or(recent.lock);
-        if matches!(change.op, Op::Update | Op::Unchanged) {
-            recent.updates = recent.updates.saturating_add(1);
-        }
         recent.image = change.new.map(|text| (change.table, text));
         let weight = recent.image.as_ref().map_or(0, |(_, text)| text.len());
         self.recent.insert(key, recent, weight);

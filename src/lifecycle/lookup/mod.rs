@@ -18,11 +18,12 @@ use super::core::{Core, Decoded};
 use super::facts::{Facts, LockFacts, Needs, User};
 use super::host::{Host, HostError, Parameter, Tables};
 use super::local_time;
+use super::locks;
 use super::outcome::Outcome;
 use super::settings::LifecycleSettings;
 use crate::capture::{Change, ChangeKey, Fault};
 use crate::openregister::{Row, parse_row};
-use requests::{lock_events, lock_image, requests};
+use requests::{lock_events, lock_image};
 use stores::{homes, homes_since, object_tables, stores};
 
 /// Why a batch could not be worked on; nothing of it may be committed.
@@ -169,8 +170,12 @@ pub(super) async fn look_up(
             source,
         })?;
     }
-    if !needs.requests.is_empty() {
-        requests(host, prefix, needs, &mut facts).await?;
+    if !needs.held.is_empty() {
+        let found = locks::look_up(tx, &needs.held).await;
+        facts.held = found.map_err(|source| LookupError::Query {
+            what: "the locks that were announced",
+            source,
+        })?;
     }
     for need in &needs.locks {
         let found = LockFacts {

@@ -4,51 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::{PgLsn, Type};
 
-use super::{LOOK_AHEAD, LookupError, ask, image, query, tables_of};
-use crate::lifecycle::facts::{Facts, LockNeed, Needs};
-use crate::lifecycle::host::Host;
+use super::{LOOK_AHEAD, LookupError, image, query};
+use crate::lifecycle::facts::LockNeed;
 use crate::openregister::{Action, EventClass, ObjectRow, Row, TableName};
 
 /// How far before an audit row the lock events of its request can be.
 const LOCK_WINDOW: TimeDelta = TimeDelta::seconds(10);
-/// How many audit rows before an `unlock` are searched for the `update` of its request.
-const AUDIT_WINDOW: i64 = 1000;
 
-/// Which `unlock` rows follow an `update` of the same request. The rows of one request are close together, so a range
-/// of the primary key is enough and needs no index of its own.
-pub(super) async fn requests(
-    host: &mut Host,
-    prefix: &str,
-    needs: &Needs,
-    facts: &mut Facts,
-) -> Result<(), LookupError> {
-    let audits: Vec<i64> = needs.requests.iter().map(|need| need.audit).collect();
-    let uuids: Vec<&str> = needs.requests.iter().map(|need| need.uuid.as_str()).collect();
-    let requests: Vec<&str> = needs.requests.iter().map(|need| need.request.as_str()).collect();
-    let mut tables = tables_of(host).await?;
-    let sql = format!(
-        "SELECT q.audit FROM unnest($1::int8[], $2::text[], $3::text[]) q (audit, uuid, request)
-          WHERE EXISTS (SELECT FROM {} a
-                         WHERE a.id > q.audit - {AUDIT_WINDOW} AND a.id < q.audit AND a.action = 'update'
-                           AND a.object_uuid = q.uuid AND a.request = q.request)",
-        tables.name(&format!("{prefix}openregister_audit_trails"))
-    );
-    let rows = ask(
-        host,
-        "audit trails",
-        &tables,
-        &[&sql],
-        &[
-            (&audits, Type::INT8_ARRAY),
-            (&uuids, Type::TEXT_ARRAY),
-            (&requests, Type::TEXT_ARRAY),
-        ],
-    )
-    .await?;
-    facts.requests = rows.iter().map(|row| row.get(0)).collect();
-    Ok(())
-}
-
+/// What the events were that a backend caused of an object lately, the newest first.
 pub(super) async fn lock_events(
     tx: &impl GenericClient,
     need: &LockNeed,

@@ -39,7 +39,8 @@ async fn insert(client: &Client, table: &str, row: &str) {
     client.execute(&sql, &[&row]).await.unwrap();
 }
 
-async fn write(client: &Client, r: &Recorded) {
+/// Writes what the recorded backend wrote.
+pub(super) async fn write(client: &Client, r: &Recorded) {
     let (table, key) = (table(r), key_column(r));
     let image = |text: &Option<String>| text.clone().unwrap();
     match r.change.op {
@@ -60,12 +61,54 @@ async fn write(client: &Client, r: &Recorded) {
     }
 }
 
+/// The recorded tours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tour {
+    V0_2_13,
+    V0_2_13_80,
+    V0_2_9,
+}
+
+impl Tour {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::V0_2_13 => "0.2.13",
+            Self::V0_2_13_80 => "0.2.13.80",
+            Self::V0_2_9 => "0.2.9",
+        }
+    }
+
+    /// A database that it can be replayed into, with capture of everything.
+    pub(super) async fn database(self, recorded: &[Recorded]) -> Db {
+        let db = match self {
+            Self::V0_2_13 => Db::openregister(Generation::V0_2_13).await,
+            Self::V0_2_13_80 => Db::tour_0_2_13_80().await,
+            Self::V0_2_9 => Db::openregister(Generation::V0_2_9).await,
+        };
+        let client = db.client().await;
+        prepare(&client, recorded).await;
+        install(&db).await;
+        if self == Self::V0_2_13 {
+            client
+                .batch_execute(
+                    "CREATE TABLE oc_openregister_table_2_4 (LIKE oc_openregister_table_1_1 INCLUDING ALL); \
+                     INSERT INTO oc_appconfig (appid, configkey, configvalue) VALUES ('openregister', 'table_version_2_4', 'x')",
+                )
+                .await
+                .unwrap();
+        }
+        db
+    }
+}
+
 /// What was there before the recording began: the users, and rows whose first recorded change is no INSERT.
 async fn prepare(client: &Client, recorded: &[Recorded]) {
     client
         .batch_execute(
-            "DELETE FROM oc_accounts; INSERT INTO oc_users (uid, displayname, uid_lower) VALUES ('bob', 'Bob', 'bob'); \
-             INSERT INTO oc_group_user (gid, uid) VALUES ('editors', 'bob'); \
+            "DELETE FROM oc_accounts; \
+             INSERT INTO oc_users (uid, displayname, uid_lower) VALUES ('bob', 'Bob', 'bob'), ('admin', '', 'admin') \
+                ON CONFLICT (uid) DO NOTHING; \
+             INSERT INTO oc_group_user (gid, uid) VALUES ('editors', 'bob'), ('admin', 'admin') ON CONFLICT DO NOTHING; \
              UPDATE oc_users SET displayname = 'The Administrator' WHERE uid = 'admin'",
         )
         .await
@@ -92,21 +135,11 @@ enum Pace {
     Recorded,
 }
 
-async fn replay(generation: Generation, name: &str, reading: Reading, pace: Pace) {
+async fn replay(tour: Tour, reading: Reading, pace: Pace) {
+    let name = tour.name();
     let recorded = recording(name);
-    let db = Db::openregister(generation).await;
+    let db = tour.database(&recorded).await;
     let client = db.client().await;
-    prepare(&client, &recorded).await;
-    install(&db).await;
-    if generation == Generation::V0_2_13 {
-        client
-            .batch_execute(
-                "CREATE TABLE oc_openregister_table_2_4 (LIKE oc_openregister_table_1_1 INCLUDING ALL); \
-                 INSERT INTO oc_appconfig (appid, configkey, configvalue) VALUES ('openregister', 'table_version_2_4', 'x')",
-            )
-            .await
-            .unwrap();
-    }
     let mut db = Some(db);
     let mut rig = None;
     let mut backends: HashMap<i32, Client> = HashMap::new();
@@ -141,12 +174,17 @@ async fn replay(generation: Generation, name: &str, reading: Reading, pace: Pace
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tour_of_0_2_13_in_a_real_database_gives_the_reviewed_events() {
-    replay(Generation::V0_2_13, "0.2.13", Reading::NORMAL, Pace::AtOnce).await;
+    replay(Tour::V0_2_13, Reading::NORMAL, Pace::AtOnce).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tour_of_0_2_13_80_in_a_real_database_gives_the_reviewed_events() {
+    replay(Tour::V0_2_13_80, Reading::NORMAL, Pace::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tour_of_0_2_9_in_a_real_database_gives_the_reviewed_events() {
-    replay(Generation::V0_2_9, "0.2.9", Reading::NORMAL, Pace::AtOnce).await;
+    replay(Tour::V0_2_9, Reading::NORMAL, Pace::AtOnce).await;
 }
 
 /// Far behind, in small batches, with nothing remembered: everything comes from lookups, and they see what is to come.
@@ -157,8 +195,9 @@ async fn a_reader_that_is_far_behind_and_forgets_everything_gives_the_same_event
             batch_size,
             forgetful: true,
         };
-        replay(Generation::V0_2_13, "0.2.13", reading, Pace::AtOnce).await;
-        replay(Generation::V0_2_9, "0.2.9", reading, Pace::AtOnce).await;
+        replay(Tour::V0_2_13, reading, Pace::AtOnce).await;
+        replay(Tour::V0_2_13_80, reading, Pace::AtOnce).await;
+        replay(Tour::V0_2_9, reading, Pace::AtOnce).await;
     }
 }
 
@@ -166,11 +205,8 @@ async fn a_reader_that_is_far_behind_and_forgets_everything_gives_the_same_event
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes as long as the recordings"]
 async fn soak_the_tours_at_their_own_pace_give_the_reviewed_events() {
-    let tour = |generation, name| replay(generation, name, Reading::NORMAL, Pace::Recorded);
-    tokio::join!(
-        tour(Generation::V0_2_13, "0.2.13"),
-        tour(Generation::V0_2_9, "0.2.9")
-    );
+    let tour = |tour| replay(tour, Reading::NORMAL, Pace::Recorded);
+    tokio::join!(tour(Tour::V0_2_13), tour(Tour::V0_2_13_80), tour(Tour::V0_2_9));
 }
 
 /// A copy into another magic table, and the migration out of the blob table: no second Created, no Deleted, also where

@@ -3,6 +3,7 @@
 mod all_events;
 mod database;
 mod foreign;
+mod locks;
 mod lookups;
 mod model;
 mod recording;

@@ -1,7 +1,7 @@
 //! A model of OpenRegister that knows what a person would expect: random operations, by users working at the same time,
 //! cut into random batches, with and without a memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use openregister_webhooks::capture::{Change, ChangeKey, Lsn, Op, Origin, Xid};
@@ -80,6 +80,8 @@ struct App {
     audits: bool,
     rows: BTreeMap<u8, (TableName, Map<String, Value>)>,
     changes: Vec<Change>,
+    /// The objects whose lock was announced, and not its end.
+    locked: BTreeSet<u8>,
     /// Who a person would say caused which event on which object.
     expected: Vec<(Action, String)>,
     serial: i64,
@@ -96,6 +98,7 @@ impl App {
             audits,
             rows: BTreeMap::new(),
             changes: Vec::new(),
+            locked: BTreeSet::new(),
             expected: Vec::new(),
             serial: 0,
             request: 0,
@@ -192,25 +195,16 @@ impl App {
                 expect(Action::Updated);
                 new.insert(updated, stamp);
                 self.set_property(&mut new);
-                self.write(pid, object, new.clone());
-                if self.audits {
-                    self.audit(pid, object, "update", user);
-                }
-                self.write(pid, object, new);
-                self.audit(pid, object, "unlock", user);
+                self.update(pid, object, &uuid, new, user);
             }
             Operation::PutSame => {
                 new.insert(updated, stamp);
-                self.write(pid, object, new.clone());
-                if self.audits {
-                    self.audit(pid, object, "update", user);
-                }
-                self.write(pid, object, new);
-                self.audit(pid, object, "unlock", user);
+                self.update(pid, object, &uuid, new, user);
             }
             Operation::Lock | Operation::Unlock if in_bin => {}
             Operation::Lock => {
                 expect(Action::Locked);
+                self.locked.insert(object);
                 if self.generation == Generation::Blob {
                     new.insert(locked, json!({"userId": user, "lockedAt": stamp}));
                 }
@@ -218,8 +212,10 @@ impl App {
                 self.audit(pid, object, "lock", user);
             }
             Operation::Unlock => {
-                // Where the column tells, an unlock of what is not locked still leaves its audit row.
-                expect(Action::Unlocked);
+                // An unlock of what is not locked leaves its audit row, and is no event.
+                if self.locked.remove(&object) {
+                    expect(Action::Unlocked);
+                }
                 new.insert(locked, Value::Null);
                 self.write(pid, object, new);
                 self.audit(pid, object, "unlock", user);
@@ -228,6 +224,7 @@ impl App {
                 if !in_bin {
                     expect(Action::Deleted);
                 }
+                self.locked.remove(&object);
                 new.insert(deleted, json!({"deletedBy": user, "deletedAt": stamp}));
                 self.write(pid, object, new);
                 if self.audits {
@@ -245,6 +242,7 @@ impl App {
                 if !in_bin {
                     expect(Action::Deleted);
                 }
+                self.locked.remove(&object);
                 self.push(pid, table, Op::Delete, Some(&row), None);
                 self.rows.remove(&object);
             }
@@ -271,6 +269,19 @@ impl App {
                     self.rows.insert(object, (target, new));
                 }
             }
+        }
+    }
+
+    /// The writes of an update, and the unlock that follows every one of them. Where no column holds the lock, that ends it.
+    fn update(&mut self, pid: i32, object: u8, uuid: &str, new: Map<String, Value>, user: &str) {
+        self.write(pid, object, new.clone());
+        if self.audits {
+            self.audit(pid, object, "update", user);
+        }
+        self.write(pid, object, new);
+        self.audit(pid, object, "unlock", user);
+        if self.generation == Generation::Magic && self.locked.remove(&object) {
+            self.expected.push((Action::Unlocked, uuid.to_owned()));
         }
     }
 

@@ -20,7 +20,8 @@ pub(crate) struct Recorded {
 
 #[derive(Deserialize)]
 struct Line {
-    operation: String,
+    /// Where a recording does not say: PHP serves each request with a backend of its own.
+    operation: Option<String>,
     ms: i64,
     backend_pid: i32,
     xid: u64,
@@ -55,7 +56,9 @@ pub(crate) fn recording(generation: &str) -> Vec<Recorded> {
             let object = matches!(table.store(), Store::Magic { .. } | Store::Blob);
             let read = new.as_ref().is_some_and(|new| new.contains(r#""action":"read""#));
             Recorded {
-                operation: line.operation,
+                operation: line
+                    .operation
+                    .unwrap_or_else(|| format!("backend {}", line.backend_pid)),
                 after: Duration::from_millis(line.ms.unsigned_abs()),
                 captured: !read && (object || op != Op::Unchanged),
                 change: Change {

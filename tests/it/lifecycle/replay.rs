@@ -119,6 +119,11 @@ fn the_tour_of_0_2_13_gives_what_a_person_would_expect() {
 }
 
 #[test]
+fn the_tour_of_0_2_13_80_gives_what_a_person_would_expect() {
+    check("0.2.13.80");
+}
+
+#[test]
 fn the_tour_of_0_2_9_gives_what_a_person_would_expect() {
     check("0.2.9");
 }

@@ -8,7 +8,7 @@ use openregister_webhooks::config::{Doorbell, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{
-    ActorState, Event, Host, Lifecycle, LifecycleSettings, LookupError, Outcome, store,
+    ActorState, Event, Host, Lifecycle, LifecycleSettings, LookupError, Outcome, locks, store,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -158,6 +158,7 @@ impl Consumer for Collector {
         let outcome = self.lifecycle.process(tx, changes).await?;
         assert!(outcome.undecodable.is_empty(), "{:?}", outcome.undecodable);
         let keys = store::insert(tx, day, &outcome.events).await?;
+        locks::store(tx, &outcome.locks).await?;
         assert_eq!(keys.len(), outcome.events.len());
         for ((_, seq), event) in keys.iter().zip(&outcome.events) {
             let sql = format!(

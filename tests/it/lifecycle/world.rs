@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use openregister_webhooks::capture::{Change, ChangeKey, Op};
 use openregister_webhooks::lifecycle::{
-    ActorState, Core, Decoded, Event, Facts, LifecycleSettings, LockFacts, Needs, Outcome, User,
+    ActorState, Core, Decoded, Event, Facts, Held, LifecycleSettings, LockFacts, Needs, Outcome, User,
 };
 use openregister_webhooks::openregister::{Row, Store, TableName, parse_row};
 
@@ -14,6 +14,8 @@ pub(crate) struct World {
     tables: HashMap<String, BTreeMap<String, Row>>,
     pub(crate) users: HashMap<String, User>,
     pub(crate) events: Vec<Event>,
+    /// The locks that were announced.
+    locks: HashMap<String, Held>,
     /// When rows were inserted, by table and key.
     inserted: HashMap<(String, String), ChangeKey>,
 }
@@ -98,22 +100,16 @@ impl World {
                 facts.rows.insert((table.clone(), uuid.clone()), row.clone());
             }
         }
-        for need in &needs.requests {
-            let text = |row: &Row, column: &str| row.get(column).and_then(|v| v.as_str()).map(str::to_owned);
-            let audits = self.tables.get("openregister_audit_trails");
-            if audits.into_iter().flat_map(BTreeMap::values).any(|row| {
-                row["id"].as_i64().unwrap() < need.audit
-                    && text(row, "action").as_deref() == Some("update")
-                    && text(row, "object_uuid").as_ref() == Some(&need.uuid)
-                    && text(row, "request").as_ref() == Some(&need.request)
-            }) {
-                facts.requests.insert(need.audit);
+        for uuid in &needs.held {
+            if let Some(held) = self.locks.get(uuid) {
+                facts.held.insert(uuid.clone(), *held);
             }
         }
         for need in &needs.locks {
             let events = self
                 .events
                 .iter()
+                .rev()
                 .filter(|e| e.lane == need.lane() && e.pid == need.pid && e.at <= need.at)
                 .filter(|e| need.at - e.at <= chrono::TimeDelta::seconds(10))
                 .map(|e| e.class.action())
@@ -140,6 +136,12 @@ impl World {
         let mut outcome = core.classify(decoded, needs, &facts);
         outcome.undecodable = undecodable;
         self.events.extend(outcome.events.iter().cloned());
+        for lock in &outcome.locks {
+            match lock.held {
+                Some(held) => self.locks.insert(lock.uuid.clone(), held),
+                None => self.locks.remove(&lock.uuid),
+            };
+        }
         for found in &outcome.actors {
             for event in &mut self.events {
                 if event.pid == found.pid

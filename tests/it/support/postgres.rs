@@ -15,6 +15,9 @@ pub(crate) const PASSWORD: &str = nextcloud::OWNER_PASSWORD;
 /// The superuser, for what a DBA does.
 pub(crate) const DBA: &str = SUPERUSER;
 
+/// The template database with the tables that the tour of OpenRegister 0.2.13.80 left.
+const TOUR_0_2_13_80: &str = "openregister_0_2_13_80";
+
 /// A server with the template databases in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
@@ -96,6 +99,11 @@ impl Db {
         shared().await.openregister(Generation::V0_2_9).await
     }
 
+    /// On the shared server: the tables of OpenRegister 0.2.13.80 as a recorded tour of it left them, without any row.
+    pub(crate) async fn tour_0_2_13_80() -> Self {
+        shared().await.create(TOUR_0_2_13_80).await
+    }
+
     /// On the shared server, either.
     pub(crate) async fn openregister(generation: Generation) -> Self {
         shared().await.openregister(generation).await
@@ -159,10 +167,18 @@ async fn prepare(postgres: &PrivatePostgres) {
     nextcloud::create_owner(postgres).await.unwrap();
     let dba = connect(&postgres.url(DBA, "postgres")).await;
     let generations = Generation::ALL.map(|generation| (generation.database(), Some(generation)));
-    for (name, generation) in [("empty", None)].into_iter().chain(generations) {
+    for (name, generation) in [("empty", None), (TOUR_0_2_13_80, None)]
+        .into_iter()
+        .chain(generations)
+    {
         nextcloud::create_database(postgres, name, generation)
             .await
             .unwrap();
+        if name == TOUR_0_2_13_80 {
+            let owner = connect(&postgres.url(NEXTCLOUD, name)).await;
+            let tables = include_str!("../../fixtures/openregister-0.2.13.80.sql");
+            owner.batch_execute(tables).await.unwrap();
+        }
         // So that nobody's stray connection is in the way of the copies.
         let close = format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false");
         dba.batch_execute(&close).await.unwrap();

@@ -1,0 +1,138 @@
+//! The locks that were announced and whose end was not, one row an object: what an Unlocked depends on.
+//!
+//! Guarantees: the rows are written in the transaction that stores the events, so they survive restarts, and a batch that is
+//! worked on again finds what it found before. A row goes when the end of its lock is told, when the object is deleted or
+//! erased, and when nobody had objects captured for a while: what happened meanwhile is not known.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, GenericClient};
+
+use super::event::Lane;
+
+/// How many rows are kept.
+pub const MOST: i64 = 1_000_000;
+
+/// What announced the lock of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Its own row, which holds the lock and will also tell when it ends.
+    ByRow,
+    /// The audit row with this id, and nothing else. No column tells when such a lock ends.
+    ByAudit(i64),
+}
+
+/// What a batch made of the lock of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockChange {
+    pub uuid: String,
+    /// When the change was made that this follows from.
+    pub at: DateTime<Utc>,
+    /// `None`: no lock is announced any more.
+    pub held: Option<Held>,
+}
+
+impl LockChange {
+    /// The lane of the object.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::object(&self.uuid)
+    }
+}
+
+/// Which of these objects have a lock that was announced.
+pub(super) async fn look_up(
+    tx: &impl GenericClient,
+    uuids: &BTreeSet<String>,
+) -> Result<HashMap<String, Held>, Error> {
+    let uuids: Vec<&str> = uuids.iter().map(String::as_str).collect();
+    let rows = tx
+        .query_typed(
+            "SELECT w.uuid, l.audit FROM unnest($1::text[]) AS w (uuid) CROSS JOIN LATERAL ( \
+                SELECT l.audit FROM openregister_webhooks.object_lock l \
+                WHERE l.uuid = w.uuid AND l.epoch = (SELECT c.epoch FROM openregister_webhooks.object_capture c) LIMIT 1) l",
+            &[(&uuids, Type::TEXT_ARRAY)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let audit: Option<i64> = row.try_get(1)?;
+            Ok((row.try_get(0)?, audit.map_or(Held::ByRow, Held::ByAudit)))
+        })
+        .collect()
+}
+
+/// Stores what a batch made of the locks; to be called in the transaction that stores its events.
+///
+/// # Errors
+/// Where the database refuses.
+pub async fn store(tx: &impl GenericClient, changes: &[LockChange]) -> Result<(), Error> {
+    let mut ended: Vec<&str> = Vec::new();
+    let (mut held, mut audits): (Vec<&str>, Vec<Option<i64>>) = (Vec::new(), Vec::new());
+    for change in changes {
+        match change.held {
+            None => ended.push(&change.uuid),
+            Some(by) => {
+                held.push(&change.uuid);
+                audits.push(match by {
+                    Held::ByRow => None,
+                    Held::ByAudit(id) => Some(id),
+                });
+            }
+        }
+    }
+    if !ended.is_empty() {
+        tx.execute_typed(
+            "DELETE FROM openregister_webhooks.object_lock WHERE uuid = ANY ($1)",
+            &[(&ended, Type::TEXT_ARRAY)],
+        )
+        .await?;
+    }
+    if !held.is_empty() {
+        tx.execute_typed(
+            "INSERT INTO openregister_webhooks.object_lock AS l (uuid, audit, epoch) \
+             SELECT w.uuid, w.audit, c.epoch FROM unnest($1::text[], $2::bigint[]) AS w (uuid, audit), \
+                openregister_webhooks.object_capture c \
+             ON CONFLICT (uuid) DO UPDATE SET audit = excluded.audit, epoch = excluded.epoch, set_at = excluded.set_at",
+            &[(&held, Type::TEXT_ARRAY), (&audits, Type::INT8_ARRAY)],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Forgets the lock of an erased object; whether there was one.
+///
+/// # Errors
+/// Where the database refuses.
+pub(crate) async fn erase(tx: &impl GenericClient, uuid: &str) -> Result<bool, Error> {
+    let sql = "DELETE FROM openregister_webhooks.object_lock WHERE uuid = $1";
+    Ok(tx.execute_typed(sql, &[(&uuid, Type::TEXT)]).await? > 0)
+}
+
+/// Keeps the table small: removes what counts no longer, and of more than `most` rows the oldest. Waits for no row that the
+/// leader is writing.
+///
+/// # Errors
+/// Where the database refuses.
+pub async fn trim(client: &impl GenericClient, most: i64) -> Result<(), Error> {
+    let stale = "DELETE FROM openregister_webhooks.object_lock WHERE uuid IN ( \
+        SELECT l.uuid FROM openregister_webhooks.object_lock l, openregister_webhooks.object_capture c \
+        WHERE l.epoch <> c.epoch FOR UPDATE OF l SKIP LOCKED)";
+    client.execute_typed(stale, &[]).await?;
+    let surplus = "DELETE FROM openregister_webhooks.object_lock WHERE uuid IN ( \
+        SELECT l.uuid FROM openregister_webhooks.object_lock l WHERE l.set_at <= ( \
+            SELECT o.set_at FROM openregister_webhooks.object_lock o ORDER BY o.set_at DESC OFFSET $1 LIMIT 1) \
+        FOR UPDATE SKIP LOCKED)";
+    let forgotten = client.execute_typed(surplus, &[(&most, Type::INT8)]).await?;
+    if forgotten > 0 {
+        tracing::warn!(
+            forgotten,
+            most,
+            "more objects are locked than are remembered: the locks that were announced first are forgotten, and the end of such a lock gives no event"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,487 @@
+//! A lock that was announced is seen to end, and no other: the recorded tour, restarts, upgrades, erased objects, objects that
+//! nobody listens to for a while.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use openregister_webhooks::db::Database;
+use openregister_webhooks::delivery::tls;
+use openregister_webhooks::demo::Generation;
+use openregister_webhooks::demo::receiver::Received;
+use openregister_webhooks::demo::writer::{Object, Place, Writer};
+use openregister_webhooks::lifecycle::{Event, Host, Lifecycle, LifecycleSettings, locks, store};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+use super::database::{Tour, write};
+use super::recording::recording;
+use super::rig::{Reading, Rig, install};
+use crate::support::postgres::{Db, NEXTCLOUD};
+use crate::support::receiver::{Receiver, https};
+use crate::support::sidecar::Sidecar;
+use crate::support::wait::until_number;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+type Told = (String, String);
+
+/// What the audit rows of the recorded tour say, and nothing else of this program: a lock is announced, an unlock where one
+/// was; a deleted object is not locked.
+fn expected() -> Vec<Told> {
+    let text = include_str!("../../fixtures/recorded-0.2.13.80.jsonl");
+    let (mut locked, mut told) = (HashSet::new(), Vec::new());
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let row = &line["new"];
+        if line["table"] == "oc_openregister_audit_trails" {
+            let uuid = row["object_uuid"].as_str().unwrap().to_owned();
+            let ends = matches!(row["action"].as_str(), Some("unlock" | "delete")) && locked.remove(&uuid);
+            if row["action"] == "lock" {
+                locked.insert(uuid.clone());
+                told.push(("ObjectLockedEvent".to_owned(), uuid));
+            } else if ends && row["action"] == "unlock" {
+                told.push(("ObjectUnlockedEvent".to_owned(), uuid));
+            }
+        }
+    }
+    told
+}
+
+fn is_of_a_lock(class: &str) -> bool {
+    matches!(class, "ObjectLockedEvent" | "ObjectUnlockedEvent")
+}
+
+fn told(events: &[Event]) -> Vec<String> {
+    events.iter().map(|event| event.class.to_string()).collect()
+}
+
+/// The class without its namespace.
+fn class(request: &Received) -> String {
+    let body = request.json();
+    let name = body["event"].as_str().unwrap();
+    name.strip_prefix(r"OCA\OpenRegister\Event\").unwrap().to_owned()
+}
+
+/// The program on a database, with one webhook.
+struct World {
+    db: Db,
+    receiver: Receiver,
+    sidecar: Sidecar,
+    _ca: tempfile::NamedTempFile,
+}
+
+impl World {
+    async fn start(db: Db) -> Self {
+        let receiver = https().await;
+        let ca = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
+        let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path());
+        assert_eq!(sidecar.cli(&["install"]).await.0, 0);
+        sidecar.start().await;
+        Self {
+            db,
+            receiver,
+            sidecar,
+            _ca: ca,
+        }
+    }
+
+    async fn register(&self, event: &str) -> i64 {
+        let webhook = json!({"uri": self.receiver.url("/"), "event": event});
+        self.sidecar.register(webhook).await
+    }
+
+    /// What was received, once nothing waits and as many requests came.
+    async fn received(&self, count: usize) -> Vec<Received> {
+        self.receiver.wait_for(count, PATIENCE).await.unwrap();
+        let client = self.db.client().await;
+        let waiting = "SELECT count(*) FROM openregister_webhooks.delivery";
+        until_number(&client, waiting, 0, PATIENCE).await;
+        self.receiver.received()
+    }
+}
+
+/// The recording, row by row, into a real database that the program reads, which is killed in the middle of a lock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_recorded_tour_announces_every_lock_and_its_end_and_nothing_else() {
+    let expected = expected();
+    assert_eq!(expected.len(), 7, "{expected:?}");
+    let recorded = recording("0.2.13.80");
+    let mut world = World::start(Tour::V0_2_13_80.database(&recorded).await).await;
+    world.register(r"OCA\OpenRegister\Event\*").await;
+    let mut backends: HashMap<i32, Client> = HashMap::new();
+    let mut killed = false;
+    for r in &recorded {
+        if let Entry::Vacant(backend) = backends.entry(r.change.pid) {
+            backend.insert(world.db.client().await);
+        }
+        write(&backends[&r.change.pid], r).await;
+        let new = r.change.new.as_deref().unwrap_or_default();
+        if !killed && new.contains(r#""action":"lock""#) {
+            killed = true;
+            let locked = |received: &[Received]| received.iter().any(|r| class(r) == "ObjectLockedEvent");
+            world.receiver.wait_until(locked, PATIENCE).await.unwrap();
+            world.sidecar.kill().await;
+        }
+    }
+    assert!(killed);
+    world.sidecar.start().await;
+    let client = world.db.client().await;
+    let last = "INSERT INTO oc_openregister_applications (uuid, name, created, updated) VALUES (gen_random_uuid(), 'the end', now(), now())";
+    client.execute(last, &[]).await.unwrap();
+    let end = |received: &[Received]| {
+        received
+            .iter()
+            .any(|r| r.json()["data"]["application"]["name"] == "the end")
+    };
+    world.receiver.wait_until(end, PATIENCE).await.unwrap();
+    let received = world.received(0).await;
+
+    // In the order of the audit rows.
+    let rows = client
+        .query("SELECT class, substr(lane, 8) FROM openregister_webhooks.event WHERE class ~ 'ocked' ORDER BY day, seq", &[])
+        .await
+        .unwrap();
+    let stored: Vec<Told> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(stored, expected);
+    // And each object's in that order at the receiver; a repeat after the kill has the same id.
+    let mut seen = HashSet::new();
+    let mut by_object: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for request in received.iter().filter(|r| is_of_a_lock(&class(r))) {
+        if seen.insert(request.header("webhook-id").to_owned()) {
+            let object = request.json()["data"]["object"].clone();
+            assert_eq!(
+                object["locked"],
+                json!(class(request) == "ObjectLockedEvent"),
+                "{object}"
+            );
+            let uuid = object["uuid"].as_str().unwrap().to_owned();
+            by_object.entry(uuid).or_default().push(class(request));
+        }
+    }
+    let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (class, uuid) in expected {
+        wanted.entry(uuid).or_default().push(class);
+    }
+    assert_eq!(by_object, wanted);
+}
+
+fn person(name: &str) -> serde_json::Map<String, Value> {
+    json!({"name": name}).as_object().unwrap().clone()
+}
+
+async fn writer(db: &Db, generation: Generation) -> Writer {
+    Writer::connect(&db.url(NEXTCLOUD), generation).await.unwrap()
+}
+
+/// An update ends a lock, whoever wrote it, and an unlock of what is not locked is nothing; where the row holds the lock, it is
+/// the row that tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_a_lock_is_told_once_whatever_is_forgotten_in_between() {
+    for reading in [
+        Reading::NORMAL,
+        Reading {
+            batch_size: 1,
+            forgetful: true,
+        },
+    ] {
+        for generation in Generation::ALL {
+            let db = Db::openregister(generation).await;
+            install(&db).await;
+            // Every request has a connection of its own, as in PHP.
+            let url = db.url(NEXTCLOUD);
+            let php = async || Writer::connect(&url, generation).await.unwrap();
+            let ada = php().await.create(Place::PEOPLE, &person("Ada")).await.unwrap();
+            php().await.put(&ada, &person("Eve")).await.unwrap();
+            php().await.unlock(&ada).await.unwrap();
+            php().await.lock(&ada, 60).await.unwrap();
+            php().await.lock(&ada, 90).await.unwrap();
+            php().await.put(&ada, &person("Mae")).await.unwrap();
+            php().await.unlock(&ada).await.unwrap();
+            php().await.unlock(&ada).await.unwrap();
+            php().await.put(&ada, &person("Joy")).await.unwrap();
+            php().await.lock(&ada, 60).await.unwrap();
+            php().await.soft_delete(&ada).await.unwrap();
+            php().await.restore(&ada).await.unwrap();
+            php().await.put(&ada, &person("Zoe")).await.unwrap();
+            let mut rig = Rig::start(db, reading);
+            let client = rig.db.client().await;
+            let events = told(&rig.settled(&client).await);
+            // In 0.2.13 the update ends the lock; in 0.2.9, where it writes back the lock that it has read, the unlock does.
+            let expected = [
+                "ObjectCreatedEvent",
+                "ObjectUpdatedEvent",
+                "ObjectLockedEvent",
+                "ObjectLockedEvent",
+                "ObjectUpdatedEvent",
+                "ObjectUnlockedEvent",
+                "ObjectUpdatedEvent",
+                "ObjectLockedEvent",
+                "ObjectDeletedEvent",
+                "ObjectUpdatedEvent",
+                "ObjectUpdatedEvent",
+            ];
+            assert_eq!(events, expected, "{generation}");
+            drop(rig.stop().await);
+        }
+    }
+}
+
+/// One request that sets or takes back the lock in the row, as 0.2.9 and 2.x do.
+async fn row_lock(db: &Db, object: &Object, lock: Option<&str>) {
+    let client = db.client().await;
+    let sql = "UPDATE oc_openregister_table_1_1 SET _locked = $2::text::jsonb WHERE _uuid = $1";
+    client.execute(sql, &[&object.uuid, &lock]).await.unwrap();
+    let action = if lock.is_some() { "lock" } else { "unlock" };
+    audit(&client, object, action).await;
+}
+
+async fn audit(client: &Client, object: &Object, action: &str) {
+    let sql = "INSERT INTO oc_openregister_audit_trails (uuid, action, object, object_uuid, register, schema, \"user\", user_name, session, request, created, changed) \
+               VALUES (gen_random_uuid()::text, $1, 1, $2, 1, 1, 'admin', 'Admin', 's', gen_random_uuid()::text, now(), '[]')";
+    client.execute(sql, &[&action, &object.uuid]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_is_seen_to_end_also_where_openregister_was_upgraded_meanwhile() {
+    const LOCK: &str = r#"{"user": "admin", "created": "2026-11-28T10:00:00+00:00", "expiration": "2026-11-28T11:00:00+00:00"}"#;
+    for reading in [
+        Reading::NORMAL,
+        Reading {
+            batch_size: 1,
+            forgetful: true,
+        },
+    ] {
+        let db = Db::openregister(Generation::V0_2_13).await;
+        install(&db).await;
+        let php = async || writer(&db, Generation::V0_2_13).await;
+        let ada = php().await.create(Place::PEOPLE, &person("Ada")).await.unwrap();
+        // 0.2.13 locks; then it is 2.x that renews the lock and ends it, in the row.
+        php().await.lock(&ada, 60).await.unwrap();
+        row_lock(&db, &ada, Some(LOCK)).await;
+        row_lock(&db, &ada, None).await;
+        php().await.put(&ada, &person("Eve")).await.unwrap();
+        // The row holds the lock: the unlock that follows an update does not end it.
+        row_lock(&db, &ada, Some(LOCK)).await;
+        php().await.put(&ada, &person("Mae")).await.unwrap();
+        row_lock(&db, &ada, None).await;
+        // 0.2.13 locks, and the first thing that 2.x does is an update.
+        php().await.lock(&ada, 60).await.unwrap();
+        php().await.put(&ada, &person("Joy")).await.unwrap();
+        // The other way round: the blob table held the lock, and the copy in the magic table does not.
+        let client = db.client().await;
+        for statement in [
+            "INSERT INTO oc_openregister_objects (uuid, register, schema, object, created, updated) VALUES ('moved', '1', '1', '{}', now(), now())",
+            "UPDATE oc_openregister_objects SET locked = '{\"userId\": \"admin\"}'",
+            "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _name) VALUES ('moved', '1', '1', 'B')",
+            "DELETE FROM oc_openregister_objects",
+        ] {
+            client.batch_execute(statement).await.unwrap();
+        }
+        let moved = Object {
+            uuid: "moved".to_owned(),
+            ..ada.clone()
+        };
+        php().await.put(&moved, &person("Bea")).await.unwrap();
+        let mut rig = Rig::start(db, reading);
+        let events = told(&rig.settled(&client).await);
+        let expected = [
+            "ObjectCreatedEvent",
+            "ObjectLockedEvent",
+            "ObjectLockedEvent",
+            "ObjectUnlockedEvent",
+            "ObjectUpdatedEvent",
+            "ObjectLockedEvent",
+            "ObjectUpdatedEvent",
+            "ObjectUnlockedEvent",
+            "ObjectLockedEvent",
+            "ObjectUpdatedEvent",
+            "ObjectUnlockedEvent",
+            "ObjectCreatedEvent",
+            "ObjectLockedEvent",
+            "ObjectUpdatedEvent",
+            "ObjectUnlockedEvent",
+        ];
+        assert_eq!(events, expected);
+        drop(rig.stop().await);
+    }
+}
+
+/// Erasing forgets the lock; and while nobody listens to objects nothing is known of their locks, so that what was known counts
+/// no longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_is_forgotten_with_its_object_and_while_nobody_listens() {
+    let world = World::start(Db::openregister_0_2_13().await).await;
+    let first = world.register(r"OCA\OpenRegister\Event\Object*").await;
+    let php = async || writer(&world.db, Generation::V0_2_13).await;
+    let ada = php().await.create(Place::PEOPLE, &person("Ada")).await.unwrap();
+    php().await.lock(&ada, 60).await.unwrap();
+    world.received(2).await;
+    let erased = world.sidecar.json(&["erase", &ada.uuid, "--json"]).await;
+    assert_eq!(erased["locks"], json!(1), "{erased}");
+    let client = world.db.client().await;
+    let remembered = "SELECT count(*) FROM openregister_webhooks.object_lock";
+    until_number(&client, remembered, 0, PATIENCE).await;
+    php().await.put(&ada, &person("Eve")).await.unwrap();
+
+    php().await.lock(&ada, 60).await.unwrap();
+    world.received(4).await;
+    let path = format!("/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks/{first}");
+    assert_eq!(world.sidecar.api("DELETE", &path, json!({})).await.status, 200);
+    php().await.unlock(&ada).await.unwrap();
+    // Only Unlocked is asked for: a lock is remembered all the same.
+    world
+        .register(r"OCA\OpenRegister\Event\ObjectUnlockedEvent")
+        .await;
+    world.register(r"OCA\OpenRegister\Event\ObjectUpdatedEvent").await;
+    php().await.put(&ada, &person("Mae")).await.unwrap();
+    php().await.lock(&ada, 60).await.unwrap();
+    php().await.put(&ada, &person("Joy")).await.unwrap();
+    let mut events: Vec<String> = world.received(7).await.iter().map(class).collect();
+    // Two webhooks do not wait for each other.
+    events[4..].sort();
+    assert_eq!(
+        events,
+        [
+            "ObjectCreatedEvent",
+            "ObjectLockedEvent",
+            "ObjectUpdatedEvent",
+            "ObjectLockedEvent",
+            "ObjectUnlockedEvent",
+            "ObjectUpdatedEvent",
+            "ObjectUpdatedEvent",
+        ]
+    );
+}
+
+/// A batch that was rolled back is worked on again, and everything is told as the first time: in order, with the same ids.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_worked_on_again_gives_the_same_events_with_the_same_ids() {
+    let recorded = recording("0.2.13.80");
+    let db = Tour::V0_2_13_80.database(&recorded).await;
+    let database = Database::new(&db.url(NEXTCLOUD).into(), tls::client_config(None).unwrap()).unwrap();
+    let mut lifecycle = Lifecycle::new(LifecycleSettings::new("oc_"), Host::new(database, false));
+    let mut client = db.client().await;
+    let changes: Vec<_> = recorded
+        .iter()
+        .filter(|r| r.captured)
+        .map(|r| r.change.clone())
+        .collect();
+    let mut events = Vec::new();
+    for batch in changes.chunks(3) {
+        let ids = |events: &[Event]| events.iter().map(|event| event.id.clone()).collect::<Vec<_>>();
+        let tx = client.transaction().await.unwrap();
+        let first = lifecycle.process(&tx, batch.to_vec()).await.unwrap();
+        locks::store(&tx, &first.locks).await.unwrap();
+        tx.rollback().await.unwrap();
+        let tx = client.transaction().await.unwrap();
+        let second = lifecycle.process(&tx, batch.to_vec()).await.unwrap();
+        store::insert(&tx, "2026-11-28".parse().unwrap(), &second.events)
+            .await
+            .unwrap();
+        locks::store(&tx, &second.locks).await.unwrap();
+        tx.commit().await.unwrap();
+        lifecycle.committed();
+        assert_eq!(
+            (ids(&second.events), &second.locks),
+            (ids(&first.events), &first.locks)
+        );
+        events.extend(second.events);
+    }
+    let told: Vec<Told> = events
+        .iter()
+        .filter(|event| is_of_a_lock(&event.class.to_string()))
+        .map(|event| {
+            (
+                event.class.to_string(),
+                event.lane.as_str().replace("object:", ""),
+            )
+        })
+        .collect();
+    assert_eq!(told, expected());
+}
+
+/// An unlock that is read again, after a restore or out of the quarantine, does not end the lock that came after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_unlock_that_is_read_again_ends_no_newer_lock() {
+    let db = Db::openregister(Generation::V0_2_13).await;
+    install(&db).await;
+    let ada = writer(&db, Generation::V0_2_13).await;
+    let ada = ada.create(Place::PEOPLE, &person("Ada")).await.unwrap();
+    let client = db.client().await;
+    audit(&client, &ada, "unlock").await;
+    let again =
+        "CREATE TEMP TABLE again AS SELECT * FROM openregister_webhooks.change WHERE new LIKE '%\"unlock\"%'";
+    client.batch_execute(again).await.unwrap();
+    writer(&db, Generation::V0_2_13)
+        .await
+        .lock(&ada, 60)
+        .await
+        .unwrap();
+    let again = "INSERT INTO openregister_webhooks.change_0 SELECT pg_current_wal_insert_lsn(), pg_current_xact_id(), ordinal, tbl, op, \
+                 found, old, new, fault, pid, at FROM again";
+    assert_eq!(client.execute(again, &[]).await.unwrap(), 1);
+    writer(&db, Generation::V0_2_13)
+        .await
+        .put(&ada, &person("Eve"))
+        .await
+        .unwrap();
+    let mut rig = Rig::start(db, Reading::NORMAL);
+    let events = told(&rig.settled(&client).await);
+    let expected = [
+        "ObjectCreatedEvent",
+        "ObjectLockedEvent",
+        "ObjectUpdatedEvent",
+        "ObjectUnlockedEvent",
+    ];
+    assert_eq!(events, expected);
+    drop(rig.stop().await);
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_locks_is_bounded() {
+    let db = Db::openregister(Generation::V0_2_13).await;
+    install(&db).await;
+    let client = db.client().await;
+    let rows = "INSERT INTO openregister_webhooks.object_lock (uuid, epoch, set_at) \
+                SELECT 'o' || n, epoch - (n % 2), now() - make_interval(hours => n) FROM generate_series(1, 10) n, openregister_webhooks.object_capture";
+    client.execute(rows, &[]).await.unwrap();
+    locks::trim(&client, 3).await.unwrap();
+    let left = client
+        .query(
+            "SELECT uuid FROM openregister_webhooks.object_lock ORDER BY set_at DESC",
+            &[],
+        )
+        .await
+        .unwrap();
+    let left: Vec<String> = left.iter().map(|row| row.get(0)).collect();
+    assert_eq!(left, ["o2", "o4", "o6"]);
+}
+
+/// What an earlier version announced, and what it did not see the end of, is remembered by the upgrade.
+#[tokio::test]
+async fn an_upgrade_remembers_the_locks_that_were_announced_before_it() {
+    let db = Db::openregister(Generation::V0_2_13).await;
+    install(&db).await;
+    let client = db.client().await;
+    client
+        .batch_execute(
+            "DROP TABLE openregister_webhooks.object_lock, openregister_webhooks.object_capture; \
+             INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, awaiting) \
+             SELECT current_date - days, 'evt_' || n, 'Object' || action || 'Event', 'object:' || object, now(), 1, '{}', false \
+             FROM (VALUES (1, 1, 'Locked', 'held'), (2, 0, 'Locked', 'held'), (3, 1, 'Locked', 'free'), (4, 0, 'Unlocked', 'free'), \
+                          (5, 0, 'Locked', 'gone'), (6, 0, 'Deleted', 'gone'), (7, 0, 'Created', 'new')) AS e (n, days, action, object)",
+        )
+        .await
+        .unwrap();
+    // Only the migration: what is newer stays applied.
+    let migration = include_str!("../../../sql/migrations/0014_object_lock.sql");
+    client.batch_execute(migration).await.unwrap();
+    let rows = client
+        .query("SELECT uuid, audit FROM openregister_webhooks.object_lock", &[])
+        .await
+        .unwrap();
+    let held: Vec<(String, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(held, [("held".to_owned(), None)]);
+}
