@@ -79,4 +79,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "object_lock",
         sql: include_str!("../../sql/migrations/0014_object_lock.sql"),
     },
+    Migration {
+        version: 15,
+        name: "health_revision",
+        sql: include_str!("../../sql/migrations/0015_health_revision.sql"),
+    },
 ];

@@ -53,6 +53,6 @@ pub trait Webhooks: Send + Sync + 'static {
     /// Whether the webhook still wants the event, now that it is known who did it.
     fn wants(&self, webhook: &Webhook, event: &Event) -> bool;
 
-    /// Disables a webhook, for a reason that its owner reads.
-    fn disable(&self, id: WebhookId, reason: String) -> BoxFuture<'_, ()>;
+    /// Disables a webhook, for a reason that its owner reads; unless it was changed since it had this revision.
+    fn disable(&self, id: WebhookId, revision: i64, reason: String) -> BoxFuture<'_, ()>;
 }

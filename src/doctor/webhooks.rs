@@ -45,7 +45,7 @@ async fn registered(examined: &Examined<'_>) -> Checked {
             "SELECT w.id, w.status, w.status_reason, coalesce(h.failures, 0), coalesce(h.last_cause, ''), \
                     coalesce(extract(epoch FROM clock_timestamp() - h.failing_since), 0)::float8, \
                     (SELECT count(*) FROM openregister_webhooks.webhook) \
-             FROM openregister_webhooks.webhook w LEFT JOIN openregister_webhooks.webhook_health h ON h.webhook = w.id \
+             FROM openregister_webhooks.webhook w LEFT JOIN openregister_webhooks.webhook_health h ON (h.webhook, h.revision) = (w.id, w.revision) \
              WHERE w.status <> 'enabled' OR h.failures > 0 ORDER BY w.id LIMIT 50",
             &[],
         )

@@ -286,7 +286,9 @@ fn refuse(error: RegistryError) -> Reply {
     match error {
         RegistryError::Refused(refused) => Reply::failure(400, refused.to_string()),
         RegistryError::NotFound(id) => Reply::failure(404, format!("Webhook {id} does not exist")),
-        RegistryError::Unreadable { .. } => Reply::failure(409, error.to_string()),
+        RegistryError::Unreadable { .. } | RegistryError::Changed(_) => {
+            Reply::failure(409, error.to_string())
+        }
         RegistryError::Vault(_) => {
             tracing::error!(error = %crate::text::chain(&error), "registration failed");
             Reply::failure(500, "An internal error occurred")

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::matching;
 use crate::delivery::Webhooks;
 use crate::lifecycle::Event;
-use crate::registry::{Caller, Registry, Status, Webhook, WebhookId};
+use crate::registry::{Registry, RegistryError, Webhook, WebhookId};
 use crate::telemetry::Metrics;
 
 /// Delivery's view of the registrations.
@@ -37,14 +37,16 @@ impl Webhooks for Registered {
         matching::wants(webhook, event, &self.metrics)
     }
 
-    fn disable(&self, id: WebhookId, reason: String) -> BoxFuture<'_, ()> {
+    fn disable(&self, id: WebhookId, revision: i64, reason: String) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let status = Status::Disabled {
-                reason,
-                since: chrono::Utc::now(),
-            };
-            if let Err(error) = self.registry.set_status(&Caller::system(), id, status).await {
-                tracing::error!(webhook = %id, error = %crate::text::chain(&error), "a webhook that should be disabled could not be");
+            match self.registry.disable(id, revision, reason).await {
+                Ok(_) => {}
+                Err(RegistryError::Changed(_) | RegistryError::NotFound(_)) => {
+                    tracing::info!(webhook = %id, "a webhook that should be disabled was changed meanwhile: it is not");
+                }
+                Err(error) => {
+                    tracing::error!(webhook = %id, error = %crate::text::chain(&error), "a webhook that should be disabled could not be");
+                }
             }
         })
     }

@@ -148,6 +148,34 @@ impl Registry {
         .await
     }
 
+    /// Disables a webhook for what was found out about the registration of this revision.
+    ///
+    /// # Errors
+    /// [`RegistryError::Changed`] where it was changed since, [`RegistryError::NotFound`] where it is gone: then nothing is done.
+    pub async fn disable(
+        &self,
+        id: WebhookId,
+        revision: i64,
+        reason: String,
+    ) -> Result<Changed, RegistryError> {
+        self.change(
+            &Caller::system(),
+            id,
+            "disable",
+            None,
+            Vec::new(),
+            |record, time| {
+                if record.revision != revision {
+                    return Err(RegistryError::Changed(id));
+                }
+                record.status = Status::Disabled { reason, since: time };
+                record.status_since = time;
+                Ok(())
+            },
+        )
+        .await
+    }
+
     /// Gives a webhook a new signing secret; the old ones go on signing beside it for `overlap`.
     ///
     /// # Errors
@@ -297,7 +325,7 @@ impl Registry {
         action: &str,
         secret: Option<SecretString>,
         warnings: Vec<String>,
-        edit: impl FnOnce(&mut Record, DateTime<Utc>) -> Result<(), Refused>,
+        edit: impl FnOnce(&mut Record, DateTime<Utc>) -> Result<(), RegistryError>,
     ) -> Result<Changed, RegistryError> {
         let mut client = self.pool.get().await?;
         let tx = begin(&mut client).await?;

@@ -56,6 +56,9 @@ pub enum RegistryError {
     Refused(#[from] Refused),
     #[error("Webhook {0} does not exist")]
     NotFound(WebhookId),
+    /// It no longer is what was to be changed.
+    #[error("webhook {0} was changed meanwhile: look at it again")]
+    Changed(WebhookId),
     #[error("webhook {id} is stored but cannot be read: {reason}")]
     Unreadable { id: WebhookId, reason: String },
     #[error(transparent)]

@@ -126,6 +126,32 @@ async fn classes_are_indexed_and_disabled_webhooks_collect_nothing() {
     assert!(matches!(&found.status, Status::Disabled { reason, .. } if reason == "410 Gone"));
 }
 
+/// A verdict about the address that a webhook had: whichever process is behind, the transaction compares.
+#[tokio::test]
+async fn what_was_found_out_about_a_former_revision_disables_nothing() {
+    let db = installed().await;
+    let (here, there) = (open(&db).await, open(&db).await);
+    let old = create(&here, json!({})).await.webhook;
+    there.refresh().await.unwrap();
+    let moved = asked(json!({"uri": "https://example.com/new"}));
+    let new = here.update(&by("admin"), old.id, moved).await.unwrap().webhook;
+    let gone = || "the receiver answered 410 Gone".to_owned();
+    let refused = there.disable(old.id, old.revision, gone()).await;
+    assert!(matches!(refused, Err(RegistryError::Changed(id)) if id == old.id));
+    assert_eq!(
+        there.refresh().await.unwrap().get(old.id).unwrap().status,
+        Status::Enabled
+    );
+    let actions = async || -> Vec<String> {
+        let rows = there.audit(Some(old.id), None, 10).await.unwrap();
+        rows.into_iter().map(|row| row.action).collect()
+    };
+    assert_eq!(actions().await, ["update", "create"]);
+    let disabled = there.disable(old.id, new.revision, gone()).await.unwrap().webhook;
+    assert!(matches!(&disabled.status, Status::Disabled { reason, .. } if *reason == gone()));
+    assert_eq!(actions().await, ["disable", "update", "create"]);
+}
+
 #[tokio::test]
 async fn kinds_are_captured_while_a_registration_names_them() {
     let db = installed().await;

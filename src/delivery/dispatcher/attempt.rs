@@ -27,6 +27,19 @@ pub(super) struct Context {
 pub(super) struct Attempted {
     pub(super) settled: Settled,
     pub(super) verdict: Verdict,
+    /// The registration's revision that the request was made for: the verdict is about no other.
+    pub(super) revision: i64,
+}
+
+impl Attempted {
+    /// The registration was changed since: what the former receiver said counts no more, and if it failed, it is tried again at
+    /// once, as everything that waits since the change.
+    pub(super) fn is_outdated(&mut self) {
+        self.verdict = Verdict::Silent;
+        if let Outcome::Retry(wait) = &mut self.settled.outcome {
+            *wait = Duration::ZERO;
+        }
+    }
 }
 
 /// What the attempt tells of the receiver.
@@ -99,6 +112,7 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
             event: Some(about),
         },
         verdict,
+        revision: webhook.revision,
     }
 }
 
@@ -197,6 +211,7 @@ pub(super) fn untried(delivery: Claimed, event: Option<(String, String)>, outcom
             event,
         },
         verdict: Verdict::Silent,
+        revision: 0,
     }
 }
 
@@ -246,5 +261,6 @@ fn impossible(delivery: Claimed, error: &EventError) -> Attempted {
             event: None,
         },
         verdict: Verdict::Silent,
+        revision: 0,
     }
 }

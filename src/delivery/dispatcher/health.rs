@@ -1,7 +1,7 @@
 //! Keeps the receivers' health in the database, and disables webhooks that have failed for too long.
 //!
 //! Guarantees: at most one write a second for each webhook, whatever the rate of failures; the latest state wins, and a success
-//! before it is not forgotten.
+//! before it is not forgotten; what is reported of a registration that was changed meanwhile is dropped, here and by the database.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,11 +35,26 @@ struct State {
 }
 
 impl State {
+    /// The report about this revision; one about another is dropped.
+    fn report(&mut self, webhook: WebhookId, revision: i64) -> &mut Report {
+        let report = self.reports.entry(webhook).or_default();
+        if report.revision != revision {
+            *report = Report {
+                revision,
+                ..Report::default()
+            };
+        }
+        report
+    }
+
     /// What could not be written, as far as nothing newer came meanwhile.
     fn put_back(&mut self, batch: BTreeMap<WebhookId, Report>) {
         for (webhook, old) in batch {
-            let new = self.reports.entry(webhook).or_default();
-            if !new.forgiven {
+            let Some(new) = self.reports.get_mut(&webhook) else {
+                self.reports.insert(webhook, old);
+                continue;
+            };
+            if new.revision == old.revision && !new.forgiven {
                 new.forgiven = old.forgiven;
                 new.doing = match (old.doing, new.doing.take()) {
                     (Some(old), Some(new)) => Some(old.then(new)),
@@ -53,6 +68,8 @@ impl State {
 /// What there is to write about a webhook.
 #[derive(Default)]
 struct Report {
+    /// Of the registration that this is about.
+    revision: i64,
     /// The days until it is disabled begin anew.
     forgiven: bool,
     /// How it is doing after that.
@@ -60,11 +77,11 @@ struct Report {
 }
 
 impl Reports {
-    /// A delivery failed for a reason that says nothing of the receiver, or the webhook was changed: the days until it is
-    /// disabled begin anew with its next failure.
-    pub(super) fn forgive(&self, webhook: WebhookId) {
+    /// A delivery failed for a reason that says nothing of the receiver: the days until it is disabled begin anew with its
+    /// next failure.
+    pub(super) fn forgive(&self, webhook: WebhookId, revision: i64) {
         let mut state = self.0.lock();
-        let report = state.reports.entry(webhook).or_default();
+        let report = state.report(webhook, revision);
         report.forgiven = true;
         report.doing = None;
         drop(state);
@@ -72,31 +89,24 @@ impl Reports {
     }
 
     /// A delivery succeeded.
-    pub(super) fn succeeded(&self, webhook: WebhookId) {
-        self.report(webhook, |doing| {
+    pub(super) fn succeeded(&self, webhook: WebhookId, revision: i64) {
+        self.report(webhook, revision, |doing| {
             doing.failures = 0;
             doing.succeeded = true;
         });
     }
 
     /// A delivery failed; `failures` have in a row.
-    pub(super) fn failed(&self, webhook: WebhookId, failures: u32, cause: String) {
-        self.report(webhook, |doing| {
+    pub(super) fn failed(&self, webhook: WebhookId, revision: i64, failures: u32, cause: String) {
+        self.report(webhook, revision, |doing| {
             doing.failures = failures;
             doing.cause = Some(cause);
         });
     }
 
-    fn report(&self, webhook: WebhookId, change: impl FnOnce(&mut Doing)) {
+    fn report(&self, webhook: WebhookId, revision: i64, change: impl FnOnce(&mut Doing)) {
         let mut state = self.0.lock();
-        change(
-            state
-                .reports
-                .entry(webhook)
-                .or_default()
-                .doing
-                .get_or_insert_default(),
-        );
+        change(state.report(webhook, revision).doing.get_or_insert_default());
         drop(state);
         self.0.notify.notify_one();
     }
@@ -156,16 +166,16 @@ async fn write(
     let client = pool.get().await?;
     for (webhook, report) in batch {
         if report.forgiven {
-            queue::forgive(&client, *webhook).await?;
+            queue::forgive(&client, *webhook, report.revision).await?;
         }
         let Some(doing) = &report.doing else {
             continue;
         };
-        let failing = queue::record_health(&client, *webhook, doing).await?;
+        let failing = queue::record_health(&client, *webhook, report.revision, doing).await?;
         if doing.failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {
             let cause = doing.cause.as_deref().unwrap_or("unknown");
             let reason = format!("no delivery has succeeded for five days; the last failure: {cause}");
-            webhooks.disable(*webhook, reason).await;
+            webhooks.disable(*webhook, report.revision, reason).await;
         }
     }
     Ok(())
@@ -175,20 +185,40 @@ async fn write(
 mod tests {
     use super::*;
 
+    const WEBHOOK: WebhookId = WebhookId(1);
+
+    fn taken(reports: &Reports) -> BTreeMap<WebhookId, Report> {
+        std::mem::take(&mut reports.0.lock().reports)
+    }
+
+    fn doing(failures: u32, cause: Option<&str>, succeeded: bool) -> Doing {
+        Doing {
+            failures,
+            cause: cause.map(str::to_owned),
+            succeeded,
+        }
+    }
+
     #[test]
     fn a_success_that_could_not_be_written_outlives_the_failures_after_it() {
-        let (webhook, reports) = (WebhookId(1), Reports(Arc::default()));
-        reports.succeeded(webhook);
-        let unwritten = std::mem::take(&mut reports.0.lock().reports);
-        reports.failed(webhook, 3, "status 500".to_owned());
-        let mut state = reports.0.lock();
-        state.put_back(unwritten);
-        let doing = state.reports.remove(&webhook).and_then(|report| report.doing);
-        let expected = Doing {
-            failures: 3,
-            cause: Some("status 500".to_owned()),
-            succeeded: true,
-        };
-        assert_eq!(doing, Some(expected));
+        let reports = Reports(Arc::default());
+        reports.succeeded(WEBHOOK, 1);
+        let unwritten = taken(&reports);
+        reports.failed(WEBHOOK, 1, 3, "status 500".to_owned());
+        reports.0.lock().put_back(unwritten);
+        let written = taken(&reports).remove(&WEBHOOK).and_then(|report| report.doing);
+        assert_eq!(written, Some(doing(3, Some("status 500"), true)));
+    }
+
+    #[test]
+    fn what_is_reported_of_a_former_registration_is_dropped() {
+        let reports = Reports(Arc::default());
+        reports.failed(WEBHOOK, 1, 9, "status 500".to_owned());
+        let unwritten = taken(&reports);
+        reports.failed(WEBHOOK, 1, 10, "status 500".to_owned());
+        reports.succeeded(WEBHOOK, 2);
+        reports.0.lock().put_back(unwritten);
+        let report = taken(&reports).remove(&WEBHOOK).unwrap();
+        assert_eq!((report.revision, report.doing), (2, Some(doing(0, None, true))));
     }
 }

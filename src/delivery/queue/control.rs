@@ -73,6 +73,8 @@ pub(crate) async fn due_now(client: &Client, webhook: WebhookId) -> Result<u64, 
 /// How a webhook's receiver is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Health {
+    /// Of the registration that this is about: where it has another by now, this says nothing.
+    pub(crate) revision: i64,
     /// In a row.
     pub(crate) failures: u32,
     /// Since the first failure after the last success.
@@ -81,7 +83,7 @@ pub(crate) struct Health {
 
 /// The stored health; healthy where nothing is stored.
 pub(crate) async fn health(client: &Client, webhooks: &[i64]) -> Result<Vec<(WebhookId, Health)>, Error> {
-    let sql = "SELECT webhook, failures, extract(epoch FROM clock_timestamp() - failing_since)::float8 \
+    let sql = "SELECT webhook, failures, extract(epoch FROM clock_timestamp() - failing_since)::float8, revision \
         FROM openregister_webhooks.webhook_health WHERE webhook = ANY ($1)";
     client
         .query(sql, &[&webhooks])
@@ -90,6 +92,7 @@ pub(crate) async fn health(client: &Client, webhooks: &[i64]) -> Result<Vec<(Web
         .map(|row| {
             let failing_for: Option<f64> = row.try_get(2)?;
             let health = Health {
+                revision: row.try_get(3)?,
                 failures: u32::try_from(row.try_get::<_, i32>(1)?).unwrap_or_default(),
                 failing_for: failing_for.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()),
             };
@@ -98,11 +101,11 @@ pub(crate) async fn health(client: &Client, webhooks: &[i64]) -> Result<Vec<(Web
         .collect()
 }
 
-/// The time since which a webhook's receiver has been failing begins anew with its next failure.
-pub(crate) async fn forgive(client: &Client, webhook: WebhookId) -> Result<(), Error> {
+/// The time since which the receiver of this revision of a webhook has been failing begins anew with its next failure.
+pub(crate) async fn forgive(client: &Client, webhook: WebhookId, revision: i64) -> Result<(), Error> {
     let sql = "UPDATE openregister_webhooks.webhook_health SET failing_since = NULL \
-        WHERE webhook = $1 AND failing_since IS NOT NULL";
-    client.execute(sql, &[&webhook.0]).await.map(|_| ())
+        WHERE webhook = $1 AND revision = $2 AND failing_since IS NOT NULL";
+    client.execute(sql, &[&webhook.0, &revision]).await.map(|_| ())
 }
 
 /// How a receiver is doing, as of the last report.
@@ -127,27 +130,37 @@ impl Doing {
     }
 }
 
-/// Stores how a webhook's receiver is doing; how long it has been failing.
+/// Stores how the receiver of this revision of a webhook is doing; how long it has been failing. Nothing is stored where the
+/// registration was changed or deleted meanwhile: its row is locked, so a change that is under way is waited for.
 pub(crate) async fn record_health(
     client: &Client,
     webhook: WebhookId,
+    revision: i64,
     doing: &Doing,
 ) -> Result<Option<Duration>, Error> {
-    let sql = "INSERT INTO openregister_webhooks.webhook_health AS h \
-        (webhook, failures, failing_since, last_success, last_failure, last_cause) \
-        SELECT $1, $2::integer, CASE WHEN $2::integer > 0 THEN t END, CASE WHEN $4::boolean THEN t END, \
-        CASE WHEN $3::text IS NOT NULL THEN t END, $3::text FROM clock_timestamp() AS t \
-        ON CONFLICT (webhook) DO UPDATE SET failures = excluded.failures, \
-        failing_since = CASE WHEN excluded.failures > 0 THEN \
-            CASE WHEN $4::boolean THEN excluded.failing_since ELSE coalesce(h.failing_since, excluded.failing_since) END END, \
+    let sql = "WITH registered AS MATERIALIZED ( \
+            SELECT w.id FROM openregister_webhooks.webhook w WHERE w.id = $1 AND w.revision = $5 FOR SHARE) \
+        INSERT INTO openregister_webhooks.webhook_health AS h \
+        (webhook, revision, failures, failing_since, last_success, last_failure, last_cause) \
+        SELECT r.id, $5, $2::integer, CASE WHEN $2::integer > 0 THEN t END, CASE WHEN $4::boolean THEN t END, \
+        CASE WHEN $3::text IS NOT NULL THEN t END, $3::text FROM registered r, clock_timestamp() AS t \
+        ON CONFLICT (webhook) DO UPDATE SET revision = excluded.revision, failures = excluded.failures, \
+        failing_since = CASE WHEN excluded.failures > 0 THEN CASE WHEN $4::boolean OR h.revision <> excluded.revision \
+            THEN excluded.failing_since ELSE coalesce(h.failing_since, excluded.failing_since) END END, \
         last_success = coalesce(excluded.last_success, h.last_success), \
         last_failure = coalesce(excluded.last_failure, h.last_failure), \
         last_cause = coalesce(excluded.last_cause, h.last_cause) \
         RETURNING extract(epoch FROM clock_timestamp() - h.failing_since)::float8";
     let failures = i32::try_from(doing.failures).unwrap_or(i32::MAX);
     let row = client
-        .query_one(sql, &[&webhook.0, &failures, &doing.cause, &doing.succeeded])
+        .query_opt(
+            sql,
+            &[&webhook.0, &failures, &doing.cause, &doing.succeeded, &revision],
+        )
         .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
     let seconds: Option<f64> = row.try_get(0)?;
     Ok(seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
 }

@@ -17,3 +17,4 @@ mod rig;
 mod signatures;
 mod speed;
 mod trust;
+mod verdicts;

@@ -248,8 +248,8 @@ async fn a_proxy_that_is_down_disables_no_webhook() {
         .client()
         .await
         .batch_execute(
-            "INSERT INTO openregister_webhooks.webhook_health (webhook, failures, failing_since, last_cause) \
-             VALUES (1, 3, now() - interval '6 days', 'status 500')",
+            "INSERT INTO openregister_webhooks.webhook_health (webhook, revision, failures, failing_since, last_cause) \
+             VALUES (1, 1, 3, now() - interval '6 days', 'status 500')",
         )
         .await
         .unwrap();

@@ -23,28 +23,57 @@ use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::wait::{number, until_number};
 
 /// The part of the schema that delivery stands on.
-const SCHEMA: [&str; 6] = [
+const SCHEMA: [&str; 8] = [
     "CREATE SCHEMA openregister_webhooks",
     include_str!("../../../sql/migrations/0002_event.sql"),
     include_str!("../../../sql/migrations/0004_delivery.sql"),
     include_str!("../../../sql/migrations/0005_work.sql"),
     include_str!("../../../sql/migrations/0011_lane_index.sql"),
     include_str!("../../../sql/migrations/0012_attempt_headers.sql"),
+    // Of the registrations only what delivery compares.
+    "CREATE TABLE openregister_webhooks.webhook (id bigint PRIMARY KEY, revision bigint NOT NULL)",
+    include_str!("../../../sql/migrations/0015_health_revision.sql"),
 ];
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Webhooks in memory.
-#[derive(Default)]
+/// Webhooks in memory, with their revisions in the database.
 pub(super) struct Fixed {
+    stored: std::sync::mpsc::Sender<(i64, i64, std::sync::mpsc::Sender<()>)>,
     webhooks: Mutex<BTreeMap<WebhookId, Arc<Webhook>>>,
     unwanted: Mutex<Vec<WebhookId>>,
 }
 
 impl Fixed {
+    /// `url` is where revisions are stored, from a thread of its own: who puts a webhook need not be able to wait.
+    fn new(url: String) -> Self {
+        let (stored, rows) = std::sync::mpsc::channel::<(i64, i64, std::sync::mpsc::Sender<()>)>();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let client = runtime.block_on(crate::support::postgres::connect(&url));
+            let sql = "INSERT INTO openregister_webhooks.webhook VALUES ($1, $2) \
+                ON CONFLICT (id) DO UPDATE SET revision = excluded.revision";
+            for (id, revision, done) in rows {
+                runtime.block_on(client.execute(sql, &[&id, &revision])).unwrap();
+                done.send(()).unwrap();
+            }
+        });
+        Self {
+            stored,
+            webhooks: Mutex::default(),
+            unwanted: Mutex::default(),
+        }
+    }
+
     pub(super) fn put(&self, mut webhook: Webhook) {
         let mut all = self.webhooks.lock().unwrap();
         webhook.revision = all.get(&webhook.id).map_or(1, |w| w.revision + 1);
+        let (done, stored) = std::sync::mpsc::channel();
+        self.stored.send((webhook.id.0, webhook.revision, done)).unwrap();
+        stored.recv().unwrap();
         all.insert(webhook.id, Arc::new(webhook));
     }
 
@@ -76,9 +105,11 @@ impl Webhooks for Fixed {
         !self.unwanted.lock().unwrap().contains(&webhook.id)
     }
 
-    fn disable(&self, id: WebhookId, reason: String) -> BoxFuture<'_, ()> {
+    fn disable(&self, id: WebhookId, revision: i64, reason: String) -> BoxFuture<'_, ()> {
         let since = chrono::Utc::now();
-        self.change(id, |w| w.status = Status::Disabled { reason, since });
+        if self.get(id).is_some_and(|webhook| webhook.revision == revision) {
+            self.change(id, |w| w.status = Status::Disabled { reason, since });
+        }
         Box::pin(async {})
     }
 }
@@ -139,10 +170,11 @@ impl Rig {
             client.batch_execute(sql).await.unwrap();
         }
         let pool = database(&db).pool(8).unwrap();
+        let url = db.url(NEXTCLOUD);
         Self {
             db,
             pool,
-            webhooks: Arc::default(),
+            webhooks: Arc::new(Fixed::new(url)),
         }
     }
 

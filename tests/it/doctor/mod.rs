@@ -269,8 +269,8 @@ async fn what_is_late_lost_or_held_open_is_found() {
              INSERT INTO openregister_webhooks.webhook (revision, user_id, http_method, uri, event, classes, status, status_reason) \
              VALUES (1, 'admin', 'POST', 'https://token-in-a-path', 'x', '{ObjectCreatedEvent}', 'disabled', 'the receiver said 410'), \
                     (1, 'admin', 'POST', 'https://token-in-a-path', 'x', '{ObjectCreatedEvent}', 'enabled', NULL); \
-             INSERT INTO openregister_webhooks.webhook_health (webhook, failures, failing_since, last_cause) \
-             VALUES (1000000001, 7, now() - interval '1 hour', 'timeout'); \
+             INSERT INTO openregister_webhooks.webhook_health (webhook, revision, failures, failing_since, last_cause) \
+             VALUES (1000000001, 1, 7, now() - interval '1 hour', 'timeout'); \
              INSERT INTO openregister_webhooks.delivery (webhook, event_day, event_seq, lane, head, state, due_at, reason, deadline_at) \
              VALUES (1000000001, current_date, 1, 'object:x', true, 'retrying', now(), 'live', now() + interval '1 day')",
         )

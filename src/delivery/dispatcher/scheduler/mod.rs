@@ -173,7 +173,8 @@ impl Scheduler {
         let now = Instant::now();
         let stored = &self.stored;
         let slot = self.slots.entry(id).or_insert_with(|| {
-            let failures = stored.get(&id).map_or(0, |h| h.failures);
+            let stored = stored.get(&id).filter(|h| h.revision == webhook.revision);
+            let failures = stored.map_or(0, |h| h.failures);
             Slot::new(Arc::clone(&webhook), failures, now)
         });
         let changed = slot.differs(&webhook);
@@ -183,9 +184,10 @@ impl Scheduler {
         slot.dirty = true;
         self.dirty.insert(id);
         if changed && slot.delivers() {
-            // Somebody enabled it, or told it another receiver or secret: what was learned before counts no more.
+            // Somebody enabled it, or told it another receiver or secret: what was learned before counts no more. Its stored health
+            // is that of another revision.
             slot.breaker.hurry(now);
-            self.health.forgive(id);
+            slot.hold_until = None;
             self.all_due(id);
         }
     }

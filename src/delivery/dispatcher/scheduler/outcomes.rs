@@ -38,8 +38,16 @@ impl Scheduler {
             slot.bytes = slot.bytes.saturating_sub(delivery.size);
         }
         match attempted {
-            Some(attempted) => {
-                self.learn(id, delivery.id, &attempted.verdict);
+            Some(mut attempted) => {
+                if attempted.verdict != Verdict::Silent {
+                    let now = self.webhooks.get(id).map(|webhook| webhook.revision);
+                    if now == Some(attempted.revision) {
+                        self.learn(id, delivery.id, &attempted);
+                    } else {
+                        attempted.is_outdated();
+                        self.look(id);
+                    }
+                }
                 self.settle(attempted.settled);
             }
             None if panicked => self.settle(attempt::broken(delivery)),
@@ -52,9 +60,10 @@ impl Scheduler {
         self.take_turns(id);
     }
 
-    /// What an attempt tells of the receiver.
-    fn learn(&mut self, id: WebhookId, seed: i64, verdict: &Verdict) {
+    /// What an attempt tells of the receiver of the registration as it is.
+    fn learn(&mut self, id: WebhookId, seed: i64, attempted: &Attempted) {
         let now = Instant::now();
+        let (revision, verdict) = (attempted.revision, &attempted.verdict);
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -66,7 +75,7 @@ impl Scheduler {
                 // What is stored may be a failure that another process met with.
                 if failing || !slot.success_stored {
                     slot.success_stored = true;
-                    self.health.succeeded(id);
+                    self.health.succeeded(id, revision);
                 }
                 if reopened {
                     tracing::info!(webhook = %id, "the receiver is back; everything that waits is due");
@@ -75,12 +84,13 @@ impl Scheduler {
             }
             Verdict::Gone => {
                 slot.breaker.failed(seed, now);
+                let failures = slot.breaker.failures();
                 self.health
-                    .failed(id, slot.breaker.failures(), "status 410".to_owned());
+                    .failed(id, revision, failures, "status 410".to_owned());
                 let webhooks = Arc::clone(&self.webhooks);
                 tokio::spawn(async move {
                     let reason = "the receiver answered 410 Gone".to_owned();
-                    webhooks.disable(id, reason).await;
+                    webhooks.disable(id, revision, reason).await;
                 });
                 self.release_ready(id);
             }
@@ -94,9 +104,10 @@ impl Scheduler {
                 }
                 let opened = slot.breaker.failed(seed, now);
                 if *blameless {
-                    self.health.forgive(id);
+                    self.health.forgive(id, revision);
                 } else {
-                    self.health.failed(id, slot.breaker.failures(), why.clone());
+                    let failures = slot.breaker.failures();
+                    self.health.failed(id, revision, failures, why.clone());
                 }
                 if opened {
                     tracing::warn!(webhook = %id, cause = %why, "deliveries keep failing; the receiver is probed until it is back");
