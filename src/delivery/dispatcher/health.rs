@@ -181,6 +181,31 @@ async fn write(
     Ok(())
 }
 
+/// The receiver wants no more: disables its webhook. How it was doing is stored first, since that changes the registration.
+pub(super) async fn gone(
+    pool: &Pool,
+    webhooks: &dyn Webhooks,
+    webhook: WebhookId,
+    revision: i64,
+    failures: u32,
+) {
+    let doing = Doing {
+        failures,
+        cause: Some("status 410".to_owned()),
+        succeeded: false,
+    };
+    let store = async {
+        let client = pool.get().await?;
+        Ok::<_, DbError>(queue::record_health(&client, webhook, revision, &doing).await?)
+    };
+    if let Err(error) = store.await {
+        // The reason is in the registration, too.
+        tracing::warn!(%webhook, error = %crate::text::chain(&error), "the health of a webhook cannot be written");
+    }
+    let reason = "the receiver answered 410 Gone".to_owned();
+    webhooks.disable(webhook, revision, reason).await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

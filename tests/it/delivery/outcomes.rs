@@ -1,6 +1,6 @@
 //! What becomes of a delivery, from row to log.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openregister_webhooks::delivery::NewDelivery;
 use openregister_webhooks::registry::{RetryPolicy, Status, WebhookId};
@@ -132,14 +132,22 @@ async fn gone_disables_and_enabling_resumes_in_order() {
     )
     .await;
     let id = WebhookId(1);
-    let status = openregister_webhooks::delivery::Webhooks::get(&*rig.webhooks, id)
-        .unwrap()
-        .status
-        .clone();
+    let status = || {
+        let webhook = openregister_webhooks::delivery::Webhooks::get(&*rig.webhooks, id);
+        webhook.unwrap().status.clone()
+    };
+    let began = Instant::now();
+    while status() == Status::Enabled {
+        assert!(began.elapsed() < PATIENCE, "still enabled");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let status = status();
     assert!(
         matches!(&status, Status::Disabled { reason, .. } if reason.contains("410")),
         "{status:?}"
     );
+    let health = "SELECT count(*) FROM openregister_webhooks.webhook_health WHERE failures = 1 AND last_cause = 'status 410'";
+    assert_eq!(rig.count(health).await, 1);
     rig.send(1, "b", 0..1).await;
     running.wake(1);
     // Nothing goes out: the queue is looked at (another webhook's event arrives), and the row stays.

@@ -84,6 +84,10 @@ async fn a_disabled_webhook_collects_nothing_keeps_what_waits_and_resumes_at_onc
         age(&scene, object).await;
     }
     tried(&scene, webhook, 2).await;
+    let health = format!(
+        "SELECT count(*) FROM openregister_webhooks.webhook_health WHERE webhook = {webhook} AND failures = 2"
+    );
+    scene.until(&health, 1).await;
     let status = act(&scene, webhook, "disable").await;
     assert_eq!(
         (&status["state"], &status["reason"]),
@@ -107,10 +111,6 @@ async fn a_disabled_webhook_collects_nothing_keeps_what_waits_and_resumes_at_onc
     let long = format!(
         "UPDATE openregister_webhooks.webhook_health SET failing_since = now() - interval '6 days' WHERE webhook = {webhook}"
     );
-    let health = format!(
-        "SELECT count(*) FROM openregister_webhooks.webhook_health WHERE webhook = {webhook} AND failures = 2"
-    );
-    scene.until(&health, 1).await;
     assert_eq!(scene.client.execute(&long, &[]).await.unwrap(), 1);
     assert_eq!(act(&scene, webhook, "enable").await["state"], "enabled");
     // Both heads are tried at once, although their next attempt was an hour away; they fail once more.

@@ -7,6 +7,7 @@ use tokio::task::{Id, JoinError};
 use tokio::time::Instant;
 
 use super::super::attempt::{self, Attempted, Verdict, untried};
+use super::super::health;
 use super::super::settler::Written;
 use super::Scheduler;
 use crate::db::DbError;
@@ -85,12 +86,9 @@ impl Scheduler {
             Verdict::Gone => {
                 slot.breaker.failed(seed, now);
                 let failures = slot.breaker.failures();
-                self.health
-                    .failed(id, revision, failures, "status 410".to_owned());
-                let webhooks = Arc::clone(&self.webhooks);
+                let (pool, webhooks) = (self.pool.clone(), Arc::clone(&self.webhooks));
                 tokio::spawn(async move {
-                    let reason = "the receiver answered 410 Gone".to_owned();
-                    webhooks.disable(id, revision, reason).await;
+                    health::gone(&pool, webhooks.as_ref(), id, revision, failures).await;
                 });
                 self.release_ready(id);
             }
