@@ -3,9 +3,7 @@
 //! Guarantees: every connection has a connect timeout, TCP keepalives and an application name; TLS is verified against
 //! the system's roots and `ORW_CA_FILE`; no error or log names a password.
 
-use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
@@ -16,9 +14,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How many tables are remembered of which notifications say that changes were missed.
-const NOTES: usize = 1000;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -129,24 +124,28 @@ impl Database {
     /// # Errors
     /// [`DbError::Connect`].
     pub async fn connect(&self) -> Result<(Client, Notifications), DbError> {
+        self.connect_hearing(|_| {}).await
+    }
+
+    /// The same; `hear` is given what each notification says, before the receiver rings.
+    ///
+    /// # Errors
+    /// [`DbError::Connect`].
+    pub(crate) async fn connect_hearing(
+        &self,
+        hear: impl Fn(&str) + Send + 'static,
+    ) -> Result<(Client, Notifications), DbError> {
         let (client, mut connection) = self
             .config
             .connect(self.tls.clone())
             .await
             .map_err(DbError::Connect)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
-        let said = Arc::new(Mutex::new(BTreeSet::new()));
-        let notes = Arc::clone(&said);
         tokio::spawn(async move {
             loop {
                 match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
                     Some(Ok(AsyncMessage::Notification(message))) => {
-                        if let Some(missed) = message.payload().strip_prefix("missed ")
-                            && let Ok(mut notes) = notes.lock()
-                            && notes.len() < NOTES
-                        {
-                            notes.insert(missed.to_owned());
-                        }
+                        hear(message.payload());
                         // A full channel already says what another message would say.
                         let _ = sender.try_send(());
                     }
@@ -159,7 +158,7 @@ impl Database {
                 }
             }
         });
-        Ok((client, Notifications { receiver, said }))
+        Ok((client, Notifications { receiver }))
     }
 
     /// A pool for short transactions.
@@ -205,25 +204,11 @@ impl Database {
 #[derive(Debug)]
 pub struct Notifications {
     receiver: tokio::sync::mpsc::Receiver<()>,
-    said: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Notifications {
     /// Waits for a notification; `false` when the connection is gone. Cancel-safe.
     pub async fn ring(&mut self) -> bool {
         self.receiver.recv().await.is_some()
-    }
-
-    /// The tables of which notifications said that changes were missed, since the last call.
-    pub(crate) fn missed(&self) -> Vec<String> {
-        let said = self.said.lock().map(|mut said| std::mem::take(&mut *said));
-        said.unwrap_or_default().into_iter().collect()
-    }
-
-    /// They are said again by the next call of [`Self::missed`].
-    pub(crate) fn put_back(&self, missed: Vec<String>) {
-        if let Ok(mut said) = self.said.lock() {
-            said.extend(missed);
-        }
     }
 }

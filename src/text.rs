@@ -1,5 +1,6 @@
 //! Texts for people that more than one module needs.
 
+use std::any::Any;
 use std::error::Error;
 
 /// An error and its causes on one line; a cause whose text the error already gives is left out.
@@ -15,4 +16,13 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// What a panic said.
+pub(crate) fn panic(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("it said nothing")
 }

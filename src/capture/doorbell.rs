@@ -5,6 +5,7 @@
 //! for its transaction and rings only where it gets none. So the gate closes only when no writer that found it open
 //! is still uncommitted, and none can slip by between the last look and the sleep.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -12,6 +13,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::locks;
+use super::notes::LossNotes;
 use crate::config;
 use crate::db::{Database, Notifications};
 
@@ -21,14 +23,24 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(crate) struct Doorbell {
     database: Database,
     mode: config::Doorbell,
+    table_prefix: Arc<str>,
+    notes: LossNotes,
     listening: Option<(Client, Notifications)>,
 }
 
 impl Doorbell {
-    pub(crate) const fn new(database: Database, mode: config::Doorbell) -> Self {
+    /// What writers say that they could not capture goes to `notes`.
+    pub(crate) const fn new(
+        database: Database,
+        mode: config::Doorbell,
+        table_prefix: Arc<str>,
+        notes: LossNotes,
+    ) -> Self {
         Self {
             database,
             mode,
+            table_prefix,
+            notes,
             listening: None,
         }
     }
@@ -46,7 +58,9 @@ impl Doorbell {
             return true;
         }
         let listen = async {
-            let (client, notifications) = self.database.connect().await?;
+            let (notes, prefix) = (self.notes.clone(), Arc::clone(&self.table_prefix));
+            let hear = move |payload: &str| notes.hear(payload, &prefix);
+            let (client, notifications) = self.database.connect_hearing(hear).await?;
             client.batch_execute("LISTEN openregister_webhooks").await?;
             Ok::<_, crate::db::DbError>((client, notifications))
         };
@@ -76,21 +90,6 @@ impl Doorbell {
     /// Listens no longer.
     pub(crate) fn close(&mut self) {
         self.listening = None;
-    }
-
-    /// The tables of which writers said that their changes were missed, since the last call.
-    pub(crate) fn missed(&self) -> Vec<String> {
-        self.listening
-            .as_ref()
-            .map(|(_, notifications)| notifications.missed())
-            .unwrap_or_default()
-    }
-
-    /// They could not be noted: they are said again by the next call.
-    pub(crate) fn put_back(&self, missed: Vec<String>) {
-        if let Some((_, notifications)) = &self.listening {
-            notifications.put_back(missed);
-        }
     }
 
     /// Finds out whether the connection still lives: a half-open one would never ring again.

@@ -3,7 +3,6 @@
 //! Only what the data itself causes may ever put a change aside. Whatever the database, the network or the installation
 //! causes (a connection gone, a lock, a deadlock, no space, no right, a table missing, a shutdown) is waited for instead.
 
-use std::any::Any;
 use std::error::Error;
 use std::io;
 
@@ -75,15 +74,6 @@ impl Fault {
             },
         }
     }
-}
-
-/// What a panic said.
-pub(super) fn said(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("it said nothing")
 }
 
 #[cfg(test)]

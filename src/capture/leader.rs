@@ -1,11 +1,10 @@
-//! Leadership and the reading loop.
+//! One term: the wait for the leadership, and the reading loop.
 //!
 //! Guarantees: one process reads at a time (session advisory lock on the very connection that writes; behind a transaction
 //! pooler a lock per transaction); another takes over within seconds of its death; while nothing is written the loop
 //! sleeps, and a commit wakes it. Without the doorbell (the LISTEN connection is away) the loop polls; with it, a slow
 //! poll every [`SAFETY_POLL`] bounds the delay should a ring ever be lost.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,14 +14,14 @@ use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
 use super::narrowing::Narrowing;
+use super::notes::LossNotes;
 use super::position::{self, Identity};
 use super::reader::{Consumer, Progress, ReadError, Reader};
+use super::run::{CaptureSettings, CaptureStatus, SAFETY_POLL};
 use super::{discovery, doorbell, gaps, install, locks, losses, outbox, rotation};
-use crate::config::{Doorbell, OutboxLimits};
+use crate::config::Doorbell;
 use crate::db::{Database, DbError};
 
-/// The longest a sleeping reader goes without a look.
-pub const SAFETY_POLL: Duration = Duration::from_secs(5);
 /// How often a standby asks for the leadership.
 const STANDBY_POLL: Duration = Duration::from_millis(500);
 /// How often a held leader looks whether somebody adopted.
@@ -39,34 +38,9 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 /// No statement of the leader takes longer unless something is wrong.
 const STUCK: Duration = Duration::from_secs(120);
 
-/// What capture is set to.
-#[derive(Debug, Clone)]
-pub struct CaptureSettings {
-    pub doorbell: Doorbell,
-    pub poll_interval: Duration,
-    pub discovery_interval: Duration,
-    pub batch_size: u32,
-    pub table_prefix: Arc<str>,
-    pub outbox: OutboxLimits,
-}
-
-/// What this process' capture is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CaptureStatus {
-    /// Not connected (yet); the reason is for a person.
-    Away(String),
-    /// Another process leads.
-    Standby,
-    /// The position belongs to another cluster: nothing is delivered until `adopt`.
-    Held {
-        stored: Identity,
-        current: Identity,
-    },
-    Leading,
-}
-
+/// Why a term ended.
 #[derive(Debug, thiserror::Error)]
-enum Stop<E: std::error::Error + 'static> {
+pub(super) enum Stop<E: std::error::Error + 'static> {
     #[error(transparent)]
     Connect(#[from] DbError),
     #[error(transparent)]
@@ -91,46 +65,6 @@ impl<E: std::error::Error + 'static> From<position::LoadError> for Stop<E> {
     }
 }
 
-/// Leads whenever it can, until `shutdown`. Errors end a term, never the loop.
-pub async fn run<C: Consumer>(
-    database: Database,
-    settings: CaptureSettings,
-    mut consumer: C,
-    status: watch::Sender<CaptureStatus>,
-    shutdown: CancellationToken,
-) {
-    let mut pause = Duration::from_millis(50);
-    let mut narrowing = Narrowing::default();
-    // It goes on listening when a term ends: whoever finds the change tables locked, as the reader does then, says so by it.
-    let mut bell = doorbell::Doorbell::new(database.clone(), settings.doorbell);
-    while !shutdown.is_cancelled() {
-        let began = Instant::now();
-        let term = Term {
-            database: &database,
-            settings: &settings,
-            status: &status,
-            shutdown: &shutdown,
-        };
-        let Err(stop) = term.serve(&mut consumer, &mut narrowing, &mut bell).await else {
-            break;
-        };
-        if matches!(stop, Stop::Read(ReadError::NotLeader)) {
-            status.send_replace(CaptureStatus::Standby);
-        } else {
-            tracing::warn!(error = %crate::text::chain(&stop), "capture stopped and begins again");
-            status.send_replace(CaptureStatus::Away(crate::text::chain(&stop)));
-        }
-        // A term that worked for a while was not the cause of its end.
-        pause = if began.elapsed() > Duration::from_secs(10) {
-            Duration::from_millis(50)
-        } else {
-            pause * 2
-        };
-        pause = pause.min(Duration::from_secs(2));
-        tokio::select! { () = sleep(pause) => {} () = shutdown.cancelled() => {} }
-    }
-}
-
 /// What became of the question whose the stored position is.
 #[derive(Debug, PartialEq, Eq)]
 enum Cluster {
@@ -141,15 +75,17 @@ enum Cluster {
 }
 
 /// One connection's time as (candidate for) leader.
-struct Term<'a> {
-    database: &'a Database,
-    settings: &'a CaptureSettings,
-    status: &'a watch::Sender<CaptureStatus>,
-    shutdown: &'a CancellationToken,
+pub(super) struct Term<'a> {
+    pub(super) database: &'a Database,
+    pub(super) settings: &'a CaptureSettings,
+    pub(super) status: &'a watch::Sender<CaptureStatus>,
+    pub(super) notes: &'a LossNotes,
+    pub(super) shutdown: &'a CancellationToken,
 }
 
 impl Term<'_> {
-    async fn serve<C: Consumer>(
+    /// Waits for the leadership and leads, until `shutdown`; an error ends the term.
+    pub(super) async fn serve<C: Consumer>(
         &self,
         consumer: &mut C,
         narrowing: &mut Narrowing,
@@ -199,6 +135,7 @@ impl Term<'_> {
                 }
                 self.set(CaptureStatus::Standby);
                 bell.close();
+                losses::note(&client, self.notes).await?;
                 let holders = locks::holders(&client, locks::LEADER).await?;
                 let stranger = holders.into_iter().find(|holder| !holder.ours);
                 if let Some(stranger) = &stranger
@@ -226,18 +163,18 @@ impl Term<'_> {
         tracing::info!(position = reader.position().n, "leading: reading the outbox");
         self.set(CaptureStatus::Leading);
         let end = self.shutdown.child_token();
-        let discovery = tokio::spawn(discovery::run(
-            self.database.clone(),
-            self.settings.discovery_interval,
-            end.clone(),
-        ));
-        let ended = self
-            .read(&mut client, &mut reader, consumer, narrowing, bell)
-            .await;
-        end.cancel();
-        // It ends at its next wait; every statement of it has a timeout.
-        drop(discovery.await);
-        ended
+        let interval = self.settings.discovery_interval;
+        let discovering = discovery::run(self.database.clone(), interval, end.clone());
+        let reading = async {
+            let ended = self
+                .read(&mut client, &mut reader, consumer, narrowing, bell)
+                .await;
+            // Discovery ends at its next wait; every statement of it has a timeout.
+            end.cancel();
+            ended
+        };
+        // In one task: neither goes on without the other.
+        tokio::join!(reading, discovering).0
     }
 
     /// Waits while the stored position belongs to another cluster.
@@ -298,12 +235,8 @@ impl Term<'_> {
                 losses::gather(client).await?;
                 losses::close(client).await?;
                 if noted.is_none_or(|at| at.elapsed() >= NOTE) {
-                    let missed = bell.missed();
-                    if let Err(error) = losses::note(client, &missed, &self.settings.table_prefix).await {
-                        bell.put_back(missed);
-                        return Err(error.into());
-                    }
-                    noted = (!missed.is_empty()).then(Instant::now).or(noted);
+                    let stored = losses::note(client, self.notes).await?;
+                    noted = stored.then(Instant::now).or(noted);
                 }
                 self.tell(client, consumer).await?;
             }

@@ -8,7 +8,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use crate::openregister::TableName;
+use super::notes::LossNotes;
 
 const REASON: &str = "every change table was locked exclusively";
 
@@ -61,19 +61,11 @@ pub(super) async fn close(client: &Client) -> Result<(), tokio_postgres::Error> 
     Ok(())
 }
 
-/// What notifications said, each the full name of a table. One that is not captured is none of a writer's.
-pub(super) async fn note(
-    client: &Client,
-    tables: &[String],
-    table_prefix: &str,
-) -> Result<(), tokio_postgres::Error> {
-    // Every role of the database can send any notification.
-    let tables: Vec<&String> = tables
-        .iter()
-        .filter(|table| TableName::parse(table, table_prefix).is_some())
-        .collect();
-    if tables.is_empty() {
-        return Ok(());
+/// Stores what notifications said; whether there was anything. A table that is not captured is none of a writer's.
+pub(super) async fn note(client: &Client, notes: &LossNotes) -> Result<bool, tokio_postgres::Error> {
+    let waiting = notes.waiting();
+    if waiting.is_empty() {
+        return Ok(false);
     }
     let noted = client
         .query_typed(
@@ -83,12 +75,13 @@ pub(super) async fn note(
                     'openregister-webhooks backfill --table ' || tbl \
              FROM unnest($1::text[]) WITH ORDINALITY AS t (tbl, n) \
              WHERE tbl IN (SELECT c.tbl FROM openregister_webhooks.captured_table c) RETURNING tbl",
-            &[(&tables, Type::TEXT_ARRAY), (&REASON, Type::TEXT)],
+            &[(&waiting.tables(), Type::TEXT_ARRAY), (&REASON, Type::TEXT)],
         )
         .await?;
     for row in noted {
         let table: &str = row.get(0);
         tracing::error!(%table, reason = REASON, "changes are lost");
     }
-    Ok(())
+    notes.stored(&waiting);
+    Ok(true)
 }

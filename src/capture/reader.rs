@@ -15,7 +15,7 @@ use tokio_postgres::types::{PgLsn, Type};
 use tokio_postgres::{Client, Row, Transaction};
 
 use super::change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
-use super::fault::{self, Fault};
+use super::fault::Fault;
 use super::narrowing::{Narrowing, Next, Place};
 use super::position::{self, Floors, Identity, LoadError, NoSnapshot, Position, Snapshot};
 use super::{Gap, Undecoded, adopted, locks, quarantine};
@@ -267,7 +267,7 @@ impl Reader {
                 aside,
                 consumed: true,
             }),
-            Err(panic) => Err(ReadError::Panic(fault::said(panic.as_ref()).to_owned())),
+            Err(panic) => Err(ReadError::Panic(crate::text::panic(panic.as_ref()).to_owned())),
         }
     }
 

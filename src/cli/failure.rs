@@ -8,6 +8,7 @@ use crate::db::DbError;
 use crate::delivery::tls::TlsError;
 use crate::registry::{RegistryError, VaultError};
 use crate::run::RunError;
+use crate::supervise::KeepsFailing;
 
 /// Why a command did not do what was asked; the text names the thing, the reason and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,9 @@ pub(super) enum Failure {
     Database(#[from] DbError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A part of the running sidecar failed again and again.
+    #[error(transparent)]
+    Part(#[from] KeepsFailing),
     #[error("the database says no: {0}")]
     Query(#[from] tokio_postgres::Error),
 }
@@ -39,6 +43,7 @@ impl From<RunError> for Failure {
             RunError::Tls(error) => error.into(),
             RunError::Database(error) => error.into(),
             RunError::Registry(error) => error.into(),
+            RunError::KeepsFailing(error) => error.into(),
             RunError::Auth(_)
             | RunError::Nextcloud(_)
             | RunError::ListenerTls(_)
@@ -52,7 +57,7 @@ impl From<RunError> for Failure {
 }
 
 impl Failure {
-    /// 2 where the settings or the command line are to blame, else 1.
+    /// 2 where the settings or the command line are to blame, 3 where a part of the sidecar kept failing, else 1.
     pub(super) fn code(&self) -> ExitCode {
         match self {
             Self::Settings(_)
@@ -62,6 +67,7 @@ impl Failure {
                 VaultError::NoKey | VaultError::BadKey | VaultError::WrongKey { .. },
             ))
             | Self::Database(DbError::Url(_) | DbError::Away(_)) => ExitCode::from(2),
+            Self::Part(_) => ExitCode::from(3),
             _ => ExitCode::from(1),
         }
     }

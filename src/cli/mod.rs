@@ -2,7 +2,7 @@
 //!
 //! Guarantees: what a user reads names the thing, the reason and the next step; results go to standard output, errors
 //! to standard error; the exit code is 0 only where everything that was asked for was done, 1 where it was not or there
-//! are findings, 2 where the command line or the settings are wrong.
+//! are findings, 2 where the command line or the settings are wrong, 3 where a part of the running sidecar kept failing.
 
 mod adopt;
 mod args;
@@ -30,8 +30,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// What `--help` ends with.
-const EXIT_CODES: &str =
-    "Exit codes: 0 done; 1 failed, or there are findings; 2 the command line or the settings are wrong";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or there are findings; 2 the command line or the settings are wrong; \
+     3 a part of the running sidecar kept failing";
 
 /// Durable, ordered, signed webhooks for OpenRegister on Nextcloud.
 #[derive(Debug, Parser)]

@@ -28,12 +28,13 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         return Ok(ended(&Failure::Usage(setting.to_owned())));
     }
     telemetry::init_log(&settings.log, settings.log_format)?;
+    telemetry::log_panics();
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(crate::json::STACK)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -48,7 +49,10 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         Ok(crate::run::run(settings, shutdown)
             .await
             .map_or_else(|error| ended(&error.into()), |()| ExitCode::SUCCESS))
-    })
+    });
+    // A thread that still looks up a name may take longer than the end may.
+    runtime.shutdown_background();
+    ended
 }
 
 fn ended(failure: &Failure) -> ExitCode {

@@ -13,6 +13,7 @@ use tokio_postgres::Row;
 use super::queue::EventRef;
 use crate::db::DbError;
 use crate::lifecycle::{Stored, store};
+use crate::supervise::Crew;
 
 /// Events a query.
 const BATCH: usize = 64;
@@ -36,9 +37,9 @@ pub(crate) struct Events(mpsc::Sender<(EventRef, Reply)>);
 
 impl Events {
     /// Starts reading; ends when the last clone is dropped.
-    pub(crate) fn start(pool: Pool) -> Self {
+    pub(crate) fn start(crew: &mut Crew, pool: Pool) -> Self {
         let (sender, mut receiver) = mpsc::channel::<(EventRef, Reply)>(BATCH);
-        tokio::spawn(async move {
+        crew.spawn("events", async move {
             let mut asked = Vec::with_capacity(BATCH);
             while receiver.recv_many(&mut asked, BATCH).await > 0 {
                 let mut found = load(&pool, &asked).await;

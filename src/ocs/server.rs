@@ -29,6 +29,7 @@ use super::api::Api;
 use super::stall::Stall;
 use super::tls::ListenerTls;
 use crate::proxy::Arrival;
+use crate::supervise::ending;
 
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 4096;
@@ -38,16 +39,16 @@ const LARGEST_HEADER: usize = 64 * 1024;
 const MOST_STREAMS: u32 = 100;
 const PING_EACH: Duration = Duration::from_secs(20);
 /// How long requests under way may take when the process stops.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = ending::REQUESTS;
 /// How long a client may take nothing of an answer.
 const STALL: Duration = Duration::from_secs(30);
 /// After an error of `accept`, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A server that listens and does not yet serve.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Server {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     trusted_proxies: Vec<IpNet>,
     tls: Option<Arc<ListenerTls>>,
 }
@@ -60,7 +61,7 @@ impl Server {
     pub async fn bind(address: SocketAddr, trusted_proxies: Vec<IpNet>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         Ok(Self {
-            listener,
+            listener: Arc::new(listener),
             trusted_proxies,
             tls: None,
         })

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use crate::capture::CaptureStatus;
+use crate::supervise::Board;
 
 /// Connections at one time; a scraper needs one.
 const CONNECTIONS: usize = 32;
@@ -26,17 +27,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Health {
     metrics: Metrics,
     capture: watch::Receiver<CaptureStatus>,
+    board: Board,
 }
 
 impl Health {
     #[must_use]
-    pub const fn new(metrics: Metrics, capture: watch::Receiver<CaptureStatus>) -> Self {
-        Self { metrics, capture }
+    pub const fn new(metrics: Metrics, capture: watch::Receiver<CaptureStatus>, board: Board) -> Self {
+        Self {
+            metrics,
+            capture,
+            board,
+        }
     }
 
     /// Whether the process does its work, and in a line why or why not.
     #[must_use]
     pub fn readiness(&self) -> (bool, String) {
+        if let Some(down) = self.board.down_now() {
+            return (false, down);
+        }
         match &*self.capture.borrow() {
             CaptureStatus::Leading => (true, "leading".into()),
             CaptureStatus::Standby => (true, "standby: another process leads".into()),
@@ -47,6 +56,12 @@ impl Health {
                     .into(),
             ),
         }
+    }
+
+    fn metrics(&self) -> String {
+        let leading = *self.capture.borrow() == CaptureStatus::Leading;
+        self.metrics.leading.set(i64::from(leading));
+        self.metrics.render()
     }
 
     /// The answer to `path`; `None` where it is none of ours.
@@ -66,7 +81,7 @@ impl Health {
             "/metrics" => (
                 StatusCode::OK,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                self.metrics.render(),
+                self.metrics(),
             ),
             _ => return None,
         };
@@ -81,7 +96,7 @@ impl Health {
 }
 
 /// Serves the three paths until `shutdown`.
-pub async fn serve(listener: TcpListener, health: Health, shutdown: CancellationToken) {
+pub async fn serve(listener: Arc<TcpListener>, health: Health, shutdown: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let stream = tokio::select! {

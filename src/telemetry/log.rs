@@ -43,6 +43,20 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
     Ok(())
 }
 
+/// Panics go to the log, as every line does: where it happened, and what was said.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let said = panic.payload_as_str().unwrap_or("it said nothing");
+        let backtrace = std::backtrace::Backtrace::capture();
+        if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+            tracing::error!(%place, %backtrace, "panicked: {said}");
+        } else {
+            tracing::error!(%place, "panicked: {said}");
+        }
+    }));
+}
+
 /// Colours are for eyes: a file or a journal would keep them as escape sequences.
 fn coloured() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())

@@ -134,6 +134,7 @@ impl Scene {
             settings(),
             consumer,
             status,
+            capture::LossNotes::default(),
             self.shutdown.clone(),
         )));
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod backlog_memory;
+mod capture_losses;
 mod capture_outbox;
 mod capture_poison;
 mod capture_strangers;
@@ -36,6 +37,8 @@ mod receiver;
 mod registry;
 mod restore;
 mod several;
+#[cfg(debug_assertions)]
+mod supervision;
 mod support;
 mod webhook_cli;
 mod writer;

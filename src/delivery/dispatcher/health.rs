@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use crate::db::DbError;
 use crate::delivery::queue::Doing;
 use crate::delivery::{Webhooks, queue};
 use crate::registry::WebhookId;
+use crate::supervise::Crew;
 
 /// A webhook that has failed for so long without a success is disabled.
 const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
@@ -126,10 +126,10 @@ impl Shared {
 }
 
 /// Starts keeping.
-pub(super) fn start(pool: Pool, webhooks: Arc<dyn Webhooks>) -> (Reports, JoinHandle<()>) {
+pub(super) fn start(crew: &mut Crew, pool: Pool, webhooks: Arc<dyn Webhooks>) -> Reports {
     let shared = Arc::new(Shared::default());
     let reports = Reports(Arc::clone(&shared));
-    let task = tokio::spawn(async move {
+    crew.spawn("health", async move {
         loop {
             let (batch, closed) = {
                 let mut state = shared.lock();
@@ -155,7 +155,7 @@ pub(super) fn start(pool: Pool, webhooks: Arc<dyn Webhooks>) -> (Reports, JoinHa
             }
         }
     });
-    (reports, task)
+    reports
 }
 
 async fn write(

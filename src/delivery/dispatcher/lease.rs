@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::db::{Database, DbError};
 use crate::delivery::queue::{self, LEASE, WorkerId};
+use crate::supervise::{Crew, ending};
 
 const BEAT: Duration = Duration::from_secs(1);
 /// A worker whose connection broke counts as dead this long after its last beat; others wait a second longer.
@@ -23,7 +23,7 @@ const BROKEN: Duration = Duration::from_secs(2);
 const SILENT: Duration = Duration::from_secs(LEASE.as_secs() - 3);
 
 /// How long a worker may take to say good-bye.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = ending::GOODBYE;
 
 /// A handle to the worker; cheap to clone.
 #[derive(Clone)]
@@ -126,7 +126,7 @@ impl Shared {
 }
 
 /// Starts beating.
-pub(super) fn start(database: Database, name: String) -> (Lease, JoinHandle<()>) {
+pub(super) fn start(crew: &mut Crew, database: Database, name: String) -> Lease {
     let (sender, current) = watch::channel(None);
     let lease = Lease {
         current,
@@ -146,7 +146,8 @@ pub(super) fn start(database: Database, name: String) -> (Lease, JoinHandle<()>)
         lease: lease.clone(),
         sender,
     };
-    (lease, tokio::spawn(keeper.run()))
+    crew.spawn("lease", keeper.run());
+    lease
 }
 
 struct Keeper {
@@ -154,6 +155,15 @@ struct Keeper {
     name: String,
     lease: Lease,
     sender: watch::Sender<Option<WorkerId>>,
+}
+
+/// However it ends: without it there is no worker that others respect.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        *self.lease.shared.former() = Former::default();
+        self.lease.shared.set_beaten(None);
+        self.sender.send_replace(None);
+    }
 }
 
 impl Keeper {
@@ -179,7 +189,6 @@ impl Keeper {
             }
             self.expire(BROKEN);
         }
-        self.sender.send_replace(None);
     }
 
     fn current(&self) -> Option<WorkerId> {

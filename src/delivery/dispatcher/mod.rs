@@ -13,10 +13,13 @@ mod settler;
 mod slot;
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use futures::FutureExt as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +28,7 @@ use super::events::Events;
 use super::{Metrics, Webhooks, queue};
 use crate::db::{Database, DbError};
 use crate::registry::WebhookId;
+use crate::supervise::{Crew, Fault, Part, Reported, ending};
 
 /// Connections that only take leases and write outcomes.
 const QUEUE_POOL: usize = 3;
@@ -57,7 +61,7 @@ impl Default for Options {
             max_in_flight: 512,
             max_bytes: 64 << 20,
             poll: Duration::from_secs(5),
-            drain: Duration::from_secs(10),
+            drain: ending::REQUESTS,
             own_sessions: true,
             metrics: Metrics::default(),
         }
@@ -101,6 +105,7 @@ pub struct Dispatcher {
     client: Client,
     options: Options,
     wake: Wake,
+    part: Part,
 }
 
 impl std::fmt::Debug for Dispatcher {
@@ -128,6 +133,7 @@ impl Dispatcher {
             client,
             options,
             wake: Wake::default(),
+            part: Part::alone("delivery"),
         }
     }
 
@@ -137,6 +143,12 @@ impl Dispatcher {
         Self { wake, ..self }
     }
 
+    /// The same, as a part that is supervised: it is told what fails of the dispatcher, at once.
+    #[must_use]
+    pub fn part_of(self, part: Part) -> Self {
+        Self { part, ..self }
+    }
+
     /// What to wake it with.
     #[must_use]
     pub fn wake(&self) -> Wake {
@@ -144,55 +156,92 @@ impl Dispatcher {
     }
 
     /// Delivers until `shutdown`; then lets what is in flight end, hands the rest back, and returns. A database that
-    /// cannot be reached is waited for.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// cannot be reached is waited for. It ends in the same way where one of its tasks fails; then it can be made and run anew.
+    ///
+    /// # Errors
+    /// What failed, once it has ended.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Reported> {
+        let mut crew = Crew::default();
+        let queue = self.queue_pool();
         let name = format!("pid {}", std::process::id());
-        let queue = match self.database.pool_with(
-            QUEUE_POOL,
-            if self.options.own_sessions {
-                QUEUE_SETUP
-            } else {
-                ""
-            },
-        ) {
-            Ok(queue) => queue,
-            Err(error) => {
-                tracing::error!(error = %crate::text::chain(&error), "the queue is read over the common connections");
-                self.pool.clone()
-            }
-        };
-        let (lease, lease_task) = lease::start(self.database.clone(), name);
-        let (settler, settled) = settler::start(queue.clone(), self.options.metrics.clone());
-        let (health, health_task) = health::start(self.pool.clone(), Arc::clone(&self.webhooks));
+        let lease = lease::start(&mut crew, self.database.clone(), name);
+        let (settler, settled) = settler::start(&mut crew, queue.clone(), self.options.metrics.clone());
+        let health = health::start(&mut crew, self.pool.clone(), Arc::clone(&self.webhooks));
+        let events = Events::start(&mut crew, self.pool.clone());
+        let part = self.part;
         let stored = tokio::select! {
             stored = stored_health(&self.pool, self.webhooks.as_ref()) => stored,
+            fault = crew.fault() => return Err(part.report(fault)),
             () = shutdown.cancelled() => {
+                drop((settler, health, events));
                 lease.stop();
-                return;
+                crew.all_ended(ending::GOODBYE).await;
+                return Ok(());
             }
         };
         let context = Arc::new(attempt::Context {
             client: self.client,
-            events: Events::start(self.pool.clone()),
+            events,
             webhooks: Arc::clone(&self.webhooks),
             metrics: self.options.metrics.clone(),
         });
-        scheduler::Scheduler::new(
+        let scheduler = scheduler::Scheduler::new(
             queue,
             self.webhooks,
             context,
             self.options,
             self.wake,
             lease.clone(),
+            part.clone(),
             settler,
             health,
             stored,
-        )
-        .run(settled, &shutdown)
-        .await;
+        );
+        let stop = shutdown.child_token();
+        let work = crate::failpoint::guarded("scheduler", scheduler.run(settled, &stop), None);
+        let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+        let mut failed = None;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut work => break ended,
+                fault = crew.fault(), if failed.is_none() => {
+                    failed = Some(part.report(fault));
+                    // What is in hand is finished or handed back as at a shutdown, as far as that goes without the task.
+                    stop.cancel();
+                }
+            }
+        };
+        match ended {
+            Ok(Some(broken)) => failed = Some(broken),
+            Ok(None) if stop.is_cancelled() => {}
+            _ => {
+                let fault = ended.map_or_else(
+                    |panic| Fault::panicked("scheduler", panic.as_ref()),
+                    |_| Fault::ended("scheduler"),
+                );
+                let reported = part.report(fault);
+                // It had no time to wait for the end of what was in flight. Nobody says good-bye, so the leases hold for a while, and
+                // what is known of deliveries is written under them.
+                crew.ended("settler", ending::OUTCOMES).await;
+                return Err(failed.unwrap_or(reported));
+            }
+        }
         lease.stop();
-        let _ = lease_task.await;
-        let _ = health_task.await;
+        crew.all_ended(ending::GOODBYE).await;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Connections that only take leases and write outcomes.
+    fn queue_pool(&self) -> Pool {
+        let setup = if self.options.own_sessions {
+            QUEUE_SETUP
+        } else {
+            ""
+        };
+        self.database.pool_with(QUEUE_POOL, setup).unwrap_or_else(|error| {
+            tracing::error!(error = %crate::text::chain(&error), "the queue is read over the common connections");
+            self.pool.clone()
+        })
     }
 }
 

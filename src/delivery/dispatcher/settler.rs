@@ -14,6 +14,7 @@ use crate::db::DbError;
 use crate::delivery::Metrics;
 use crate::delivery::queue::{self, Lease, Settled, WorkerId};
 use crate::registry::WebhookId;
+use crate::supervise::Crew;
 
 /// Outcomes a transaction.
 const BATCH: usize = 512;
@@ -29,13 +30,14 @@ pub(super) struct Written {
 
 /// Starts writing; ends when the sender is dropped and everything is written.
 pub(super) fn start(
+    crew: &mut Crew,
     pool: Pool,
     metrics: Metrics,
 ) -> (mpsc::UnboundedSender<Settled>, mpsc::UnboundedReceiver<Written>) {
     // Unbounded in type only: the scheduler counts what it has handed over and not heard of.
     let (sender, mut outcomes) = mpsc::unbounded_channel::<Settled>();
     let (report, reports) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
+    crew.spawn("settler", async move {
         let mut batch = Vec::with_capacity(BATCH);
         let mut wait = Duration::from_millis(50);
         let mut counts = Counts::new();

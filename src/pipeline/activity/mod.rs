@@ -117,8 +117,9 @@ impl ActivityFinder {
         (Activity(sender), finder)
     }
 
-    /// Runs until `shutdown`, or until nobody can ask any more.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    /// Runs until `shutdown`, or until nobody can ask any more. What an earlier run had under way is forgotten.
+    pub async fn run(&mut self, shutdown: CancellationToken) {
+        self.open.clear();
         let mut pause = PAUSE.0;
         loop {
             let waiting = self.open.iter().any(|open| !open.settled);

@@ -2,13 +2,15 @@
 //!
 //! Guarantees: a job makes none while its webhook has as many deliveries waiting as it may send in [`AHEAD`] seconds, so that
 //! its live events wait for little more than that; one whose webhook is gone is
-//! cancelled, one whose webhook is disabled waits; a step that fails is tried again, and the job says why it waits.
+//! cancelled, one whose webhook is disabled waits; a step that fails or panics is tried again, and the job says why it waits.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
+use futures::FutureExt as _;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio_postgres::types::Type;
@@ -55,6 +57,8 @@ pub(super) enum StepError {
         "the sidecar's role has no SELECT on {0}: run `openregister-webhooks install --runtime-role NAME` as the owner of Nextcloud's tables"
     )]
     NoSelect(String),
+    #[error("it panicked: {0}; this is a bug, please report it with the lines of the log")]
+    Panicked(String),
     #[error("what the job keeps cannot be read: {0}; cancel it and begin another")]
     Stored(serde_json::Error),
 }
@@ -182,7 +186,11 @@ impl Runner {
             {
                 continue;
             }
-            let step = self.step(job).await;
+            // One job's panic is no reason for the others, or for the process, to end.
+            let step = AssertUnwindSafe(self.step(job)).catch_unwind().await;
+            let step = step.unwrap_or_else(|panic| {
+                Err(StepError::Panicked(crate::text::panic(panic.as_ref()).to_owned()))
+            });
             if step.is_ok() {
                 failing.remove(&job);
             }
@@ -206,6 +214,7 @@ impl Runner {
     }
 
     async fn step(&self, id: i64) -> Result<Step, StepError> {
+        crate::failpoint::hit("step");
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
         tx.batch_execute(SETUP).await?;

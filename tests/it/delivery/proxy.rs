@@ -284,6 +284,7 @@ async fn a_proxy_that_is_down_disables_no_webhook() {
     tokio::time::timeout(Duration::from_secs(60), task)
         .await
         .unwrap()
+        .unwrap()
         .unwrap();
     assert_eq!(receiver.count(), 0);
 }

@@ -16,6 +16,7 @@ use openregister_webhooks::lifecycle::{Event, Lane};
 use openregister_webhooks::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
 };
+use openregister_webhooks::supervise::Reported;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -275,7 +276,7 @@ pub(super) fn delivery(webhook: i64, object: &str, event: EventRef) -> NewDelive
 pub(super) struct Running {
     pub(super) wake: Wake,
     pub(super) stop: CancellationToken,
-    pub(super) task: JoinHandle<()>,
+    pub(super) task: JoinHandle<Result<(), Reported>>,
 }
 
 impl Running {
@@ -286,6 +287,6 @@ impl Running {
     /// Shuts down in good order.
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
     }
 }

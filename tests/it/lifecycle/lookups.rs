@@ -122,6 +122,7 @@ async fn a_batch_that_is_worked_on_keeps_nobody_from_altering_what_it_looked_up(
         settings,
         consumer,
         status,
+        capture::LossNotes::default(),
         shutdown.clone(),
     ));
     let (events, locks) = timeout(PATIENCE, batches.recv()).await.unwrap().unwrap();

@@ -73,7 +73,14 @@ impl Rig {
         let shutdown = CancellationToken::new();
         let (status, _) = watch::channel(capture::CaptureStatus::Standby);
         let stop = shutdown.clone();
-        let leader = tokio::spawn(capture::run(database, settings, collector, status, stop));
+        let leader = tokio::spawn(capture::run(
+            database,
+            settings,
+            collector,
+            status,
+            capture::LossNotes::default(),
+            stop,
+        ));
         Self {
             db,
             events,

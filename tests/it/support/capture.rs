@@ -116,6 +116,7 @@ impl Capture {
             settings,
             recorder,
             status_sender,
+            capture::LossNotes::default(),
             shutdown.clone(),
         );
         let this = Self {

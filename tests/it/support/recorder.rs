@@ -102,7 +102,14 @@ impl Capture {
         };
         let (sender, status) = watch::channel(CaptureStatus::Away("starting".to_owned()));
         let stop = CancellationToken::new();
-        let task = tokio::spawn(capture::run(database, settings, recorder, sender, stop.clone()));
+        let task = tokio::spawn(capture::run(
+            database,
+            settings,
+            recorder,
+            sender,
+            capture::LossNotes::default(),
+            stop.clone(),
+        ));
         Self {
             shared,
             status,

@@ -158,6 +158,13 @@ impl Sidecar {
             .code()
     }
 
+    /// The exit code, once it has ended without having been told to.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+        ended.expect("it does not end").unwrap().code()
+    }
+
     pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref()?.id()
     }

@@ -12,6 +12,7 @@ use super::{MAX_UNSETTLED, Scheduler};
 use crate::db::DbError;
 use crate::delivery::queue::{self, Claim, Want};
 use crate::registry::WebhookId;
+use crate::supervise::Fault;
 
 /// Leases in hand that are not sent yet.
 pub(super) const MAX_HELD: usize = 4096;
@@ -83,6 +84,7 @@ impl Scheduler {
         let asked = wants.clone();
         let former = self.lease.former();
         let claiming = tokio::spawn(async move {
+            crate::failpoint::hit("claim");
             let client = pool.get().await?;
             Ok(queue::claim(&client, worker, &former, &asked).await?)
         });
@@ -102,7 +104,7 @@ impl Scheduler {
                 return;
             }
             Err(error) => {
-                tracing::error!(error = %crate::text::chain(&error), "taking what is due failed");
+                self.broken = Some(self.part.report(Fault::of("claim", error)));
                 self.claim_failed(&wants);
                 return;
             }

@@ -9,9 +9,10 @@ use super::super::settler::Written;
 use super::Scheduler;
 use super::claims::claimed;
 use crate::registry::WebhookId;
+use crate::supervise::ending;
 
 /// How long outcomes may take to be written at shutdown.
-const SETTLE_AT_END: Duration = Duration::from_secs(5);
+const SETTLE_AT_END: Duration = ending::OUTCOMES;
 
 impl Scheduler {
     /// Lets what is in flight end, hands the rest back, and waits until that is written; each for a bounded time.

@@ -34,6 +34,7 @@ use crate::db::DbError;
 use crate::delivery::queue::{Claimed, Health, Settled, Want, WorkerId};
 use crate::delivery::{Webhooks, partitions};
 use crate::registry::WebhookId;
+use crate::supervise::{Part, Reported};
 
 /// Between two looks at everything because of what another process says: every role of the database can say it.
 const TOLD: Duration = Duration::from_millis(50);
@@ -53,6 +54,9 @@ pub(super) struct Scheduler {
     options: Options,
     wake: Wake,
     lease: Lease,
+    part: Part,
+    /// A task of the scheduler's failed: it ends.
+    broken: Option<Reported>,
     settler: mpsc::UnboundedSender<Settled>,
     health: Reports,
     stored: HashMap<WebhookId, Health>,
@@ -90,6 +94,7 @@ impl Scheduler {
         options: Options,
         wake: Wake,
         lease: Lease,
+        part: Part,
         settler: mpsc::UnboundedSender<Settled>,
         health: Reports,
         stored: Vec<(WebhookId, Health)>,
@@ -101,6 +106,8 @@ impl Scheduler {
             options,
             wake,
             lease,
+            part,
+            broken: None,
             settler,
             health,
             stored: stored.into_iter().collect(),
@@ -121,18 +128,19 @@ impl Scheduler {
         }
     }
 
+    /// Decides until `shutdown`, or until a task of its own fails.
     pub(super) async fn run(
         mut self,
         mut written: mpsc::UnboundedReceiver<Written>,
         shutdown: &CancellationToken,
-    ) {
+    ) -> Option<Reported> {
         let wake = self.wake.clone();
         let mut changes = self.lease.clone();
         let lease = self.lease.clone();
         let mut poll = tokio::time::interval(self.options.poll);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut next_told = Instant::now();
-        loop {
+        while self.broken.is_none() {
             self.send_ready();
             self.start_claim();
             let in_flight = i64::try_from(self.tasks.len()).unwrap_or(i64::MAX);
@@ -153,7 +161,9 @@ impl Scheduler {
                 () = changes.changed() => self.lease_changed(),
             }
         }
+        let broken = self.broken.take();
         self.drain(written).await;
+        broken
     }
 
     /// There is something new for this webhook.

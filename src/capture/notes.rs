@@ -1,0 +1,103 @@
+//! What writers say by a notification: the name of a table to which they wrote while they could neither capture the change
+//! nor note the loss in `missed`.
+//!
+//! Guarantees: what was heard is kept until it is stored, whatever becomes of the connection over which it came, of a term
+//! as leader, or of the reader; there is room for [`MOST`] tables, and only tables that may be captured take any.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::openregister::TableName;
+
+/// How many tables are remembered.
+const MOST: usize = 1000;
+
+/// Cheap to clone; every clone holds the same.
+#[derive(Debug, Clone, Default)]
+pub struct LossNotes(Arc<Mutex<BTreeMap<String, u64>>>);
+
+/// Tables, and how often each was named by then.
+#[derive(Debug)]
+pub(super) struct Waiting(BTreeMap<String, u64>);
+
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn tables(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+impl LossNotes {
+    /// A notification came. Every role of the database can send any.
+    pub(super) fn hear(&self, payload: &str, table_prefix: &str) {
+        let table = payload.strip_prefix("missed ");
+        let Some(table) = table.filter(|table| TableName::parse(table, table_prefix).is_some()) else {
+            return;
+        };
+        let mut notes = self.lock();
+        if let Some(times) = notes.get_mut(table) {
+            *times += 1;
+        } else if notes.len() < MOST {
+            notes.insert(table.to_owned(), 1);
+        } else {
+            tracing::error!(%table, "changes are lost, and too many tables are said to have lost some: this one gets no gap");
+        }
+    }
+
+    /// What is not stored yet.
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting(self.lock().clone())
+    }
+
+    /// It is stored; what was heard of the same table meanwhile is not.
+    pub(super) fn stored(&self, stored: &Waiting) {
+        self.lock()
+            .retain(|table, times| stored.0.get(table).is_none_or(|then| then != times));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_heard_is_kept_until_it_is_stored() {
+        let notes = LossNotes::default();
+        for payload in [
+            "missed oc_openregister_table_1_1",
+            "missed oc_openregister_registers",
+            "missed pg_class",
+            "oc_openregister_table_2_2",
+            "",
+        ] {
+            notes.hear(payload, "oc_");
+        }
+        let waiting = notes.waiting();
+        assert_eq!(
+            waiting.tables(),
+            ["oc_openregister_registers", "oc_openregister_table_1_1"]
+        );
+        // One of them is named again while both are being stored.
+        notes.hear("missed oc_openregister_registers", "oc_");
+        notes.stored(&waiting);
+        assert_eq!(notes.waiting().tables(), ["oc_openregister_registers"]);
+        notes.stored(&notes.waiting());
+        assert!(notes.waiting().is_empty());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_tables() {
+        let notes = LossNotes::default();
+        for n in 0..MOST + 10 {
+            notes.hear(&format!("missed oc_openregister_table_1_{n}"), "oc_");
+        }
+        assert_eq!(notes.waiting().tables().len(), MOST);
+    }
+}

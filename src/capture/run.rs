@@ -1,0 +1,125 @@
+//! Capture for as long as the process runs: term after term.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::leader::{Stop, Term};
+use super::narrowing::Narrowing;
+use super::notes::LossNotes;
+use super::position::Identity;
+use super::reader::{Consumer, ReadError};
+use super::{doorbell, losses};
+use crate::config::{Doorbell, OutboxLimits};
+use crate::db::{Database, DbError};
+use crate::supervise::ending;
+
+/// The longest a sleeping reader goes without a look.
+pub const SAFETY_POLL: Duration = Duration::from_secs(5);
+
+/// What capture is set to.
+#[derive(Debug, Clone)]
+pub struct CaptureSettings {
+    pub doorbell: Doorbell,
+    pub poll_interval: Duration,
+    pub discovery_interval: Duration,
+    pub batch_size: u32,
+    pub table_prefix: Arc<str>,
+    pub outbox: OutboxLimits,
+}
+
+/// What this process' capture is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaptureStatus {
+    /// Not connected (yet); the reason is for a person.
+    Away(String),
+    /// Another process leads.
+    Standby,
+    /// The position belongs to another cluster: nothing is delivered until `adopt`.
+    Held {
+        stored: Identity,
+        current: Identity,
+    },
+    Leading,
+}
+
+/// Leads whenever it can, until `shutdown`. Errors end a term, never the loop. `notes` may be those of an earlier run that ended
+/// before it could store them.
+pub async fn run<C: Consumer>(
+    database: Database,
+    settings: CaptureSettings,
+    mut consumer: C,
+    status: watch::Sender<CaptureStatus>,
+    notes: LossNotes,
+    shutdown: CancellationToken,
+) {
+    let status = UntilEnded(status);
+    let mut pause = Duration::from_millis(50);
+    let mut narrowing = Narrowing::default();
+    // It goes on listening when a term ends: whoever finds the change tables locked, as the reader does then, says so by it.
+    let mut bell = doorbell::Doorbell::new(
+        database.clone(),
+        settings.doorbell,
+        settings.table_prefix.clone(),
+        notes.clone(),
+    );
+    while !shutdown.is_cancelled() {
+        let began = Instant::now();
+        let term = Term {
+            database: &database,
+            settings: &settings,
+            status: &status.0,
+            notes: &notes,
+            shutdown: &shutdown,
+        };
+        let Err(stop) = term.serve(&mut consumer, &mut narrowing, &mut bell).await else {
+            break;
+        };
+        if matches!(stop, Stop::Read(ReadError::NotLeader)) {
+            status.0.send_replace(CaptureStatus::Standby);
+        } else {
+            tracing::warn!(error = %crate::text::chain(&stop), "capture stopped and begins again");
+            status
+                .0
+                .send_replace(CaptureStatus::Away(crate::text::chain(&stop)));
+        }
+        // A term that worked for a while was not the cause of its end.
+        pause = if began.elapsed() > Duration::from_secs(10) {
+            Duration::from_millis(50)
+        } else {
+            pause * 2
+        };
+        pause = pause.min(Duration::from_secs(2));
+        tokio::select! { () = sleep(pause) => {} () = shutdown.cancelled() => {} }
+    }
+    store_last(&database, &notes).await;
+}
+
+/// Stores what was heard and not stored yet, before the process forgets it.
+async fn store_last(database: &Database, notes: &LossNotes) {
+    if notes.waiting().is_empty() {
+        return;
+    }
+    let store = async {
+        let (client, _) = database.connect().await?;
+        Ok::<_, DbError>(losses::note(&client, notes).await?)
+    };
+    let error = match timeout(ending::GOODBYE, store).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => crate::text::chain(&error),
+        Err(_) => "the database did not answer in time".to_owned(),
+    };
+    tracing::error!(tables = ?notes.waiting().tables(), %error, "changes of these tables are lost, and no gap says so: it cannot be stored");
+}
+
+/// However capture ends, nobody is left to believe that it reads.
+struct UntilEnded(watch::Sender<CaptureStatus>);
+
+impl Drop for UntilEnded {
+    fn drop(&mut self) {
+        self.0.send_replace(CaptureStatus::Away("it has ended".into()));
+    }
+}

@@ -1,0 +1,97 @@
+//! What the parts of the sidecar share.
+
+use std::sync::Arc;
+
+use deadpool_postgres::Pool;
+use tokio::sync::watch;
+
+use super::RunError;
+use crate::capture::CaptureStatus;
+use crate::config::{Doorbell, Settings};
+use crate::db::Database;
+use crate::delivery::{self, Client, Outgoing, Wake};
+use crate::doctor;
+use crate::lifecycle::Host;
+use crate::measure::Measured;
+use crate::registry::{Defaults, Registry};
+use crate::supervise::Board;
+use crate::telemetry::Metrics;
+
+/// Connections in the pool that the API and everything but delivery share.
+const POOL: usize = 21;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Ground {
+    pub(super) settings: Arc<Settings>,
+    pub(super) table_prefix: Arc<str>,
+    pub(super) tls: rustls::ClientConfig,
+    pub(super) database: Database,
+    pub(super) pool: Pool,
+    pub(super) registry: Arc<Registry>,
+    pub(super) client: Client,
+    pub(super) wake: Wake,
+    /// What capture does, and so whether deliveries may be made.
+    pub(super) status: watch::Sender<CaptureStatus>,
+    /// Which parts run.
+    pub(super) board: Board,
+    pub(super) metrics: Metrics,
+    pub(super) delivery_metrics: delivery::Metrics,
+    pub(super) measured: Measured,
+}
+
+impl Ground {
+    pub(super) async fn new(settings: Settings) -> Result<Self, RunError> {
+        let tls = delivery::tls::client_config(settings.ca_file.as_deref())?;
+        let database = Database::new(&settings.database_url, tls.clone())?;
+        check_pooling(&database, settings.doorbell).await?;
+        let pool = database.pool(POOL)?;
+        let defaults = Defaults {
+            limits: settings.default_limits,
+            retry: settings.default_retry.clone(),
+        };
+        let registry = Registry::open(pool.clone(), settings.master_key.as_ref(), defaults).await?;
+        for proxy in settings.proxies.shown() {
+            tracing::info!("{proxy}");
+        }
+        let (board, delivery_metrics, measured) = (
+            Board::default(),
+            delivery::Metrics::default(),
+            Measured::default(),
+        );
+        let metrics = Metrics::with(|registry| {
+            board.register(registry);
+            delivery_metrics.register(registry);
+            measured.register(registry);
+        });
+        Ok(Self {
+            table_prefix: settings.table_prefix.as_str().into(),
+            client: Client::new(Outgoing::of(&settings, tls.clone())),
+            tls,
+            database,
+            pool,
+            registry,
+            wake: Wake::default(),
+            status: watch::Sender::new(CaptureStatus::Away("starting".into())),
+            board,
+            metrics,
+            delivery_metrics,
+            measured,
+            settings: Arc::new(settings),
+        })
+    }
+
+    /// Connections of its own for look-ups in Nextcloud's tables.
+    pub(super) fn host(&self) -> Host {
+        Host::new(self.database.clone(), self.settings.doorbell == Doorbell::Poll)
+    }
+}
+
+/// What stands between this machine and the database must keep what the settings need.
+async fn check_pooling(database: &Database, doorbell: Doorbell) -> Result<(), RunError> {
+    match (doctor::pooling(database).await?, doorbell) {
+        (doctor::Pooling::None, _) | (doctor::Pooling::KeepsStatements, Doorbell::Poll) => Ok(()),
+        (doctor::Pooling::ForgetsStatements, Doorbell::Poll) => Err(RunError::PooledStatements),
+        (_, Doorbell::Notify) => Err(RunError::Pooled),
+    }
+}

@@ -1,0 +1,65 @@
+//! What is done again and again: registrations are read, the outbox and the queue measured, partitions made and dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use tokio_util::sync::CancellationToken;
+
+use super::ground::Ground;
+use crate::config::Settings;
+use crate::delivery::partitions::{self, Retention};
+use crate::measure;
+use crate::supervise::Supervisor;
+
+/// How often partitions are made and dropped.
+const PARTITIONS: Duration = Duration::from_secs(3600);
+
+pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
+    let registry = Arc::clone(&ground.registry);
+    supervisor.start_simple("registry", move |stop| {
+        let registry = Arc::clone(&registry);
+        async move { registry.watch(stop).await }
+    });
+
+    let (pool, limits, measured) = (
+        ground.pool.clone(),
+        ground.settings.outbox,
+        ground.measured.clone(),
+    );
+    supervisor.start_simple("measuring", move |stop| {
+        measure::run(pool.clone(), limits, measured.clone(), stop)
+    });
+
+    let (pool, retention) = (ground.pool.clone(), retention(&ground.settings));
+    supervisor.start_simple("partitions", move |stop| {
+        keep_partitions(pool.clone(), retention, stop)
+    });
+}
+
+fn retention(settings: &Settings) -> Retention {
+    let days = |time: Duration| u32::try_from(time.as_secs().div_ceil(86_400)).unwrap_or(u32::MAX);
+    Retention {
+        events: days(settings.change_retention),
+        log: days(settings.log_retention),
+        event_bytes: settings.change_max_bytes,
+        log_bytes: settings.log_max_bytes,
+    }
+}
+
+/// Makes the coming days' partitions and drops those past their retention.
+async fn keep_partitions(pool: Pool, retention: Retention, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        match pool.get().await {
+            Ok(client) => {
+                if let Err(error) = partitions::maintain(&**client, retention).await {
+                    tracing::warn!(error = %crate::text::chain(&error), "partitions could not be kept; tried again in an hour");
+                }
+            }
+            Err(error) => {
+                tracing::debug!(error = %crate::text::chain(&error), "no connection to keep partitions with")
+            }
+        }
+        tokio::select! { () = tokio::time::sleep(PARTITIONS) => {} () = shutdown.cancelled() => {} }
+    }
+}

@@ -1,0 +1,64 @@
+//! How a part fails.
+
+use std::any::Any;
+use std::fmt;
+
+use tokio::task::JoinError;
+
+/// A part, or a task of one, that failed, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    part: &'static str,
+    how: How,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum How {
+    /// With what it said.
+    Panicked(String),
+    Ended,
+}
+
+impl Fault {
+    pub(crate) fn panicked(part: &'static str, panic: &(dyn Any + Send)) -> Self {
+        let lines = crate::text::panic(panic).lines().map(str::trim);
+        let how = How::Panicked(lines.collect::<Vec<_>>().join(" "));
+        Self { part, how }
+    }
+
+    /// It ended without having been asked to.
+    pub(crate) const fn ended(part: &'static str) -> Self {
+        Self {
+            part,
+            how: How::Ended,
+        }
+    }
+
+    /// Why a task gave no result.
+    pub(crate) fn of(part: &'static str, error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::panicked(part, panic.as_ref()),
+            Err(_) => Self::ended(part),
+        }
+    }
+
+    pub(crate) const fn part(&self) -> &'static str {
+        self.part
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.how {
+            How::Panicked(said) => write!(f, "{} panicked: {said}", self.part),
+            How::Ended => write!(f, "{} ended without having been asked to", self.part),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A fault that was reported: it is in the log, and whoever asks is told that the part is down.
+#[derive(Debug)]
+#[must_use = "the part has to end"]
+pub struct Reported(pub(super) Fault);

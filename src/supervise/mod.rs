@@ -1,0 +1,213 @@
+//! Keeps the parts of the program running that run for as long as it does.
+//!
+//! Guarantees: a part that panics, or that ends without having been asked to, is seen at once: the log names it, [`Board`]
+//! (and by it `/readyz` and the metrics) says that it is down until it runs again, and it is started again after a pause. One that
+//! fails too often for its [`Policy`] ends the process, in order, with an exit code of its own. A part that is made of several
+//! tasks holds them as a [`Crew`]: no task is on its own.
+
+mod board;
+mod crew;
+pub(crate) mod ending;
+mod fault;
+mod policy;
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use board::Board;
+pub(crate) use crew::Crew;
+pub use fault::{Fault, Reported};
+pub use policy::Policy;
+use policy::Restarts;
+
+/// A part that failed too often.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{fault}; it has been started again {} times within {} s, so the process ends", policy.restarts, policy.within.as_secs()
+)]
+pub struct KeepsFailing {
+    fault: Fault,
+    policy: Policy,
+}
+
+/// What a part knows of itself: when to end, and whom to tell that something of it failed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Part {
+    name: &'static str,
+    board: Board,
+    shutdown: CancellationToken,
+}
+
+impl Part {
+    /// One that nobody supervises.
+    pub(crate) fn alone(name: &'static str) -> Self {
+        Self {
+            name,
+            board: Board::default(),
+            shutdown: CancellationToken::new(),
+        }
+    }
+
+    /// Cancelled when the part is to end.
+    pub(crate) const fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Something of the part failed: the part counts as down from now on, and has to end.
+    pub(crate) fn report(&self, fault: Fault) -> Reported {
+        tracing::error!(part = fault.part(), "{fault}");
+        self.board.down(self.name, &fault);
+        Reported(fault)
+    }
+}
+
+/// Starts parts, and starts them again.
+#[derive(Debug)]
+pub struct Supervisor {
+    board: Board,
+    policy: Policy,
+    shutdown: CancellationToken,
+    keepers: JoinSet<Result<(), KeepsFailing>>,
+}
+
+impl Supervisor {
+    /// A supervisor of nothing yet, whose parts end at `shutdown`.
+    #[must_use]
+    pub fn new(board: Board, policy: Policy, shutdown: CancellationToken) -> Self {
+        Self {
+            board,
+            policy,
+            shutdown,
+            keepers: JoinSet::new(),
+        }
+    }
+
+    /// Starts a part. `make` makes what it does, anew each time that it is started; that ends at [`Part::shutdown`], or after
+    /// it has reported what failed.
+    pub fn start<M, W>(&mut self, name: &'static str, make: M)
+    where
+        M: FnMut(Part) -> W + Send + 'static,
+        W: Future<Output = Result<(), Reported>> + Send + 'static,
+    {
+        let part = Part {
+            name,
+            board: self.board.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        self.board.known(name);
+        self.keepers.spawn(keep(part, self.policy, make));
+    }
+
+    /// Starts a part that does nothing but `work`, until it is to end.
+    pub fn start_simple<M, W>(&mut self, name: &'static str, mut make: M)
+    where
+        M: FnMut(CancellationToken) -> W + Send + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        self.start(name, move |part| make(part.shutdown.clone()).map(Ok));
+    }
+
+    /// Waits until all parts have ended because of the shutdown; where one keeps failing, that is the reason for one. What has
+    /// not ended `within` that time after it is cut off.
+    ///
+    /// # Errors
+    /// [`KeepsFailing`].
+    pub async fn run(mut self, within: Duration) -> Result<(), KeepsFailing> {
+        let mut failed = None;
+        while failed.is_none() && !self.shutdown.is_cancelled() {
+            tokio::select! {
+                () = self.shutdown.cancelled() => {}
+                Some(ended) = self.keepers.join_next() => failed = self.failure(ended),
+            }
+        }
+        self.shutdown.cancel();
+        let ended = async {
+            while let Some(ended) = self.keepers.join_next().await {
+                failed = failed.take().or(ended.ok().and_then(Result::err));
+            }
+        };
+        if tokio::time::timeout(within, ended).await.is_err() {
+            tracing::warn!(
+                "cut off, since it did not end within {} s: {}",
+                within.as_secs(),
+                self.board.running().join(", ")
+            );
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn failure(
+        &self,
+        ended: Result<Result<(), KeepsFailing>, tokio::task::JoinError>,
+    ) -> Option<KeepsFailing> {
+        match ended {
+            Ok(ended) => ended.err(),
+            Err(error) => Some(KeepsFailing {
+                fault: Fault::of("supervisor", error),
+                policy: self.policy,
+            }),
+        }
+    }
+}
+
+/// Keeps one part running.
+async fn keep<M, W>(part: Part, policy: Policy, mut make: M) -> Result<(), KeepsFailing>
+where
+    M: FnMut(Part) -> W,
+    W: Future<Output = Result<(), Reported>>,
+{
+    let mut restarts = Restarts::default();
+    loop {
+        let work = crate::failpoint::guarded(part.name, make(part.clone()), Ok(()));
+        let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+        part.board.up(part.name);
+        let ended = tokio::select! {
+            ended = &mut work => ended,
+            () = part.shutdown.cancelled() => {
+                // What is made for the next start would keep what the end closes, such as a listener.
+                drop(make);
+                if let Err(panic) = work.await {
+                    tracing::error!(part = part.name, "{}", Fault::panicked(part.name, panic.as_ref()));
+                }
+                part.board.ended(part.name);
+                return Ok(());
+            }
+        };
+        if part.shutdown.is_cancelled() && matches!(ended, Ok(Ok(()))) {
+            part.board.ended(part.name);
+            return Ok(());
+        }
+        let Reported(fault) = match ended {
+            Ok(Ok(())) => part.report(Fault::ended(part.name)),
+            Ok(Err(reported)) => reported,
+            Err(panic) => part.report(Fault::panicked(part.name, panic.as_ref())),
+        };
+        let Some(pause) = restarts.next(&policy, Instant::now()) else {
+            let failing = KeepsFailing { fault, policy };
+            tracing::error!(part = part.name, "{failing}");
+            return Err(failing);
+        };
+        tracing::warn!(
+            part = part.name,
+            "{} is started again in {} ms",
+            part.name,
+            pause.as_millis()
+        );
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = part.shutdown.cancelled() => {
+                part.board.ended(part.name);
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
