@@ -308,6 +308,7 @@ fn event(class: EventClass) -> Event {
             uid: "bob".into(),
             display_name: None,
             groups: vec!["editors".into()],
+            source: openregister_webhooks::openregister::ActorSource::AuditTrail,
         })),
         pid: 1,
     }

@@ -7,7 +7,8 @@ use crate::capture::Gap;
 use crate::delivery::format;
 use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, Stored};
 use crate::openregister::{
-    Action, Entity, EntityKind, EventClass, ObjectRow, Reference, Row, Schema, TableName, object, plain,
+    Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Reference, Row, Schema, TableName,
+    object, plain,
 };
 
 /// The payload of an event of this class, in the format `documented`.
@@ -40,13 +41,19 @@ pub fn example_event(class: EventClass) -> Event {
         // 2024-01-15T10:35:00Z
         at: DateTime::<Utc>::from_timestamp_nanos(1_705_314_900_000_000_000),
         states,
-        actor: ActorState::Known(Some(Actor {
-            uid: "alice".into(),
-            display_name: Some("Alice Adams".into()),
-            groups: vec!["editors".into()],
-        })),
+        actor: ActorState::Known(actor(class.actor_source())),
         pid: 0,
     }
+}
+
+/// Who did it, where that is recorded.
+fn actor(source: ActorSource) -> Option<Actor> {
+    (source != ActorSource::Nowhere).then(|| Actor {
+        uid: "alice".into(),
+        display_name: Some("Alice Adams".into()),
+        groups: vec!["editors".into()],
+        source,
+    })
 }
 
 /// An event of this type.

@@ -32,13 +32,26 @@ it wait for the row that says so, at most `ORW_ACTOR_WAIT_MS` (500 ms); no other
 | entity | where it is found | else |
 |---|---|---|
 | objects | the audit row of the same request | for Created the owner, for Deleted and Locked whom the row names; else null |
-| registers, schemas | the row that 0.2.13 writes for Nextcloud's activity app | for Created the owner; else null |
-| applications, agents, configurations, views, conversations, organisations | Created: the owner | null |
-| sources | nowhere | null |
+| registers, schemas | the row that 0.2.13 writes for Nextcloud's activity app | null |
+| agents, views, conversations, organisations | Created: the owner, whom OpenRegister takes from the session | null |
+| applications, configurations, sources | nowhere: whoever creates or imports one may name anybody as its owner | null |
 
 Where two users change one register or schema at the same moment, and their activities cannot be told apart, it is null. The
 activity app need not be installed. The clocks of the application's and the database's machines may differ by 5 s. Registering
 a webhook that needs to know who did it, for events of which nobody can tell, is answered with a warning.
+
+Every request says in the header `ORW-Actor-Source` what names the user:
+
+| value | the user is |
+|---|---|
+| `audit` | the one of the audit row |
+| `activity` | the one of the activity app's row |
+| `row` | the one who the object's row says deleted or locked it |
+| `owner` | the owner of what was created. A bulk save may give an object any owner; it has no audit row |
+| `none` | null |
+
+It is stored with the event, so a retry or replay says the same. A delivery that does not wait for the user says what was known when
+it was sent.
 
 ## Locks
 

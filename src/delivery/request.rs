@@ -18,7 +18,7 @@ use crate::registry::{Auth, HttpMethod, Webhook};
 const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that a registration cannot set: they are ours, or belong to the connection.
-const RESERVED: [&str; 15] = [
+const RESERVED: [&str; 16] = [
     "webhook-id",
     "webhook-timestamp",
     "webhook-signature",
@@ -26,6 +26,7 @@ const RESERVED: [&str; 15] = [
     "orw-sequence",
     "orw-attempt",
     "orw-reason",
+    "orw-actor-source",
     "host",
     "content-length",
     "transfer-encoding",
@@ -103,6 +104,7 @@ pub(crate) fn build(
     own("orw-sequence", &delivery.event.seq.to_string())?;
     own("orw-attempt", &attempt.to_string())?;
     own("orw-reason", delivery.reason.name())?;
+    own("orw-actor-source", event.actor_source().name())?;
 
     let mut request = Request::new(Full::new(payload.body));
     *request.method_mut() = match webhook.method {

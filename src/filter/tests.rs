@@ -193,6 +193,7 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
         uid: "bob".into(),
         display_name: Some("Bob".into()),
         groups: vec!["editors".into()],
+        source: crate::openregister::ActorSource::AuditTrail,
     };
     let state = |fields| State {
         fields,

@@ -17,7 +17,9 @@ use super::host::Host;
 use super::lookup::{LookupError, look_up};
 use super::people::People;
 use super::references::References;
-use crate::openregister::{Action, EntityKind, EventClass, ObjectRow, Row, Store, TableName, object, plain};
+use crate::openregister::{
+    Action, ActorSource, EntityKind, EventClass, ObjectRow, Row, Store, TableName, object, plain,
+};
 
 /// The events of `rows`, all of `table`, in their order. `at` is when they were read, `id` makes an event's id of its lane.
 /// Nothing comes of rows that are no entity: without a uuid or an id, or of a table of audit rows.
@@ -62,7 +64,7 @@ pub async fn created(
             lane,
             at,
             states: States::One(state),
-            actor: ActorState::Known(uid.map(|uid| known.people.actor(&uid, None))),
+            actor: ActorState::Known(uid.map(|uid| known.people.actor(&uid, None, ActorSource::Owner))),
             pid: 0,
         })
     });

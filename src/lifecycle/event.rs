@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::capture::Change;
-use crate::openregister::{Entity, EventClass};
+use crate::openregister::{ActorSource, Entity, EventClass};
 
 /// `evt_` and 32 hexadecimal digits: the `webhook-id` of every delivery of this event.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,6 +137,8 @@ pub struct Actor {
     pub uid: String,
     pub display_name: Option<String>,
     pub groups: Vec<String>,
+    /// What says so.
+    pub source: ActorSource,
 }
 
 /// What is known of who did it.
@@ -155,6 +157,12 @@ impl ActorState {
         match self {
             Self::Known(actor) | Self::Awaited { fallback: actor } => actor.as_ref(),
         }
+    }
+
+    /// What says who the actor is, as far as it is known now.
+    #[must_use]
+    pub fn source(&self) -> ActorSource {
+        self.actor().map_or(ActorSource::Nowhere, |actor| actor.source)
     }
 }
 

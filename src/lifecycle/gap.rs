@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::event::{Event, EventId, Lane};
 use crate::capture::Gap;
-use crate::openregister::{Entity, EntityKind, EventClass, Store};
+use crate::openregister::{ActorSource, Entity, EntityKind, EventClass, Store};
 
 /// What an event is called: one of the 33 documented classes, or our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +190,15 @@ impl Stored {
         match self {
             Self::Event(event) => event.at,
             Self::Gap(notice) => notice.at,
+        }
+    }
+
+    /// What says who caused it, as far as that is known.
+    #[must_use]
+    pub fn actor_source(&self) -> ActorSource {
+        match self {
+            Self::Event(event) => event.actor.source(),
+            Self::Gap(_) => ActorSource::Nowhere,
         }
     }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::event::Actor;
 use super::facts::User;
+use crate::openregister::ActorSource;
 
 /// How many users are remembered; beyond that everything is forgotten and looked up again.
 const BOUND: usize = 10_000;
@@ -36,8 +37,8 @@ impl People {
         self.0.insert(uid, (user, now));
     }
 
-    /// The actor with this uid; `name` is what the audit row called them.
-    pub(crate) fn actor(&self, uid: &str, name: Option<&str>) -> Actor {
+    /// The actor with this uid, whom `source` names; `name` is what the audit row called them.
+    pub(crate) fn actor(&self, uid: &str, name: Option<&str>, source: ActorSource) -> Actor {
         let user = self
             .0
             .get(uid)
@@ -47,6 +48,7 @@ impl People {
             uid: uid.to_owned(),
             display_name: user.display_name.or_else(|| name.map(str::to_owned)),
             groups: user.groups,
+            source,
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio_postgres::{GenericClient, Row};
 
 use super::event::{Actor, ActorState, Event, EventId, Lane, States};
 use super::gap::{GAP_EVENT, GapNotice, Stored};
-use crate::openregister::{Action, Entity, EventClass};
+use crate::openregister::{Action, ActorSource, Entity, EventClass};
 
 /// The columns that [`from_row`] reads, by name.
 pub const COLUMNS: &str = "id, class, lane, at, pid, new, old, actor, awaiting";
@@ -152,7 +152,7 @@ pub fn from_row(row: &Row) -> Result<Event, StoredEventError> {
     };
     let actor: Option<&str> = row.try_get("actor").map_err(column)?;
     let actor = actor
-        .map(|text| actor_from_text(text).ok_or_else(|| fail("the actor is not readable".into())))
+        .map(|text| actor_from_text(text, class).ok_or_else(|| fail("the actor is not readable".into())))
         .transpose()?;
     Ok(Event {
         class,
@@ -176,11 +176,15 @@ pub fn actor_to_text(actor: &Actor) -> String {
     map.insert("uid".into(), actor.uid.clone().into());
     map.insert("displayName".into(), actor.display_name.clone().into());
     map.insert("groups".into(), actor.groups.clone().into());
+    map.insert("source".into(), actor.source.name().into());
     Value::Object(map).to_string()
 }
 
-fn actor_from_text(text: &str) -> Option<Actor> {
+fn actor_from_text(text: &str, class: EventClass) -> Option<Actor> {
     let value = crate::json::parse(text).ok()?;
+    // Earlier versions did not store it.
+    let source = value.get("source").and_then(Value::as_str);
+    let source = source.map_or(Some(class.actor_source()), ActorSource::from_name)?;
     Some(Actor {
         uid: value.get("uid")?.as_str()?.to_owned(),
         display_name: value
@@ -194,5 +198,6 @@ fn actor_from_text(text: &str) -> Option<Actor> {
             .filter_map(Value::as_str)
             .map(str::to_owned)
             .collect(),
+        source,
     })
 }

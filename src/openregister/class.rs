@@ -43,17 +43,47 @@ impl Action {
     }
 }
 
-/// Where the database tells who caused an event.
+/// Where the database tells who caused an event; the value of `ORW-Actor-Source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActorSource {
     /// The audit row that OpenRegister writes for objects.
     AuditTrail,
     /// The row that it writes for the activity app, since 0.2.13.
     Activity,
+    /// The row itself says who deleted or locked it.
+    Row,
     /// The row itself has an owner, who created it.
     Owner,
     /// Nothing is recorded.
     Nowhere,
+}
+
+impl ActorSource {
+    const ALL: [Self; 5] = [
+        Self::AuditTrail,
+        Self::Activity,
+        Self::Row,
+        Self::Owner,
+        Self::Nowhere,
+    ];
+
+    /// The value of the header, and what is stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AuditTrail => "audit",
+            Self::Activity => "activity",
+            Self::Row => "row",
+            Self::Owner => "owner",
+            Self::Nowhere => "none",
+        }
+    }
+
+    /// The source of this name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.name() == name)
+    }
 }
 
 /// One of the 33 documented event classes; no other can be made.
@@ -106,14 +136,17 @@ impl EventClass {
         self.action
     }
 
-    /// Where to find who caused it.
+    /// Where to find who caused it. An owner says who created something only where OpenRegister takes it from the session: for
+    /// registers, schemas, applications, sources and configurations the caller may name anybody.
     #[must_use]
     pub const fn actor_source(self) -> ActorSource {
         match (self.kind, self.action) {
             (EntityKind::Object, _) => ActorSource::AuditTrail,
             (EntityKind::Register | EntityKind::Schema, _) => ActorSource::Activity,
-            (EntityKind::Source, _) => ActorSource::Nowhere,
-            (_, Action::Created) => ActorSource::Owner,
+            (
+                EntityKind::Agent | EntityKind::View | EntityKind::Conversation | EntityKind::Organisation,
+                Action::Created,
+            ) => ActorSource::Owner,
             _ => ActorSource::Nowhere,
         }
     }

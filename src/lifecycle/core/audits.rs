@@ -11,7 +11,7 @@ use crate::lifecycle::event::{Actor, ActorState, Lane, States};
 use crate::lifecycle::facts::{Facts, LockNeed};
 use crate::lifecycle::locks::Held;
 use crate::lifecycle::outcome::ActorFound;
-use crate::openregister::{Action, EventClass, ObjectRow, Row, TableName, is_set, parse_row};
+use crate::openregister::{Action, ActorSource, EventClass, ObjectRow, Row, TableName, is_set, parse_row};
 
 impl Core {
     pub(super) fn audit_row(&mut self, batch: &mut Batch, facts: &Facts, change: &Change, audit: &Audit) {
@@ -24,10 +24,10 @@ impl Core {
         });
         let Some(uuid) = uuid else { return };
         let key = (change.pid, uuid);
-        let actor = audit
-            .user
-            .as_ref()
-            .map(|uid| self.people.actor(uid, audit.user_name.as_deref()));
+        let actor = audit.user.as_ref().map(|uid| {
+            self.people
+                .actor(uid, audit.user_name.as_deref(), ActorSource::AuditTrail)
+        });
         self.settle(batch, change, &key, actor.as_ref());
         match audit.action.as_str() {
             "lock" => self.lock_row(batch, facts, change, audit, &key, actor),

@@ -8,7 +8,7 @@ use crate::lifecycle::difference;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
 use crate::lifecycle::locks::Held;
-use crate::openregister::{Action, EventClass, ObjectRow, Row, Store, TableName, decode_text};
+use crate::openregister::{Action, ActorSource, EventClass, ObjectRow, Row, Store, TableName, decode_text};
 
 impl Core {
     pub(super) fn object_change(
@@ -62,7 +62,7 @@ impl Core {
                 }
                 Action::Updated | Action::Reverted => {}
             }
-            let fallback = fallback_uid(action, row).map(|uid| self.people.actor(&uid, None));
+            let fallback = fallback(action, row).map(|(uid, source)| self.people.actor(&uid, None, source));
             let actor = match change.origin {
                 Origin::Live => ActorState::Awaited { fallback },
                 Origin::Discovered => ActorState::Known(fallback),
@@ -211,12 +211,12 @@ pub(super) fn locked_by(row: ObjectRow<'_>) -> Option<String> {
     first_text(row.meta("locked"), &["user", "userId"])
 }
 
-/// Whom the row itself names.
-fn fallback_uid(action: Action, row: ObjectRow<'_>) -> Option<String> {
+/// Whom the row itself names, and as what.
+fn fallback(action: Action, row: ObjectRow<'_>) -> Option<(String, ActorSource)> {
     match action {
-        Action::Created => owner(row),
-        Action::Deleted => deleted_by(row),
-        Action::Locked => locked_by(row),
+        Action::Created => owner(row).map(|uid| (uid, ActorSource::Owner)),
+        Action::Deleted => deleted_by(row).map(|uid| (uid, ActorSource::Row)),
+        Action::Locked => locked_by(row).map(|uid| (uid, ActorSource::Row)),
         Action::Updated | Action::Unlocked | Action::Reverted => None,
     }
 }

@@ -48,7 +48,7 @@ impl Core {
         let creator = new
             .filter(|_| action == Action::Created)
             .and_then(|row| creator(kind, row));
-        let actor = creator.map(|uid| self.people.actor(&uid, None));
+        let actor = creator.map(|uid| self.people.actor(&uid, None, ActorSource::Owner));
         let lane = Lane::row(change.table.name(), &id.to_string());
         let by_activity = class.actor_source() == ActorSource::Activity && change.origin == Origin::Live;
         let actor = if by_activity {
@@ -90,8 +90,11 @@ pub(super) fn other_view_table(table: &TableName) -> Option<&'static str> {
     }
 }
 
-/// Who created an entity that is no object, where the row says so.
+/// Who created an entity that is no object, where the row says so: its owner, where the caller cannot choose that.
 pub(in crate::lifecycle) fn creator(kind: EntityKind, row: &Row) -> Option<String> {
+    if EventClass::new(kind, Action::Created)?.actor_source() != ActorSource::Owner {
+        return None;
+    }
     let column = if kind == EntityKind::Conversation {
         "user_id"
     } else {

@@ -22,6 +22,7 @@ use crate::delivery::queue::resolve_user;
 use crate::delivery::{EventRef, Wake};
 use crate::lifecycle::store::actor_to_text;
 use crate::lifecycle::{ActivityWanted, Actor, Host, HostError, LookupError, users};
+use crate::openregister::ActorSource;
 
 /// Batches that may wait to be taken up.
 const BATCHES: usize = 64;
@@ -205,6 +206,7 @@ impl ActivityFinder {
                 uid,
                 display_name: user.display_name,
                 groups: user.groups,
+                source: ActorSource::Activity,
             }
         };
         let (places, found): (Vec<usize>, Vec<Option<String>>) = answers

@@ -51,7 +51,14 @@ pub(crate) fn line(event: &Event) -> String {
         write!(line, " {}", fields["locked"]).unwrap();
     }
     match event.actor.actor() {
-        Some(actor) => write!(line, " by {} ({})", actor.uid, actor.groups.join(", ")).unwrap(),
+        Some(actor) => write!(
+            line,
+            " by {} ({}), {}",
+            actor.uid,
+            actor.groups.join(", "),
+            actor.source.name()
+        )
+        .unwrap(),
         None => line.push_str(" by nobody known"),
     }
     line

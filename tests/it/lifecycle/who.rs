@@ -248,3 +248,59 @@ async fn registration_says_where_nobody_can_tell() {
         "OK; warning: OpenRegister does not record who caused SourceUpdatedEvent: no such event matches a filter by user"
     );
 }
+
+/// An owner that the caller may choose is not who did it; what says who did it is told with every request, also by a replay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_says_where_the_user_comes_from() {
+    let world = World::start(Generation::V0_2_13, r"OCA\OpenRegister\Event\*", json!([])).await;
+    let alice = world.writer("alice").await;
+    alice.create_entity(EntityKind::Register, "Books").await.unwrap();
+    let object = alice
+        .create(Place::PEOPLE, &row(json!({"name": "Ada"})))
+        .await
+        .unwrap();
+    alice.create_entity(EntityKind::Agent, "Helper").await.unwrap();
+    let client = world.db.client().await;
+    for statement in [
+        // As an import with an owner writes them.
+        "INSERT INTO oc_openregister_configurations (title, type, owner, app, uuid, created, updated) \
+         VALUES ('imp', 'imported', 'tour', 'openregister', gen_random_uuid(), now(), now())",
+        "INSERT INTO oc_openregister_applications (uuid, name, owner, created, updated) VALUES (gen_random_uuid(), 'app', 'tour', now(), now())",
+        "INSERT INTO oc_openregister_sources (uuid, title, type, database_url, created, updated) VALUES (gen_random_uuid(), 'src', 'internal', '', now(), now())",
+    ] {
+        client.batch_execute(statement).await.unwrap();
+    }
+    let bob = world.writer("admin").await.without_audit_trails();
+    bob.soft_delete(&object).await.unwrap();
+    let told = |received: &[Received]| -> Vec<String> {
+        let mut told: Vec<_> = received
+            .iter()
+            .map(|request| {
+                let body = request.json();
+                let source = request.header("orw-actor-source").to_owned();
+                format!("{} {} {source}", class(&body), body["user"]["uid"])
+            })
+            .collect();
+        told.sort();
+        told
+    };
+    let expected = [
+        "AgentCreatedEvent \"alice\" owner",
+        "ApplicationCreatedEvent null none",
+        "ConfigurationCreatedEvent null none",
+        "ObjectCreatedEvent \"alice\" audit",
+        "ObjectDeletedEvent \"admin\" row",
+        "RegisterCreatedEvent \"alice\" activity",
+        "SourceCreatedEvent null none",
+    ];
+    let received = world.receiver.wait_for(expected.len(), PATIENCE).await.unwrap();
+    assert_eq!(told(&received), expected);
+    let webhooks = world.sidecar.json(&["webhook", "list", "--json"]).await;
+    world.sidecar.replay(webhooks[0]["id"].as_i64().unwrap()).await;
+    let received = world
+        .receiver
+        .wait_for(2 * expected.len(), PATIENCE)
+        .await
+        .unwrap();
+    assert_eq!(told(&received[expected.len()..]), expected);
+}
