@@ -33,6 +33,32 @@ pub(crate) fn options() -> InstallOptions {
     }
 }
 
+/// Puts a schema in place as the program left it whose newest migration was `last`; without functions and triggers, which every
+/// install replaces.
+pub(crate) async fn older_schema(client: &Client, last: i32) {
+    let sql = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap();
+    let begin = "DROP SCHEMA IF EXISTS openregister_webhooks CASCADE";
+    client.batch_execute(begin).await.unwrap();
+    client
+        .batch_execute(&read(sql.join("bootstrap.sql")))
+        .await
+        .unwrap();
+    let files = std::fs::read_dir(sql.join("migrations")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        let (version, name) = name.split_once('_').unwrap();
+        let version: i32 = version.parse().unwrap();
+        if version <= last {
+            client.batch_execute(&read(file.clone())).await.unwrap();
+            let applied = "INSERT INTO openregister_webhooks.migration (version, name) VALUES ($1, $2)";
+            client.execute(applied, &[&version, &name]).await.unwrap();
+        }
+    }
+}
+
 /// Installs as the owner of Nextcloud's tables; panics where a table stayed busy.
 pub(crate) async fn install(db: &Db, options: &InstallOptions) -> Installed {
     let mut client = db.client().await;
