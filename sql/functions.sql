@@ -561,6 +561,28 @@ BEGIN
     RETURN count;
 END $$;
 
+-- From now on secrets are bound to their registration's origin; called in the transaction that has sealed them all anew. There
+-- is no way back for the runtime role: a text that was sealed before must not be taken for good again.
+CREATE OR REPLACE FUNCTION openregister_webhooks.seal_to_origin() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE openregister_webhooks.settings SET sealed_to_origin = true WHERE NOT sealed_to_origin
+$$;
+
+-- Then a process of an older version, which seals in the old form, cannot store a registration that no other process could read.
+CREATE OR REPLACE FUNCTION openregister_webhooks.check_sealed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (SELECT s.sealed_to_origin FROM openregister_webhooks.settings s)
+       AND EXISTS (SELECT FROM unnest(ARRAY[NEW.headers, NEW.auth_data, NEW.secrets, NEW.client_certificate]) AS c (stored)
+                   WHERE substring(c.stored FROM 1 FOR 1) < '\x02'::bytea) THEN
+        RAISE EXCEPTION 'registrations are kept in the form of a newer version of openregister-webhooks'
+            USING HINT = 'this process is older: end it and start the version that is installed';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER check_sealed BEFORE INSERT OR UPDATE ON openregister_webhooks.webhook
+    FOR EACH ROW EXECUTE FUNCTION openregister_webhooks.check_sealed();
+
 -- Sets up how this installation is to be; called by install.
 CREATE OR REPLACE FUNCTION openregister_webhooks.set_capture_all(wanted boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

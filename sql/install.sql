@@ -41,7 +41,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 12) AS m12,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 13) AS m13,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 14) AS m14,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 15) AS m15 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 15) AS m15,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 16) AS m16 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -101,6 +102,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (14, 'object_
 \if :m15
 \ir migrations/0015_health_revision.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (15, 'health_revision');
+\endif
+\if :m16
+\ir migrations/0016_sealed_to_origin.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (16, 'sealed_to_origin');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -84,4 +84,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "health_revision",
         sql: include_str!("../../sql/migrations/0015_health_revision.sql"),
     },
+    Migration {
+        version: 16,
+        name: "sealed_to_origin",
+        sql: include_str!("../../sql/migrations/0016_sealed_to_origin.sql"),
+    },
 ];

@@ -247,7 +247,7 @@ impl Registry {
         let mut client = self.pool.get().await?;
         let tx = begin(&mut client).await?;
         store::next_revision(&tx).await?;
-        let count = store::reseal(&tx, &self.vault).await?;
+        let count = store::rotate_key(&tx, &self.vault).await?;
         tx.commit().await?;
         Ok(count)
     }
@@ -441,8 +441,7 @@ fn apply(record: &mut Record, asked: Registration, by: &Caller, time: DateTime<U
 
 /// Whether an update sends to another origin (scheme, host, port) than before.
 fn moves(record: &Record, asked: &Registration) -> bool {
-    let origin = |uri: &hyper::Uri| (uri.scheme().cloned(), uri.authority().cloned());
-    target::parse(&record.uri).is_ok_and(|before| origin(&before) != origin(&asked.target))
+    target::parse(&record.uri).is_ok_and(|before| target::origin(&before) != target::origin(&asked.target))
 }
 
 /// Whoever may update a webhook must not learn its credentials by sending them to a host of his own: what answers mask

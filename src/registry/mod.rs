@@ -19,7 +19,8 @@ mod vault;
 mod webhook;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering as Atomically};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use chrono::Utc;
@@ -48,6 +49,13 @@ pub(crate) use registration::parse_secret;
 
 /// How often a process looks whether another one changed something.
 const POLL: Duration = Duration::from_millis(500);
+
+/// How long stored secrets are left in the form that older versions read while a process of such a version lives; then it keeps
+/// what it knows, and can change nothing.
+const FOR_OLDER: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether one lives.
+const LOOK_FOR_OLDER: Duration = Duration::from_secs(5);
 
 /// Why registrations could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +135,8 @@ pub struct Registry {
     vault: Vault,
     defaults: Defaults,
     snapshot: ArcSwap<Snapshot>,
+    /// The secrets are known to be bound to origins.
+    bound: AtomicBool,
 }
 
 impl Registry {
@@ -142,6 +152,7 @@ impl Registry {
         let vault = Vault::new(master_key)?;
         let mut client = pool.get().await?;
         check_key(&mut client, &vault).await?;
+        let bound = bind_to_origins(&mut client, &vault, Duration::ZERO).await?;
         let snapshot = store::load(&**client, &vault, &defaults, now(), None).await?;
         report_unreadable(&snapshot);
         drop(client);
@@ -150,6 +161,7 @@ impl Registry {
             vault,
             defaults,
             snapshot: ArcSwap::from_pointee(snapshot),
+            bound: AtomicBool::new(bound),
         }))
     }
 
@@ -198,13 +210,28 @@ impl Registry {
         Ok(fresh)
     }
 
+    async fn bind(&self, waited: Duration) -> Result<(), RegistryError> {
+        let mut client = self.pool.get().await?;
+        if bind_to_origins(&mut client, &self.vault, waited).await? {
+            self.bound.store(true, Atomically::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Looks for changes by other processes, and for signing secrets whose time is over, until `stop`.
     pub async fn watch(&self, stop: CancellationToken) {
         let mut failing = false;
+        let (began, mut looked) = (Instant::now(), Instant::now());
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(POLL) => {}
+            }
+            if !self.bound.load(Atomically::Relaxed) && looked.elapsed() >= LOOK_FOR_OLDER {
+                looked = Instant::now();
+                if let Err(error) = self.bind(began.elapsed()).await {
+                    tracing::warn!(error = %crate::text::chain(&error), "stored secrets cannot be bound to the origins of their webhooks yet");
+                }
             }
             match self.refresh().await {
                 Ok(_) if failing => {
@@ -230,6 +257,46 @@ fn report_unreadable(snapshot: &Snapshot) {
     for (id, reason) in snapshot.unreadable() {
         tracing::error!(webhook = %id, %reason, "registration cannot be read; as it was last read it stays in force while this process runs, else remove it and register it again");
     }
+}
+
+/// Binds the stored secrets to the origins of their webhooks, once for a database, unless an older process lives that could not
+/// read them then and was not waited for long enough; whether they are bound. In one transaction, in the order of all changes.
+async fn bind_to_origins(
+    client: &mut tokio_postgres::Client,
+    vault: &Vault,
+    waited: Duration,
+) -> Result<bool, RegistryError> {
+    if store::form(client).await? == store::Form::Origin {
+        return Ok(true);
+    }
+    let tx = client.transaction().await?;
+    tx.batch_execute("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '20s'")
+        .await?;
+    store::next_revision(&tx).await?;
+    // Another process may have done it meanwhile.
+    if store::form(&tx).await? == store::Form::Origin {
+        return Ok(true);
+    }
+    let older = store::older_lives(&tx).await?;
+    if !may_bind(older, waited) {
+        return Ok(false);
+    }
+    if older {
+        tracing::warn!(
+            "a process of an older version still runs: it keeps the registrations as it last read them, and can change none; end it"
+        );
+    }
+    let count = store::seal_to_origin(&tx, vault).await?;
+    tx.commit().await?;
+    tracing::info!(
+        webhooks = count,
+        "stored secrets are bound to the origins of their webhooks"
+    );
+    Ok(true)
+}
+
+const fn may_bind(older_lives: bool, waited: Duration) -> bool {
+    !older_lives || waited.as_secs() >= FOR_OLDER.as_secs()
 }
 
 /// Compares the keys with the stored check values: every key that is in use must be known. The key that encrypts leaves a
@@ -263,4 +330,16 @@ async fn check_key(client: &mut tokio_postgres::Client, vault: &Vault) -> Result
     .await?;
     tx.commit().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_processes_are_waited_for_and_not_for_ever() {
+        assert!(may_bind(false, Duration::ZERO));
+        assert!(!may_bind(true, FOR_OLDER - Duration::from_secs(1)));
+        assert!(may_bind(true, FOR_OLDER));
+    }
 }

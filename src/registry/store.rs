@@ -13,7 +13,7 @@ use super::certificate::ClientCertificate;
 use super::registration::{AuthMethod, Headers};
 use super::secret::{self, StoredSecret};
 use super::snapshot::Snapshot;
-use super::vault::{Field, Vault};
+use super::vault::{Field, Seal, Vault};
 use super::webhook::{Auth, EventPattern, Format, HttpMethod, Limits, Ordering, Status, Webhook};
 use super::{Defaults, RegistryError, WebhookId, target};
 use crate::filter::Filter;
@@ -22,6 +22,33 @@ const COLUMNS: &str = "w.id, w.revision, w.app_id, w.user_id, w.http_method, w.u
      w.user_id_filter, w.headers, w.auth_method, w.auth_data, w.secrets, w.format, w.status, w.status_reason, \
      w.status_since, w.per_second, w.burst, w.max_in_flight, w.timeout_ms, w.ordering, w.max_attempts, w.schedule, \
      w.created_at, w.updated_at, w.client_certificate, w.legacy_signature, w.gap_events";
+
+/// What stored secrets are bound to; one form at a time in a whole database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Webhook and column: while processes of versions live that know no other.
+    Webhook,
+    /// The origin of the registration's `uri`, too. There is no way back from here.
+    Origin,
+}
+
+impl Form {
+    const fn read(to_origin: bool) -> Self {
+        if to_origin { Self::Origin } else { Self::Webhook }
+    }
+
+    /// What the secrets of a registration with this `uri` are bound to.
+    fn seal(self, id: WebhookId, uri: &str) -> Result<Seal, String> {
+        let origin = match self {
+            Self::Webhook => None,
+            Self::Origin => {
+                let target = target::parse(uri).map_err(|reason| format!("uri {reason}"))?;
+                Some(target::origin(&target))
+            }
+        };
+        Ok(Seal::new(id, origin))
+    }
+}
 
 /// A registration as it is stored, decrypted: what changes start from.
 #[derive(Debug, Clone)]
@@ -76,8 +103,8 @@ pub(crate) async fn load<C: tokio_postgres::GenericClient>(
     before: Option<&Snapshot>,
 ) -> Result<Snapshot, RegistryError> {
     let sql = format!(
-        "SELECT {COLUMNS}, r.revision AS registry_revision \
-         FROM openregister_webhooks.registry r LEFT JOIN openregister_webhooks.webhook w ON true"
+        "SELECT {COLUMNS}, r.revision AS registry_revision, s.sealed_to_origin \
+         FROM openregister_webhooks.settings s, openregister_webhooks.registry r LEFT JOIN openregister_webhooks.webhook w ON true"
     );
     let mut revision = 0;
     let (mut all, mut unreadable, mut next_expiry) = (Vec::new(), Vec::new(), None::<i64>);
@@ -86,7 +113,8 @@ pub(crate) async fn load<C: tokio_postgres::GenericClient>(
         let Some(id) = row.get::<_, Option<i64>>("id").map(WebhookId) else {
             continue;
         };
-        match Record::read(&row, id, vault).and_then(|record| {
+        let form = Form::read(row.get("sealed_to_origin"));
+        match Record::read(&row, id, vault, form).and_then(|record| {
             let ends = record
                 .secrets
                 .iter()
@@ -106,39 +134,112 @@ pub(crate) async fn load<C: tokio_postgres::GenericClient>(
     Ok(Snapshot::new(revision, all, unreadable, next_expiry))
 }
 
-/// Encrypts every stored secret with the key that encrypts now; how many registrations there were.
-pub(crate) async fn reseal(tx: &Transaction<'_>, vault: &Vault) -> Result<usize, RegistryError> {
-    let rows = tx
-        .query(
-            "SELECT id, headers, auth_data, secrets, client_certificate FROM openregister_webhooks.webhook FOR UPDATE",
+/// In which form secrets are stored. In a transaction that has the registry's row locked it stays that.
+pub(crate) async fn form(tx: &impl tokio_postgres::GenericClient) -> Result<Form, RegistryError> {
+    let row = tx
+        .query_one("SELECT sealed_to_origin FROM openregister_webhooks.settings", &[])
+        .await?;
+    Ok(Form::read(row.get(0)))
+}
+
+/// Whether a process lives that reads the first form only.
+pub(crate) async fn older_lives(tx: &Transaction<'_>) -> Result<bool, RegistryError> {
+    let row = tx
+        .query_one(
+            "SELECT EXISTS (SELECT FROM openregister_webhooks.worker WHERE sealing < 2 AND alive_until > clock_timestamp())",
             &[],
         )
         .await?;
-    for row in &rows {
-        let id = WebhookId(row.get("id"));
-        let again = |column, field| -> Result<Option<Vec<u8>>, RegistryError> {
-            let Some(stored) = row.get::<_, Option<&[u8]>>(column) else {
-                return Ok(None);
-            };
-            Ok(Some(vault.seal(id, field, &vault.open(id, field, stored)?)?))
-        };
-        let headers = again("headers", Field::Headers)?;
-        let auth_data = again("auth_data", Field::AuthData)?;
-        let secrets = again("secrets", Field::Secrets)?;
-        let certificate = again("client_certificate", Field::ClientCertificate)?;
-        tx.execute(
-            "UPDATE openregister_webhooks.webhook SET headers = $2, auth_data = $3, secrets = $4, client_certificate = $5 \
-             WHERE id = $1",
-            &[&id.0, &headers, &auth_data, &secrets, &certificate],
-        )
+    Ok(row.get(0))
+}
+
+/// Seals every stored secret in the second form; how many registrations there were. One that cannot be read stays as it is, and
+/// unreadable.
+pub(crate) async fn seal_to_origin(tx: &Transaction<'_>, vault: &Vault) -> Result<usize, RegistryError> {
+    let count = reseal(tx, vault, Form::Webhook, Form::Origin, true).await?;
+    tx.query("SELECT openregister_webhooks.seal_to_origin()", &[])
         .await?;
-    }
+    Ok(count)
+}
+
+/// Encrypts every stored secret with the key that encrypts now; how many registrations there were.
+pub(crate) async fn rotate_key(tx: &Transaction<'_>, vault: &Vault) -> Result<usize, RegistryError> {
+    let form = form(tx).await?;
+    let count = reseal(tx, vault, form, form, false).await?;
     tx.execute(
         "DELETE FROM openregister_webhooks.master_key WHERE key_id <> $1",
         &[&vault.key_id()],
     )
     .await?;
-    Ok(rows.len())
+    Ok(count)
+}
+
+/// Seals every stored secret anew. `skip`: what cannot be read is passed over, else nothing is changed for it.
+async fn reseal(
+    tx: &Transaction<'_>,
+    vault: &Vault,
+    from: Form,
+    to: Form,
+    skip: bool,
+) -> Result<usize, RegistryError> {
+    let rows = tx
+        .query(
+            "SELECT id, uri, headers, auth_data, secrets, client_certificate FROM openregister_webhooks.webhook FOR UPDATE",
+            &[],
+        )
+        .await?;
+    let mut count = 0;
+    for row in &rows {
+        let id = WebhookId(row.get("id"));
+        match resealed(row, id, vault, from, to) {
+            Ok([headers, auth_data, secrets, certificate]) => {
+                tx.execute(
+                    "UPDATE openregister_webhooks.webhook SET headers = $2, auth_data = $3, secrets = $4, client_certificate = $5 \
+                     WHERE id = $1",
+                    &[&id.0, &headers, &auth_data, &secrets, &certificate],
+                )
+                .await?;
+                count += 1;
+            }
+            Err(error) if skip => {
+                tracing::error!(webhook = %id, error = %crate::text::chain(&error), "the secrets of a registration cannot be read: remove it and register it again");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+/// The secrets of a row, sealed anew, in the order of their columns.
+fn resealed(
+    row: &Row,
+    id: WebhookId,
+    vault: &Vault,
+    from: Form,
+    to: Form,
+) -> Result<[Option<Vec<u8>>; 4], RegistryError> {
+    let unreadable = |reason| RegistryError::Unreadable { id, reason };
+    let uri: &str = row.get("uri");
+    let (from, to) = (
+        from.seal(id, uri).map_err(unreadable)?,
+        to.seal(id, uri).map_err(unreadable)?,
+    );
+    let again = |column, field| -> Result<Option<Vec<u8>>, RegistryError> {
+        let Some(stored) = row.get::<_, Option<&[u8]>>(column) else {
+            return Ok(None);
+        };
+        Ok(Some(vault.seal(
+            &to,
+            field,
+            &vault.open(&from, field, stored)?,
+        )?))
+    };
+    Ok([
+        again("headers", Field::Headers)?,
+        again("auth_data", Field::AuthData)?,
+        again("secrets", Field::Secrets)?,
+        again("client_certificate", Field::ClientCertificate)?,
+    ])
 }
 
 /// One registration, its row locked.
@@ -151,7 +252,7 @@ pub(crate) async fn lock(
     let Some(row) = tx.query_opt(&sql, &[&id.0]).await? else {
         return Ok(None);
     };
-    Record::read(&row, id, vault)
+    Record::read(&row, id, vault, form(tx).await?)
         .map(Some)
         .map_err(|reason| RegistryError::Unreadable { id, reason })
 }
@@ -175,29 +276,28 @@ pub(crate) async fn write(
     record: &Record,
     revision: i64,
 ) -> Result<(), RegistryError> {
+    let id = record.id;
+    let place = form(tx)
+        .await?
+        .seal(id, &record.uri)
+        .map_err(|reason| RegistryError::Unreadable { id, reason })?;
     let seal = |field, headers: &Option<Headers>| {
         headers
             .as_ref()
-            .map(|headers| vault.seal(record.id, field, headers_to_text(headers).as_bytes()))
+            .map(|headers| vault.seal(&place, field, headers_to_text(headers).as_bytes()))
             .transpose()
     };
     let headers = seal(Field::Headers, &record.headers)?;
     let auth_data = seal(Field::AuthData, &record.auth_data)?;
     let secrets = vault.seal(
-        record.id,
+        &place,
         Field::Secrets,
         secret::to_text(&record.secrets).as_bytes(),
     )?;
     let certificate = record
         .client_certificate
         .as_ref()
-        .map(|certificate| {
-            vault.seal(
-                record.id,
-                Field::ClientCertificate,
-                certificate.stored().as_bytes(),
-            )
-        })
+        .map(|certificate| vault.seal(&place, Field::ClientCertificate, certificate.stored().as_bytes()))
         .transpose()?;
     let classes: Vec<String> = record.event.classes().iter().map(ToString::to_string).collect();
     let (status, reason) = match &record.status {
@@ -271,13 +371,16 @@ pub(crate) async fn audit(
 
 impl Record {
     /// A row as it is stored; the error says what is wrong with it.
-    fn read(row: &Row, id: WebhookId, vault: &Vault) -> Result<Self, String> {
+    fn read(row: &Row, id: WebhookId, vault: &Vault, form: Form) -> Result<Self, String> {
+        let place = form.seal(id, row.get("uri"))?;
         let named = |column: &str| format!("column {column} holds an unknown value");
         let open = |column, field| -> Result<Option<Zeroizing<String>>, String> {
             let Some(stored) = row.get::<_, Option<&[u8]>>(column) else {
                 return Ok(None);
             };
-            let plain = vault.open(id, field, stored).map_err(|error| error.to_string())?;
+            let plain = vault
+                .open(&place, field, stored)
+                .map_err(|error| error.to_string())?;
             let text = std::str::from_utf8(&plain).map_err(|error| error.to_string())?;
             Ok(Some(Zeroizing::new(text.to_owned())))
         };

@@ -75,9 +75,41 @@ pub(crate) fn parse(text: &str) -> Result<Uri, String> {
     Uri::try_from(url.as_str()).map_err(|error| format!("is no URL: {error}"))
 }
 
+/// The origin of a target that [`parse`] gave: scheme, host and port, the port also where it is the scheme's own.
+pub(crate) fn origin(target: &Uri) -> String {
+    let scheme = target.scheme_str().unwrap_or_default();
+    let port = target
+        .port_u16()
+        .unwrap_or(if scheme == "http" { 80 } else { 443 });
+    format!("{scheme}://{}:{port}", target.host().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_the_same_however_it_is_written() {
+        let of = |text: &str| origin(&parse(text).unwrap());
+        for same in [
+            "https://example.com",
+            "HTTPS://EXAMPLE.com:443/a?b#c",
+            "https://example.com/x",
+        ] {
+            assert_eq!(of(same), "https://example.com:443");
+        }
+        assert_eq!(of("http://[::1]/"), "http://[::1]:80");
+        let others = [
+            "http://example.com",
+            "https://example.com:8443",
+            "https://example.org",
+            "https://example.com.evil.example/",
+            "https://evil.example/https://example.com:443",
+        ];
+        for other in others {
+            assert_ne!(of(other), "https://example.com:443");
+        }
+    }
 
     #[test]
     fn urls_are_read_strictly_and_made_ascii() {

@@ -1,7 +1,8 @@
 //! Secrets at rest: XChaCha20-Poly1305 under `ORW_MASTER_KEY`.
 //!
-//! Guarantees: what is stored is bound to its webhook and its column, so it cannot be moved to another; it names the key
-//! it was made with; an altered or foreign text is refused, never read as garbage. Nonces are random and 192 bits wide.
+//! Guarantees: what is stored is bound to its webhook, its column and the origin that it may be sent to ([`Seal`]), so it
+//! cannot be moved to another; it names the key it was made with; an altered or foreign text is refused, never read as garbage.
+//! Nonces are random and 192 bits wide.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +15,9 @@ use zeroize::Zeroizing;
 use super::WebhookId;
 use super::random::{NoRandom, random};
 
-/// First byte of what is stored.
-const VERSION: u8 = 1;
+/// First byte of what is stored: what it is bound to. Texts that are no part of a registration have the first.
+const BOUND_TO_WEBHOOK: u8 = 1;
+const BOUND_TO_ORIGIN: u8 = 2;
 const KEY_ID: usize = 8;
 const NONCE: usize = 24;
 /// What a key's check value holds.
@@ -38,7 +40,7 @@ pub enum VaultError {
     )]
     WrongKey { given: String, stored: String },
     #[error(
-        "the stored {field} of webhook {webhook} cannot be decrypted: it was altered, or made with another key"
+        "the stored {field} of webhook {webhook} cannot be decrypted: it was altered, its uri was changed in the table, or it was made with another key"
     )]
     Unreadable { webhook: WebhookId, field: &'static str },
     #[error(transparent)]
@@ -63,6 +65,36 @@ impl Field {
             Self::AuthData => "auth_data",
             Self::Secrets => "secrets",
             Self::ClientCertificate => "client_certificate",
+        }
+    }
+}
+
+/// What the secrets of a registration are bound to besides their column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seal {
+    webhook: WebhookId,
+    /// Scheme, host and port; `None` in the form before this one, which is read and written only while processes of older
+    /// versions live (`store::Form`).
+    origin: Option<String>,
+}
+
+impl Seal {
+    pub(crate) const fn new(webhook: WebhookId, origin: Option<String>) -> Self {
+        Self { webhook, origin }
+    }
+
+    /// The first byte and the associated data. No two places have the same: the field's names hold no space, and the origin ends it.
+    fn binding(&self, field: Field) -> (u8, Vec<u8>) {
+        let (webhook, field) = (self.webhook, field.name());
+        match &self.origin {
+            None => (
+                BOUND_TO_WEBHOOK,
+                format!("webhook {webhook} {field}").into_bytes(),
+            ),
+            Some(origin) => (
+                BOUND_TO_ORIGIN,
+                format!("webhook {webhook} {field} {origin}").into_bytes(),
+            ),
         }
     }
 }
@@ -129,37 +161,39 @@ impl Vault {
 
     /// A known text under the key that encrypts.
     pub(crate) fn check_value(&self) -> Result<Vec<u8>, VaultError> {
-        self.encrypt(b"check", CHECK)
+        self.encrypt(BOUND_TO_WEBHOOK, b"check", CHECK)
     }
 
     /// Whether `stored` is the check value of one of the keys.
     pub(crate) fn checks(&self, stored: &[u8]) -> bool {
-        self.decrypt(b"check", stored)
+        self.decrypt(BOUND_TO_WEBHOOK, b"check", stored)
             .is_some_and(|plain| plain.as_slice() == CHECK)
     }
 
-    pub(crate) fn seal(&self, webhook: WebhookId, field: Field, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        self.encrypt(&binding(webhook, field), plain)
+    pub(crate) fn seal(&self, seal: &Seal, field: Field, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let (version, binding) = seal.binding(field);
+        self.encrypt(version, &binding, plain)
     }
 
     pub(crate) fn open(
         &self,
-        webhook: WebhookId,
+        seal: &Seal,
         field: Field,
         stored: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        self.decrypt(&binding(webhook, field), stored)
+        let (version, binding) = seal.binding(field);
+        self.decrypt(version, &binding, stored)
             .ok_or(VaultError::Unreadable {
-                webhook,
+                webhook: seal.webhook,
                 field: field.name(),
             })
     }
 
-    fn encrypt(&self, binding: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+    fn encrypt(&self, version: u8, binding: &[u8], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
         let key = self.keys.first().ok_or(VaultError::NoKey)?;
         let nonce = random::<NONCE>()?;
         let mut stored = Vec::with_capacity(1 + KEY_ID + NONCE + plain.len() + 16);
-        stored.push(VERSION);
+        stored.push(version);
         stored.extend_from_slice(&key.id);
         stored.extend_from_slice(&nonce);
         let sealed = key
@@ -176,11 +210,11 @@ impl Vault {
         Ok(stored)
     }
 
-    fn decrypt(&self, binding: &[u8], stored: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    fn decrypt(&self, wanted: u8, binding: &[u8], stored: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (head, sealed) = stored.split_at_checked(1 + KEY_ID + NONCE)?;
         let (version, rest) = head.split_first()?;
         let (id, nonce) = rest.split_at_checked(KEY_ID)?;
-        let key = self.keys.iter().find(|key| *version == VERSION && key.id == id)?;
+        let key = self.keys.iter().find(|key| *version == wanted && key.id == id)?;
         let nonce = XNonce::from(<[u8; NONCE]>::try_from(nonce).ok()?);
         key.cipher
             .decrypt(
@@ -195,10 +229,6 @@ impl Vault {
     }
 }
 
-fn binding(webhook: WebhookId, field: Field) -> Vec<u8> {
-    format!("webhook {webhook} {}", field.name()).into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,48 +239,88 @@ mod tests {
 
     const ID: WebhookId = WebhookId(1_000_000_001);
 
+    fn at(webhook: WebhookId, origin: &str) -> Seal {
+        Seal::new(webhook, Some(origin.to_owned()))
+    }
+
+    fn here() -> Seal {
+        at(ID, "https://example.com:443")
+    }
+
     #[test]
     fn what_is_sealed_is_opened_in_its_own_place_only() {
         let vault = vault(7);
-        let sealed = vault.seal(ID, Field::AuthData, b"Bearer secret").unwrap();
+        let sealed = vault.seal(&here(), Field::AuthData, b"Bearer secret").unwrap();
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
         assert_eq!(
-            vault.open(ID, Field::AuthData, &sealed).unwrap().as_slice(),
+            vault.open(&here(), Field::AuthData, &sealed).unwrap().as_slice(),
             b"Bearer secret"
         );
-        assert!(vault.open(WebhookId(ID.0 + 1), Field::AuthData, &sealed).is_err());
-        assert!(vault.open(ID, Field::Headers, &sealed).is_err());
-        assert_ne!(sealed, vault.seal(ID, Field::AuthData, b"Bearer secret").unwrap());
+        for elsewhere in [
+            at(WebhookId(ID.0 + 1), "https://example.com:443"),
+            at(ID, "http://example.com:443"),
+            at(ID, "https://evil.example:443"),
+            at(ID, "https://example.com:8443"),
+            Seal::new(ID, None),
+        ] {
+            assert!(vault.open(&elsewhere, Field::AuthData, &sealed).is_err());
+        }
+        assert!(vault.open(&here(), Field::Headers, &sealed).is_err());
+        assert_ne!(
+            sealed,
+            vault.seal(&here(), Field::AuthData, b"Bearer secret").unwrap()
+        );
+    }
+
+    /// Whoever may write to the table may have kept a text of the form before, which no origin is part of.
+    #[test]
+    fn the_form_before_is_not_taken_for_this_one() {
+        let (vault, before) = (vault(7), Seal::new(ID, None));
+        let mut sealed = vault.seal(&before, Field::AuthData, b"Bearer secret").unwrap();
+        assert!(vault.open(&before, Field::AuthData, &sealed).is_ok());
+        assert!(vault.open(&here(), Field::AuthData, &sealed).is_err());
+        sealed[0] = BOUND_TO_ORIGIN;
+        assert!(vault.open(&here(), Field::AuthData, &sealed).is_err());
     }
 
     #[test]
     fn altered_cut_and_foreign_texts_are_refused() {
         let vault = vault(7);
-        let sealed = vault.seal(ID, Field::Secrets, b"x").unwrap();
+        let sealed = vault.seal(&here(), Field::Secrets, b"x").unwrap();
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
             altered[at] ^= 1;
-            assert!(vault.open(ID, Field::Secrets, &altered).is_err(), "byte {at}");
             assert!(
-                vault.open(ID, Field::Secrets, &sealed[..at]).is_err(),
+                vault.open(&here(), Field::Secrets, &altered).is_err(),
+                "byte {at}"
+            );
+            assert!(
+                vault.open(&here(), Field::Secrets, &sealed[..at]).is_err(),
                 "length {at}"
             );
         }
-        assert!(super::tests::vault(8).open(ID, Field::Secrets, &sealed).is_err());
+        assert!(
+            super::tests::vault(8)
+                .open(&here(), Field::Secrets, &sealed)
+                .is_err()
+        );
     }
 
     #[test]
     fn the_first_key_encrypts_and_all_decrypt() {
         let text = |byte: u8| STANDARD.encode([byte; 32]);
         let both = Vault::new(Some(&format!("{}, {}", text(8), text(7)).into())).unwrap();
-        let old = vault(7).seal(ID, Field::Secrets, b"old").unwrap();
-        assert_eq!(both.open(ID, Field::Secrets, &old).unwrap().as_slice(), b"old");
-        let new = both.seal(ID, Field::Secrets, b"new").unwrap();
+        let old = vault(7).seal(&here(), Field::Secrets, b"old").unwrap();
         assert_eq!(
-            vault(8).open(ID, Field::Secrets, &new).unwrap().as_slice(),
+            both.open(&here(), Field::Secrets, &old).unwrap().as_slice(),
+            b"old"
+        );
+        let new = both.seal(&here(), Field::Secrets, b"new").unwrap();
+        assert_eq!(
+            vault(8).open(&here(), Field::Secrets, &new).unwrap().as_slice(),
             b"new"
         );
-        assert!(vault(7).open(ID, Field::Secrets, &new).is_err());
+        assert!(vault(7).open(&here(), Field::Secrets, &new).is_err());
         assert_eq!(both.key_id(), vault(8).key_id());
     }
 

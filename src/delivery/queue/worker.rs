@@ -37,16 +37,19 @@ pub(super) fn alive_sql() -> String {
 
 /// Says that the worker is alive. `client` is the connection whose end means the worker's.
 pub(crate) async fn beat(client: &Client, id: WorkerId, name: &str) -> Result<(), Error> {
-    let sql = "INSERT INTO openregister_webhooks.worker AS w (id, name, alive_until, backend_pid, backend_start) \
-               SELECT $1, $2, clock_timestamp() + make_interval(secs => $3), pid, backend_start \
+    let sql = "INSERT INTO openregister_webhooks.worker AS w (id, name, alive_until, backend_pid, backend_start, sealing) \
+               SELECT $1, $2, clock_timestamp() + make_interval(secs => $3), pid, backend_start, $4 \
                FROM pg_catalog.pg_stat_activity, set_config('synchronous_commit', 'off', true) WHERE pid = pg_backend_pid() \
                ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp(), alive_until = excluded.alive_until, \
                backend_pid = excluded.backend_pid, backend_start = excluded.backend_start";
     client
-        .execute(sql, &[&id.0, &name, &LEASE.as_secs_f64()])
+        .execute(sql, &[&id.0, &name, &LEASE.as_secs_f64(), &SEALING])
         .await
         .map(drop)
 }
+
+/// The newest form of sealed secrets that this program reads: others wait with it while older processes live.
+const SEALING: i32 = 2;
 
 /// The channel on which a process tells the others that there is work for webhooks that are not its own.
 pub(crate) const CHANNEL: &str = "openregister_webhooks_delivery";
