@@ -40,9 +40,10 @@ pub(super) fn database(settings: &Settings) -> Result<Database, Failure> {
 pub(super) async fn connect(database: &Database) -> Result<Client, Failure> {
     match database.connect().await {
         Ok((client, _)) => Ok(client),
-        Err(error) => Err(Failure::Failed(
-            doctor::explain(&error, &database.target()).to_string(),
-        )),
+        Err(error) => Err(Failure::Explained(Box::new(doctor::explain(
+            &error,
+            &database.target(),
+        )))),
     }
 }
 

@@ -132,7 +132,7 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
                 output::json(&json!({"delivery": entry, "attempts": attempts}));
             } else {
                 output::say(line(&entry));
-                attempts.iter().for_each(|a| output::say(attempt(a)));
+                attempts.iter().flat_map(attempt).for_each(output::say);
             }
         }
         Action::Retry { id, webhook, .. } => {
@@ -220,37 +220,35 @@ fn line(entry: &Entry) -> String {
     )
 }
 
-/// One attempt in a line or two; what a receiver answered cannot move the terminal's cursor.
-fn attempt(entry: &AttemptEntry) -> String {
+/// One attempt in a line or more.
+fn attempt(entry: &AttemptEntry) -> Vec<String> {
     let result = match (entry.status, &entry.cause) {
         (Some(status), _) => status.to_string(),
         (None, Some(cause)) => cause.clone(),
         (None, None) => String::new(),
     };
-    let mut text = format!(
+    let mut lines = vec![format!(
         "  {}. {}  {} ms  {result}{}",
         entry.number,
         entry.at.format("%F %T%.3f"),
         entry.duration_ms,
         if entry.probe { "  (probe)" } else { "" },
-    );
+    )];
     for more in answer(
         entry.error.as_deref(),
         entry.headers.as_ref(),
         entry.response.as_deref(),
     ) {
-        text.push_str("\n     ");
-        text.push_str(&more);
+        lines.push(format!("     {more}"));
     }
-    text
+    lines
 }
 
-/// What came back, line by line; what a receiver answered cannot move the terminal's cursor.
+/// What came back, a part a line.
 pub(super) fn answer(error: Option<&str>, headers: Option<&Value>, body: Option<&str>) -> Vec<String> {
     let headers = headers.and_then(Value::as_object).into_iter().flatten();
     let headers = headers.map(|(name, value)| format!("{name}: {}", value.as_str().unwrap_or_default()));
     let error = error.map(ToOwned::to_owned);
     let body = body.map(ToOwned::to_owned);
-    let all = error.into_iter().chain(headers).chain(body);
-    all.map(|text| text.escape_debug().to_string()).collect()
+    error.into_iter().chain(headers).chain(body).collect()
 }

@@ -15,7 +15,7 @@ pub(super) struct DemoArgs {
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let good = runtime.block_on(show::run(&mut std::io::stdout(), args.keep))?;
+    let good = runtime.block_on(show::run(&mut super::output::lines(), args.keep))?;
     Ok(if good {
         ExitCode::SUCCESS
     } else {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::output::{json, say};
+use super::output::{json, page, say};
 use crate::catalogue;
 use crate::delivery::format;
 use crate::lifecycle::EventType;
@@ -53,7 +53,7 @@ impl From<ExampleFormat> for Format {
 pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.example {
         let rendered = format::sample(&catalogue::example_of(event_type(name)?), args.format.into());
-        say(String::from_utf8_lossy(&rendered.body));
+        page(String::from_utf8_lossy(&rendered.body));
     } else if let Some(name) = &args.schema {
         json(&match name.as_str() {
             "all" => catalogue::format_schema(args.format.into()),
@@ -65,10 +65,11 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     } else if args.json {
         json(&catalogue::json());
     } else if args.markdown {
-        say(catalogue::markdown().trim_end());
+        page(catalogue::markdown().trim_end());
     } else {
         for class in EventClass::all() {
-            say(format_args!("{}\n    {}", class.name(), catalogue::when(class)));
+            say(class.name());
+            say(format_args!("    {}", catalogue::when(class)));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@ use crate::capture::{AdoptError, InstallError};
 use crate::config::ConfigError;
 use crate::db::DbError;
 use crate::delivery::tls::TlsError;
+use crate::doctor::Finding;
 use crate::registry::{RegistryError, VaultError};
 use crate::run::RunError;
 use crate::supervise::KeepsFailing;
@@ -20,6 +21,9 @@ pub(super) enum Failure {
     Usage(String),
     #[error("{0}")]
     Failed(String),
+    /// Something that `doctor` would say.
+    #[error("{0}")]
+    Explained(Box<Finding>),
     #[error(transparent)]
     Install(#[from] InstallError),
     #[error(transparent)]
@@ -57,6 +61,27 @@ impl From<RunError> for Failure {
 }
 
 impl Failure {
+    /// What is said of it, line by line; what others put into it can begin no line.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Settings(error) => {
+                let problems = error.problems.iter().map(|problem| format!("  {problem}"));
+                std::iter::once("the settings are not usable:".to_owned())
+                    .chain(problems)
+                    .collect()
+            }
+            Self::Explained(finding) => {
+                let more = [("cause: ", &finding.cause), ("remedy:", &finding.remedy)];
+                let more = more.iter().filter_map(|(name, text)| {
+                    let text = text.as_ref()?;
+                    Some(format!("  {name} {text}"))
+                });
+                std::iter::once(finding.what.clone()).chain(more).collect()
+            }
+            other => vec![crate::text::chain(other)],
+        }
+    }
+
     /// 2 where the settings or the command line are to blame, 3 where a part of the sidecar kept failing, else 1.
     pub(super) fn code(&self) -> ExitCode {
         match self {

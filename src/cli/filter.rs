@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::output;
 use crate::filter::{Document, Filter, MAX_BYTES, MAX_DEPTH};
+use crate::plain::Json;
 
 /// A longer line is not read into memory.
 const MAX_LINE: usize = 32 * 1024 * 1024;
@@ -51,7 +53,7 @@ pub(crate) fn run(args: FilterArgs) -> anyhow::Result<ExitCode> {
                     Filter::parse_leniently(&json).context("--filter")
                 })
                 .transpose()?;
-            eval(filter.as_ref(), io::stdin().lock(), io::stdout().lock())?;
+            eval(filter.as_ref(), io::stdin().lock(), output::lines())?;
             Ok(ExitCode::SUCCESS)
         }
         FilterCommand::Check { filter, file, json } => {
@@ -69,7 +71,7 @@ pub(crate) fn run(args: FilterArgs) -> anyhow::Result<ExitCode> {
                     text
                 }
             };
-            check(&text, json, io::stdout().lock())
+            Ok(check(&text, json))
         }
     }
 }
@@ -90,7 +92,7 @@ fn eval(filter: Option<&Filter>, input: impl Read, output: impl Write) -> io::Re
             Ok(result) => json!({ "result": result }),
             Err(error) => json!({ "error": error }),
         };
-        writeln!(output, "{answer}")?;
+        writeln!(output, "{}", Json(&answer))?;
         if input.buffer().is_empty() {
             output.flush()?;
         }
@@ -153,7 +155,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     Ok(Line::TooLong)
 }
 
-fn check(text: &[u8], as_json: bool, mut output: impl Write) -> anyhow::Result<ExitCode> {
+fn check(text: &[u8], as_json: bool) -> ExitCode {
     let parsed = read_json(text)
         .map_err(|reason| ("filter".to_owned(), reason))
         .and_then(|json| {
@@ -167,26 +169,22 @@ fn check(text: &[u8], as_json: bool, mut output: impl Write) -> anyhow::Result<E
     match parsed {
         Ok(filter) => {
             if as_json {
-                writeln!(output, "{}", json!({ "ok": true, "warnings": filter.warnings() }))?;
+                output::json_line(&json!({ "ok": true, "warnings": filter.warnings() }));
             } else {
-                writeln!(output, "OK")?;
+                output::say("OK");
                 for warning in filter.warnings() {
-                    writeln!(output, "warning: {warning}")?;
+                    output::say(format_args!("warning: {warning}"));
                 }
             }
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
         Err((place, reason)) => {
             if as_json {
-                writeln!(
-                    output,
-                    "{}",
-                    json!({ "ok": false, "place": place, "reason": reason })
-                )?;
+                output::json_line(&json!({ "ok": false, "place": place, "reason": reason }));
             } else {
-                writeln!(output, "refused: {place}: {reason}")?;
+                output::say(format_args!("refused: {place}: {reason}"));
             }
-            Ok(ExitCode::FAILURE)
+            ExitCode::FAILURE
         }
     }
 }

@@ -24,7 +24,6 @@ mod run;
 mod uninstall;
 mod webhook;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -102,8 +101,7 @@ pub fn main() -> ExitCode {
         Command::Webhook(args) => webhook::run(args),
     };
     done.unwrap_or_else(|error| {
-        // Nobody is left to tell where even this cannot be written.
-        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        output::note(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

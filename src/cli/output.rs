@@ -1,27 +1,84 @@
-//! What commands print: results on standard output, everything else on standard error.
+//! What commands print: results on standard output, everything else on standard error. Nothing else in this program writes
+//! there, and everything that does escapes what could act on a terminal ([`crate::plain`]).
 //!
 //! A reader that went away (`| head`) is no reason to fail.
+#![allow(clippy::disallowed_methods, reason = "this is the one place")]
 
-use std::error::Error;
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{self, Write};
+
+use super::failure::Failure;
+use crate::plain::{Json, Line, Page};
 
 /// A line of the result.
 pub(super) fn say(line: impl Display) {
-    drop(writeln!(std::io::stdout().lock(), "{line}"));
+    drop(writeln!(io::stdout().lock(), "{}", Line(line)));
+}
+
+/// Lines of the result; its newlines are our own.
+pub(super) fn page(text: impl Display) {
+    drop(writeln!(io::stdout().lock(), "{}", Page(text)));
 }
 
 /// A line for the person that watches.
 pub(super) fn note(line: impl Display) {
-    drop(writeln!(std::io::stderr().lock(), "{line}"));
+    drop(writeln!(io::stderr().lock(), "{}", Line(line)));
+}
+
+/// A question for them, whose answer follows on the same line.
+pub(super) fn ask(question: impl Display) {
+    let mut stderr = io::stderr().lock();
+    drop(write!(stderr, "{}\nGo on? (yes/no) ", Line(question)));
+    drop(stderr.flush());
 }
 
 /// The result as one JSON document.
 pub(super) fn json(value: &serde_json::Value) {
-    say(format_args!("{value:#}"));
+    drop(writeln!(io::stdout().lock(), "{:#}", Json(value)));
+}
+
+/// A JSON document in a line.
+pub(super) fn json_line(value: &serde_json::Value) {
+    drop(writeln!(io::stdout().lock(), "{}", Json(value)));
 }
 
 /// An error with what caused it, each once.
-pub(super) fn complain(error: &dyn Error) {
-    note(format_args!("error: {}", crate::text::chain(error)));
+pub(super) fn complain(failure: &Failure) {
+    for (at, line) in failure.lines().into_iter().enumerate() {
+        note(format_args!("{}{line}", if at == 0 { "error: " } else { "" }));
+    }
+}
+
+/// Standard output for what is written by the line in bulk, each line escaped.
+pub(super) fn lines() -> Lines<io::Stdout> {
+    Lines {
+        to: io::stdout(),
+        begun: Vec::new(),
+    }
+}
+
+/// Escapes what is written, line by line.
+#[derive(Debug)]
+pub(super) struct Lines<W: Write> {
+    to: W,
+    /// A line that has not ended.
+    begun: Vec<u8>,
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begun.extend_from_slice(bytes);
+        if let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') {
+            let rest = self.begun.split_off(end + 1);
+            let whole = std::mem::replace(&mut self.begun, rest);
+            write!(self.to, "{}", Page(String::from_utf8_lossy(&whole)))?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.begun);
+        write!(self.to, "{}", Page(String::from_utf8_lossy(&rest)))?;
+        self.to.flush()
+    }
 }

@@ -1,6 +1,5 @@
 //! `receive`: a receiver to try webhooks with, on one's own machine.
 
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,8 +8,10 @@ use anyhow::Context as _;
 use clap::Args;
 use secrecy::SecretString;
 
+use super::output;
 use crate::delivery::{verify, verify_legacy};
 use crate::demo::receiver::{Answer, Options, Received, Receiver};
+use crate::plain::{Json, Line};
 
 #[derive(Debug, Args)]
 pub(super) struct ReceiveArgs {
@@ -61,12 +62,7 @@ async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
     let brief = args.brief;
     let status = args.status;
     receiver.decide(move |received| {
-        // A closed pipe is no reason not to answer.
-        let _ = write!(
-            std::io::stdout().lock(),
-            "{}",
-            describe(received, secret.as_ref(), brief)
-        );
+        output::page(describe(received, secret.as_ref(), brief));
         Answer::Status(status)
     });
     if let Some(path) = &args.ca_file {
@@ -78,12 +74,12 @@ async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
         (None, true) => "--ca-file FILE, and ORW_CA_FILE=FILE".to_owned(),
         (None, false) => "ORW_TARGETS_ALLOW_HTTP=true".to_owned(),
     };
-    writeln!(
-        std::io::stderr(),
-        "listening on {}\nthe sidecar needs: ORW_TARGETS_ALLOW={} {hint}\nstop with Ctrl-C",
-        receiver.url("/"),
-        args.address,
-    )?;
+    output::note(format_args!("listening on {}", receiver.url("/")));
+    output::note(format_args!(
+        "the sidecar needs: ORW_TARGETS_ALLOW={} {hint}",
+        args.address
+    ));
+    output::note("stop with Ctrl-C");
     let mut arrivals = receiver.arrivals();
     loop {
         tokio::select! {
@@ -100,17 +96,12 @@ async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// One event for people to read. Nothing in it can move a terminal's cursor.
+/// One event for people to read.
 fn describe(received: &Received, secret: Option<&SecretString>, brief: bool) -> String {
     let body = received.json();
     let event = match &body["event"] {
-        serde_json::Value::String(name) => name
-            .rsplit('\\')
-            .next()
-            .unwrap_or(name)
-            .escape_debug()
-            .to_string(),
-        _ => "(no event named)".to_owned(),
+        serde_json::Value::String(name) => name.rsplit('\\').next().unwrap_or(name),
+        _ => "(no event named)",
     };
     let signed = (
         received.header("webhook-id"),
@@ -136,35 +127,25 @@ fn describe(received: &Received, secret: Option<&SecretString>, brief: bool) -> 
         "" | "1" => String::new(),
         n => format!("  attempt {n}"),
     };
-    let mut text = format!(
-        "{}  {} {}  {event}  {}{attempt}  {signature}{legacy}\n",
+    let line = format!(
+        "{}  {} {}  {event}  {}{attempt}  {signature}{legacy}",
         received.at.format("%H:%M:%S%.3f"),
         received.method,
-        received.path.escape_debug(),
+        received.path,
         if signed.0.is_empty() {
             "(no webhook-id)"
         } else {
             signed.0
         },
     );
-    if !brief {
-        match &body {
-            serde_json::Value::Null => {
-                text.push_str(&String::from_utf8_lossy(&received.body).escape_debug().to_string());
-            }
-            body => text.push_str(&format!("{body:#}")),
+    match &body {
+        _ if brief => Line(line).to_string(),
+        serde_json::Value::Null => {
+            let body = String::from_utf8_lossy(&received.body);
+            format!("{}\n{}", Line(line), Line(body))
         }
-        text.push('\n');
+        body => format!("{}\n{:#}", Line(line), Json(body)),
     }
-    // JSON leaves some control characters as they are.
-    let plain = |c: char| {
-        if c.is_control() && c != '\n' {
-            '\u{FFFD}'
-        } else {
-            c
-        }
-    };
-    text.chars().map(plain).collect()
 }
 
 #[cfg(test)]
@@ -211,7 +192,7 @@ mod tests {
         let good = describe(&received(body, &headers), Some(&secret), true);
         assert_eq!(
             good,
-            "22:13:20.000  POST /hook  ObjectCreatedEvent  evt_1  signature good\n"
+            "22:13:20.000  POST /hook  ObjectCreatedEvent  evt_1  signature good"
         );
         let bad = describe(&received("{}", &headers), Some(&secret), true);
         assert!(bad.contains("SIGNATURE BAD"), "{bad}");
@@ -219,11 +200,11 @@ mod tests {
         let headers = [&headers[..], &[("x-webhook-signature", legacy.as_str())]].concat();
         let good = describe(&received(body, &headers), Some(&secret), true);
         assert!(
-            good.ends_with("signature good, X-Webhook-Signature good\n"),
+            good.ends_with("signature good, X-Webhook-Signature good"),
             "{good}"
         );
         let bad = describe(&received("{}", &headers), Some(&secret), true);
-        assert!(bad.ends_with(", X-WEBHOOK-SIGNATURE BAD\n"), "{bad}");
+        assert!(bad.ends_with(", X-WEBHOOK-SIGNATURE BAD"), "{bad}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `uninstall`.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -131,9 +131,7 @@ fn agreed(question: &str) -> Result<bool, Failure> {
             "{question} Nobody is there to be asked: say --yes"
         )));
     }
-    let mut stderr = std::io::stderr().lock();
-    drop(write!(stderr, "{question}\nGo on? (yes/no) "));
-    drop(stderr.flush());
+    output::ask(question);
     let mut answer = String::new();
     stdin
         .lock()

@@ -1,10 +1,18 @@
-//! Log lines on standard error, as text or JSON.
+//! Log lines on standard error, as text or JSON. Whatever is in an event, it is one line, and nothing in it acts on a terminal
+//! ([`crate::plain`]).
+#![allow(clippy::disallowed_methods, reason = "the log is what standard error is for")]
 
+use std::fmt::{self, Display};
 use std::io::IsTerminal as _;
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
+use crate::plain::{Json, Line};
 
 /// A log filter that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +40,26 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
         .add_directive(level("hyper=info"))
         .add_directive(level("h2=info"))
         .add_directive(level("rustls=info"));
+    // Colours come last: escape sequences of somebody else's look like those of the formatter.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
-        .with_ansi(coloured())
+        .with_ansi(false)
         .with_writer(std::io::stderr);
+    let one_line = OneLine {
+        inner: Format::default().with_target(false).with_ansi(false),
+        form: format,
+        coloured: coloured(),
+    };
     let _ = match format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.event_format(one_line).try_init(),
+        LogFormat::Json => builder
+            .fmt_fields(JsonFields::new())
+            .event_format(OneLine {
+                inner: Format::default().json().flatten_event(true),
+                form: format,
+                coloured: false,
+            })
+            .try_init(),
     };
     Ok(())
 }
@@ -57,6 +78,60 @@ pub fn log_panics() {
     }));
 }
 
+/// Writes each event as one line, escaped.
+struct OneLine<F> {
+    inner: F,
+    form: LogFormat,
+    coloured: bool,
+}
+
+impl<S, N, F> FormatEvent<S, N> for OneLine<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut text = String::new();
+        self.inner.format_event(context, Writer::new(&mut text), event)?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        match self.form {
+            LogFormat::Json => writeln!(writer, "{}", Json(text)),
+            LogFormat::Text if !self.coloured => writeln!(writer, "{}", Line(text)),
+            LogFormat::Text => {
+                let level = *event.metadata().level();
+                // The level is the first word after the time.
+                match text.split_once(level.as_str()) {
+                    Some((before, after)) => {
+                        writeln!(writer, "{}{}{}", Line(before), Coloured(level), Line(after))
+                    }
+                    None => writeln!(writer, "{}", Line(text)),
+                }
+            }
+        }
+    }
+}
+
+struct Coloured(Level);
+
+impl Display for Coloured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colour = match self.0 {
+            Level::ERROR => 31,
+            Level::WARN => 33,
+            Level::INFO => 32,
+            Level::DEBUG => 34,
+            Level::TRACE => 35,
+        };
+        write!(f, "\u{1b}[{colour}m{}\u{1b}[0m", self.0)
+    }
+}
+
 /// Colours are for eyes: a file or a journal would keep them as escape sequences.
 fn coloured() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
@@ -72,6 +147,72 @@ fn level(directive: &'static str) -> tracing_subscriber::filter::Directive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What one event is written as.
+    fn written(form: LogFormat, coloured: bool) -> String {
+        use std::sync::{Arc, Mutex};
+
+        #[derive(Clone, Default)]
+        struct Kept(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Kept {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let kept = Kept::default();
+        let to = kept.clone();
+        let builder = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || to.clone());
+        let hostile = "a\u{1b}[2J\n2026-01-01T00:00:00Z ERROR forged\u{202e}\u{9b}";
+        let log = || tracing::warn!(field = hostile, shown = %hostile, "said: {hostile}");
+        match form {
+            LogFormat::Text => {
+                let inner = Format::default().with_target(false).with_ansi(false);
+                let subscriber = builder.event_format(OneLine {
+                    inner,
+                    form,
+                    coloured,
+                });
+                tracing::subscriber::with_default(subscriber.finish(), log);
+            }
+            LogFormat::Json => {
+                let inner = Format::default().json().flatten_event(true);
+                let subscriber = builder.fmt_fields(JsonFields::new()).event_format(OneLine {
+                    inner,
+                    form,
+                    coloured,
+                });
+                tracing::subscriber::with_default(subscriber.finish(), log);
+            }
+        }
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_that_acts_on_no_terminal() {
+        for form in [LogFormat::Text, LogFormat::Json] {
+            let text = written(form, false);
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(line.contains("said: a"), "{line}");
+            assert!(!line.chars().any(crate::plain::deceives), "{line:?}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&written(LogFormat::Json, false)).unwrap();
+        assert!(
+            json["shown"].as_str().unwrap().ends_with("\u{202e}\u{9b}"),
+            "{json}"
+        );
+        // The colours of the level are the only ones.
+        let text = written(LogFormat::Text, true);
+        assert_eq!(text.matches('\u{1b}').count(), 2, "{text:?}");
+        assert!(text.contains("\u{1b}[33mWARN\u{1b}[0m said: a"), "{text:?}");
+    }
 
     #[test]
     fn the_constants_are_directives_and_nonsense_is_refused() {

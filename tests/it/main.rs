@@ -1,5 +1,10 @@
 //! Integration tests: one binary, real PostgreSQL, real TLS, real processes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
 
 mod backlog_memory;
 mod capture_losses;
@@ -40,5 +45,6 @@ mod several;
 #[cfg(debug_assertions)]
 mod supervision;
 mod support;
+mod terminal;
 mod webhook_cli;
 mod writer;

@@ -370,7 +370,7 @@ fn history(entries: &[AuditEntry], json: bool) {
 
 fn tell(json: bool, value: &Value, line: &str) {
     if json {
-        output::say(value);
+        output::json_line(value);
     } else {
         output::say(line);
     }

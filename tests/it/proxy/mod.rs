@@ -1,13 +1,14 @@
 //! Before Nextcloud: what passes through, who may, and what of both sides is one.
 
 mod callers;
+mod crowd;
 mod merged;
 mod passing;
 mod raw;
 mod soak;
 mod weather;
 
-pub(crate) use raw::exchange;
+pub(crate) use raw::{exchange, exchange_bytes};
 
 pub(crate) const LISTENERS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks";
 pub(crate) const OWN: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";

@@ -13,6 +13,32 @@ impl Raw {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
+    /// From another address of this machine, as if it was another client.
+    pub(crate) async fn connect_from(client: &str, address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(client.parse().unwrap(), 0)).unwrap();
+        Self(socket.connect(address).await.unwrap())
+    }
+
+    /// Whether the other side has closed it.
+    pub(crate) fn is_closed(&self) -> bool {
+        match self.0.try_read(&mut [0; 1]) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Whether the other side has said something.
+    pub(crate) fn is_readable(&self) -> bool {
+        use futures::FutureExt as _;
+        let readable = self.0.ready(tokio::io::Interest::READABLE).now_or_never();
+        readable.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_readable()))
+    }
+
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        self.0.write_all(bytes.as_ref()).await
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
@@ -41,6 +67,10 @@ impl Raw {
 
 /// One exchange on a connection of its own; the request must ask for the connection to be closed.
 pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
+    exchange_bytes(address, request.as_bytes()).await
+}
+
+pub(crate) async fn exchange_bytes(address: SocketAddr, request: &[u8]) -> String {
     let mut raw = Raw::connect(address).await;
     raw.send(request).await;
     raw.rest().await

@@ -1,0 +1,112 @@
+//! How long the other side of a connection may keep us waiting: a minimum rate, with time in hand.
+//!
+//! Waiting spends a budget of time, every byte earns some back, and there is never more of it than at the beginning. So a
+//! line may be silent for as long as the budget is, and in the long run must move `rate` bytes a second. What we wait for
+//! ourselves (a slow Nextcloud, say) costs the other side nothing.
+
+use std::time::{Duration, Instant};
+
+/// Bodies of requests, and what a client takes of an answer.
+const BUDGET: Duration = Duration::from_secs(60);
+/// The same while places are scarce.
+const SCARCE: Duration = Duration::from_secs(15);
+/// Bytes a second: a tenth of what the slowest mobile networks manage.
+const RATE: u32 = 500;
+
+/// A budget and a rate.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub budget: Duration,
+    /// What is left of a budget while places are scarce.
+    pub scarce: Duration,
+    pub rate: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            budget: BUDGET,
+            scarce: SCARCE,
+            rate: RATE,
+        }
+    }
+}
+
+/// One side's budget.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    pace: Pace,
+    left: Duration,
+    /// Since when it is waited for.
+    since: Option<Instant>,
+}
+
+impl Patience {
+    pub(crate) const fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            left: pace.budget,
+            since: None,
+        }
+    }
+
+    /// It is waited for: how long still, nothing where the budget is spent.
+    pub(crate) fn wait(&mut self, now: Instant, scarce: bool) -> Duration {
+        let since = *self.since.get_or_insert(now);
+        let left = if scarce {
+            self.left.min(self.pace.scarce)
+        } else {
+            self.left
+        };
+        left.saturating_sub(now.saturating_duration_since(since))
+    }
+
+    /// It moved so many bytes.
+    pub(crate) fn moved(&mut self, now: Instant, bytes: usize) {
+        if let Some(since) = self.since.take() {
+            self.left = self.left.saturating_sub(now.saturating_duration_since(since));
+        }
+        let earned = Duration::from_secs(1)
+            .saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
+            .checked_div(self.pace.rate)
+            .unwrap_or(self.pace.budget);
+        self.left = self.left.saturating_add(earned).min(self.pace.budget);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends so many bytes every so many seconds: for how long it is waited for, at most an hour.
+    fn held_out(bytes: usize, each: u64, scarce: bool) -> u64 {
+        let begun = Instant::now();
+        let mut patience = Patience::new(Pace::default());
+        for second in 0..3600 {
+            let now = begun + Duration::from_secs(second);
+            if patience.wait(now, scarce) == Duration::ZERO {
+                return second;
+            }
+            if second % each == 0 {
+                patience.moved(now, bytes);
+            }
+        }
+        3600
+    }
+
+    #[test]
+    fn a_slow_line_is_waited_for_and_a_held_place_is_not() {
+        // One byte now and then: a minute.
+        assert!(held_out(1, 10, false) <= 70);
+        assert!(held_out(0, 1, false) <= 61);
+        // 2 KiB/s without a pause, and with one of 50 s after every 64 KiB.
+        assert_eq!(held_out(2048, 1, false), 3600);
+        assert_eq!(held_out(65_536, 50, false), 3600);
+        assert_eq!(held_out(500, 1, false), 3600);
+        // A burst buys no more than the budget.
+        assert!(held_out(1 << 30, 3600, false) <= 62);
+        // While places are scarce pauses are short.
+        assert!(held_out(65_536, 50, true) <= 16);
+        assert_eq!(held_out(2048, 1, true), 3600);
+    }
+}

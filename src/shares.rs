@@ -1,0 +1,178 @@
+//! Places that client networks share fairly.
+//!
+//! Guarantee: however many places a few networks take, a place is left for another one. The rule is one sentence: a network
+//! gets a place only while it holds fewer than are free. So one network gets half of all at most, and where `k` networks
+//! take all they can, a (k + 1)th part stays free.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// A bounded number of places; cheap to share.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    total: usize,
+    state: Mutex<State>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: usize,
+    /// By network; as many entries as places at most.
+    held: HashMap<IpAddr, usize>,
+}
+
+impl Shares {
+    pub(crate) fn new(total: usize) -> Arc<Self> {
+        Arc::new(Self {
+            total,
+            state: Mutex::default(),
+            freed: Notify::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a client; `None` where its network holds as many as are free.
+    pub(crate) fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        let network = network(client);
+        let mut state = self.state();
+        let free = self.total - state.taken;
+        let held = state.held.get(&network).copied().unwrap_or(0);
+        if held >= free {
+            return None;
+        }
+        state.taken += 1;
+        state.held.insert(network, held + 1);
+        Some(Place {
+            shares: Arc::clone(self),
+            network: Some(network),
+        })
+    }
+
+    /// A place for whoever speaks for many clients; `None` where none is free.
+    pub(crate) fn take_for_many(self: &Arc<Self>) -> Option<Place> {
+        let mut state = self.state();
+        if state.taken >= self.total {
+            return None;
+        }
+        state.taken += 1;
+        Some(Place {
+            shares: Arc::clone(self),
+            network: None,
+        })
+    }
+
+    /// Whether so many are taken that everybody has to be quicker.
+    pub(crate) fn scarce(&self) -> bool {
+        let free = self.total - self.state().taken;
+        free * 4 <= self.total
+    }
+
+    /// Waits until a place is free. Only one task may wait, and nobody else may take places meanwhile.
+    pub(crate) async fn room(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if self.state().taken < self.total {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    shares: Arc<Shares>,
+    network: Option<IpAddr>,
+}
+
+impl Place {
+    pub(crate) fn scarce(&self) -> bool {
+        self.shares.scarce()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.shares.state();
+        state.taken -= 1;
+        if let Some(network) = self.network
+            && let Some(held) = state.held.get_mut(&network)
+        {
+            *held -= 1;
+            if *held == 0 {
+                state.held.remove(&network);
+            }
+        }
+        drop(state);
+        self.shares.freed.notify_one();
+    }
+}
+
+/// What counts as one client: an IPv4 address (a wider network would lump strangers of one provider together), and the /64 of
+/// an IPv6 address (a host has all of its 2^64 addresses to itself).
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_it_gets(shares: &Arc<Shares>, client: &str) -> Vec<Place> {
+        let client = client.parse().unwrap();
+        std::iter::from_fn(|| shares.take(client)).collect()
+    }
+
+    #[test]
+    fn one_network_gets_half_and_the_next_half_of_the_rest() {
+        let shares = Shares::new(64);
+        let mut held = all_it_gets(&shares, "192.0.2.1");
+        assert_eq!(held.len(), 32);
+        assert!(!shares.scarce());
+        held.extend(all_it_gets(&shares, "192.0.2.2"));
+        assert_eq!(held.len(), 48);
+        assert!(shares.scarce());
+        held.extend(all_it_gets(&shares, "192.0.2.3"));
+        assert_eq!(held.len(), 56);
+        // A newcomer still gets one, and so does whoever speaks for many.
+        assert!(shares.take("192.0.2.4".parse().unwrap()).is_some());
+        assert_eq!(std::iter::from_fn(|| shares.take_for_many()).count(), 8);
+        held.clear();
+        let state = shares.state();
+        assert_eq!((state.taken, state.held.len()), (0, 0));
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_client() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_place_hears_of_it() {
+        let shares = Shares::new(1);
+        let place = shares.take_for_many().unwrap();
+        let waiting = Arc::clone(&shares);
+        let waiting = tokio::spawn(async move { waiting.room().await });
+        tokio::task::yield_now().await;
+        drop(place);
+        waiting.await.unwrap();
+    }
+}
