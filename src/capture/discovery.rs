@@ -2,7 +2,7 @@
 //!
 //! The hook on `appconfig` catches a magic table before its first row; discovery is the net under it, at start and then at
 //! an interval. What a table held when it was found becomes Created events, up to 10,000 rows; beyond that a gap is
-//! recorded. A trigger that somebody disabled stays disabled: `doctor` names it.
+//! recorded. A trigger that somebody disabled stays disabled: `doctor` names it. Whoever holds a lock of ours is named in the log.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::install;
+use super::locks::Watch;
 use crate::db::{Database, DbError};
 
 /// How often a busy table is asked for before the next round.
@@ -21,8 +22,9 @@ const PAUSE: Duration = Duration::from_millis(160);
 /// Discovers at `interval` until `end`.
 pub(super) async fn run(database: Database, interval: Duration, end: CancellationToken) {
     let mut connection: Option<Client> = None;
+    let mut watch = Watch::default();
     while !end.is_cancelled() {
-        if let Err(error) = round(&database, &mut connection).await {
+        if let Err(error) = round(&database, &mut connection, &mut watch).await {
             tracing::warn!(error = %crate::text::chain(&error), "discovery failed and is tried again");
             connection = None;
         }
@@ -30,11 +32,16 @@ pub(super) async fn run(database: Database, interval: Duration, end: Cancellatio
     }
 }
 
-async fn round(database: &Database, connection: &mut Option<Client>) -> Result<(), DbError> {
+async fn round(
+    database: &Database,
+    connection: &mut Option<Client>,
+    watch: &mut Watch,
+) -> Result<(), DbError> {
     let mut client = match connection.take() {
         Some(client) if !client.is_closed() => client,
         _ => database.connect().await?.0,
     };
+    watch.look(&client).await?;
     let missing = client
         .query_typed(
             "SELECT tbl FROM openregister_webhooks.capturable() WHERE NOT attached OR NOT known",

@@ -17,6 +17,25 @@ pub(crate) const INSTALL: i64 = i64::from_be_bytes(*b"ORW-INST");
 /// `hashtextextended('openregister_webhooks.enqueue', 0)`: held for a transaction by whoever puts deliveries into the queue.
 pub(crate) const ENQUEUE: i64 = -4_047_573_180_415_552_638;
 
+/// The locks besides the leader's that somebody else may take: what each is called, and what that does.
+pub(crate) const OTHERS: [(i64, &str, &str); 3] = [
+    (
+        GATE,
+        "the doorbell's lock",
+        "every captured transaction then notifies the reader, and commits that notify wait for one another",
+    ),
+    (
+        INSTALL,
+        "the installation's lock",
+        "install, uninstall and adopt wait for it",
+    ),
+    (
+        ENQUEUE,
+        "the queue's lock",
+        "no batch can be enqueued while it is held",
+    ),
+];
+
 /// A session that has one of the locks exclusively.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
@@ -66,6 +85,33 @@ pub(crate) async fn holders(client: &Client, key: i64) -> Result<Vec<Holder>, to
             ours: row.get(4),
         })
         .collect())
+}
+
+/// Tells the log of strangers at [`OTHERS`], once each as long as they stay.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    named: Vec<(i64, Holder)>,
+}
+
+impl Watch {
+    pub(super) async fn look(&mut self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        let mut seen = Vec::new();
+        for (key, lock, effect) in OTHERS {
+            for holder in holders(client, key).await? {
+                if holder.ours {
+                    continue;
+                }
+                let found = (key, holder);
+                if !self.named.contains(&found) {
+                    let holder = &found.1;
+                    tracing::error!(pid = holder.pid, role = %holder.role, "{holder} holds {lock} and is no sidecar: {effect}; find out what that session is (as a superuser: SELECT pg_terminate_backend({}))", holder.pid);
+                }
+                seen.push(found);
+            }
+        }
+        self.named = seen;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! `config`: the settings in effect.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
 use super::args::SettingsArgs;
-use crate::config::{Effective, Loaded, Problem};
+use super::output;
+use crate::config::{Effective, Loaded, Problem, Settings};
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
@@ -25,15 +25,17 @@ pub(super) fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
         .as_ref()
         .err()
         .map_or(&[][..], |error| &error.problems);
-    let mut out = std::io::stdout().lock();
     if args.json {
-        writeln!(out, "{:#}", as_json(&loaded.effective, problems))?;
+        output::json(&as_json(&loaded.effective, problems));
     } else {
-        as_table(&mut out, &loaded.effective)?;
-        out.flush()?;
-        let mut err = std::io::stderr().lock();
+        for line in as_table(&loaded.effective) {
+            output::say(line);
+        }
         for problem in problems {
-            writeln!(err, "error: {problem}")?;
+            output::note(format_args!("error: {problem}"));
+        }
+        for advice in loaded.settings.iter().flat_map(Settings::advice) {
+            output::note(format_args!("warning: {advice}"));
         }
     }
     Ok(if problems.is_empty() {
@@ -60,15 +62,13 @@ fn as_json(effective: &[Effective], problems: &[Problem]) -> serde_json::Value {
     json!({"settings": settings, "problems": problems})
 }
 
-fn as_table(out: &mut impl Write, effective: &[Effective]) -> std::io::Result<()> {
+fn as_table(effective: &[Effective]) -> Vec<String> {
     let shown = |e: &Effective| e.value.clone().unwrap_or_else(|| "-".to_owned());
     let width = |of: &dyn Fn(&Effective) -> usize| effective.iter().map(of).max().unwrap_or(0);
     let name = width(&|e| e.setting.name.len());
     let value = width(&|e| shown(e).chars().count()).min(60);
-    for e in effective {
-        writeln!(out, "{:name$}  {:value$}  {}", e.setting.name, shown(e), e.origin)?;
-    }
-    Ok(())
+    let line = |e: &Effective| format!("{:name$}  {:value$}  {}", e.setting.name, shown(e), e.origin);
+    effective.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -95,14 +95,12 @@ mod tests {
         );
         assert_eq!(json["settings"][0]["origin"], "ORW_DATABASE_URL");
         assert_eq!(json["problems"][0]["name"], "ORW_MASTER_KEY");
-        let mut table = Vec::new();
-        as_table(&mut table, &loaded.effective).unwrap();
-        let table = String::from_utf8(table).unwrap();
+        let table = as_table(&loaded.effective);
         assert!(
             table
-                .lines()
+                .iter()
                 .any(|line| line.starts_with("master_key ") && line.contains("***"))
         );
-        assert!(!table.contains("s3cret") && !json.to_string().contains("s3cret"));
+        assert!(!table.concat().contains("s3cret") && !json.to_string().contains("s3cret"));
     }
 }

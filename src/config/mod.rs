@@ -4,6 +4,7 @@
 //! everything that is wrong at once; a name that does not exist is refused; secrets are in no `Debug`, no error and no
 //! list of effective settings.
 
+mod advice;
 mod load;
 mod parse;
 mod setting;

@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::Uri;
+use ipnet::IpNet;
 use url::Host;
 
 use crate::config::AllowedTarget;
@@ -25,6 +26,15 @@ pub enum Refused {
         address: IpAddr,
         kind: &'static str,
     },
+    #[error(
+        "{address} ({host}) is {METADATA}, which hands out credentials; where that is meant, add {address} itself to ORW_TARGETS_ALLOW: \
+         no network and no host name lets it through"
+    )]
+    Metadata { host: String, address: IpAddr },
+    #[error(
+        "{0} is the name of a cloud's metadata service, which hands out credentials; where that is meant, add {0} to ORW_TARGETS_ALLOW"
+    )]
+    MetadataName(String),
     #[error(
         "{0} cannot be looked up here, and the proxy is not asked for names that mean something inside a network only; where that is meant, \
          add {0} to ORW_TARGETS_ALLOW"
@@ -135,11 +145,16 @@ impl Guard {
     /// a network only are refused, unless they are listed.
     ///
     /// # Errors
-    /// [`Refused::Name`].
+    /// [`Refused::Name`], [`Refused::MetadataName`].
     pub(crate) fn check_name(&self, host: &str) -> Result<(), Refused> {
         let listed = |target: &AllowedTarget| matches!(target, AllowedTarget::Host(name) if name == host);
-        let inside = host.rsplit_once('.').is_none_or(|(_, top)| INSIDE.contains(&top));
-        if inside && !self.allow.iter().any(listed) {
+        if self.allow.iter().any(listed) {
+            return Ok(());
+        }
+        if METADATA_NAMES.contains(&host) {
+            return Err(Refused::MetadataName(host.to_owned()));
+        }
+        if host.rsplit_once('.').is_none_or(|(_, top)| INSIDE.contains(&top)) {
             return Err(Refused::Name(host.to_owned()));
         }
         Ok(())
@@ -148,11 +163,20 @@ impl Guard {
     /// Judges an address that `host` resolved to (or was written as).
     ///
     /// # Errors
-    /// [`Refused::Address`].
+    /// [`Refused::Address`], [`Refused::Metadata`].
     pub fn check(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
         let Some(kind) = forbidden(address) else {
             return Ok(());
         };
+        if kind == METADATA {
+            if self.names_address(address) {
+                return Ok(());
+            }
+            return Err(Refused::Metadata {
+                host: host.to_owned(),
+                address,
+            });
+        }
         if self.allowed(host, address) {
             return Ok(());
         }
@@ -161,6 +185,14 @@ impl Guard {
             address,
             kind,
         })
+    }
+
+    /// Whether this one address is listed, by itself.
+    fn names_address(&self, address: IpAddr) -> bool {
+        let whole = IpNet::from(address.to_canonical());
+        self.allow
+            .iter()
+            .any(|target| matches!(target, AllowedTarget::Network(network) if *network == whole))
     }
 
     fn allowed(&self, host: &str, address: IpAddr) -> bool {
@@ -172,6 +204,19 @@ impl Guard {
         })
     }
 }
+
+/// Names of metadata services; their addresses are in [`V4`] and [`forbidden_v6`]. Only a proxy is ever asked for a name.
+const METADATA_NAMES: [&str; 9] = [
+    "metadata",
+    "metadata.google.internal",
+    "metadata.goog",
+    "metadata.azure.internal",
+    "metadata.tencentyun.com",
+    "metadata.platformequinix.com",
+    "api.metadata.cloud.ibm.com",
+    "instance-data",
+    "instance-data.ec2.internal",
+];
 
 /// Top-level names that are no public ones.
 const INSIDE: [&str; 14] = [
@@ -223,10 +268,20 @@ fn forbidden(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// IPv4 networks that are not globally reachable unicast (IANA special-purpose registry), first match wins.
-const V4: [(u32, u32, &str); 20] = [
-    (0xA9FE_A9FE, 32, "a cloud metadata address"),
-    (0x6464_64C8, 32, "a cloud metadata address"), // 100.100.100.200
+/// What needs an allowance of its own.
+const METADATA: &str = "a cloud metadata address";
+
+/// IPv4 networks that are not globally reachable unicast (IANA special-purpose registry), first match wins; before them what
+/// clouds answer at with metadata and credentials.
+const V4: [(u32, u32, &str); 26] = [
+    (0xA9FE_A9FE, 32, METADATA), // 169.254.169.254: AWS, Azure, Google, Oracle, OpenStack, DigitalOcean, Hetzner, …
+    (0xA9FE_AA02, 32, METADATA), // 169.254.170.2: AWS ECS, credentials of tasks
+    (0xA9FE_AA17, 32, METADATA), // 169.254.170.23: AWS EKS, credentials of pods
+    (0xA9FE_0017, 32, METADATA), // 169.254.0.23: Tencent
+    (0xA9FE_2A2A, 32, METADATA), // 169.254.42.42: Scaleway
+    (0x6464_64C8, 32, METADATA), // 100.100.100.200: Alibaba
+    (0xC000_00C0, 32, METADATA), // 192.0.0.192: Oracle, classic
+    (0xA83F_8110, 32, METADATA), // 168.63.129.16: Azure; public by its number, and reached inside only
     (0x0000_0000, 8, "an address of this network"),
     (0x0A00_0000, 8, "a private address"),
     (0x6440_0000, 10, "a shared address of a provider (CGNAT)"),
@@ -276,7 +331,12 @@ fn forbidden_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0x2001, b, ..] if b < 0x200 => Some("a protocol assignment"),
         [0x3FFF, b, ..] if b < 0x1000 => Some("a documentation address"),
         [0x5F00, ..] => Some("a segment routing address"),
-        [0xFD00, 0x0EC2, 0, 0, 0, 0, 0, 0x254] => Some("a cloud metadata address"),
+        // AWS (also EKS), Google, Oracle, Scaleway, OpenStack.
+        [0xFD00, 0x0EC2, 0, 0, 0, 0, 0, 0x254 | 0x23]
+        | [0xFD20, 0xCE, 0, 0, 0, 0, 0, 0x254]
+        | [0xFD00, 0xC1, 0, 0, 0, 0, 0xA9FE, 0xA9FE]
+        | [0xFD00, 0x42, 0, 0, 0, 0, 0, 0x42]
+        | [0xFE80, 0, 0, 0, 0, 0, 0xA9FE, 0xA9FE] => Some(METADATA),
         [a, ..] if a & 0xFE00 == 0xFC00 => Some("a private address"),
         [a, ..] if a & 0xFFC0 == 0xFE80 => Some("a link-local address"),
         [a, ..] if a & 0xFFC0 == 0xFEC0 => Some("a site-local address"),
@@ -311,6 +371,13 @@ mod tests {
             ("172.16.0.0", "private"),
             ("172.31.255.255", "private"),
             ("192.0.0.1", "protocol"),
+            ("192.0.0.192", "metadata"),
+            ("168.63.129.16", "metadata"),
+            ("169.254.170.2", "metadata"),
+            ("64:ff9b::a83f:8110", "metadata"),
+            ("fd20:ce::254", "metadata"),
+            ("fd00:c1::a9fe:a9fe", "metadata"),
+            ("fe80::a9fe:a9fe", "metadata"),
             ("192.0.2.255", "documentation"),
             ("192.88.99.1", "6to4"),
             ("192.168.255.255", "private"),
@@ -442,5 +509,54 @@ mod tests {
         );
         assert_eq!(guard.check_url("http://10.0.0.1/"), Ok(()));
         assert!(guard.check_url("http://127.0.0.1/").is_err());
+    }
+
+    #[test]
+    fn a_metadata_service_is_let_through_by_its_own_address_only() {
+        let ip = |s: &str| s.parse::<IpAddr>().unwrap();
+        let guard = |allow: &[&str]| {
+            let allow = allow.iter().map(|item| match item.parse() {
+                Ok(network) => AllowedTarget::Network(network),
+                Err(_) => AllowedTarget::Host((*item).to_owned()),
+            });
+            Guard::new(allow.collect(), true)
+        };
+        let wide = [
+            "0.0.0.0/0",
+            "::/0",
+            "169.254.0.0/16",
+            "168.63.129.16/31",
+            "hooks.example",
+        ];
+        let wide = guard(&wide);
+        for address in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+        ] {
+            for host in ["hooks.example", address] {
+                let refused = wide.check(host, ip(address)).unwrap_err();
+                assert!(matches!(refused, Refused::Metadata { .. }), "{host} {address}");
+                assert!(refused.to_string().contains(address), "{refused}");
+            }
+            let own = guard(&[&IpNet::from(ip(address).to_canonical()).to_string()]);
+            assert_eq!(own.check("hooks.example", ip(address)), Ok(()), "{address}");
+        }
+        assert_eq!(wide.check("x", ip("169.254.1.1")), Ok(()));
+        // Where a proxy looks names up.
+        for name in [
+            "metadata.google.internal",
+            "metadata.goog",
+            "metadata.tencentyun.com",
+        ] {
+            assert_eq!(wide.check_name(name), Err(Refused::MetadataName(name.to_owned())));
+            assert_eq!(guard(&[name]).check_name(name), Ok(()));
+        }
+        assert_eq!(wide.check_name("hooks.public.example"), Ok(()));
     }
 }

@@ -64,23 +64,7 @@ async fn leader(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Erro
 /// Sessions of others that hold one of our other locks.
 async fn strangers(examined: &Examined<'_>) -> Checked {
     let mut findings = Vec::new();
-    for (key, lock, cause) in [
-        (
-            locks::GATE,
-            "the doorbell's lock",
-            "every captured transaction then notifies the reader, and commits that notify wait for one another",
-        ),
-        (
-            locks::INSTALL,
-            "the installation's lock",
-            "install, uninstall and adopt wait for it",
-        ),
-        (
-            locks::ENQUEUE,
-            "the queue's lock",
-            "no batch can be enqueued while it is held",
-        ),
-    ] {
+    for (key, lock, cause) in locks::OTHERS {
         let holders = locks::holders(examined.client, key).await?;
         findings.extend(holders.iter().filter(|holder| !holder.ours).map(|holder| {
             Finding::warning(

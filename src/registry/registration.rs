@@ -174,7 +174,7 @@ impl Registration {
                 // Not in the answer: Nextcloud's is plainly "OK" here.
                 tracing::warn!(
                     header = name,
-                    uri,
+                    origin = target::origin(&target),
                     "a webhook is registered with a header that HTTP cannot carry"
                 );
             }

@@ -75,7 +75,8 @@ pub(crate) fn parse(text: &str) -> Result<Uri, String> {
     Uri::try_from(url.as_str()).map_err(|error| format!("is no URL: {error}"))
 }
 
-/// The origin of a target that [`parse`] gave: scheme, host and port, the port also where it is the scheme's own.
+/// The origin of a target that [`parse`] gave: scheme, host and port, the port also where it is the scheme's own. It may be logged: path and query,
+/// which often hold the receiver's token, are not in it.
 pub(crate) fn origin(target: &Uri) -> String {
     let scheme = target.scheme_str().unwrap_or_default();
     let port = target

@@ -51,7 +51,10 @@ impl Ground {
             retry: settings.default_retry.clone(),
         };
         let registry = Registry::open(pool.clone(), settings.master_key.as_ref(), defaults).await?;
-        for proxy in settings.proxies.shown() {
+        for advice in settings.advice() {
+        tracing::warn!("{advice}");
+    }
+    for proxy in settings.proxies.shown() {
             tracing::info!("{proxy}");
         }
         let (board, delivery_metrics, measured) = (

@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 use crate::support::capture::{Capture, PATIENCE, Scene, install, options, settings};
 use crate::support::cli::Cli;
 use crate::support::postgres::{DBA, Db, NEXTCLOUD};
+use crate::support::sidecar::Sidecar;
 
 const LEADER: i64 = 5_715_726_729_151_332_676;
 const GATE: i64 = 5_715_726_729_067_189_317;
@@ -170,6 +171,64 @@ async fn whoever_takes_our_locks_is_named_and_stops_no_write() {
     create_object(&client, "another").await;
     capture.until("both", |seen| seen.len() >= 2).await;
     capture.stop().await;
+}
+
+/// The log of a running sidecar says so, too: before it leads, and while it does.
+#[tokio::test]
+async fn the_log_names_whoever_takes_our_locks() {
+    let db = Db::openregister(Generation::V0_2_13).await;
+    let (role, evil) = evil(&db).await;
+    install(&db, &options()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), std::path::Path::new(""))
+        .without("ORW_CA_FILE")
+        .with("ORW_DISCOVERY_INTERVAL_SECONDS", "1")
+        .with("ORW_TARGETS_ALLOW", "0.0.0.0/0")
+        .with("ORW_TRUSTED_PROXIES", "::/0")
+        .logging_to(&log);
+    let pid: i32 = evil
+        .query_one("SELECT pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let told = async |expected: &str| {
+        let wait = async {
+            while !std::fs::read_to_string(&log)
+                .unwrap_or_default()
+                .contains(expected)
+            {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| {
+            panic!(
+                "{expected}: {}",
+                std::fs::read_to_string(&log).unwrap_or_default()
+            )
+        });
+    };
+    let take = "SELECT pg_advisory_lock($1)";
+    evil.execute(take, &[&LEADER]).await.unwrap();
+    sidecar.spawn();
+    told(&format!("{role} (backend {pid}, ")).await;
+    told("holds the leader's lock and is no sidecar").await;
+    evil.execute("SELECT pg_advisory_unlock($1)", &[&LEADER])
+        .await
+        .unwrap();
+    sidecar.wait_ready().await;
+    evil.execute(
+        "SELECT pg_advisory_lock(hashtextextended('openregister_webhooks.enqueue', 0))",
+        &[],
+    )
+    .await
+    .unwrap();
+    told("holds the queue's lock and is no sidecar").await;
+    told(&format!("SELECT pg_terminate_backend({pid})")).await;
+    // And settings that let everybody in.
+    told("ORW_TARGETS_ALLOW has 0.0.0.0/0").await;
+    told("ORW_TRUSTED_PROXIES has ::/0").await;
+    sidecar.terminate().await;
 }
 
 const LOCKED: &str = "LOCK TABLE openregister_webhooks.change_0, openregister_webhooks.change_1, openregister_webhooks.change_2";

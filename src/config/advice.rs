@@ -1,0 +1,67 @@
+//! Settings that are valid, and are most likely not meant.
+
+use ipnet::IpNet;
+
+use super::{AllowedTarget, Settings};
+
+impl Settings {
+    /// What an administrator should think about once more, a sentence each.
+    #[must_use]
+    pub fn advice(&self) -> Vec<String> {
+        let mut advice = Vec::new();
+        for target in &self.targets_allow {
+            if let AllowedTarget::Network(network) = target
+                && is_wide(*network)
+            {
+                advice.push(format!(
+                    "ORW_TARGETS_ALLOW has {network}: whoever may register a webhook can reach loopback and every internal address \
+                     through the sidecar; list the receivers' own networks instead"
+                ));
+            }
+        }
+        for network in self.trusted_proxies.iter().filter(|network| is_wide(**network)) {
+            advice.push(format!(
+                "ORW_TRUSTED_PROXIES has {network}: whoever connects can then claim any address in X-Forwarded-For, and no attempt \
+                 to guess a password is slowed down; list the proxies' own addresses instead"
+            ));
+        }
+        advice
+    }
+}
+
+/// Wider than any network that somebody runs: wider than 10.0.0.0/8, or than fc00::/7.
+fn is_wide(network: IpNet) -> bool {
+    let least = match network {
+        IpNet::V4(_) => 8,
+        IpNet::V6(_) => 7,
+    };
+    network.prefix_len() < least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_everything_is_warned_of() {
+        let mut settings = Settings::new("postgres://nc@db/nextcloud");
+        assert_eq!(settings.advice(), Vec::<String>::new());
+        settings.targets_allow = vec![
+            AllowedTarget::Host("hooks.example".to_owned()),
+            AllowedTarget::Network("10.0.0.0/8".parse().unwrap()),
+            AllowedTarget::Network("fc00::/7".parse().unwrap()),
+            AllowedTarget::Network("0.0.0.0/0".parse().unwrap()),
+        ];
+        settings.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap(), "::/0".parse().unwrap()];
+        let advice = settings.advice();
+        assert_eq!(advice.len(), 2, "{advice:?}");
+        assert!(
+            advice[0].starts_with("ORW_TARGETS_ALLOW has 0.0.0.0/0"),
+            "{advice:?}"
+        );
+        assert!(
+            advice[1].starts_with("ORW_TRUSTED_PROXIES has ::/0"),
+            "{advice:?}"
+        );
+    }
+}
