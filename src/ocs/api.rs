@@ -18,6 +18,7 @@ use super::auth::{Authenticator, Denied, Session};
 use super::behind::{self, Belongs};
 use super::input;
 use super::operations::{API_OF, Call, Context, Their};
+use super::probe::REQUEST_TOKEN;
 use super::reply::{Body, Dialect, Reply, Syntax, Version, full};
 use super::routes::{Access, Found, Operation, Route, Table};
 use super::work::Work;
@@ -99,8 +100,7 @@ impl Api {
             return handler().await;
         }
         let begun = Instant::now();
-        // The query may hold a receiver's URL, and with it a token: it is not logged.
-        let asked = (request.method().clone(), request.uri().path().to_owned());
+        let asked = (request.method().clone(), self.route_of(&request));
         let mut response = match &self.proxy {
             None => match Target::of(request.uri().path(), "") {
                 Some(target) => self.answer_ocs(request, target, arrival).await,
@@ -110,10 +110,29 @@ impl Api {
         };
         stamp(response.headers_mut());
         tracing::debug!(
-            client = %arrival.client, method = %asked.0, path = asked.1, status = response.status().as_u16(),
+            client = %arrival.client, method = %asked.0, route = asked.1, status = response.status().as_u16(),
             ms = begun.elapsed().as_millis(), "answered"
         );
         response
+    }
+
+    /// The route that a request asks for, as the log names it: never the path itself, which holds names of files and the
+    /// tokens of shares, nor the query, which may hold a receiver's URL.
+    fn route_of(&self, request: &Request<Incoming>) -> &'static str {
+        let path = request.uri().path();
+        let base = self.proxy.as_ref().map_or("", |proxy| proxy.upstream().base());
+        let target = Target::of(path, base);
+        let found = target.map(|target| {
+            self.table.find(
+                target.version == Version::V1,
+                request.method(),
+                &path[target.start..],
+            )
+        });
+        match found {
+            Some(Found::Route(route, _)) => route.path,
+            _ => "(another)",
+        }
     }
 
     /// Answers before Nextcloud: what is ours here, the rest there.
@@ -260,6 +279,12 @@ impl Api {
         response
     }
 
+    /// Whether a request has a session's cookie and the request token that only Nextcloud's own pages know. Nextcloud was asked
+    /// about the two as they came, and took them: else there would be no session.
+    fn is_page_request(&self, headers: &HeaderMap) -> bool {
+        self.proxy.is_some() && headers.contains_key(header::COOKIE) && headers.contains_key(REQUEST_TOKEN)
+    }
+
     async fn answer_route(
         &self,
         asked: Asked,
@@ -277,7 +302,10 @@ impl Api {
             }
             _ => {}
         }
-        if asked.route.access != Access::Anyone && !is_api_request(&asked.parts.headers) {
+        if asked.route.access != Access::Anyone
+            && !is_api_request(&asked.parts.headers)
+            && !self.is_page_request(&asked.parts.headers)
+        {
             return no_api_request().into();
         }
         if let Some(name) = asked.bad_format {
@@ -464,7 +492,7 @@ fn deny(denied: &Denied, dialect: Dialect) -> Response<Body> {
             Reply::failure(503, "Credentials cannot be checked now; try again in a moment")
                 .into_response(dialect)
         }
-        Denied::Away(why) => {
+        Denied::Away(why) | Denied::Busy(why) => {
             Reply::failure(503, format!("{why}; try again in a moment")).into_response(dialect)
         }
     }

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use super::callers::Callers;
 use super::throttle::Throttle;
 use crate::registry::{NoRandom, random};
+use crate::shares::Shares;
 
 /// How long a checked password is not checked again; accounts change only when the process starts anew.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -29,6 +30,8 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 const MOST_REMEMBERED: usize = 1000;
 /// Passwords whose hashes are computed at once.
 const HASHING: usize = 2;
+/// Passwords that are waited for at once; one network has half of these places at most.
+const MOST_WAITING: usize = 64;
 /// The longest user name and password that are looked at.
 const LONGEST: usize = 1024;
 
@@ -54,6 +57,8 @@ pub enum Denied {
     Unavailable,
     /// Nextcloud, which would know, cannot tell now: why.
     Away(&'static str),
+    /// The credentials cannot be checked now, and asking again and again makes it worse: why. It counts as an attempt.
+    Busy(&'static str),
 }
 
 /// Why callers cannot be told apart.
@@ -119,6 +124,8 @@ pub struct Standalone {
     remembered: Mutex<HashMap<Digest, Instant>>,
     throttle: Throttle,
     hashing: Semaphore,
+    /// Who waits for one of them.
+    waiting: Arc<Shares>,
 }
 
 impl std::fmt::Debug for Standalone {
@@ -178,6 +185,7 @@ impl Standalone {
             remembered: Mutex::default(),
             throttle: Throttle::default(),
             hashing: Semaphore::new(HASHING),
+            waiting: Shares::new(MOST_WAITING),
         })
     }
 
@@ -212,6 +220,11 @@ impl Standalone {
         self.throttle
             .charge(client, Instant::now())
             .map_err(|retry_after| Denied::TooMany { retry_after })?;
+        let Some(_place) = self.waiting.take(client) else {
+            return Err(Denied::Busy(
+                "Too many passwords are being checked, in all or from your network",
+            ));
+        };
         let right = self.is_right(account, text).await?;
         match account {
             Some(account) if right => {

@@ -1,16 +1,15 @@
 //! Callers whom Nextcloud knows.
 //!
 //! Guarantees: a caller is let in for half a minute at most after Nextcloud last said so; what it refused is asked again
-//! every time, and slowed down by address; many at once who show the same credentials are one question; credentials are
+//! every time, and slowed down by address, and so is whoever keeps Nextcloud busy; many at once who show the same credentials are one question; credentials are
 //! kept as keyed hashes only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use tokio::sync::Semaphore;
 
 use super::auth::{Denied, Digest};
 use super::probe::{self, Asker, Known};
@@ -18,9 +17,13 @@ use super::remembered::{Clock, Remembered};
 use super::throttle::Throttle;
 use crate::proxy::Proxy;
 use crate::registry::{NoRandom, random};
+use crate::shares::Shares;
 
-/// Questions to Nextcloud at once.
+/// Questions to Nextcloud at once, about callers who are new and about those who were right a moment ago.
 const MOST_QUESTIONS: usize = 64;
+/// How long one may take in all, and how long while many are asked.
+const PATIENCE: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_secs(5);
 
 type Question = Shared<BoxFuture<'static, Result<Known, Denied>>>;
 
@@ -32,7 +35,9 @@ pub struct Callers {
     remembered: Remembered,
     throttle: Throttle,
     asked: Mutex<HashMap<Digest, Question>>,
-    places: Semaphore,
+    places: Arc<Shares>,
+    /// Nobody who guesses stands in the way of whoever was right.
+    known_places: Arc<Shares>,
 }
 
 impl Callers {
@@ -53,7 +58,8 @@ impl Callers {
             remembered: Remembered::new(clock),
             throttle: Throttle::default(),
             asked: Mutex::default(),
-            places: Semaphore::new(MOST_QUESTIONS),
+            places: Shares::new(MOST_QUESTIONS),
+            known_places: Shares::new(MOST_QUESTIONS),
         })
     }
 
@@ -88,7 +94,8 @@ impl Callers {
             self.charge(asker)?;
         }
         let begun = self.remembered.now();
-        let outcome = self.limited(probe::list(&self.proxy, asker, uri)).await;
+        let places = if charged { &self.places } else { &self.known_places };
+        let outcome = limited(places, asker, probe::list(&self.proxy, asker, uri)).await;
         self.conclude(key, asker, &outcome, begun, charged);
         outcome
     }
@@ -110,7 +117,7 @@ impl Callers {
         let task = tokio::spawn(async move {
             let begun = this.remembered.now();
             let _answered = Answered(Arc::clone(&this), key);
-            let outcome = this.limited(probe::caller(&this.proxy, &asker)).await;
+            let outcome = limited(&this.places, &asker, probe::caller(&this.proxy, &asker)).await;
             this.conclude(key, &asker, &outcome, begun, true);
             outcome
         });
@@ -125,15 +132,6 @@ impl Callers {
         self.throttle
             .charge(asker.client(), Instant::now())
             .map_err(|retry_after| Denied::TooMany { retry_after })
-    }
-
-    async fn limited(&self, asking: impl Future<Output = Result<Known, Denied>>) -> Result<Known, Denied> {
-        match self.places.try_acquire() {
-            Ok(_place) => asking.await,
-            Err(_) => Err(Denied::Away(
-                "Too many callers are being checked with Nextcloud; try again in a moment",
-            )),
-        }
     }
 
     /// Remembers who may, forgets who may not, and gives the attempt back where nothing was wrong with it.
@@ -153,6 +151,8 @@ impl Callers {
         let wrong = match outcome {
             Ok(known) => known.session.is_none(),
             Err(Denied::Wrong | Denied::TooMany { .. }) => true,
+            // Whoever keeps Nextcloud busy pays as for a wrong password.
+            Err(Denied::Busy(_)) => return,
             Err(Denied::NoApiRequest | Denied::Unavailable | Denied::Away(_)) => false,
         };
         if wrong {
@@ -161,6 +161,23 @@ impl Callers {
             self.throttle.refund(asker.client());
         }
     }
+}
+
+/// A question in a place of its own, which one client's network cannot take from all others, and in a bounded time.
+async fn limited(
+    places: &Arc<Shares>,
+    asker: &Asker,
+    asking: impl Future<Output = Result<Known, Denied>>,
+) -> Result<Known, Denied> {
+    let Some(_place) = places.take(asker.client()) else {
+        return Err(Denied::Busy(
+            "Too many callers are being checked with Nextcloud, in all or from your network",
+        ));
+    };
+    let patience = if places.scarce() { SHORT } else { PATIENCE };
+    tokio::time::timeout(patience, asking)
+        .await
+        .unwrap_or(Err(Denied::Busy(probe::LATE)))
 }
 
 /// A question that ends, however it does, is not joined any more.

@@ -4,6 +4,7 @@
 //! better otherwise; nothing is read or changed for a caller who may not; every body, header and wait is bounded; no answer
 //! holds a secret but the one to the request that set it.
 
+mod activity;
 mod api;
 mod auth;
 mod behind;

@@ -12,23 +12,28 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use super::auth::{Denied, Digest, Session};
-use crate::proxy::{Answered, Arrival, Proxy, ProxyError};
+use crate::proxy::{Answered, Arrival, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Proxy, ProxyError};
 use crate::text::chain;
 
 const WEBHOOKS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks?format=json";
 const USER: &str = "/ocs/v2.php/cloud/user?format=json";
 /// No webhook has it, so that the answer to a mere question is short.
 const NO_URI: &str = "urn:openregister-webhooks:nobody";
+pub(super) const LATE: &str = "Nextcloud, which knows who you are, does not answer in time";
 /// After a 429 of Nextcloud's that does not say how long.
 const WAIT: Duration = Duration::from_secs(30);
 
+pub(super) const REQUEST_TOKEN: HeaderName = HeaderName::from_static("requesttoken");
+/// An external app's secret, as AppAPI has it, and the name that it is the secret of.
+const APP_SECRET: HeaderName = HeaderName::from_static("authorization-app-api");
+const APP_NAME: HeaderName = HeaderName::from_static("ex-app-id");
 /// What tells Nextcloud who calls.
 const TELLING: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::COOKIE,
-    HeaderName::from_static("requesttoken"),
-    HeaderName::from_static("authorization-app-api"),
-    HeaderName::from_static("ex-app-id"),
+    REQUEST_TOKEN,
+    APP_SECRET,
+    APP_NAME,
     HeaderName::from_static("ex-app-version"),
     HeaderName::from_static("aa-version"),
 ];
@@ -56,8 +61,8 @@ impl std::fmt::Debug for Asker {
 impl Asker {
     /// `None` where a request names nobody.
     pub(crate) fn of(headers: &HeaderMap, host: HeaderValue, arrival: Arrival) -> Option<Self> {
-        let names = [&TELLING[0], &TELLING[1], &TELLING[3]];
-        if !names.iter().any(|name| headers.contains_key(*name)) {
+        let names = [header::AUTHORIZATION, header::COOKIE, APP_SECRET];
+        if !names.iter().any(|name| headers.contains_key(name)) {
             return None;
         }
         let mut kept = HeaderMap::new();
@@ -67,6 +72,19 @@ impl Asker {
             }
         }
         kept.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if arrival.trusted {
+            // Nextcloud's own brute-force protection is to count the client, not the proxy before us.
+            if arrival.client != arrival.peer
+                && let Ok(client) = HeaderValue::from_str(&arrival.client.to_string())
+            {
+                kept.insert(FORWARDED_FOR, client);
+            }
+            for name in [FORWARDED_HOST, FORWARDED_PROTO] {
+                if let Some(value) = headers.get(&name) {
+                    kept.insert(name, value.clone());
+                }
+            }
+        }
         Some(Self {
             headers: kept,
             host,
@@ -78,8 +96,8 @@ impl Asker {
         self.arrival.client
     }
 
-    /// A keyed hash of everything that Nextcloud decides by: the credentials, and the address, which it may bind
-    /// administrators to.
+    /// A keyed hash of everything that Nextcloud decides by: the credentials, what stands in for them against forged
+    /// requests (`OCS-APIRequest`), and the address, which it may bind administrators to.
     pub(crate) fn digest(&self, key: &Digest) -> Digest {
         use hmac::{Hmac, KeyInit as _, Mac as _};
         #[allow(clippy::expect_used, reason = "HMAC takes keys of every length")]
@@ -89,7 +107,7 @@ impl Asker {
             mac.update(bytes);
         };
         part(self.client().to_string().as_bytes());
-        for name in &TELLING {
+        for name in TELLING.iter().chain(&ALONG[..1]) {
             part(name.as_str().as_bytes());
             for value in self.headers.get_all(name) {
                 part(value.as_bytes());
@@ -98,10 +116,21 @@ impl Asker {
         mac.finalize().into_bytes().into()
     }
 
-    /// The external app that acts, once Nextcloud has taken its credentials.
-    fn app_id(&self) -> Option<String> {
-        self.headers.get(&TELLING[3])?;
-        Some(self.headers.get(&TELLING[4])?.to_str().ok()?.to_owned())
+    /// The external app that acts, once Nextcloud has taken these credentials: it has checked the app's secret only where
+    /// nothing else could have let the caller in.
+    async fn app_id(&self, proxy: &Proxy, path: &str) -> Option<String> {
+        self.headers.get(&APP_SECRET)?;
+        let name = self.headers.get(&APP_NAME)?.to_str().ok()?.to_owned();
+        let mut alone = self.clone();
+        let more = [header::AUTHORIZATION, header::COOKIE, REQUEST_TOKEN];
+        let others = more.iter().filter(|name| alone.headers.remove(*name).is_some());
+        if others.count() > 0 {
+            let answered = alone.ask(proxy, Method::GET, path).await.ok()?;
+            if answered.status != StatusCode::OK {
+                return None;
+            }
+        }
+        Some(name)
     }
 
     async fn ask(&self, proxy: &Proxy, method: Method, path: &str) -> Result<Answered, Denied> {
@@ -115,7 +144,8 @@ impl Asker {
         asked.await.map_err(|error| {
             tracing::debug!(error = chain(&error), "Nextcloud could not be asked who calls");
             Denied::Away(match error {
-                ProxyError::Late { .. } => "Nextcloud, which knows who you are, does not answer in time",
+                // Nextcloud takes its time over an address that guesses, so this counts as an attempt.
+                ProxyError::Late { .. } => return Denied::Busy(LATE),
                 ProxyError::Away { .. } => "Nextcloud, which knows who you are, cannot be reached",
                 _ => "Nextcloud, which knows who you are, gave no whole answer",
             })
@@ -175,7 +205,7 @@ pub(crate) async fn list(proxy: &Proxy, asker: &Asker, uri: Option<&str>) -> Res
                 session: Some(Session {
                     user,
                     admin: true,
-                    app_id: asker.app_id(),
+                    app_id: asker.app_id(proxy, &format!("{WEBHOOKS}&uri={NO_URI}")).await,
                 }),
                 cookies,
                 theirs: Theirs::Listed(listed),
@@ -269,7 +299,11 @@ async fn who(proxy: &Proxy, asker: &Asker) -> Result<(Option<Session>, Vec<Heade
             let session = Session {
                 user: user.to_owned(),
                 admin,
-                app_id: admin.then(|| asker.app_id()).flatten(),
+                app_id: if admin {
+                    asker.app_id(proxy, USER).await
+                } else {
+                    None
+                },
             };
             Ok((Some(session), cookies))
         }

@@ -1,15 +1,14 @@
 //! The HTTP server: HTTP/1.1 and HTTP/2 over TCP or TLS.
 //!
-//! Guarantees: connections are counted and limited; a client that sends no request, or a header bit by bit, or
-//! does not take its answer is cut off; a
-//! header is bounded; on shutdown, requests under way end in peace within a bounded time.
+//! Guarantees: connections are counted and limited, and a place is left for other clients whatever one of them does
+//! ([`crate::shares`]); a client that sends no request, or a head bit by bit, or does not take its answer is cut off, sooner
+//! where places are scarce; a header is bounded; on shutdown, requests under way end in peace within a bounded time.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -17,33 +16,38 @@ use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::activity::{Activity, Counted, LONGEST_HEAD, Overdue, handshake};
 use super::api::Api;
 use super::stall::Stall;
 use super::tls::ListenerTls;
-use crate::proxy::Arrival;
+use crate::patience::Pace;
+use crate::proxy::{self, Arrival};
+use crate::shares::{Place, Shares};
 use crate::supervise::ending;
 
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 4096;
-/// How long the first request, and each header, may take to arrive.
-const HEADER_TIME: Duration = Duration::from_secs(30);
 const LARGEST_HEADER: usize = 64 * 1024;
 const MOST_STREAMS: u32 = 100;
 const PING_EACH: Duration = Duration::from_secs(20);
 /// How long requests under way may take when the process stops.
 const GRACE: Duration = ending::REQUESTS;
-/// How long a client may take nothing of an answer.
-const STALL: Duration = Duration::from_secs(30);
 /// After an error of `accept`, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often a connection is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a connection may take to end in good order once it was idle for too long.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// How often the log says that connections are refused.
+const SAY_EACH: Duration = Duration::from_secs(60);
 
 /// A server that listens and does not yet serve.
 #[derive(Debug, Clone)]
@@ -51,6 +55,8 @@ pub struct Server {
     listener: Arc<TcpListener>,
     trusted_proxies: Vec<IpNet>,
     tls: Option<Arc<ListenerTls>>,
+    /// Also when serving begins anew: what was accepted before may still be there.
+    places: Arc<Shares>,
 }
 
 impl Server {
@@ -64,6 +70,7 @@ impl Server {
             listener: Arc::new(listener),
             trusted_proxies,
             tls: None,
+            places: Shares::new(MOST_CONNECTIONS),
         })
     }
 
@@ -82,18 +89,26 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// With room for so many connections; one network gets half of them at most.
+    #[must_use]
+    pub fn with_room_for(mut self, connections: usize) -> Self {
+        self.places = Shares::new(connections);
+        self
+    }
+
     /// Serves until `stop`, then lets requests under way end.
     pub async fn serve(self, api: Arc<Api>, stop: CancellationToken) {
         let proxies: Arc<[IpNet]> = self.trusted_proxies.into();
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let graceful = GracefulShutdown::new();
+        let places = self.places;
+        let connections = TaskTracker::new();
+        let mut said = None;
         loop {
             let next = async {
                 // Who comes when all places are taken waits in the kernel's queue.
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, self.listener.accept().await)
+                places.room().await;
+                self.listener.accept().await
             };
-            let (place, accepted) = tokio::select! {
+            let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 next = next => next,
             };
@@ -105,23 +120,45 @@ impl Server {
                     continue;
                 }
             };
-            let _ = stream.set_nodelay(true);
-            let (api, proxies, watcher) = (Arc::clone(&api), Arc::clone(&proxies), graceful.watcher());
-            let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
-            tokio::spawn(async move {
-                match tls {
-                    None => connection(stream, peer, api, proxies, false, watcher).await,
-                    Some(tls) => match tokio::time::timeout(HEADER_TIME, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(stream, peer, api, proxies, true, watcher).await,
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection"),
-                        Err(_) => tracing::debug!(%peer, "TLS was not agreed upon in time"),
-                    },
+            // A trusted proxy speaks for many clients: each counts once the head of its request tells who it is.
+            let place = if trusts(&proxies, peer.ip().to_canonical()) {
+                places.take_for_many()
+            } else {
+                places.take(peer.ip())
+            };
+            let Some(place) = place else {
+                if said.is_none_or(|said: Instant| said.elapsed() >= SAY_EACH) {
+                    said = Some(Instant::now());
+                    tracing::warn!(client = %peer.ip(), "a connection is refused: this client has as many as are free; a proxy that speaks for many belongs into ORW_TRUSTED_PROXIES");
                 }
-                drop(place);
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            let connection = Connection {
+                peer: peer.ip().to_canonical(),
+                api: Arc::clone(&api),
+                proxies: Arc::clone(&proxies),
+                places: Arc::clone(&places),
+                stop: stop.clone(),
+            };
+            let tls = self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
+            connections.spawn(async move {
+                match tls {
+                    None => connection.serve(stream, false, place).await,
+                    Some(tls) => {
+                        let limit = handshake(connection.places.scarce());
+                        match tokio::time::timeout(limit, tls.accept(stream)).await {
+                            Ok(Ok(stream)) => connection.serve(stream, true, place).await,
+                            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection"),
+                            Err(_) => tracing::debug!(%peer, "TLS was not agreed upon in time"),
+                        }
+                    }
+                }
             });
         }
         drop(self.listener);
-        if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        connections.close();
+        if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
             tracing::warn!(
                 "requests were cut off: they took longer than {} s to end",
                 GRACE.as_secs()
@@ -130,61 +167,87 @@ impl Server {
     }
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    peer: SocketAddr,
+/// What a connection needs.
+struct Connection {
+    peer: IpAddr,
     api: Arc<Api>,
     proxies: Arc<[IpNet]>,
-    secure: bool,
-    watcher: hyper_util::server::graceful::Watcher,
-) {
-    let begun = Arc::new(AtomicBool::new(false));
-    let service = {
-        let begun = Arc::clone(&begun);
-        service_fn(move |request: Request<Incoming>| {
-            begun.store(true, Ordering::Relaxed);
-            let peer = peer.ip().to_canonical();
-            let arrival = Arrival {
-                client: client(request.headers(), peer, &proxies),
-                peer,
-                trusted: trusts(&proxies, peer),
-                secure,
-            };
-            let api = Arc::clone(&api);
-            async move { Ok::<_, Infallible>(api.answer(request, arrival).await) }
-        })
-    };
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(LARGEST_HEADER);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(u32::try_from(LARGEST_HEADER).unwrap_or(u32::MAX))
-        .keep_alive_interval(PING_EACH)
-        .keep_alive_timeout(PING_EACH);
-    let serving = watcher.watch(
+    places: Arc<Shares>,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    async fn serve<S>(self, stream: S, secure: bool, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let peer = self.peer;
+        let activity = Activity::new(Instant::now());
+        let service = {
+            let (activity, api, proxies) = (Arc::clone(&activity), self.api, self.proxies);
+            service_fn(move |request: Request<Incoming>| {
+                let under_way = activity.begin();
+                let arrival = Arrival {
+                    client: client(request.headers(), peer, &proxies),
+                    peer,
+                    trusted: trusts(&proxies, peer),
+                    secure,
+                };
+                let api = Arc::clone(&api);
+                async move {
+                    let response = api.answer(request, arrival).await;
+                    Ok::<_, Infallible>(response.map(|body| Counted {
+                        body,
+                        _under_way: under_way,
+                    }))
+                }
+            })
+        };
+        let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
-            .serve_connection_with_upgrades(TokioIo::new(Stall::new(stream, STALL)), service)
-            .into_owned(),
-    );
-    tokio::pin!(serving);
-    // The first bytes decide between HTTP/1.1 and HTTP/2, and nothing but this limits how long they may take.
-    let result = tokio::select! {
-        result = &mut serving => result,
-        () = tokio::time::sleep(HEADER_TIME) => {
-            if !begun.load(Ordering::Relaxed) {
-                return;
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(LONGEST_HEAD)
+            .max_buf_size(LARGEST_HEADER);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_header_list_size(u32::try_from(LARGEST_HEADER).unwrap_or(u32::MAX))
+            .keep_alive_interval(PING_EACH)
+            .keep_alive_timeout(PING_EACH);
+        let io = Stall::new(stream, Pace::default(), Arc::clone(&activity), place);
+        let serving = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+        tokio::pin!(serving);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut stopping, mut ending) = (false, None);
+        loop {
+            tokio::select! {
+                result = &mut serving => {
+                    if let Err(error) = result {
+                        tracing::debug!(%peer, %error, "connection ended");
+                    }
+                    return;
+                }
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                _ = look.tick() => {}
             }
-            serving.await
+            match (activity.overdue(Instant::now(), self.places.scarce()), ending) {
+                (None, _) => {}
+                (Some(Overdue::Idle), None) => {
+                    ending = Some(Instant::now());
+                    serving.as_mut().graceful_shutdown();
+                }
+                (Some(Overdue::Idle), Some(since)) if since.elapsed() < GOODBYE => {}
+                (Some(overdue), _) => {
+                    return tracing::debug!(%peer, ?overdue, "connection cut off: no request for too long");
+                }
+            }
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%peer, %error, "connection ended");
     }
 }
 
@@ -199,27 +262,13 @@ fn client(headers: &HeaderMap, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
     if !trusted(peer) {
         return peer;
     }
-    let hops: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .collect();
     let mut client = peer;
-    for hop in hops.into_iter().rev() {
-        let hop = hop.trim();
-        let bare = hop
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once(']'))
-            .map_or(hop, |(inner, _)| inner);
-        let address = bare
-            .parse::<IpAddr>()
-            .or_else(|_| bare.parse::<SocketAddr>().map(|socket| socket.ip()));
-        match address {
-            Ok(address) => client = address.to_canonical(),
-            // What a trusted proxy did not write can be anything.
-            Err(_) => break,
-        }
+    for hop in proxy::items(headers, &proxy::FORWARDED_FOR).rev() {
+        // What a trusted proxy did not write can be anything: it ends the list.
+        let Some(address) = std::str::from_utf8(hop).ok().and_then(hop_address) else {
+            break;
+        };
+        client = address;
         if !trusted(client) {
             break;
         }
@@ -227,9 +276,22 @@ fn client(headers: &HeaderMap, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
     client
 }
 
+/// An address as proxies write it: with or without a port, IPv6 in brackets or bare.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map_or(hop, |(inner, _)| inner);
+    let address = bare
+        .parse::<IpAddr>()
+        .or_else(|_| bare.parse::<SocketAddr>().map(|socket| socket.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::HeaderValue;
 
     #[test]
     fn forwarded_addresses_are_believed_from_trusted_proxies_only() {
@@ -248,6 +310,18 @@ mod tests {
         assert_eq!(of("::ffff:10.0.0.1", "[2001:db8::1]:443"), "2001:db8::1");
         assert_eq!(of("10.0.0.1", "198.51.100.7:5555"), "198.51.100.7");
         assert_eq!(of("10.0.0.1", "unknown"), "10.0.0.1");
+        // What the client itself said, with a byte that is no text, hides nobody.
+        let mut headers = HeaderMap::new();
+        let claimed = HeaderValue::from_bytes(b"\xff, 198.51.100.7").unwrap();
+        headers.insert("x-forwarded-for", claimed);
+        let told = client(&headers, "10.0.0.1".parse().unwrap(), &proxies);
+        assert_eq!(told.to_string(), "198.51.100.7");
+        headers.insert(
+            "x-forwarded-for",
+            HeaderValue::from_bytes(b"198.51.100.7, \xff").unwrap(),
+        );
+        let told = client(&headers, "10.0.0.1".parse().unwrap(), &proxies);
+        assert_eq!(told.to_string(), "10.0.0.1");
         assert_eq!(
             client(&HeaderMap::new(), "10.0.0.1".parse().unwrap(), &proxies).to_string(),
             "10.0.0.1"

@@ -1,45 +1,71 @@
-//! A connection whose other side takes nothing for too long is given up.
+//! A client's connection: it holds its place until it ends, what it sends is counted, and it is given up where it takes
+//! answers too slowly.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
-/// Ends with [`io::ErrorKind::TimedOut`] where a write makes no progress for the limit; reads wait as long as they
-/// like.
+use super::activity::Activity;
+use crate::patience::{Pace, Patience};
+use crate::shares::Place;
+
+/// How often a wait is looked at: places may have become scarce.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Ends with [`io::ErrorKind::TimedOut`] where writes are slower than the pace; reads wait as long as they like.
 #[derive(Debug)]
 pub(crate) struct Stall<T> {
     io: T,
-    limit: Duration,
+    patience: Patience,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+    activity: Arc<Activity>,
+    /// Among the connections; also where it became a tunnel.
+    place: Place,
 }
 
 impl<T> Stall<T> {
-    pub(crate) const fn new(io: T, limit: Duration) -> Self {
+    pub(super) const fn new(io: T, pace: Pace, activity: Arc<Activity>, place: Place) -> Self {
         Self {
             io,
-            limit,
+            patience: Patience::new(pace),
             waiting: None,
+            activity,
+            place,
         }
     }
 
-    /// Lets a write that waits wait no longer than the limit.
-    fn bounded<R>(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        if write.is_ready() {
+    /// Lets a write that waits wait no longer than the pace allows.
+    fn bounded<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: Poll<io::Result<R>>,
+        bytes: impl Fn(&R) -> usize,
+    ) -> Poll<io::Result<R>> {
+        if let Poll::Ready(outcome) = write {
             self.waiting = None;
-            return write;
+            self.patience
+                .moved(Instant::now(), outcome.as_ref().map_or(0, bytes));
+            return Poll::Ready(outcome);
         }
-        let limit = self.limit;
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
-        match waiting.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        loop {
+            let left = self.patience.wait(Instant::now(), self.place.scarce());
+            if left == Duration::ZERO {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            let look = left.min(LOOK);
+            let waiting = self
+                .waiting
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(look)));
+            if waiting.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.waiting = None;
         }
     }
 }
@@ -50,14 +76,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.activity.read(buf.filled().len().saturating_sub(before));
+        read
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.bounded(cx, write)
+        self.bounded(cx, write, |bytes| *bytes)
     }
 
     fn poll_write_vectored(
@@ -66,7 +95,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.bounded(cx, write)
+        self.bounded(cx, write, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -75,12 +104,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flush = Pin::new(&mut self.io).poll_flush(cx);
-        self.bounded(cx, flush)
+        self.bounded(cx, flush, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shutdown = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.bounded(cx, shutdown)
+        self.bounded(cx, shutdown, |()| 0)
     }
 }
 
@@ -89,17 +118,29 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
+    use crate::shares::Shares;
+
+    fn watched<T>(io: T, budget: u64, rate: u32) -> Stall<T> {
+        let budget = Duration::from_millis(budget);
+        let pace = Pace {
+            budget,
+            scarce: budget,
+            rate,
+        };
+        let place = Shares::new(1).take_for_many().unwrap();
+        Stall::new(io, pace, Activity::new(Instant::now()), place)
+    }
 
     #[tokio::test]
     async fn a_reader_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
         let (near, far) = duplex(4);
-        let mut stall = Stall::new(near, Duration::from_millis(50));
+        let mut stall = watched(near, 50, 500);
         let error = stall.write_all(b"too much for it").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(far);
 
         let (near, mut far) = duplex(4);
-        let mut stall = Stall::new(near, Duration::from_millis(200));
+        let mut stall = watched(near, 10_000, 1);
         let reading = tokio::spawn(async move {
             let mut taken = Vec::new();
             let mut some = [0; 4];
@@ -112,5 +153,18 @@ mod tests {
         stall.write_all(b"slowly but surely it goes").await.unwrap();
         drop(stall);
         assert_eq!(reading.await.unwrap(), b"slowly but surely it goes");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_a_byte_now_and_then_is_given_up() {
+        let (near, mut far) = duplex(1);
+        let mut stall = watched(near, 1_000, 1_000_000);
+        tokio::spawn(async move {
+            while far.read_u8().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let error = stall.write_all(&[0; 10_000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -1,4 +1,5 @@
-//! Bodies on their way: each frame is handed on as it comes, and no side may be silent for ever.
+//! Bodies on their way: each frame is handed on as it comes, a client's body comes at a minimum rate, and Nextcloud is not
+//! silent for ever.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,14 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 use super::{BoxError, ProxyError};
+use crate::patience::{Pace, Patience};
+use crate::shares::{Place, Shares};
 
-/// How long a client may send nothing of its body.
-const CLIENT_SILENCE: Duration = Duration::from_secs(300);
+/// How often the wait for a client is looked at: places may have become scarce.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long a body is held back for a `100 Continue` that does not come.
 const CONTINUE: Duration = Duration::from_secs(1);
 
@@ -64,6 +66,12 @@ impl Gate {
     }
 }
 
+/// How fast a client has to send its body.
+pub(super) struct Allowed {
+    pub(super) pace: Pace,
+    pub(super) places: Arc<Shares>,
+}
+
 type Cancelled = Pin<Box<WaitForCancellationFutureOwned>>;
 
 /// A client's body on its way to Nextcloud.
@@ -73,8 +81,9 @@ pub(super) struct Upload {
     /// Opens when Nextcloud wants the body, or after a while.
     gate: Option<(Cancelled, Pin<Box<Sleep>>)>,
     abandoned: Cancelled,
-    silence: Pin<Box<Sleep>>,
-    waiting: bool,
+    patience: Patience,
+    places: Arc<Shares>,
+    look: Pin<Box<Sleep>>,
 }
 
 impl Upload {
@@ -82,6 +91,7 @@ impl Upload {
     pub(super) fn new(
         inner: Incoming,
         progress: Progress,
+        allowed: Allowed,
         gate: Option<&Gate>,
         abandoned: CancellationToken,
     ) -> Self {
@@ -93,8 +103,9 @@ impl Upload {
                 (Box::pin(gate.0.clone().cancelled_owned()), Box::pin(held))
             }),
             abandoned: Box::pin(abandoned.cancelled_owned()),
-            silence: Box::pin(tokio::time::sleep(CLIENT_SILENCE)),
-            waiting: false,
+            patience: Patience::new(allowed.pace),
+            places: allowed.places,
+            look: Box::pin(tokio::time::sleep(LOOK)),
         }
     }
 }
@@ -119,7 +130,9 @@ impl HttpBody for Upload {
         }
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
-                this.waiting = false;
+                let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+                this.patience
+                    .moved(std::time::Instant::now(), data.map_or(0, Bytes::len));
                 this.progress.moved();
                 Poll::Ready(frame.map(|frame| {
                     frame.map_err(|error| {
@@ -128,17 +141,19 @@ impl HttpBody for Upload {
                     })
                 }))
             }
-            Poll::Pending => {
-                if !this.waiting {
-                    this.waiting = true;
-                    this.silence.as_mut().reset(Instant::now() + CLIENT_SILENCE);
-                }
-                if this.silence.as_mut().poll(cx).is_ready() {
+            Poll::Pending => loop {
+                let left = this
+                    .patience
+                    .wait(std::time::Instant::now(), this.places.scarce());
+                if left == Duration::ZERO {
                     this.progress.fail(Fault::Stalled);
                     return Poll::Ready(Some(Err(ProxyError::Stalled.into())));
                 }
-                Poll::Pending
-            }
+                this.look.as_mut().reset(Instant::now() + left.min(LOOK));
+                if this.look.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            },
         }
     }
 
@@ -154,7 +169,7 @@ impl HttpBody for Upload {
 /// What ends when an answer ends, however it ends.
 pub(super) struct Held {
     /// The place among the requests under way.
-    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) _place: Place,
     /// Lets go of an upload that is still held back.
     pub(super) _upload: DropGuard,
 }

@@ -29,11 +29,11 @@ pub enum ProxyError {
     },
     #[error("Nextcloud did not answer within {} s", .after.as_secs())]
     Late { after: Duration },
-    #[error("The request's body stopped arriving")]
+    #[error("The request's body stopped arriving, or came too slowly")]
     Stalled,
     #[error("The request's body broke off")]
     Cut,
-    #[error("Too many requests are under way; try again in a moment")]
+    #[error("Too many requests are under way, in all or from your network; try again in a moment")]
     Busy,
     #[error(
         "This request came back to the sidecar: ORW_NEXTCLOUD_URL must be Nextcloud's own address, not one that leads here"

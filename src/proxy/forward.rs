@@ -5,28 +5,45 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode, Version, ext};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::body::{Download, Gate, Held, Progress, Upload};
-use super::headers::{self, Arrival};
+use super::body::{Allowed, Download, Gate, Held, Progress, Upload};
+use super::headers::{self, Arrival, THROUGH};
 use super::upstream::{Upstream, is_closed};
 use super::{Body, ProxyError, target, tunnel};
+use crate::patience::Pace;
 use crate::registry::{NoRandom, random};
+use crate::shares::{Place, Shares};
 
-/// Requests under way at once; connections that were upgraded are bounded by the listener.
-const MOST: usize = 2048;
-/// Which sidecars a request came through: one that comes back would go round until something gives way.
-const THROUGH: HeaderName = HeaderName::from_static("orw-through");
+/// What is under way at once, and how fast a client's body has to come.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub requests: usize,
+    /// Connections that were upgraded: fewer than the listener takes, so that they leave room for requests.
+    pub tunnels: usize,
+    pub pace: Pace,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests: 2048,
+            tunnels: 3072,
+            pace: Pace::default(),
+        }
+    }
+}
 
 /// The proxy to one Nextcloud.
 #[derive(Debug)]
 pub struct Proxy {
     upstream: Arc<Upstream>,
-    places: Arc<Semaphore>,
+    places: Arc<Shares>,
+    tunnels: Arc<Shares>,
+    pace: Pace,
     /// This process, in [`THROUGH`].
     name: String,
 }
@@ -35,10 +52,20 @@ impl Proxy {
     /// # Errors
     /// Where the operating system gives no random bytes.
     pub fn new(upstream: Arc<Upstream>) -> Result<Self, NoRandom> {
+        Self::with_limits(upstream, Limits::default())
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// Where the operating system gives no random bytes.
+    pub fn with_limits(upstream: Arc<Upstream>, limits: Limits) -> Result<Self, NoRandom> {
         let name = random::<8>()?;
         Ok(Self {
             upstream,
-            places: Arc::new(Semaphore::new(MOST)),
+            places: Shares::new(limits.requests),
+            tunnels: Shares::new(limits.tunnels),
+            pace: limits.pace,
             name: name.iter().map(|byte| format!("{byte:02x}")).collect(),
         })
     }
@@ -54,11 +81,7 @@ impl Proxy {
     /// Why it is refused.
     pub fn vet<B>(&self, request: &Request<B>) -> Result<(), ProxyError> {
         target::vet(request)?;
-        let through = request.headers().get_all(THROUGH).iter();
-        let mut names = through
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','));
-        if names.any(|name| name.trim() == self.name) {
+        if headers::items(request.headers(), &THROUGH).any(|name| name == self.name.as_bytes()) {
             return Err(ProxyError::Loop);
         }
         Ok(())
@@ -73,7 +96,7 @@ impl Proxy {
         mut request: Request<Incoming>,
         arrival: Arrival,
     ) -> Result<Response<Body>, ProxyError> {
-        let place = self.place()?;
+        let place = self.place(arrival)?;
         if is_websocket(&request) {
             return self.upgrade(request, arrival, place).await;
         }
@@ -82,6 +105,7 @@ impl Proxy {
         self.rewrite(&mut request, arrival)?;
         let (parts, body) = request.into_parts();
         let abandoned = CancellationToken::new();
+        let places = Arc::clone(&self.places);
         let held = Held {
             _place: place,
             _upload: abandoned.clone().drop_guard(),
@@ -91,7 +115,17 @@ impl Proxy {
             self.send_empty(parts, &progress).await?
         } else {
             let gate = Gate::default();
-            let upload = Upload::new(body, progress.clone(), wanted.then_some(&gate), abandoned);
+            let allowed = Allowed {
+                pace: self.pace,
+                places,
+            };
+            let upload = Upload::new(
+                body,
+                progress.clone(),
+                allowed,
+                wanted.then_some(&gate),
+                abandoned,
+            );
             let mut request = Request::from_parts(parts, upload.boxed_unsync());
             if wanted {
                 request
@@ -129,7 +163,7 @@ impl Proxy {
         arrival: Arrival,
     ) -> Result<Response<Body>, ProxyError> {
         let held = Held {
-            _place: self.place()?,
+            _place: self.place(arrival)?,
             _upload: CancellationToken::new().drop_guard(),
         };
         let mut request = Request::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
@@ -145,10 +179,8 @@ impl Proxy {
         Ok(self.answer(response, held))
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, ProxyError> {
-        Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| ProxyError::Busy)
+    fn place(&self, arrival: Arrival) -> Result<Place, ProxyError> {
+        self.places.take(arrival.client).ok_or(ProxyError::Busy)
     }
 
     /// Headers as Nextcloud gets them.
@@ -160,13 +192,7 @@ impl Proxy {
         };
         headers::request(request.headers_mut(), arrival, &host);
         request.headers_mut().remove(header::EXPECT);
-        let mut through = self.name.clone();
-        for value in request.headers().get_all(THROUGH) {
-            through = format!("{}, {through}", value.to_str().unwrap_or_default());
-        }
-        if let Ok(value) = HeaderValue::from_str(&through) {
-            request.headers_mut().insert(THROUGH, value);
-        }
+        headers::append(request.headers_mut(), &THROUGH, &self.name);
         Ok(())
     }
 
@@ -214,8 +240,9 @@ impl Proxy {
         &self,
         mut request: Request<Incoming>,
         arrival: Arrival,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Response<Body>, ProxyError> {
+        let tunnel = self.tunnels.take(arrival.client).ok_or(ProxyError::Busy)?;
         let client = hyper::upgrade::on(&mut request);
         self.rewrite(&mut request, arrival)?;
         switch(request.headers_mut());
@@ -236,7 +263,11 @@ impl Proxy {
             return Err(switched());
         }
         let nextcloud = hyper::upgrade::on(&mut response);
-        tokio::spawn(tunnel::run(client, nextcloud, self.upstream.silence()));
+        let silence = self.upstream.silence();
+        tokio::spawn(async move {
+            tunnel::run(client, nextcloud, silence).await;
+            drop(tunnel);
+        });
         let mut response = response.map(|_| Empty::new().map_err(|never| match never {}).boxed_unsync());
         headers::end_to_end(response.headers_mut());
         switch(response.headers_mut());

@@ -36,44 +36,82 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// `Connection` must not take these away: the request would mean something else without them.
-const KEPT: [HeaderName; 4] = [
-    header::HOST,
-    header::CONTENT_LENGTH,
-    header::AUTHORIZATION,
-    header::COOKIE,
+/// What a request means to whoever gets it, and what is decided by. `Connection` must not take these away: a client
+/// could make a trusted proxy's word, or a condition, disappear on its way to Nextcloud.
+const MEANING: [&str; 24] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "authorization",
+    "cookie",
+    "requesttoken",
+    "ocs-apirequest",
+    "authorization-app-api",
+    "ex-app-id",
+    "ex-app-version",
+    "aa-version",
+    "x-requested-with",
+    "x-nextcloud-federation",
+    "origin",
+    "referer",
+    "range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "if",
 ];
 
 /// What says on whose behalf a request is made: only a trusted proxy's word counts. `proxy` would become the
 /// variable HTTP_PROXY of a CGI program.
-const ON_BEHALF: [&str; 8] = [
+const ON_BEHALF: [&str; 13] = [
     "forwarded",
+    "x-forwarded",
+    "x-original-forwarded-for",
+    "x-original-host",
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
     "client-ip",
     "true-client-ip",
     "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-envoy-external-address",
     "proxy",
 ];
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Which sidecars a request came through: one that comes back would go round until something gives way.
+pub(super) const THROUGH: HeaderName = HeaderName::from_static("orw-through");
+
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 fn is_on_behalf(name: &str) -> bool {
     name.starts_with("x-forwarded-") || ON_BEHALF.contains(&name)
 }
 
+/// The items of a list, over all lines of it. A byte that is no text spoils its own item, never its neighbours.
+pub(crate) fn items<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    let items: Vec<&[u8]> = lines
+        .into_iter()
+        .flat_map(|line| line.split(|byte| *byte == b','))
+        .collect();
+    items.into_iter().map(<[u8]>::trim_ascii)
+}
+
 /// Removes what belongs to the connection that a message came on.
 pub(super) fn end_to_end(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| !KEPT.contains(name))
+    let named: Vec<HeaderName> = items(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !is_managed(name.as_str()))
         .collect();
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
@@ -99,11 +137,13 @@ pub(super) fn request(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderVa
     {
         headers.insert(header::COOKIE, joined);
     }
-    // Some servers read `X_Forwarded_For` as `X-Forwarded-For`.
+    // Some servers read `X_Forwarded_For`, or `X.Forwarded.For`, as `X-Forwarded-For`.
     let disguised: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| name.as_str().contains('_'))
-        .filter(|name| is_managed(&name.as_str().replace('_', "-")))
+        .filter(|name| {
+            let plain = name.as_str().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+            plain != name.as_str() && is_managed(&plain)
+        })
         .cloned()
         .collect();
     for name in disguised {
@@ -123,17 +163,13 @@ pub(super) fn request(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderVa
     on_behalf(headers, arrival, host);
 }
 
-/// Whether a header is one that we set, remove or decide by.
+/// Whether a header is one that we set, remove or decide by, or that Nextcloud decides by.
 fn is_managed(name: &str) -> bool {
-    let plain = [
-        "host",
-        "content-length",
-        "authorization",
-        "cookie",
-        "requesttoken",
-        "ocs-apirequest",
-    ];
-    is_on_behalf(name) || plain.contains(&name) || HOP_BY_HOP.iter().any(|known| known.as_str() == name)
+    is_on_behalf(name)
+        || name.starts_with("sec-fetch-")
+        || name == THROUGH.as_str()
+        || MEANING.contains(&name)
+        || HOP_BY_HOP.iter().any(|known| known.as_str() == name)
 }
 
 /// Says who asks: after what a trusted proxy said, or instead of what was claimed.
@@ -155,30 +191,21 @@ fn on_behalf(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderValue) {
     append(headers, &header::FORWARDED, &element);
 }
 
-/// Adds an element to a list, as one line.
-fn append(headers: &mut HeaderMap, name: &HeaderName, element: &str) {
-    let mut all: Vec<String> = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok().map(str::to_owned))
-        .collect();
-    all.push(element.to_owned());
-    if let Ok(value) = HeaderValue::from_str(&all.join(", ")) {
+/// Adds an element to a list, as one line. What was there stays, byte by byte, whatever it is.
+pub(super) fn append(headers: &mut HeaderMap, name: &HeaderName, element: &str) {
+    let mut all: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    all.push(element.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
         headers.insert(name.clone(), value);
     }
 }
 
 /// Whether a list of tokens has this one.
 pub(super) fn names(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|item| {
-            let item = item.split(';').next().unwrap_or_default();
-            item.trim().eq_ignore_ascii_case(token)
-        })
+    items(headers, name).any(|item| {
+        let item = item.split(|byte| *byte == b';').next().unwrap_or_default();
+        item.trim_ascii().eq_ignore_ascii_case(token.as_bytes())
+    })
 }
 
 #[cfg(test)]
@@ -290,5 +317,77 @@ mod tests {
             "for=198.51.100.7, for=10.0.0.1;host=\"cloud.example:8443\";proto=https"
         );
         assert!(!headers.contains_key("x_forwarded_for") && !headers.contains_key("content_length"));
+    }
+
+    #[test]
+    fn connection_takes_nothing_away_that_is_decided_by() {
+        let named = [
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "forwarded",
+            "x-real-ip",
+            "authorization",
+            "cookie",
+            "requesttoken",
+            "ocs-apirequest",
+            "authorization-app-api",
+            "ex-app-id",
+            "orw-through",
+            "content-type",
+            "if-match",
+            "if-none-match",
+            "origin",
+            "sec-fetch-site",
+        ];
+        let connection = format!("\u{fc}, close, {}", named.join(", "));
+        let mut headers = map(&named.map(|name| (name, "198.51.100.7")));
+        headers.insert(
+            header::CONNECTION,
+            HeaderValue::from_bytes(connection.as_bytes()).unwrap(),
+        );
+        request(&mut headers, arrival(true), &HeaderValue::from_static("c"));
+        for name in named {
+            assert!(headers.contains_key(name), "{name} is gone");
+        }
+        assert_eq!(headers["x-forwarded-for"], "198.51.100.7, 10.0.0.1");
+        assert!(!headers.contains_key("connection"));
+        // From anybody else such a header is replaced as ever.
+        let headers = passed(
+            &[
+                ("connection", "x-forwarded-for"),
+                ("x-forwarded-for", "198.51.100.7"),
+            ],
+            false,
+        );
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.1");
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_hides_nobody() {
+        let mut headers = HeaderMap::new();
+        let claimed = HeaderValue::from_bytes(b"\xff, 198.51.100.7").unwrap();
+        headers.append(FORWARDED_FOR, claimed.clone());
+        headers.append(FORWARDED_FOR, HeaderValue::from_static("198.51.100.8"));
+        headers.append(header::FORWARDED, HeaderValue::from_bytes(b"for=\xff").unwrap());
+        request(&mut headers, arrival(true), &HeaderValue::from_static("c"));
+        assert_eq!(
+            headers["x-forwarded-for"].as_bytes(),
+            b"\xff, 198.51.100.7, 198.51.100.8, 10.0.0.1"
+        );
+        assert!(
+            headers["forwarded"]
+                .as_bytes()
+                .starts_with(b"for=\xff, for=10.0.0.1;")
+        );
+        let untrusted = {
+            let mut headers = HeaderMap::new();
+            headers.append(FORWARDED_FOR, claimed);
+            headers.append("x.forwarded.for", HeaderValue::from_static("198.51.100.7"));
+            request(&mut headers, arrival(false), &HeaderValue::from_static("c"));
+            headers
+        };
+        assert_eq!(untrusted["x-forwarded-for"], "10.0.0.1");
+        assert!(!untrusted.contains_key("x.forwarded.for"));
     }
 }

@@ -197,7 +197,11 @@ async fn no_secret_is_dumped_or_logged() {
     let hidden = json!({"uri": receiver.url("/hook?token=hidden-in-uri"), "secret": signing,
         "event": "*", "authMethod": "header",
         "authData": {"Authorization": "Bearer hidden-auth"}, "headers": {"X-Api-Key": "hidden-header"}});
-    let id = sidecar.register(hidden).await;
+    let id = sidecar.register(hidden.clone()).await;
+    // What HTTP cannot carry is warned of, with the receiver's name and no more.
+    let mut odd = hidden;
+    odd["headers"] = json!({"X(Odd)": "hidden-header"});
+    sidecar.register(odd).await;
     // Callers of every kind, right and wrong, on our routes and through to Nextcloud.
     let bearer = format!("Bearer {}", Nextcloud::BEARER);
     let cookie = format!("{}; other=hidden-cookie", Nextcloud::SESSION.0);
@@ -211,6 +215,11 @@ async fn no_secret_is_dumped_or_logged() {
             "hidden-query",
         ),
         ("/index.php/apps/files".to_owned(), "hidden-query"),
+        ("/index.php/s/hidden-share/download".to_owned(), "hidden-query"),
+        (
+            "/ocs/v2.php/apps/spreed/api/v4/room/hidden-share".to_owned(),
+            "hidden-query",
+        ),
         ("/websocket".to_owned(), "hidden-query"),
     ] {
         for (name, value) in [
@@ -255,6 +264,15 @@ async fn no_secret_is_dumped_or_logged() {
         log.contains("DEBUG") && log.contains("answered"),
         "the log tells all that it can"
     );
+    for told in [
+        "a webhook is registered with a header that HTTP cannot carry",
+        "X(Odd)",
+    ] {
+        assert!(log.contains(told), "{told}");
+    }
+    for token in ["hidden-in-uri", "hidden-share"] {
+        assert!(!log.contains(token), "{token} is in the log");
+    }
     let basic = "YWRtaW46YWRtaW4tcGFzc3dvcmQ=";
     for secret in [
         signing,

@@ -195,17 +195,25 @@ async fn all_that_nextcloud_takes_is_taken() {
     assert_eq!(header("ocs-apirequest"), "true");
     // A page of somebody else's can send the cookie, not the header: remembered or not, it is not let in.
     assert_eq!(ask(&[("Cookie", cookie)]).send().await.status, 412);
-    let post = service
-        .request("POST", &format!("{own}/1000000000/disable"))
-        .header("Cookie", cookie);
-    assert_eq!(post.header("requesttoken", token).send().await.status, 412);
+    // What Nextcloud's own pages send is asked about as it came, and taken where Nextcloud takes it.
+    let page = ask(&[("Cookie", cookie), ("requesttoken", token)]).send().await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    let disable = format!("{own}/1000000000/disable");
+    for (token, status) in [(token, 404), ("another", 412), (token, 404)] {
+        let post = service.request("POST", &disable).header("Cookie", cookie);
+        let post = post.header("requesttoken", token).send().await;
+        assert_eq!(post.status, status, "{}", post.text);
+    }
+    // That a wrong token came with OCS-APIRequest a moment ago makes it no better.
+    let wrong = [("Cookie", cookie), ("requesttoken", "another")];
+    assert_eq!(ask(&[&wrong[..], &[api]].concat()).send().await.status, 200);
+    assert_eq!(ask(&wrong).send().await.status, 412);
     // The header was not made up for them.
-    assert!(
-        nextcloud
-            .take_seen()
-            .iter()
-            .all(|seen| seen.header("ocs-apirequest").is_empty())
-    );
+    let seen = nextcloud.take_seen();
+    let with = seen
+        .iter()
+        .filter(|seen| !seen.header("ocs-apirequest").is_empty());
+    assert_eq!(with.count(), 1, "{seen:?}");
 }
 
 #[tokio::test]
@@ -303,4 +311,81 @@ async fn a_user_who_is_not_named_is_asked_for() {
         .send()
         .await;
     assert_eq!(made.data()["userId"], "admin");
+}
+
+#[tokio::test]
+async fn an_external_app_is_named_where_its_secret_was_checked() {
+    let nextcloud = Nextcloud::start().await;
+    let service = Service::before(&nextcloud).await;
+    let (app, secret) = Nextcloud::APP;
+    let register = async |headers: &[(&str, &str)]| {
+        let mut asked = service
+            .request("POST", LISTENERS)
+            .header("OCS-APIRequest", "true")
+            .header("Accept", "application/json");
+        for (name, value) in headers {
+            asked = asked.header(name, value);
+        }
+        let answer = asked.json(&registration()).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.data()["appId"].clone()
+    };
+    let basic = ("Authorization", "Basic YWRtaW46YWRtaW4tcGFzc3dvcmQ=");
+    let right = [("EX-APP-ID", app), ("AUTHORIZATION-APP-API", secret)];
+    let wrong = [("EX-APP-ID", app), ("AUTHORIZATION-APP-API", "d3Jvbmc=")];
+    assert_eq!(register(&right).await, app);
+    // The password lets the caller in, so it says nothing of the app.
+    assert_eq!(register(&[&wrong[..], &[basic]].concat()).await, json!(null));
+    assert_eq!(register(&[("EX-APP-ID", app), basic]).await, json!(null));
+    // Both are right: the app's client kept a cookie, say.
+    let cookie = ("Cookie", Nextcloud::SESSION.0);
+    assert_eq!(register(&[&right[..], &[cookie]].concat()).await, app);
+}
+
+#[tokio::test]
+async fn nextcloud_is_told_the_client_whatever_the_client_says() {
+    let nextcloud = Nextcloud::start().await;
+    let callers = Callers::new(proxy_to(&nextcloud.url(), Duration::from_secs(60))).unwrap();
+    let service = Service::start_with(Setup {
+        authenticator: Authenticator::Nextcloud(Arc::new(callers)),
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        tls: None,
+    })
+    .await;
+    for (path, credentials) in [
+        ("/echo", String::new()),
+        (OWN, format!("Authorization: Bearer {}\r\n", Nextcloud::BEARER)),
+    ] {
+        for connection in ["close", "close, X-Forwarded-For, X-Forwarded-Proto"] {
+            // A trusted proxy adds to what the client sent: here a byte that is no text.
+            let mut request = format!(
+                "GET {path}/events HTTP/1.1\r\nHost: c\r\nConnection: {connection}\r\nX-Forwarded-Proto: https\r\n\
+                 OCS-APIRequest: true\r\n{credentials}X-Forwarded-For: "
+            )
+            .into_bytes();
+            request.extend(b"\xff, 198.51.100.7\r\n\r\n");
+            let mut raw = super::raw::Raw::connect(service.address).await;
+            raw.send(request).await;
+            let answer = raw.rest().await;
+            assert_eq!(super::raw::status(&answer), 200, "{answer}");
+        }
+    }
+    let seen = nextcloud.take_seen();
+    // The question about the caller's credentials is remembered.
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    for seen in seen {
+        let forwarded = seen.headers["x-forwarded-for"].as_bytes();
+        assert!(forwarded.ends_with(b"198.51.100.7, 127.0.0.1"), "{seen:?}");
+        assert_eq!(seen.header("x-forwarded-proto"), "https");
+    }
+    // And the throttle counts that client.
+    let wrong = async |client: &str| {
+        let asked = service
+            .request("GET", &format!("{OWN}/events"))
+            .basic("admin", "wrong");
+        let asked = asked.header("X-Forwarded-For", client);
+        asked.header("OCS-APIRequest", "true").send().await.status
+    };
+    while wrong("198.51.100.8").await != 429 {}
+    assert_eq!(wrong("198.51.100.9").await, 401);
 }

@@ -166,8 +166,8 @@ async fn an_apps_webhooks_are_removed_on_both_sides() {
     let app = |method, path: &str| {
         let asked = service
             .admin(method, path)
-            .header("AUTHORIZATION-APP-API", "YWRtaW46c2VjcmV0");
-        asked.header("EX-APP-ID", "my app")
+            .header("AUTHORIZATION-APP-API", Nextcloud::APP.1);
+        asked.header("EX-APP-ID", Nextcloud::APP.0)
     };
     for event in [OURS, OURS, THEIRS] {
         let body = registration(event, "https://example.com/a");

@@ -96,6 +96,11 @@ impl Service {
     }
 
     pub(crate) async fn start_with(setup: Setup) -> Self {
+        Self::start_with_room_for(4096, setup).await
+    }
+
+    /// Which takes so many connections.
+    pub(crate) async fn start_with_room_for(connections: usize, setup: Setup) -> Self {
         let db = installed().await;
         let key = MASTER_KEY.to_owned().into();
         let registry = Registry::open(pool(&db), Some(&key), Defaults::default())
@@ -105,7 +110,8 @@ impl Service {
         let api = Api::new(Arc::clone(&registry), Arc::new(guard), setup.authenticator).unwrap();
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), setup.trusted_proxies)
             .await
-            .unwrap();
+            .unwrap()
+            .with_room_for(connections);
         let server = match setup.tls {
             None => server,
             Some(tls) => server.with_tls(tls),

@@ -1,0 +1,164 @@
+//! What a client's connection does: between two requests it may wait, but not for long, and a head has to arrive at a minimum
+//! rate.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use super::reply::{Body, BoxError};
+
+/// How long the first request's head may take, and how many bytes earn it a second more.
+const HEAD: Duration = Duration::from_secs(10);
+const HEAD_RATE: u64 = 500;
+/// However fast it arrives. The server itself holds later heads of HTTP/1.1 to this.
+pub(super) const LONGEST_HEAD: Duration = Duration::from_secs(30);
+/// Between two requests.
+const IDLE: Duration = Duration::from_secs(75);
+/// Either, while places are scarce.
+const SCARCE: Duration = Duration::from_secs(5);
+
+/// What a connection has done lately.
+#[derive(Debug)]
+pub(super) struct Activity(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    requests: u64,
+    under_way: usize,
+    /// Since when no request is under way, and what was read since.
+    since: Instant,
+    bytes: u64,
+}
+
+/// Why a connection has to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It never sent a whole request.
+    Head,
+    /// It is done with its requests, and may end in good order.
+    Idle,
+}
+
+impl Activity {
+    pub(super) fn new(now: Instant) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            requests: 0,
+            under_way: 0,
+            since: now,
+            bytes: 0,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So many bytes came from the client.
+    pub(super) fn read(&self, bytes: usize) {
+        let mut state = self.state();
+        state.bytes = state.bytes.saturating_add(bytes as u64);
+    }
+
+    /// A request's head is whole; it is under way until the guard is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        let mut state = self.state();
+        state.requests += 1;
+        state.under_way += 1;
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Whether it has waited for too long.
+    pub(super) fn overdue(&self, now: Instant, scarce: bool) -> Option<Overdue> {
+        let state = self.state();
+        if state.under_way > 0 {
+            return None;
+        }
+        let (allowed, why) = if state.requests > 0 {
+            (IDLE, Overdue::Idle)
+        } else {
+            let earned = Duration::from_secs(state.bytes / HEAD_RATE);
+            (HEAD.saturating_add(earned).min(LONGEST_HEAD), Overdue::Head)
+        };
+        let allowed = if scarce { allowed.min(SCARCE) } else { allowed };
+        (now.saturating_duration_since(state.since) >= allowed).then_some(why)
+    }
+}
+
+/// How long a TLS handshake may take.
+pub(super) const fn handshake(scarce: bool) -> Duration {
+    if scarce { SCARCE } else { HEAD }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Activity>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.under_way -= 1;
+        if state.under_way == 0 {
+            state.since = Instant::now();
+            state.bytes = 0;
+        }
+    }
+}
+
+/// An answer's body; the request is under way until it has gone out.
+pub(super) struct Counted {
+    pub(super) body: Body,
+    pub(super) _under_way: UnderWay,
+}
+
+impl HttpBody for Counted {
+    type Data = bytes::Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_to_arrive_and_a_pause_to_end() {
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let activity = Activity::new(begun);
+        activity.read(100);
+        assert_eq!(activity.overdue(after(9), false), None);
+        assert_eq!(activity.overdue(after(10), false), Some(Overdue::Head));
+        assert_eq!(activity.overdue(after(5), true), Some(Overdue::Head));
+        // 500 bytes a second are waited for, half a minute at most.
+        activity.read(10_000);
+        assert_eq!(activity.overdue(after(29), false), None);
+        assert_eq!(activity.overdue(after(30), false), Some(Overdue::Head));
+        // Whatever a request takes, it is not idle.
+        let first = activity.begin();
+        let second = activity.begin();
+        assert_eq!(activity.overdue(after(1_000_000), true), None);
+        drop((first, second));
+        let now = Instant::now();
+        assert_eq!(activity.overdue(now, true), None);
+        assert_eq!(activity.overdue(now + SCARCE, true), Some(Overdue::Idle));
+        assert_eq!(activity.overdue(now + HEAD, false), None);
+        assert_eq!(activity.overdue(now + IDLE, false), Some(Overdue::Idle));
+    }
+}
