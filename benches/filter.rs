@@ -7,7 +7,7 @@
 //!
 //! `--evaluate NAME COUNT` only evaluates one filter so many times: the difference of two runs under `valgrind
 //! --tool=callgrind` is the number of instructions, which no load on the machine changes.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::hint::black_box;
 use std::io::{self, Write as _};

@@ -52,9 +52,9 @@ impl Ground {
         };
         let registry = Registry::open(pool.clone(), settings.master_key.as_ref(), defaults).await?;
         for advice in settings.advice() {
-        tracing::warn!("{advice}");
-    }
-    for proxy in settings.proxies.shown() {
+            tracing::warn!("{advice}");
+        }
+        for proxy in settings.proxies.shown() {
             tracing::info!("{proxy}");
         }
         let (board, delivery_metrics, measured) = (
