@@ -18,11 +18,34 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// What a panic said.
-pub(crate) fn panic(panic: &(dyn Any + Send)) -> &str {
-    panic
+/// What a panic said, on one line.
+pub(crate) fn panic(panic: &(dyn Any + Send)) -> String {
+    let said = panic
         .downcast_ref::<&str>()
         .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("it said nothing")
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    one_line(said.unwrap_or("it said nothing"))
+}
+
+/// A text without line breaks and other control characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text
+        .split(char::is_control)
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_panic_says_is_on_one_line() {
+        let said = |panic: Box<dyn Any + Send>| super::panic(panic.as_ref());
+        assert_eq!(said(Box::new("left:\n  1\x1b[31m")), "left: 1 [31m");
+        assert_eq!(said(Box::new("a text".to_owned())), "a text");
+        assert_eq!(said(Box::new(7)), "it said nothing");
+    }
 }

@@ -267,7 +267,7 @@ impl Reader {
                 aside,
                 consumed: true,
             }),
-            Err(panic) => Err(ReadError::Panic(crate::text::panic(panic.as_ref()).to_owned())),
+            Err(panic) => Err(ReadError::Panic(crate::text::panic(panic.as_ref()))),
         }
     }
 

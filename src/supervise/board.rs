@@ -49,7 +49,7 @@ impl Board {
             .iter()
             .filter_map(|(name, state)| match state {
                 State::Running => None,
-                State::Down(fault) => Some(format!("{name} is down: {fault}")),
+                State::Down(fault) => Some(format!("{name} is down: {}", fault.in_short())),
             })
             .collect();
         (!down.is_empty()).then(|| down.join("; "))

@@ -21,9 +21,10 @@ enum How {
 
 impl Fault {
     pub(crate) fn panicked(part: &'static str, panic: &(dyn Any + Send)) -> Self {
-        let lines = crate::text::panic(panic).lines().map(str::trim);
-        let how = How::Panicked(lines.collect::<Vec<_>>().join(" "));
-        Self { part, how }
+        Self {
+            part,
+            how: How::Panicked(crate::text::panic(panic)),
+        }
     }
 
     /// It ended without having been asked to.
@@ -39,6 +40,14 @@ impl Fault {
         match error.try_into_panic() {
             Ok(panic) => Self::panicked(part, panic.as_ref()),
             Err(_) => Self::ended(part),
+        }
+    }
+
+    /// In a few words, for everybody: what a panic says may be of somebody's data.
+    pub(crate) fn in_short(&self) -> String {
+        match &self.how {
+            How::Panicked(_) => format!("{} panicked", self.part),
+            How::Ended => self.to_string(),
         }
     }
 

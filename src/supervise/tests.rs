@@ -93,7 +93,7 @@ async fn whoever_asks_is_told_at_once_what_failed_and_how() {
             tokio::task::yield_now().await;
         }
     };
-    assert_eq!(within(told).await, "part is down: part panicked: out of luck");
+    assert_eq!(within(told).await, "part is down: part panicked");
     let text = metrics(&board);
     assert!(text.contains("part_up{part=\"part\"} 0\n"), "{text}");
     assert!(text.contains("part_up{part=\"other\"} 1\n"), "{text}");

@@ -68,7 +68,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let said = panic.payload_as_str().unwrap_or("it said nothing");
+        let said = crate::text::one_line(panic.payload_as_str().unwrap_or("it said nothing"));
         let backtrace = std::backtrace::Backtrace::capture();
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             tracing::error!(%place, %backtrace, "panicked: {said}");

@@ -170,7 +170,7 @@ impl Scene {
     }
 }
 
-/// Every part that runs in this scene; the certificate's is there with TLS only.
+/// Every part that runs in this scene; the one of the certificate is there with TLS only.
 const PARTS: [&str; 8] = [
     "capture",
     "registry",
@@ -254,4 +254,34 @@ async fn a_job_that_panics_says_so_and_leaves_the_rest_alone() {
     let done = "SELECT count(*) FROM openregister_webhooks.job WHERE state = 'done'";
     until_number(&scene.client, done, 1, PATIENCE).await;
     assert_eq!(scene.sidecar.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_for_a_new_certificate_that_fails_is_seen_and_started_again() {
+    let db = Db::openregister_0_2_13().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), &folder.path().join("cert.pem"))
+        .with("ORW_TLS_CERT_FILE", &path("cert.pem"))
+        .with("ORW_TLS_KEY_FILE", &path("key.pem"))
+        .with("ORW_TEST_FAILPOINTS", folder.path().to_str().unwrap());
+    let (code, _, errors) = sidecar.cli(&["install"]).await;
+    assert_eq!(code, 0, "{errors}");
+    sidecar.start().await;
+    std::fs::write(path("certificate"), "panic").unwrap();
+    let began = Instant::now();
+    loop {
+        let reply = get(sidecar.metrics, "/readyz").await.unwrap();
+        if reply.status == 503 && reply.body.contains("certificate panicked") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{reply:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    std::fs::remove_file(path("certificate")).unwrap();
+    sidecar.wait_ready().await;
+    assert_eq!(sidecar.terminate().await, Some(0));
 }

@@ -161,44 +161,11 @@ impl Dispatcher {
     /// # Errors
     /// What failed, once it has ended.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Reported> {
-        let mut crew = Crew::default();
-        let queue = self.queue_pool();
+        let (mut crew, part, stop) = (Crew::default(), self.part.clone(), shutdown.child_token());
         let name = format!("pid {}", std::process::id());
         let lease = lease::start(&mut crew, self.database.clone(), name);
-        let (settler, settled) = settler::start(&mut crew, queue.clone(), self.options.metrics.clone());
-        let health = health::start(&mut crew, self.pool.clone(), Arc::clone(&self.webhooks));
-        let events = Events::start(&mut crew, self.pool.clone());
-        let part = self.part;
-        let stored = tokio::select! {
-            stored = stored_health(&self.pool, self.webhooks.as_ref()) => stored,
-            fault = crew.fault() => return Err(part.report(fault)),
-            () = shutdown.cancelled() => {
-                drop((settler, health, events));
-                lease.stop();
-                crew.all_ended(ending::GOODBYE).await;
-                return Ok(());
-            }
-        };
-        let context = Arc::new(attempt::Context {
-            client: self.client,
-            events,
-            webhooks: Arc::clone(&self.webhooks),
-            metrics: self.options.metrics.clone(),
-        });
-        let scheduler = scheduler::Scheduler::new(
-            queue,
-            self.webhooks,
-            context,
-            self.options,
-            self.wake,
-            lease.clone(),
-            part.clone(),
-            settler,
-            health,
-            stored,
-        );
-        let stop = shutdown.child_token();
-        let work = crate::failpoint::guarded("scheduler", scheduler.run(settled, &stop), None);
+        let work = self.schedule(&mut crew, lease.clone(), stop.clone());
+        let work = crate::failpoint::guarded("scheduler", work, None);
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         let mut failed = None;
         let ended = loop {
@@ -211,24 +178,58 @@ impl Dispatcher {
                 }
             }
         };
-        match ended {
-            Ok(Some(broken)) => failed = Some(broken),
-            Ok(None) if stop.is_cancelled() => {}
-            _ => {
-                let fault = ended.map_or_else(
-                    |panic| Fault::panicked("scheduler", panic.as_ref()),
-                    |_| Fault::ended("scheduler"),
-                );
-                let reported = part.report(fault);
-                // It had no time to wait for the end of what was in flight. Nobody says good-bye, so the leases hold for a while, and
-                // what is known of deliveries is written under them.
-                crew.ended("settler", ending::OUTCOMES).await;
-                return Err(failed.unwrap_or(reported));
+        let fault = match ended {
+            Ok(broken) if broken.is_some() || stop.is_cancelled() => {
+                lease.stop();
+                crew.all_ended(ending::GOODBYE).await;
+                return failed.or(broken).map_or(Ok(()), Err);
             }
+            Ok(_) => Fault::ended("scheduler"),
+            Err(panic) => Fault::panicked("scheduler", panic.as_ref()),
+        };
+        // It did not wait for the end of what was in flight. So nobody says good-bye, the leases hold for a while, and what is known
+        // of deliveries is written under them.
+        let reported = part.report(fault);
+        crew.ended("settler", ending::OUTCOMES).await;
+        Err(failed.unwrap_or(reported))
+    }
+
+    /// Starts everything else, and decides what is sent until `stop`.
+    fn schedule(
+        self,
+        crew: &mut Crew,
+        lease: lease::Lease,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Option<Reported>> + use<> {
+        let queue = self.queue_pool();
+        let (settler, settled) = settler::start(crew, queue.clone(), self.options.metrics.clone());
+        let health = health::start(crew, self.pool.clone(), Arc::clone(&self.webhooks));
+        let context = Arc::new(attempt::Context {
+            client: self.client,
+            events: Events::start(crew, self.pool.clone()),
+            webhooks: Arc::clone(&self.webhooks),
+            metrics: self.options.metrics.clone(),
+        });
+        async move {
+            let stored = tokio::select! {
+                stored = stored_health(&self.pool, self.webhooks.as_ref()) => stored,
+                () = stop.cancelled() => return None,
+            };
+            scheduler::Scheduler::new(
+                queue,
+                self.webhooks,
+                context,
+                self.options,
+                self.wake,
+                lease,
+                self.part,
+                settler,
+                health,
+                stored,
+            )
+            .run(settled, &stop)
+            .await
         }
-        lease.stop();
-        crew.all_ended(ending::GOODBYE).await;
-        failed.map_or(Ok(()), Err)
     }
 
     /// Connections that only take leases and write outcomes.

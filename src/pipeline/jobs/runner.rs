@@ -188,9 +188,8 @@ impl Runner {
             }
             // One job's panic is no reason for the others, or for the process, to end.
             let step = AssertUnwindSafe(self.step(job)).catch_unwind().await;
-            let step = step.unwrap_or_else(|panic| {
-                Err(StepError::Panicked(crate::text::panic(panic.as_ref()).to_owned()))
-            });
+            let step =
+                step.unwrap_or_else(|panic| Err(StepError::Panicked(crate::text::panic(panic.as_ref()))));
             if step.is_ok() {
                 failing.remove(&job);
             }
