@@ -75,7 +75,15 @@ pub async fn run<C: Consumer>(
             notes: &notes,
             shutdown: &shutdown,
         };
-        let Err(stop) = term.serve(&mut consumer, &mut narrowing, &mut bell).await else {
+        let ended = tokio::select! {
+            ended = term.serve(&mut consumer, &mut narrowing, &mut bell) => ended,
+            // A batch is kept whole or not at all.
+            () = too_late(&shutdown) => {
+                tracing::warn!("a batch was cut off, since the database did not answer in time");
+                break;
+            }
+        };
+        let Err(stop) = ended else {
             break;
         };
         if matches!(stop, Stop::Read(ReadError::NotLeader)) {
@@ -96,6 +104,12 @@ pub async fn run<C: Consumer>(
         tokio::select! { () = sleep(pause) => {} () = shutdown.cancelled() => {} }
     }
     store_last(&database, &notes).await;
+}
+
+/// Waits until the process has been ending for so long that nothing is waited for any more.
+async fn too_late(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    sleep(ending::REQUESTS).await;
 }
 
 /// Stores what was heard and not stored yet, before the process forgets it.

@@ -108,10 +108,11 @@ async fn run_jobs(
     status: watch::Receiver<CaptureStatus>,
     part: Part,
 ) -> Result<(), Reported> {
-    let steps = |stop| {
+    let steps = |stop: CancellationToken| {
         let runner = &runner;
         async move {
-            runner.run(stop).await;
+            // A step is kept whole or not at all, so it can be cut off.
+            stop.run_until_cancelled(runner.run(stop.clone())).await;
             Ok(())
         }
     };

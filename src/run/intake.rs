@@ -23,7 +23,10 @@ pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
     let finder = Arc::new(Mutex::new(finder));
     supervisor.start_simple("actors", move |stop| {
         let finder = Arc::clone(&finder);
-        async move { finder.lock().await.run(stop).await }
+        async move {
+            let mut finder = finder.lock().await;
+            stop.run_until_cancelled(finder.run(stop.clone())).await;
+        }
     });
 
     let (ground, settings) = (ground.clone(), capture_settings(ground));

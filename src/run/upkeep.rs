@@ -1,10 +1,10 @@
-//! What is done again and again: registrations are read, the outbox and the queue measured, partitions made and dropped.
+//! What is done again and again: registrations are read, the outbox and the queue measured, partitions made and dropped. At the
+//! end it is cut off wherever it is: nothing of it needs an end of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use tokio_util::sync::CancellationToken;
 
 use super::ground::Ground;
 use crate::config::Settings;
@@ -19,7 +19,9 @@ pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
     let registry = Arc::clone(&ground.registry);
     supervisor.start_simple("registry", move |stop| {
         let registry = Arc::clone(&registry);
-        async move { registry.watch(stop).await }
+        async move {
+            stop.run_until_cancelled(registry.watch(stop.clone())).await;
+        }
     });
 
     let (pool, limits, measured) = (
@@ -28,12 +30,18 @@ pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
         ground.measured.clone(),
     );
     supervisor.start_simple("measuring", move |stop| {
-        measure::run(pool.clone(), limits, measured.clone(), stop)
+        let work = measure::run(pool.clone(), limits, measured.clone(), stop.clone());
+        async move {
+            stop.run_until_cancelled(work).await;
+        }
     });
 
     let (pool, retention) = (ground.pool.clone(), retention(&ground.settings));
     supervisor.start_simple("partitions", move |stop| {
-        keep_partitions(pool.clone(), retention, stop)
+        let work = keep_partitions(pool.clone(), retention);
+        async move {
+            stop.run_until_cancelled(work).await;
+        }
     });
 }
 
@@ -48,8 +56,8 @@ fn retention(settings: &Settings) -> Retention {
 }
 
 /// Makes the coming days' partitions and drops those past their retention.
-async fn keep_partitions(pool: Pool, retention: Retention, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
+async fn keep_partitions(pool: Pool, retention: Retention) {
+    loop {
         match pool.get().await {
             Ok(client) => {
                 if let Err(error) = partitions::maintain(&**client, retention).await {
@@ -60,6 +68,6 @@ async fn keep_partitions(pool: Pool, retention: Retention, shutdown: Cancellatio
                 tracing::debug!(error = %crate::text::chain(&error), "no connection to keep partitions with")
             }
         }
-        tokio::select! { () = tokio::time::sleep(PARTITIONS) => {} () = shutdown.cancelled() => {} }
+        tokio::time::sleep(PARTITIONS).await;
     }
 }

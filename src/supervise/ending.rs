@@ -8,7 +8,7 @@ use std::time::Duration;
 /// From the signal to the end of the process.
 pub(crate) const WHOLE: Duration = Duration::from_secs(25);
 
-/// Requests under way, of clients and to receivers, may end by themselves.
+/// Requests under way, of clients and to receivers, and the batch that is being captured may end by themselves.
 pub(crate) const REQUESTS: Duration = fifths(2);
 /// Then what became of deliveries is written.
 pub(crate) const OUTCOMES: Duration = fifths(1);
