@@ -3,7 +3,7 @@
 //! Guarantees: a part that panics, or that ends without having been asked to, is seen at once: the log names it, [`Board`]
 //! (and by it `/readyz` and the metrics) says that it is down until it runs again, and it is started again after a pause. One that
 //! fails too often for its [`Policy`] ends the process, in order, with an exit code of its own. A part that is made of several
-//! tasks holds them as a [`Crew`]: no task is on its own.
+//! tasks holds them as a crew: no task is on its own.
 
 mod board;
 mod crew;
@@ -88,7 +88,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts a part. `make` makes what it does, anew each time that it is started; that ends at [`Part::shutdown`], or after
+    /// Starts a part. `make` makes what it does, anew each time that it is started; that ends at the shutdown, or after
     /// it has reported what failed.
     pub fn start<M, W>(&mut self, name: &'static str, make: M)
     where
