@@ -4,36 +4,9 @@
 
 use std::cmp::Ordering;
 
+use super::budget::Fuel;
 use super::number::{self, Numeric};
 use super::value::Value;
-
-/// What an evaluation may still cost. One unit is roughly the comparison of two short values.
-#[derive(Debug)]
-pub(super) struct Fuel {
-    left: u64,
-}
-
-impl Fuel {
-    pub(super) const fn new(units: u64) -> Self {
-        Self { left: units }
-    }
-
-    #[inline]
-    pub(super) const fn spend(&mut self, units: u64) {
-        self.left = self.left.saturating_sub(units);
-    }
-
-    #[inline]
-    pub(super) const fn is_empty(&self) -> bool {
-        self.left == 0
-    }
-
-    /// Charges for going through `bytes` bytes.
-    #[inline]
-    pub(super) const fn spend_bytes(&mut self, bytes: usize) {
-        self.spend(1 + (bytes as u64 >> 4));
-    }
-}
 
 /// `$a === $b` where not both are arrays.
 pub(super) fn identical_scalars(a: &Value<'_>, b: &Value<'_>) -> bool {
@@ -69,17 +42,21 @@ fn equal_texts(a: &str, b: &str, fuel: &mut Fuel) -> bool {
         fuel.spend_bytes(a.len());
         return true;
     }
+    fuel.spend_bytes(a.len().min(b.len()));
     // Different texts are equal only as numbers.
-    match (number::numeric(a), number::numeric(b)) {
-        (Some(x), Some(y)) => {
-            fuel.spend_bytes(a.len() + b.len());
-            compare_numeric(x, y) == Numerically::Ordered(Ordering::Equal)
-        }
-        _ => {
-            fuel.spend_bytes(a.len().min(b.len()));
-            false
-        }
+    match (numeric(a, fuel), numeric(b, fuel)) {
+        (Some(x), Some(y)) => compare_numeric(x, y) == Numerically::Ordered(Ordering::Equal),
+        _ => false,
     }
+}
+
+/// [`number::numeric`], paid for.
+fn numeric(text: &str, fuel: &mut Fuel) -> Option<Numeric> {
+    number::pay(text, fuel);
+    if fuel.is_empty() {
+        return None;
+    }
+    number::numeric(text)
 }
 
 /// `$a <=> $b`; `None` where PHP calls two arrays uncomparable (which is neither less nor equal).
@@ -131,22 +108,19 @@ fn floats(a: f64, b: f64) -> Ordering {
 }
 
 fn number_with_text(number: &Value<'_>, text: &str, fuel: &mut Fuel) -> Ordering {
-    match (number::numeric(text), number) {
+    fuel.spend_bytes(text.len());
+    match (numeric(text, fuel), number) {
         (Some(Numeric::Int(text)), Value::Int(i)) => i.cmp(&text),
         (Some(text), _) => floats(as_float(number), text.as_f64()),
-        (None, _) => {
-            fuel.spend_bytes(text.len());
-            number.to_text().as_str().cmp(text)
-        }
+        (None, _) => number.to_text().as_str().cmp(text),
     }
 }
 
 fn compare_texts(a: &str, b: &str, fuel: &mut Fuel) -> Ordering {
     fuel.spend_bytes(a.len().min(b.len()));
-    if let (Some(x), Some(y)) = (number::numeric(a), number::numeric(b))
+    if let (Some(x), Some(y)) = (numeric(a, fuel), numeric(b, fuel))
         && let Numerically::Ordered(order) = compare_numeric(x, y)
     {
-        fuel.spend_bytes(a.len() + b.len());
         return order;
     }
     a.cmp(b)

@@ -16,6 +16,8 @@ use super::value::Value;
 
 /// So many regular expressions one filter may have: compiling one takes microseconds.
 const MAX_REGEXES: usize = 1000;
+/// And so many items they may have together, compiled: what is repeated a number of times is there as often.
+const MAX_REGEX_ITEMS: f64 = 100_000.0;
 /// So many warnings are kept.
 const MAX_WARNINGS: usize = 20;
 
@@ -105,6 +107,7 @@ pub(super) fn compile(filter: &Value<'_>) -> Compiled {
         warnings: Vec::new(),
         needs: Needs::default(),
         regexes: 0,
+        regex_items: 0.0,
     };
     let root = compiler.query(filter, &Place::ROOT);
     Compiled {
@@ -178,6 +181,7 @@ struct Compiler {
     warnings: Vec<String>,
     needs: Needs,
     regexes: usize,
+    regex_items: f64,
 }
 
 impl Compiler {
@@ -393,6 +397,16 @@ impl Compiler {
                 };
             }
             let (compiled, refused) = Regex::new(text, pattern, flags);
+            self.regex_items += compiled.size();
+            if self.regex_items > MAX_REGEX_ITEMS {
+                let reason = "with this one the filter's regular expressions are too large; what is repeated {n} times \
+                              counts n times"
+                    .to_owned();
+                return Op::Refused {
+                    missing: None,
+                    fault: self.fault(place, reason),
+                };
+            }
             self.warn(place, || match refused {
                 Some(refused) => Some(check::refused_regex(text, &refused)),
                 None => check::regex_on_list(path),

@@ -3,39 +3,29 @@
 //! Guarantees: no panic; no allocation but for errors; ends after a bounded number of steps, whatever the filter and the
 //! document.
 
-use std::time::Instant;
-
-use super::compare::{self, Fuel};
+use super::budget::{Budget, Fuel};
+use super::compare;
 use super::compile::{Clause, Equality, Op, Segment, Test};
 use super::error::EvalError;
 use super::number;
 use super::regex::{Outcome, Regex};
 use super::value::Value;
 
-/// What one evaluation may cost, in steps of some nanoseconds each: tens of milliseconds at worst.
-const FUEL: u64 = 5_000_000;
-/// What a runaway regular expression costs: about as many steps as it takes time.
-const RUNAWAY: u64 = 500_000;
-/// So many regular expressions run before their time is measured, which costs as much as a short match.
-const UNTIMED: u32 = 8;
-
 type Answer = Result<bool, EvalError>;
 
 /// One evaluation of one filter.
-pub(super) struct Evaluation {
+struct Evaluation {
     fuel: Fuel,
-    regex_runs: u32,
 }
 
 /// Whether `document` fulfils `root`.
-pub(super) fn evaluate(root: &Clause, document: &Value<'_>) -> Answer {
-    let mut evaluation = Evaluation {
-        fuel: Fuel::new(FUEL),
-        regex_runs: 0,
-    };
-    let answer = evaluation.clause(root, document)?;
-    evaluation.check_fuel()?;
-    Ok(answer)
+pub(super) fn evaluate(root: &Clause, document: &Value<'_>, budget: &mut Budget) -> Answer {
+    let mut evaluation = Evaluation { fuel: budget.fuel() };
+    let answer = evaluation
+        .clause(root, document)
+        .and_then(|answer| evaluation.check_fuel().map(|()| answer));
+    budget.settle(&evaluation.fuel);
+    answer
 }
 
 impl Evaluation {
@@ -44,7 +34,9 @@ impl Evaluation {
     fn check_fuel(&self) -> Result<(), EvalError> {
         if self.fuel.is_empty() {
             return Err(EvalError(
-                "evaluation was stopped: this filter takes too many steps on this document; use fewer or shorter lists".into(),
+                "evaluation was stopped: this filter takes too many steps on this document; use fewer or shorter lists, \
+                 and simpler regular expressions"
+                    .into(),
             ));
         }
         Ok(())
@@ -167,8 +159,8 @@ impl Evaluation {
     fn holds(&mut self, op: &Op, value: &Value<'_>) -> Answer {
         let fuel = &mut self.fuel;
         Ok(match op {
-            Op::Equal(equality) => self.is_equal(value, equality),
-            Op::NotEqual(equality) => !self.is_equal(value, equality),
+            Op::Equal(equality) => self.is_equal(value, equality)?,
+            Op::NotEqual(equality) => !self.is_equal(value, equality)?,
             Op::Less(operand) => compare::less(value, operand, fuel),
             Op::LessOrEqual(operand) => compare::less_or_equal(value, operand, fuel),
             Op::Greater(operand) => compare::less(operand, value, fuel),
@@ -182,6 +174,10 @@ impl Evaluation {
             Op::All(set) => set.len() == 1 && compare::identical_scalars(value, set.first()),
             Op::Exists(wanted) => *wanted,
             Op::Mod { divisor, remainder } => {
+                if let Value::Text(text) = value {
+                    number::pay(text, fuel);
+                    self.check_fuel()?;
+                }
                 let left = modulo(value, divisor)?;
                 matches!(remainder, Value::Int(wanted) if *wanted == left)
             }
@@ -189,41 +185,49 @@ impl Evaluation {
         })
     }
 
-    fn is_equal(&mut self, value: &Value<'_>, equality: &Equality) -> bool {
+    fn is_equal(&mut self, value: &Value<'_>, equality: &Equality) -> Answer {
         let operand = &equality.operand;
         if value.is_array() {
             if operand.is_array() {
-                return compare::equal(value, operand, &mut self.fuel);
+                return Ok(compare::equal(value, operand, &mut self.fuel));
             }
             // `in_array`: any element, loosely.
             let fuel = &mut self.fuel;
-            return value
+            return Ok(value
                 .items()
-                .any(|element| fuel.is_empty() || compare::equal(operand, element, fuel));
+                .any(|element| fuel.is_empty() || compare::equal(operand, element, fuel)));
         }
         match (&equality.regex, value) {
-            (Some(regex), Value::Alias(alias)) => alias.names().any(|name| self.is_match(regex, name)),
+            (Some(regex), Value::Alias(alias)) => {
+                for name in alias.names() {
+                    if self.is_match(regex, name)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
             (Some(regex), _) => self.is_match(regex, value.to_text().as_str()),
-            (None, _) => compare::identical_scalars(value, operand),
+            (None, Value::Text(text)) if text.len() > 64 => {
+                self.fuel.spend_bytes(text.len());
+                Ok(compare::identical_scalars(value, operand))
+            }
+            (None, _) => Ok(compare::identical_scalars(value, operand)),
         }
     }
 
-    fn is_match(&mut self, regex: &Regex, text: &str) -> bool {
+    fn is_match(&mut self, regex: &Regex, text: &str) -> Answer {
         self.fuel.spend(20);
         self.fuel.spend_bytes(text.len());
-        if self.fuel.is_empty() {
-            return false;
+        self.check_fuel()?;
+        match regex.is_match(text, &mut self.fuel) {
+            Outcome::Match => Ok(true),
+            Outcome::NoMatch => Ok(false),
+            Outcome::RanAway => Err(EvalError(
+                "a regular expression was stopped before it came to a result; nested repetition such as (a+)+ and \
+                 references such as \\1 are the usual causes, and shorter texts help"
+                    .into(),
+            )),
         }
-        self.regex_runs += 1;
-        let start = (self.regex_runs > UNTIMED).then(Instant::now);
-        let outcome = regex.is_match(text);
-        if let Some(start) = start {
-            let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.fuel.spend(nanos / 10);
-        } else if outcome == Outcome::RanAway {
-            self.fuel.spend(RUNAWAY);
-        }
-        outcome == Outcome::Match
     }
 }
 

@@ -1,12 +1,14 @@
 //! Filters: Nextcloud's PHPMongoQuery dialect, exactly.
 //!
-//! Guarantees: a filter means here what it means in Nextcloud (PHP 8); evaluation never panics and ends in bounded time;
+//! Guarantees: a filter means here what it means in Nextcloud (PHP 8); evaluation never panics, and takes at most 50 ms of CPU
+//! time and 32 MiB of memory (see [`Budget`]);
 //! what could never be evaluated is refused by [`Filter::parse`] with the place, and what can never match is named in
 //! [`Filter::warnings`]. `docs/filters.md` describes the dialect for users.
 //!
 //! JSON is compiled ([`Filter`]) and evaluated on a [`Document`], which is built once for an event, only as far as
 //! the filters in play look into it ([`Needs`]).
 
+mod budget;
 mod check;
 mod compare;
 mod compile;
@@ -19,8 +21,11 @@ mod regex;
 mod set;
 mod value;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::Value as Json;
 
+pub use budget::Budget;
 pub use document::{Document, State, Subject};
 pub use error::{EvalError, ParseError};
 pub use needs::Needs;
@@ -36,6 +41,7 @@ pub struct Filter {
     root: compile::Clause,
     warnings: Vec<String>,
     needs: Needs,
+    failures: AtomicU64,
 }
 
 impl Filter {
@@ -78,6 +84,7 @@ impl Filter {
             root: compiled.root,
             warnings: compiled.warnings,
             needs: compiled.needs,
+            failures: AtomicU64::new(0),
         };
         Ok((filter, compiled.faults.into_iter().next()))
     }
@@ -100,11 +107,29 @@ impl Filter {
     /// Where PHP would throw (`%` on a text, a path into a list of texts), or evaluation takes too many steps. It counts
     /// as no match; the caller counts and logs it.
     pub fn matches(&self, document: &Document<'_>) -> Result<bool, EvalError> {
-        eval::evaluate(&self.root, document.root())
+        self.matches_within(document, &mut Budget::default())
+    }
+
+    /// [`Self::matches`], as one of several that look at one event.
+    ///
+    /// # Errors
+    /// As there, and where nothing is left of the budget.
+    pub fn matches_within(&self, document: &Document<'_>, budget: &mut Budget) -> Result<bool, EvalError> {
+        eval::evaluate(&self.root, document.root(), budget)
+    }
+
+    /// Notes that it could not be evaluated, and says how often that was so and whether this time is one for the log:
+    /// the first, the second, the fourth, … so that a filter cannot flood it.
+    #[must_use]
+    pub fn failed(&self) -> (u64, bool) {
+        let times = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        (times, times.is_power_of_two())
     }
 }
 
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod tests;

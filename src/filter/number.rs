@@ -4,6 +4,30 @@
 
 use std::fmt::{self, Write as _};
 
+use super::budget::Fuel;
+
+/// Longer texts are not read as numbers: that cannot be stopped, and takes a few nanoseconds a digit.
+const MAX_LENGTH: usize = 1 << 20;
+
+/// Pays for reading `text` as a number, where that goes through all of it.
+#[inline]
+pub(super) fn pay(text: &str, fuel: &mut Fuel) {
+    if text.len() > 32 && text.as_bytes().first().is_some_and(|b| begins_number(*b)) {
+        if text.len() > MAX_LENGTH {
+            fuel.spend(u64::MAX);
+        }
+        fuel.spend((text.len() >> 3) as u64);
+    }
+}
+
+/// What a number can begin with, white space included.
+const fn begins_number(b: u8) -> bool {
+    matches!(
+        b,
+        b'0'..=b'9' | b'+' | b'-' | b'.' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c
+    )
+}
+
 /// What a numeric string is worth.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Numeric {
@@ -32,10 +56,7 @@ const MIN_AS_FLOAT: f64 = -9_223_372_036_854_775_808.0;
 /// The value of `text` if all of it is a number, white space around it allowed: what `is_numeric` accepts.
 pub(super) fn numeric(text: &str) -> Option<Numeric> {
     // Most strings in documents start with a letter; they leave here.
-    if !matches!(
-        text.as_bytes().first()?,
-        b'0'..=b'9' | b'+' | b'-' | b'.' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c
-    ) {
+    if !begins_number(*text.as_bytes().first()?) {
         return None;
     }
     let (number, end) = leading(text)?;

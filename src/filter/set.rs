@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::compare::{self, Fuel};
+use super::budget::Fuel;
+use super::compare;
 use super::number;
 use super::value::Value;
 
@@ -104,6 +105,10 @@ impl Set {
     pub(super) fn has(&self, value: &Value<'_>, fuel: &mut Fuel) -> bool {
         match value {
             Value::Text(text) => {
+                number::pay(text, fuel);
+                if fuel.is_empty() {
+                    return false;
+                }
                 if let Some(index) = &self.index
                     && number::numeric(text).is_none()
                 {
@@ -143,7 +148,10 @@ impl Set {
         match &self.index {
             Some(index) => index
                 .casts
-                .get_or_init(|| Texts::of(&self.items, |_| true))
+                .get_or_init(|| {
+                    fuel.spend(2 * self.items.len() as u64);
+                    Texts::of(&self.items, |_| true)
+                })
                 .has(&self.items, text),
             None => self.items.iter().any(|item| {
                 fuel.spend(1);

@@ -251,12 +251,12 @@ fn too_much_is_stopped_in_time() {
     assert!(stopped.0.contains("too many steps"), "{stopped}");
     // Runaway expressions use it up too.
     let runaway: Vec<_> = (0..500).map(|_| json!({"a": "/(a+)+$/"})).collect();
-    let text = json!({"a": format!("{}!", "a".repeat(5000))});
+    let text = json!({"a": format!("{}!", "a".repeat(50_000))});
     assert!(
         eval(&json!({"$or": runaway}), &text)
             .unwrap_err()
             .0
-            .contains("too many steps")
+            .contains("stopped")
     );
     assert!(
         start.elapsed() < std::time::Duration::from_secs(20),

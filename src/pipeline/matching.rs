@@ -1,14 +1,15 @@
 //! Which registrations want an event.
 //!
 //! One document is built for all webhooks of an event, and only as far as their filters look into it. A filter that cannot
-//! be evaluated counts as no match, is counted and logged, and never stops the pipeline.
+//! be evaluated, or only in more time than it may take, counts as no match, is counted and logged, and never stops the
+//! pipeline.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::delivery::format;
-use crate::filter::{self, Document, Needs, State, Subject, TooDeep};
+use crate::filter::{self, Budget, Document, Needs, State, Subject, TooDeep};
 use crate::lifecycle::{ActorState, Event};
 use crate::openregister::{Entity, EntityKind};
 use crate::registry::{Format, Snapshot, Webhook};
@@ -37,12 +38,13 @@ pub fn matches<'r>(
     let states = Documented::of(event, needs);
     let document = Document::of_event(&states.subject(event), needs);
     let awaited = matches!(event.actor, ActorState::Awaited { .. });
+    let mut budget = Budget::default();
     webhooks
         .iter()
         .filter_map(|webhook| {
             Some((
                 webhook,
-                wanted(webhook, event, document.as_ref(), awaited, metrics)?,
+                wanted(webhook, event, document.as_ref(), awaited, metrics, &mut budget)?,
             ))
         })
         .collect()
@@ -67,7 +69,8 @@ fn alone(webhook: &Webhook, event: &Event, awaited: bool, metrics: &Metrics) -> 
     let needs = webhook.filter.needs();
     let states = Documented::of(event, needs);
     let document = Document::of_event(&states.subject(event), needs);
-    wanted(webhook, event, document.as_ref(), awaited, metrics)
+    let mut budget = Budget::default();
+    wanted(webhook, event, document.as_ref(), awaited, metrics, &mut budget)
 }
 
 /// What `webhook` wants of `event`; `awaited` says that it may still become known who did it.
@@ -77,6 +80,7 @@ fn wanted(
     document: Result<&Document<'_>, &TooDeep>,
     awaited: bool,
     metrics: &Metrics,
+    budget: &mut Budget,
 ) -> Option<Match> {
     let filter = &webhook.filter;
     if awaited && filter.needs().user() {
@@ -88,7 +92,7 @@ fn wanted(
     {
         return None;
     }
-    let error = match document.map(|document| filter.matches(document)) {
+    let error = match document.map(|document| filter.matches_within(document, budget)) {
         Ok(Ok(false)) => return None,
         Ok(Ok(true)) => None,
         Err(_) if filter.needs().is_empty() => None,
@@ -97,7 +101,16 @@ fn wanted(
     };
     if let Some(error) = error {
         metrics.filter_errors.inc();
-        tracing::warn!(webhook = %webhook.id, event = %event.id, %error, "a filter could not be evaluated: no match");
+        let (times, logged) = filter.failed();
+        if logged {
+            tracing::warn!(
+                webhook = %webhook.id,
+                event = %event.id,
+                times,
+                %error,
+                "a filter could not be evaluated: no match"
+            );
+        }
         return None;
     }
     let depends = webhook.user_id_filter.is_some() || webhook.format == Format::Nextcloud;

@@ -1,0 +1,153 @@
+//! How much work PCRE2 can have with a pattern on a text of some length, at most.
+//!
+//! A backtracking search goes through a tree: each part of a pattern can match in some number of ways, and what follows
+//! is tried for each. The numbers are upper bounds, so patterns that repeat groups soon have none that is of use; for
+//! those there is [`super::machine`].
+
+use super::parse::{Foreign, Node, Position};
+
+/// What a part costs where it is tried at one place of the text.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    /// In so many ways it can match.
+    ways: f64,
+    /// Finding all of them takes so many steps.
+    work: f64,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All steps.
+    Whole,
+    /// Those between two steps that PCRE2 counts towards its match limit: it counts each turn of a repeated group, and each
+    /// length that a repeated character is tried with.
+    BetweenCounts,
+}
+
+/// The steps of the whole search in a text of `n` bytes.
+pub(super) fn whole(root: &Node, n: usize) -> f64 {
+    starts(root, n) * (cost(root, length(n), Scope::Whole).work + 4.0) + length(n)
+}
+
+/// The steps of an attempt at one place of the text.
+pub(super) fn attempt(root: &Node, n: usize) -> f64 {
+    cost(root, length(n), Scope::Whole).work + 4.0 + length(n)
+}
+
+/// The same where PCRE2 stops an attempt after `limit` counted steps.
+pub(super) fn limited_attempt(root: &Node, n: usize, limit: u32) -> f64 {
+    f64::from(limit) * (cost(root, length(n), Scope::BetweenCounts).work + 4.0) + length(n)
+}
+
+/// The steps of the whole search where PCRE2 stops each attempt after `limit` counted ones.
+pub(super) fn limited(root: &Node, n: usize, limit: u32) -> f64 {
+    starts(root, n) * limited_attempt(root, n, limit)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
+const fn length(n: usize) -> f64 {
+    n as f64
+}
+
+/// At so many places of the text an attempt begins.
+fn starts(root: &Node, n: usize) -> f64 {
+    let anchored = match root {
+        Node::At(Position::Start) => true,
+        Node::Sequence(items) => matches!(items.first(), Some(Node::At(Position::Start))),
+        _ => false,
+    };
+    if anchored { 1.0 } else { length(n) + 1.0 }
+}
+
+fn cost(node: &Node, n: f64, scope: Scope) -> Cost {
+    let flat = |work| Cost { ways: 1.0, work };
+    match node {
+        Node::Empty | Node::At(_) => flat(1.0),
+        // A class may be a long list of ranges.
+        Node::One(one) => flat(1.0 + length(one.source.len() / 8)),
+        Node::Foreign(foreign) => match foreign {
+            Foreign::Free => flat(1.0),
+            Foreign::Backreference => flat(n + 1.0),
+            Foreign::Several => flat(4.0 * (n + 2.0)),
+            Foreign::Recursion if scope == Scope::BetweenCounts => flat(2.0),
+            Foreign::Recursion => Cost {
+                ways: f64::INFINITY,
+                work: f64::INFINITY,
+            },
+        },
+        Node::Sequence(items) => items.iter().fold(flat(1.0), |before, item| {
+            let item = cost(item, n, scope);
+            Cost {
+                ways: before.ways * item.ways,
+                work: before.ways.mul_add(item.work, before.work),
+            }
+        }),
+        Node::Either(branches) => branches
+            .iter()
+            .fold(Cost { ways: 0.0, work: 1.0 }, |sum, branch| {
+                let branch = cost(branch, n, scope);
+                Cost {
+                    ways: sum.ways + branch.ways,
+                    work: sum.work + branch.work + 1.0,
+                }
+            }),
+        Node::Atomic(inner) => flat(cost(inner, n, scope).work + 1.0),
+        // The longest lookbehind is of 255 characters, and every length may be tried.
+        Node::Around { inner, behind, .. } => {
+            flat(cost(inner, n, scope).work * if *behind { 256.0 } else { 1.0 } + 1.0)
+        }
+        Node::ForeignGroup(inner) => {
+            let inner = cost(inner, n, scope);
+            Cost {
+                ways: inner.ways + 1.0,
+                work: inner.work * 256.0 + 1.0,
+            }
+        }
+        Node::Repeat { inner, min, max, .. } => repeat(inner, f64::from(*min), max.map(f64::from), n, scope),
+    }
+}
+
+fn repeat(inner: &Node, min: f64, max: Option<f64>, n: f64, scope: Scope) -> Cost {
+    let once = cost(inner, n, scope);
+    // A turn that takes up nothing is the last one, beyond those that must be.
+    let mut most = max.unwrap_or(f64::INFINITY).min(min.max(n + 1.0) + 1.0);
+    let single = matches!(inner, Node::One(_) | Node::Foreign(_));
+    if scope == Scope::BetweenCounts && !single {
+        most = min.max(1.0);
+    }
+    if scope == Scope::BetweenCounts && matches!(inner, Node::One(_)) {
+        return Cost {
+            ways: 1.0,
+            work: (most + 1.0) * (once.work + 1.0),
+        };
+    }
+    if once.ways <= 1.0 {
+        return Cost {
+            ways: most - min + 1.0,
+            work: (most + 1.0) * (once.work + 1.0),
+        };
+    }
+    // The sum of ways^turns, generously.
+    let ways = once.ways.powf(most) * (most + 1.0);
+    Cost {
+        ways,
+        work: ways * (once.work + 1.0),
+    }
+}
+
+/// How large PCRE2's compiled form is, in items: what is repeated a number of times is there as often.
+pub(super) fn size(node: &Node) -> f64 {
+    match node {
+        Node::Empty | Node::At(_) | Node::Foreign(_) => 1.0,
+        // A class takes 32 bytes and more.
+        Node::One(one) if one.source.len() > 2 => 8.0 + length(one.source.len()),
+        Node::One(_) => 1.0,
+        Node::Sequence(items) | Node::Either(items) => items.iter().map(size).sum::<f64>() + 1.0,
+        Node::Atomic(inner) | Node::Around { inner, .. } | Node::ForeignGroup(inner) => size(inner) + 2.0,
+        Node::Repeat { inner, .. } if matches!(**inner, Node::One(_)) => size(inner) + 1.0,
+        Node::Repeat { inner, min, max, .. } => {
+            (size(inner) + 2.0) * f64::from(max.unwrap_or(*min).max(*min).max(1))
+        }
+    }
+}
