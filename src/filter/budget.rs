@@ -16,8 +16,12 @@ const EVALUATION: Duration = Duration::from_millis(38);
 const LAST_START: Duration = Duration::from_millis(28);
 /// CPU time of all evaluations for one event.
 const EVENT: Duration = Duration::from_millis(450);
-/// So many steps are made before the clock is read again.
+/// So many steps are made before the clock is read again, at most.
 const LOOK_EVERY: u64 = 50_000;
+/// So many steps every evaluation may make.
+const LEAST: u64 = 500;
+/// With less time no regular expression is tried.
+const LEAST_FOR_REGEX: Duration = Duration::from_micros(100);
 
 /// The CPU time that this thread has used.
 fn cpu_time() -> Duration {
@@ -30,8 +34,8 @@ fn cpu_time() -> Duration {
 
 /// What the filters of one event may still cost together.
 ///
-/// Each may use a tenth of what is left: however many expensive filters there are, something is left for those after them,
-/// and an ordinary filter needs almost nothing.
+/// Each may use a tenth of what is left: however many expensive filters there are, something is left for those after them.
+/// A filter of a few comparisons is evaluated even where nothing is left: 10,000 of them take some milliseconds.
 #[derive(Debug)]
 pub struct Budget {
     left: Duration,
@@ -55,10 +59,13 @@ impl Budget {
         let share = EVALUATION.min(self.left / 10);
         let steps = STEPS * u64::try_from(share.as_micros()).unwrap_or(0)
             / u64::try_from(EVALUATION.as_micros()).unwrap_or(u64::MAX);
+        let steps = steps.max(LEAST);
+        let look_every = LOOK_EVERY.min(steps / 8 + LEAST);
         Fuel {
             begun_with: steps,
             left: steps,
-            look_at: steps.saturating_sub(LOOK_EVERY),
+            look_every,
+            look_at: steps.saturating_sub(look_every),
             share,
             began: None,
             untimed: 0,
@@ -84,6 +91,7 @@ impl Budget {
 pub(super) struct Fuel {
     begun_with: u64,
     left: u64,
+    look_every: u64,
     /// With so much left the clock is read.
     look_at: u64,
     share: Duration,
@@ -116,7 +124,7 @@ impl Fuel {
     /// Reads the clock, and stops the evaluation where its time is over.
     #[cold]
     fn look(&mut self) -> Duration {
-        self.look_at = self.left.saturating_sub(LOOK_EVERY);
+        self.look_at = self.left.saturating_sub(self.look_every);
         self.untimed = 0;
         let now = cpu_time();
         let used = now.saturating_sub(*self.began.get_or_insert(now));
@@ -124,6 +132,12 @@ impl Fuel {
             self.left = 0;
         }
         used
+    }
+
+    /// Whether there is time for a regular expression.
+    #[inline]
+    pub(super) fn allows_regex(&self) -> bool {
+        self.share >= LEAST_FOR_REGEX
     }
 
     /// Does something that cannot be stopped and takes up to 10 ms, if there is time for it.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::openregister::EntityKind;
+use crate::openregister::{self, Action, EntityKind, EventClass};
 
 use super::compile::shown;
 use super::eval;
@@ -15,8 +15,9 @@ const FIELD_OPERATORS: [&str; 12] = [
     "$e", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$all", "$exists", "$mod", "$not",
 ];
 
-/// What is wrong with a path that no document has, or that says something else than it seems to.
-pub(super) fn path(path: &str) -> Option<String> {
+/// What is wrong with a path that no document has, or that says something else than it seems to. `classes` are the events
+/// that the filter is for, where they are known.
+pub(super) fn path(path: &str, classes: Option<&[EventClass]>) -> Option<String> {
     let mut segments = path.split('.');
     let root = segments.next().unwrap_or_default();
     let second = segments.next();
@@ -55,7 +56,10 @@ pub(super) fn path(path: &str) -> Option<String> {
                     ),
                 );
             }
-            numbered(path)
+            classes
+                .and_then(|classes| of_classes(path, root, name, classes))
+                .or_else(|| of_object(path, root, name))
+                .or_else(|| numbered(path))
         }
         ("user", Some("groups")) => below_list(path, "user.groups"),
         ("user", Some(name)) if USER.contains(&name) => below(path, &format!("user.{name}")),
@@ -76,6 +80,65 @@ pub(super) fn path(path: &str) -> Option<String> {
         ("time", Some(_)) => below(path, "time"),
         _ => None,
     }
+}
+
+/// The state `name` is in none of the events that the filter is for.
+fn of_classes(path: &str, root: &str, name: &str, classes: &[EventClass]) -> Option<String> {
+    let names = |class: &EventClass| {
+        let old = (class.action() == Action::Updated).then_some(());
+        class.kind().states((), old).map(|(name, ())| name)
+    };
+    let mut known: Vec<&str> = Vec::new();
+    for state in classes.iter().flat_map(names) {
+        if !known.contains(&state) {
+            known.push(state);
+        }
+    }
+    if known.is_empty() || known.contains(&name) {
+        return None;
+    }
+    // The same kind's, if there is one.
+    let kind = EntityKind::ALL
+        .into_iter()
+        .find(|kind| kind.states((), Some(())).any(|(state, ())| state == name));
+    let suggestion = kind
+        .filter(|kind| known.contains(&kind.name()))
+        .and_then(|kind| {
+            let rest = path.strip_prefix(root)?.strip_prefix('.')?.strip_prefix(name)?;
+            Some(format!("; did you mean {root}.{}{rest}?", kind.name()))
+        })
+        .unwrap_or_default();
+    let more = if known.len() > 6 { ", …" } else { "" };
+    known.truncate(6);
+    Some(format!(
+        "none of the events that this webhook listens to has {root}.{name}, so this never matches{suggestion} (they have {}{more})",
+        known
+            .iter()
+            .map(|state| format!("{root}.{state}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    ))
+}
+
+/// A field that objects do not have: mostly a property, without the `data` that it is below. Other kinds have the fields
+/// of their table, which differ between versions.
+fn of_object(path: &str, root: &str, name: &str) -> Option<String> {
+    if !matches!(name, "object" | "newObject" | "oldObject") {
+        return None;
+    }
+    let rest = path
+        .strip_prefix(root)?
+        .strip_prefix('.')?
+        .strip_prefix(name)?
+        .strip_prefix('.')?;
+    let field = rest.split('.').next()?;
+    if openregister::object_has_field(field) {
+        return None;
+    }
+    Some(format!(
+        "objects have no field {field:?}, so this never matches; did you mean {root}.{name}.data.{rest}? (the properties of \
+         an object are below data)"
+    ))
 }
 
 /// Paths that go on below a text or number.
@@ -258,6 +321,8 @@ pub(super) fn divisor(divisor: &Value<'_>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn paths_of_the_document_pass() {
         for path in [
@@ -277,7 +342,7 @@ mod tests {
             "time",
             "event.conversation.title",
         ] {
-            assert_eq!(super::path(path), None, "{path}");
+            assert_eq!(super::path(path, None), None, "{path}");
         }
     }
 
@@ -302,9 +367,64 @@ mod tests {
             ("event.object.data.items[0].x", "does not select an element"),
             ("", "at its top"),
             (" user.uid", "white space"),
+            ("event.object.title", "did you mean event.object.data.title?"),
+            (
+                "data.newObject.tags.x",
+                "did you mean data.newObject.data.tags.x?",
+            ),
         ] {
-            let warning = super::path(path).unwrap_or_default();
+            let warning = super::path(path, None).unwrap_or_default();
             assert!(warning.contains(part), "{path}: {warning}");
+        }
+    }
+
+    #[test]
+    fn paths_that_no_subscribed_event_has_are_named() {
+        let of = |pattern: &str, path: &str| {
+            let classes: Vec<_> = EventClass::all()
+                .filter(|class| class.to_string().contains(pattern))
+                .collect();
+            super::path(path, Some(&classes))
+        };
+        for (pattern, path, part) in [
+            (
+                "ObjectCreated",
+                "event.newObject.data.count",
+                "did you mean event.object.data.count?",
+            ),
+            (
+                "ObjectDeleted",
+                "data.oldObject.id",
+                "did you mean data.object.id?",
+            ),
+            (
+                "ObjectCreated",
+                "event.register.title",
+                "(they have event.object)",
+            ),
+            (
+                "RegisterUpdated",
+                "event.newObject.id",
+                "(they have event.newRegister, event.oldRegister, event.register)",
+            ),
+            ("Register", "event.object", "never matches"),
+        ] {
+            let warning = of(pattern, path).unwrap_or_default();
+            assert!(warning.contains(part), "{pattern}, {path}: {warning}");
+        }
+        for (pattern, path) in [
+            ("ObjectUpdated", "event.object.register"),
+            ("ObjectUpdated", "event.newObject.data.anything.at.all"),
+            ("Object", "event.oldObject.data.newObject"),
+            ("ObjectCreated", "event.object.data.register.title"),
+            ("RegisterUpdated", "event.register.whateverColumn"),
+            ("Register", "event.oldRegister.configuration.x"),
+            ("ObjectLocked", "event.object.lock.user"),
+            ("Created", "event.view.query.x"),
+            ("ObjectCreated", "user.uid"),
+            ("ObjectCreated", "event.class"),
+        ] {
+            assert_eq!(of(pattern, path), None, "{pattern}, {path}");
         }
     }
 }

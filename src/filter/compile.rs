@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::openregister::EventClass;
+
 use super::check;
 use super::error::ParseError;
 use super::needs::Needs;
@@ -101,8 +103,9 @@ pub(super) struct Compiled {
     pub(super) needs: Needs,
 }
 
-pub(super) fn compile(filter: &Value<'_>) -> Compiled {
+pub(super) fn compile(filter: &Value<'_>, classes: Option<&[EventClass]>) -> Compiled {
     let mut compiler = Compiler {
+        classes,
         faults: Vec::new(),
         warnings: Vec::new(),
         needs: Needs::default(),
@@ -176,7 +179,9 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-struct Compiler {
+struct Compiler<'c> {
+    /// The events that the filter is for, where they are known.
+    classes: Option<&'c [EventClass]>,
     faults: Vec<ParseError>,
     warnings: Vec<String>,
     needs: Needs,
@@ -184,7 +189,7 @@ struct Compiler {
     regex_items: f64,
 }
 
-impl Compiler {
+impl Compiler<'_> {
     /// Notes that the filter cannot be evaluated, and returns the message for who evaluates it all the same.
     fn fault(&mut self, place: &Place<'_>, reason: String) -> Box<str> {
         let fault = ParseError {
@@ -272,7 +277,8 @@ impl Compiler {
             })
             .collect();
         self.needs.add(key);
-        self.warn(place, || check::path(key));
+        let classes = self.classes;
+        self.warn(place, || check::path(key, classes));
         let tests = if condition.is_array() {
             if condition.count() == 0 {
                 self.warn(place, || Some("has no condition, so it always holds".into()));

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::lifecycle::Actor;
-use crate::openregister::{Action, EventClass};
+use crate::openregister::EventClass;
 
 use super::error::EvalError;
 use super::needs::Needs;
@@ -64,7 +64,7 @@ impl<'a> Document<'a> {
 
     /// The document of an event, as far as `needs` looks into it:
     ///
-    /// `{"event": {"class", "object" | "newObject", "oldObject"}, "data": the documented data, "user": {"uid", "displayName",
+    /// `{"event": {"class", ["newObject", "oldObject",] "object"}, "data": the documented data, "user": {"uid", "displayName",
     /// "groups"} | null, "group", "groups", "time"}`, with the entity's own name in the place of `object`.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl<'a> Document<'a> {
     pub fn of_event(subject: &Subject<'a>, needs: &Needs) -> Result<Self, TooDeep> {
         let mut parts: Vec<(&'static str, Value<'a>)> = Vec::with_capacity(6);
         if needs.wants("event") {
-            let mut event = vec![("class".to_owned(), Value::text(subject.class.name()))];
+            let mut event = vec![("class", Value::text(subject.class.name()))];
             event.extend(subject.states("event", needs)?);
             parts.push(("event", Value::map(event)));
         }
@@ -87,10 +87,7 @@ impl<'a> Document<'a> {
             let user = subject.actor.map_or(Value::Null, |actor| {
                 Value::map([
                     ("uid", Value::text(actor.uid.as_str())),
-                    (
-                        "displayName",
-                        actor.display_name.as_deref().map_or(Value::Null, Value::text),
-                    ),
+                    ("displayName", Value::text(actor.shown_name())),
                     ("groups", groups()),
                 ])
             });
@@ -110,24 +107,11 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// The states under the names that they have in `part`. The documented data of an Updated ends with the new state
-    /// under the plain name, so there it can be called so too.
-    fn states(&self, part: &str, needs: &Needs) -> Result<Vec<(String, Value<'a>)>, TooDeep> {
-        let kind = self.class.kind();
-        let new = || (format!("new{}", kind.class_name()), &self.current);
-        let plain = || (kind.name().to_owned(), &self.current);
-        let names = match &self.old {
-            Some(old) if self.class.action() == Action::Updated => {
-                let mut names = vec![new(), (format!("old{}", kind.class_name()), old)];
-                if part == "data" {
-                    names.push(plain());
-                }
-                names
-            }
-            _ => vec![plain()],
-        };
-        names
-            .into_iter()
+    /// The states under the names that they have in the payload.
+    fn states(&self, part: &str, needs: &Needs) -> Result<Vec<(&'static str, Value<'a>)>, TooDeep> {
+        self.class
+            .kind()
+            .states(&self.current, self.old.as_ref())
             .filter_map(|(name, state)| {
                 let path = format!("{part}.{name}");
                 needs.wants(&path).then(|| Ok((name, state.value(&path, needs)?)))

@@ -25,6 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value as Json;
 
+use crate::openregister::EventClass;
+
 pub use budget::Budget;
 pub use document::{Document, State, Subject};
 pub use error::{EvalError, ParseError};
@@ -50,7 +52,16 @@ impl Filter {
     /// # Errors
     /// Where it could never be evaluated: an operator that does not exist, an operand of the wrong type.
     pub fn parse(json: &Json) -> Result<Self, ParseError> {
-        let (filter, fault) = Self::compile(json)?;
+        let (filter, fault) = Self::compile(json, None)?;
+        fault.map_or(Ok(filter), Err)
+    }
+
+    /// [`Self::parse`] for a webhook that listens to `classes`: warns of what none of them has, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_for(json: &Json, classes: &[EventClass]) -> Result<Self, ParseError> {
+        let (filter, fault) = Self::compile(json, Some(classes))?;
         fault.map_or(Ok(filter), Err)
     }
 
@@ -59,10 +70,13 @@ impl Filter {
     /// # Errors
     /// Where it is neither object nor list, or nests too deep.
     pub fn parse_leniently(json: &Json) -> Result<Self, ParseError> {
-        Self::compile(json).map(|(filter, _)| filter)
+        Self::compile(json, None).map(|(filter, _)| filter)
     }
 
-    fn compile(json: &Json) -> Result<(Self, Option<ParseError>), ParseError> {
+    fn compile(
+        json: &Json,
+        classes: Option<&[EventClass]>,
+    ) -> Result<(Self, Option<ParseError>), ParseError> {
         let whole = |reason| ParseError {
             place: "filter".into(),
             reason,
@@ -79,7 +93,7 @@ impl Filter {
                 ));
             }
         };
-        let compiled = compile::compile(&value);
+        let compiled = compile::compile(&value, classes);
         let filter = Self {
             root: compiled.root,
             warnings: compiled.warnings,

@@ -215,7 +215,7 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
         json!({"event.class": "OCA\\OpenRegister\\Event\\ObjectUpdatedEvent"}),
         json!({"event.newObject.data.title": "New", "event.oldObject.data.title": "Old"}),
         json!({"data.object.data.title": "New", "data.oldObject.data.title": "Old"}),
-        json!({"event.object": {"$exists": false}}),
+        json!({"event.object.data.title": "New", "event.object.register": "people"}),
         json!({"event.newObject.register": 2}),
         json!({"user.uid": "bob", "user.displayName": "Bob", "user.groups": "editors"}),
         json!({"group": "editors", "groups": {"$in": ["editors"]}}),

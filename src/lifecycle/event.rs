@@ -141,6 +141,14 @@ pub struct Actor {
     pub source: ActorSource,
 }
 
+impl Actor {
+    /// The display name; the user id where there is none, as Nextcloud has it.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        self.display_name.as_deref().unwrap_or(&self.uid)
+    }
+}
+
 /// What is known of who did it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ActorState {

@@ -68,6 +68,27 @@ impl EntityKind {
         }
     }
 
+    /// The states of an entity under the names that they have in payloads and in what filters see: an update has the new
+    /// one as `newObject`, the old one as `oldObject` and, last, the new one as `object`; everything else has `object`.
+    pub fn states<T: Copy>(self, current: T, old: Option<T>) -> impl Iterator<Item = (&'static str, T)> {
+        let (new_name, old_name) = match self {
+            Self::Object => ("newObject", "oldObject"),
+            Self::Register => ("newRegister", "oldRegister"),
+            Self::Schema => ("newSchema", "oldSchema"),
+            Self::Application => ("newApplication", "oldApplication"),
+            Self::Agent => ("newAgent", "oldAgent"),
+            Self::Source => ("newSource", "oldSource"),
+            Self::Configuration => ("newConfiguration", "oldConfiguration"),
+            Self::View => ("newView", "oldView"),
+            Self::Conversation => ("newConversation", "oldConversation"),
+            Self::Organisation => ("newOrganisation", "oldOrganisation"),
+        };
+        old.map(|old| [(new_name, current), (old_name, old)])
+            .into_iter()
+            .flatten()
+            .chain([(self.name(), current)])
+    }
+
     /// The kind's bit in `openregister_webhooks.state.kinds`.
     #[must_use]
     pub const fn bit(self) -> i32 {

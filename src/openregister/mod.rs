@@ -17,7 +17,7 @@ pub(crate) mod time;
 pub use class::{Action, ActorSource, EventClass};
 pub use entity::Entity;
 pub use kind::EntityKind;
-pub use object::object;
+pub use object::{has_field as object_has_field, object};
 pub use plain::plain;
 pub use row::{ObjectRow, Row, RowError, parse_row};
 pub(crate) use row::{decode_text, is_set};

@@ -25,6 +25,50 @@ const JSON: [(&str, bool); 15] = [
     ("deck", true),
 ];
 
+/// Metadata that is text.
+const TEXTS: [&str; 10] = [
+    "version",
+    "owner",
+    "name",
+    "description",
+    "summary",
+    "image",
+    "slug",
+    "uri",
+    "application",
+    "folder",
+];
+
+/// What an object has in any format besides those above.
+const OTHERS: [&str; 17] = [
+    "id",
+    "uuid",
+    "register",
+    "registerId",
+    "registerUuid",
+    "schema",
+    "schemaId",
+    "schemaUuid",
+    "schemaVersion",
+    "data",
+    "organisation",
+    "created",
+    "updated",
+    "size",
+    "locked",
+    "lock",
+    "deleted",
+];
+
+/// Whether an object can have this field, its properties (below `data`) aside.
+#[must_use]
+pub fn has_field(name: &str) -> bool {
+    OTHERS.contains(&name)
+        || TEXTS.contains(&name)
+        || OPTIONAL_TIMES.contains(&name)
+        || JSON.iter().any(|(json, _)| *json == name)
+}
+
 /// Times among the metadata that are there in some generations only.
 const OPTIONAL_TIMES: [&str; 3] = ["expires", "published", "depublished"];
 
@@ -59,18 +103,7 @@ pub fn object(
     fields.insert("organisation".into(), text("organisation"));
     fields.insert("created".into(), time::stamp(&meta("created")));
     fields.insert("updated".into(), time::stamp(&meta("updated")));
-    for name in [
-        "version",
-        "owner",
-        "name",
-        "description",
-        "summary",
-        "image",
-        "slug",
-        "uri",
-        "application",
-        "folder",
-    ] {
+    for name in TEXTS {
         fields.insert(name.into(), text(name));
     }
     fields.insert("size".into(), meta("size"));

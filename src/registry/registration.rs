@@ -17,6 +17,7 @@ use super::secret;
 use super::target::{self, TargetPolicy};
 use super::webhook::{EventPattern, Format, HttpMethod, InvalidField, Ordering};
 use crate::filter::{self, Filter};
+use crate::openregister::EventClass;
 
 /// What stands for a stored secret in answers; sent back by a client it means "as it was".
 pub const MASK: &str = "***";
@@ -159,7 +160,7 @@ impl Registration {
             .into());
         }
         let mut warnings = Vec::new();
-        let (event_filter, asks_for_user) = filter(event_filter, &mut warnings)?;
+        let (event_filter, asks_for_user) = filter(event_filter, event.classes(), &mut warnings)?;
         let headers = headers.map(|map| read_headers("headers", &map)).transpose()?;
         let auth_data = auth_data.map(|map| read_headers("authData", &map)).transpose()?;
         let extras = Extras::parse(fields)?;
@@ -258,7 +259,11 @@ pub(crate) fn parse_secret(fields: &Fields) -> Result<Option<SecretString>, Refu
 }
 
 /// The filter, and whether it asks who did it.
-fn filter(value: Option<&Value>, warnings: &mut Vec<String>) -> Result<(Value, bool), InvalidField> {
+fn filter(
+    value: Option<&Value>,
+    classes: &[EventClass],
+    warnings: &mut Vec<String>,
+) -> Result<(Value, bool), InvalidField> {
     let Some(value) = value else {
         return Ok((Value::Array(Vec::new()), false));
     };
@@ -268,7 +273,8 @@ fn filter(value: Option<&Value>, warnings: &mut Vec<String>) -> Result<(Value, b
             format!("must have at most {} bytes as JSON", filter::MAX_BYTES),
         ));
     }
-    let filter = Filter::parse(value).map_err(|error| invalid("eventFilter", error.to_string()))?;
+    let filter =
+        Filter::parse_for(value, classes).map_err(|error| invalid("eventFilter", error.to_string()))?;
     for warning in filter.warnings() {
         if warning.starts_with(NEXTCLOUDS_OWN) {
             tracing::warn!(%warning, "a filter is registered that never matches");

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::map;
-use crate::lifecycle::{Event, States};
+use crate::lifecycle::Event;
 use crate::openregister::{Entity, EntityKind, time};
 
 pub(super) fn body(event: &Event) -> Value {
@@ -18,13 +18,9 @@ pub(super) fn body(event: &Event) -> Value {
 #[must_use]
 pub fn data(event: &Event) -> Map<String, Value> {
     let kind = event.class.kind();
-    let mut data = Map::new();
-    if let States::Both { new, old } = &event.states {
-        data.insert(format!("new{}", kind.class_name()), document(kind, new));
-        data.insert(format!("old{}", kind.class_name()), document(kind, old));
-    }
-    data.insert(kind.name().into(), document(kind, event.states.current()));
-    data
+    kind.states(event.states.current(), event.states.old())
+        .map(|(name, entity)| (name.to_owned(), document(kind, entity)))
+        .collect()
 }
 
 /// An entity as the manual shows it.

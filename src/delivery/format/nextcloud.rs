@@ -10,10 +10,9 @@ pub(super) fn body(event: &Event) -> Value {
     fields.insert("class".into(), event.class.name().into());
     fields.extend(documented::data(event));
     let user = event.actor.actor().map_or(Value::Null, |actor| {
-        let name = actor.display_name.as_ref().unwrap_or(&actor.uid);
         map([
             ("uid", actor.uid.clone().into()),
-            ("displayName", name.clone().into()),
+            ("displayName", actor.shown_name().into()),
         ])
     });
     map([

@@ -253,6 +253,9 @@ impl Compiled {
 
     fn is_match(&self, text: &str, fuel: &mut Fuel) -> Result<bool, Stopped> {
         let n = text.len();
+        if !fuel.allows_regex() {
+            return Err(Stopped);
+        }
         if n <= self.short_up_to {
             fuel.short();
             if let Ok(found) = self.search(&self.pcre, text) {
