@@ -39,6 +39,9 @@ fn cpu_time() -> Duration {
 #[derive(Debug)]
 pub struct Budget {
     left: Duration,
+    /// What the next evaluation may take of it.
+    share: Duration,
+    share_in_steps: u64,
     /// Steps since the clock was read.
     steps: u64,
     read_at: Option<Duration>,
@@ -48,6 +51,8 @@ impl Default for Budget {
     fn default() -> Self {
         Self {
             left: EVENT,
+            share: EVALUATION,
+            share_in_steps: STEPS,
             steps: 0,
             read_at: None,
         }
@@ -56,33 +61,40 @@ impl Default for Budget {
 
 impl Budget {
     pub(super) fn fuel(&self) -> Fuel {
-        let share = EVALUATION.min(self.left / 10);
-        let steps = STEPS * u64::try_from(share.as_micros()).unwrap_or(0)
-            / u64::try_from(EVALUATION.as_micros()).unwrap_or(u64::MAX);
-        let steps = steps.max(LEAST);
+        let steps = self.share_in_steps;
         let look_every = LOOK_EVERY.min(steps / 8 + LEAST);
         Fuel {
             begun_with: steps,
             left: steps,
             look_every,
             look_at: steps.saturating_sub(look_every),
-            share,
+            share: self.share,
             began: None,
             untimed: 0,
         }
     }
 
     /// Takes off what an evaluation has cost.
+    #[inline]
     pub(super) fn settle(&mut self, fuel: &Fuel) {
-        self.steps += fuel.begun_with - fuel.left;
+        // A short match may have taken as long as so many steps.
+        self.steps += fuel.begun_with - fuel.left + 5000 * u64::from(fuel.untimed);
         if fuel.began.is_none() && self.steps < LOOK_EVERY {
             return;
         }
+        self.read(fuel);
+    }
+
+    #[cold]
+    fn read(&mut self, fuel: &Fuel) {
         let now = cpu_time();
         let since = self.read_at.or(fuel.began).unwrap_or(now);
         self.left = self.left.saturating_sub(now.saturating_sub(since));
         self.read_at = Some(now);
         self.steps = 0;
+        self.share = EVALUATION.min(self.left / 10);
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or_default();
+        self.share_in_steps = (STEPS * micros(self.share) / micros(EVALUATION)).max(LEAST);
     }
 }
 
