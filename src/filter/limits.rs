@@ -87,6 +87,23 @@ fn no_regular_expression_takes_long() {
         ("any line end", "/(*ANY)(?:.*.*)*[cd]/s".to_owned()),
         ("anchored", "/(?:a|b)*[cd]/A".to_owned()),
         ("kept out", "/(?:a|b)*\\K[cd]/".to_owned()),
+        (
+            "deep",
+            format!("/{}a{}[cd]/", "(?:".repeat(245), ")*".repeat(245)),
+        ),
+        (
+            "deep assertions",
+            format!("/{}a{}[cd]/", "(?=[ab]*".repeat(120), ")".repeat(120)),
+        ),
+        (
+            "deep conditions",
+            format!("/{}b{}[cd]/", "(?(?=a)a".repeat(80), ")".repeat(80)),
+        ),
+        (
+            "many classes",
+            format!("/(?:{})*[cd]/iu", "[a-é]|\\w|[b-ü]|\\d|\\p{L}|[^x]|é|".repeat(30)),
+        ),
+        ("long classes", format!("/(?:[{}]|b)*[cd]/u", "à-ÿ".repeat(1000))),
     ] {
         for text in [&letters[..], &letters[..300], &letters[..2000]] {
             is_bounded(

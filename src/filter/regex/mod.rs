@@ -25,12 +25,12 @@ const HEAP_LIMIT: u32 = 8192;
 /// So many steps (see [`cost`]) take PCRE2 10 ms at most, compiled to machine code and interpreted.
 const LONG: Pace = Pace {
     compiled: 4e6,
-    interpreted: 2e5,
+    interpreted: 4e5,
 };
 /// And so many 0.2 ms at most.
 const SHORT: Pace = Pace {
     compiled: 8e4,
-    interpreted: 4e3,
+    interpreted: 8e3,
 };
 /// Larger patterns are not compiled to machine code.
 const MAX_COMPILED: f64 = 2000.0;
@@ -266,7 +266,12 @@ impl Compiled {
         {
             return Ok(found);
         }
-        match self.rest.machine(self.anchored) {
+        let machine = match self.rest.machine.get() {
+            Some(made) => made.as_ref(),
+            // Making it takes a millisecond or two.
+            None => fuel.long(|| self.rest.machine(self.anchored)).ok_or(Stopped)?,
+        };
+        match machine {
             Some(machine) => machine.is_match(text, fuel),
             None => self.search_limited(text, fuel),
         }
@@ -294,6 +299,8 @@ impl Compiled {
     fn search_limited(&self, text: &str, fuel: &mut Fuel) -> Result<bool, Stopped> {
         let parsed = self.rest.parsed.as_ref().ok_or(Stopped)?;
         let most = pace(LONG, self.native, parsed);
+        // Estimating takes its time, too.
+        fuel.spend(self.rest.pattern.len() as u64);
         let one_by_one = parsed.separable && !self.rest.special && !self.anchored;
         let steps = |limit: u32| match (one_by_one, limit) {
             (true, MATCH_LIMIT) => cost::attempt(&parsed.root, text.len()),
@@ -305,10 +312,14 @@ impl Compiled {
             .iter()
             .position(|limit| steps(*limit) <= most)
             .ok_or(Stopped)?;
-        let pcre = self.rest.limited[usize::from(one_by_one)][place]
-            .get_or_init(|| self.rest.build(LOWER_LIMITS[place], one_by_one, self.native))
-            .as_ref()
-            .ok_or(Stopped)?;
+        let pcre = &self.rest.limited[usize::from(one_by_one)][place];
+        let pcre = match pcre.get() {
+            Some(made) => made,
+            None => fuel
+                .long(|| pcre.get_or_init(|| self.rest.build(LOWER_LIMITS[place], one_by_one, self.native)))
+                .ok_or(Stopped)?,
+        };
+        let pcre = pcre.as_ref().ok_or(Stopped)?;
         if !one_by_one {
             return fuel
                 .long(|| self.search(pcre, text))
