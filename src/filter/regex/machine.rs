@@ -344,7 +344,7 @@ impl Compiler {
         let (Some(c), None) = (chars.next(), chars.next()) else {
             return None;
         };
-        if one.caseless && !(c.is_ascii() && !c.is_ascii_alphabetic()) {
+        if one.caseless && (!c.is_ascii() || c.is_ascii_alphabetic()) {
             return None;
         }
         let mut bytes = [0; 4];

@@ -447,9 +447,7 @@ impl<'p> Parser<'p> {
             behind,
             negative,
         };
-        Some(Some(if self.take(":") {
-            self.inside()?
-        } else if self.take("|") {
+        Some(Some(if self.take(":") || self.take("|") {
             self.inside()?
         } else if self.take(">") {
             Node::Atomic(Box::new(self.inside()?))
@@ -509,26 +507,23 @@ impl<'p> Parser<'p> {
         self.foreign = true;
         let asked = if self.rest.starts_with(['?', '*']) {
             // An assertion: give it its parenthesis back. What is in front of it was read, so it is there.
-            let node = {
-                let before = self.rest;
-                let whole = format!("({before}");
-                let mut inner = Parser {
-                    rest: &whole,
-                    modes: self.modes,
-                    depth: self.depth + 1,
-                    captures: self.captures,
-                    foreign: true,
-                    separable: self.separable,
-                };
-                if inner.depth > MAX_DEPTH {
-                    return None;
-                }
-                let node = inner.group()?.unwrap_or(Node::Empty);
-                self.captures = inner.captures;
-                self.separable = inner.separable;
-                self.rest = &before[before.len() - inner.rest.len()..];
-                node
+            let before = self.rest;
+            let whole = format!("({before}");
+            let mut inner = Parser {
+                rest: &whole,
+                modes: self.modes,
+                depth: self.depth + 1,
+                captures: self.captures,
+                foreign: true,
+                separable: self.separable,
             };
+            if inner.depth > MAX_DEPTH {
+                return None;
+            }
+            let node = inner.group()?.unwrap_or(Node::Empty);
+            self.captures = inner.captures;
+            self.separable = inner.separable;
+            self.rest = &before[before.len() - inner.rest.len()..];
             node
         } else {
             self.until(")")?;
