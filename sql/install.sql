@@ -42,7 +42,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 13) AS m13,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 14) AS m14,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 15) AS m15,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 16) AS m16 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 16) AS m16,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 17) AS m17 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -106,6 +107,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (15, 'health_
 \if :m16
 \ir migrations/0016_sealed_to_origin.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (16, 'sealed_to_origin');
+\endif
+\if :m17
+\ir migrations/0017_claims.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (17, 'claims');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

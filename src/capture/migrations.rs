@@ -89,4 +89,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "sealed_to_origin",
         sql: include_str!("../../sql/migrations/0016_sealed_to_origin.sql"),
     },
+    Migration {
+        version: 17,
+        name: "claims",
+        sql: include_str!("../../sql/migrations/0017_claims.sql"),
+    },
 ];

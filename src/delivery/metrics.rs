@@ -20,6 +20,10 @@ pub struct Metrics {
     pub(crate) in_flight: Gauge,
     /// Outcomes that came after their lease had been lost: those deliveries are repeated.
     pub(crate) leases_lost: Counter,
+    /// Leases in the name of this process that it knew nothing of, when it last looked.
+    pub(crate) leases_unknown: Gauge,
+    /// Leases that were nobody's and were given back.
+    pub(crate) leases_recovered: Counter,
     duration: Histogram,
     latency: Histogram,
 }
@@ -31,6 +35,8 @@ impl Default for Metrics {
             outcomes: Family::default(),
             in_flight: Gauge::default(),
             leases_lost: Counter::default(),
+            leases_unknown: Gauge::default(),
+            leases_recovered: Counter::default(),
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             latency: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
         }
@@ -55,6 +61,16 @@ impl Metrics {
             "delivery_leases_lost",
             "Outcomes that came after their lease had been lost",
             self.leases_lost.clone(),
+        );
+        registry.register(
+            "delivery_leases_unknown",
+            "Leases in the name of this process that it knew nothing of when it last looked, some seconds ago; it gives them back",
+            self.leases_unknown.clone(),
+        );
+        registry.register(
+            "delivery_leases_recovered",
+            "Leases that were nobody's and were given back: their claim's answer was lost, or their process is dead",
+            self.leases_recovered.clone(),
         );
         registry.register(
             "delivery_attempt_seconds",

@@ -14,6 +14,8 @@ use openregister_webhooks::demo::postgres::Options;
 use openregister_webhooks::demo::receiver::Received;
 use tokio_postgres::NoTls;
 
+use crate::support::dice::Dice;
+use crate::support::leases;
 use crate::support::postgres::{NEXTCLOUD, Server};
 use crate::support::receiver::https;
 use crate::support::sidecar::Sidecar;
@@ -66,21 +68,6 @@ struct Written {
     undone: Mutex<HashSet<String>>,
 }
 
-/// A small generator of our own, so that a seed tells the whole story.
-#[derive(Clone)]
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % below
-    }
-}
-
 async fn run(plan: Plan) {
     let seed: u64 = std::env::var("ORW_TEST_SEED")
         .ok()
@@ -124,7 +111,7 @@ async fn run(plan: Plan) {
                 url: url.clone(),
                 written: Arc::clone(&written),
                 tags: Arc::clone(&tags),
-                dice: Dice(seed ^ (n as u64).wrapping_mul(0x1234_5678_9ABC_DEF1)),
+                dice: Dice::new(seed ^ (n as u64).wrapping_mul(0x1234_5678_9ABC_DEF1)),
                 objects: plan.objects as u64,
                 changes: plan.changes,
                 held: plan.held,
@@ -194,6 +181,7 @@ async fn run(plan: Plan) {
             .await
             .unwrap()
             .get(0);
+        leases::all_are_noted(&client).await;
         let distinct = distinct(&receiver.received());
         if pending == 0 && distinct >= usize::try_from(committed).unwrap() {
             break;
@@ -204,6 +192,7 @@ async fn run(plan: Plan) {
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    leases::none_is_left(&client, &[&sidecar], PATIENCE).await;
     let repeats = check(&receiver.received(), &expected, &written.undone.lock().unwrap());
     println!(
         "{} requests for {committed} changes: {repeats} repeats",

@@ -1,9 +1,8 @@
 //! Keeps this process's leases alive, and says when they no longer can be relied on.
 //!
 //! Guarantees: [`Lease::current`] is a worker that has beaten, or none; it is none before anyone else may take the
-//! worker's rows (see `queue::worker`); nothing on the connection that beats is waited for longer. After a doubt a new worker is
-//! made, so that rows whose lease this process does not know of (the answer to a claim was lost) become free when the
-//! old worker leaves: as soon as everything of it that is known is settled.
+//! worker's rows (see `queue::worker`); nothing on the connection that beats is waited for longer. What a worker lost in
+//! this way had in hand never becomes its own again: the next worker has another id.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,22 +35,9 @@ struct Shared {
     /// Others are to be told, and: others told us.
     tell: Notify,
     told: Notify,
-    former: Mutex<Former>,
     /// When the last beat that got through was sent.
     beaten: Mutex<Option<Instant>>,
-    renew: Notify,
-    /// There are workers in [`Former::over`].
-    over: Notify,
     stop: CancellationToken,
-}
-
-/// Workers before the current one.
-#[derive(Default)]
-struct Former {
-    /// Those that still have rows in this process's hands: they go on beating.
-    holding: Vec<WorkerId>,
-    /// Those that are to leave: what is leased to them and nobody knows of is free then.
-    over: Vec<WorkerId>,
 }
 
 impl Lease {
@@ -69,15 +55,9 @@ impl Lease {
         }
     }
 
-    /// This process's workers before the current one.
-    pub(super) fn former(&self) -> Vec<WorkerId> {
-        let former = self.shared.former();
-        [&former.holding[..], &former.over[..]].concat()
-    }
-
     /// Whether what was leased for this worker is this process's still.
     pub(super) fn holds(&self, worker: WorkerId) -> bool {
-        *self.current.borrow() == Some(worker) || self.shared.former().holding.contains(&worker)
+        *self.current.borrow() == Some(worker)
     }
 
     /// Tells the other processes that there is work; soon, and at least once.
@@ -90,21 +70,6 @@ impl Lease {
         self.shared.told.notified().await;
     }
 
-    /// The answer to a claim was lost: go on as another worker.
-    pub(super) fn renew(&self) {
-        self.shared.renew.notify_one();
-    }
-
-    /// The former worker has no row in hand any more.
-    pub(super) fn done(&self, worker: WorkerId) {
-        let mut former = self.shared.former();
-        if let Some(at) = former.holding.iter().position(|w| *w == worker) {
-            let over = former.holding.swap_remove(at);
-            former.over.push(over);
-            self.shared.over.notify_one();
-        }
-    }
-
     /// Leaves; the leases end.
     pub(super) fn stop(&self) {
         self.shared.stop.cancel();
@@ -112,10 +77,6 @@ impl Lease {
 }
 
 impl Shared {
-    fn former(&self) -> std::sync::MutexGuard<'_, Former> {
-        self.former.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn beaten(&self) -> Option<Instant> {
         *self.beaten.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,10 +94,7 @@ pub(super) fn start(crew: &mut Crew, database: Database, name: String) -> Lease 
         shared: Arc::new(Shared {
             tell: Notify::new(),
             told: Notify::new(),
-            former: Mutex::default(),
             beaten: Mutex::default(),
-            renew: Notify::new(),
-            over: Notify::new(),
             stop: CancellationToken::new(),
         }),
     };
@@ -160,7 +118,6 @@ struct Keeper {
 /// However it ends: without it there is no worker that others respect.
 impl Drop for Keeper {
     fn drop(&mut self) {
-        *self.lease.shared.former() = Former::default();
         self.lease.shared.set_beaten(None);
         self.sender.send_replace(None);
     }
@@ -200,7 +157,6 @@ impl Keeper {
         let beaten = self.lease.shared.beaten();
         if self.current().is_some() && beaten.is_none_or(|at| at.elapsed() >= after) {
             tracing::warn!("leases cannot be kept alive; what is in flight is cut off");
-            *self.lease.shared.former() = Former::default();
             self.lease.shared.set_beaten(None);
             self.sender.send_replace(None);
         }
@@ -252,11 +208,8 @@ impl Keeper {
             self.expire(hold);
             let sent = Instant::now();
             let worker = self.current().unwrap_or_else(WorkerId::new);
-            let mut beating = self.lease.shared.former().holding.clone();
-            beating.push(worker);
-            for id in beating {
-                self.in_time(hold, queue::beat(&client, id, &self.name)).await?;
-            }
+            self.in_time(hold, queue::beat(&client, worker, &self.name))
+                .await?;
             hold = SILENT;
             self.lease.shared.set_beaten(Some(sent));
             if self.current().is_none() {
@@ -266,24 +219,10 @@ impl Keeper {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep_until(next_beat) => break,
-                    () = self.lease.shared.renew.notified() => {
-                        let next = WorkerId::new();
-                        self.in_time(hold, queue::beat(&client, next, &self.name)).await?;
-                        self.lease.shared.former().holding.extend(self.current());
-                        self.sender.send_replace(Some(next));
-                        break;
-                    }
-                    () = self.lease.shared.over.notified() => {
-                        let over = self.lease.shared.former().over.clone();
-                        for worker in over {
-                            self.in_time(hold, queue::leave(&client, worker)).await?;
-                            self.lease.shared.former().over.retain(|w| *w != worker);
-                        }
-                    }
                     () = self.lease.shared.tell.notified() => self.in_time(hold, client.batch_execute(&notify)).await?,
                     () = stop.cancelled() => {
                         let goodbye = async {
-                            for worker in self.current().into_iter().chain(self.lease.former()) {
+                            if let Some(worker) = self.current() {
                                 queue::leave(&client, worker).await?;
                             }
                             // What it owned is free: others need not find out by themselves.

@@ -21,6 +21,7 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use futures::FutureExt as _;
 use tokio::sync::Notify;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
@@ -49,6 +50,10 @@ pub struct Options {
     pub poll: Duration,
     /// How long a shutdown waits for what is in flight.
     pub drain: Duration,
+    /// How often leases that nobody knows of are looked for; at once after an answer was lost.
+    pub reconcile: Duration,
+    /// How long an answer about the queue is waited for; then it counts as lost, and its connection is given up.
+    pub patience: Duration,
     /// Whether a database session is ours alone. Through a transaction pooler it is not, and nothing is set in it that the
     /// next one to use it would find.
     pub own_sessions: bool,
@@ -62,6 +67,9 @@ impl Default for Options {
             max_bytes: 64 << 20,
             poll: Duration::from_secs(5),
             drain: ending::REQUESTS,
+            reconcile: Duration::from_secs(5),
+            // The server itself ends a statement after 30 s.
+            patience: Duration::from_secs(35),
             own_sessions: true,
             metrics: Metrics::default(),
         }
@@ -202,7 +210,12 @@ impl Dispatcher {
         stop: CancellationToken,
     ) -> impl Future<Output = Option<Reported>> + use<> {
         let queue = self.queue_pool();
-        let (settler, settled) = settler::start(crew, queue.clone(), self.options.metrics.clone());
+        let (settler, settled) = settler::start(
+            crew,
+            queue.clone(),
+            self.options.patience,
+            self.options.metrics.clone(),
+        );
         let health = health::start(crew, self.pool.clone(), Arc::clone(&self.webhooks));
         let context = Arc::new(attempt::Context {
             client: self.client,
@@ -243,6 +256,23 @@ impl Dispatcher {
             tracing::error!(error = %crate::text::chain(&error), "the queue is read over the common connections");
             self.pool.clone()
         })
+    }
+}
+
+/// What became of a question over `client`. Where no answer came in time, the connection is closed: who used it next would wait
+/// behind the question.
+fn heard<T>(
+    client: deadpool_postgres::Client,
+    answer: Result<Result<T, tokio_postgres::Error>, Elapsed>,
+) -> Result<T, DbError> {
+    match answer {
+        Ok(answer) => Ok(answer?),
+        Err(_) => {
+            drop(deadpool_postgres::Client::take(client));
+            Err(DbError::Away(
+                "a question about the queue got no answer in time".to_owned(),
+            ))
+        }
     }
 }
 

@@ -3,16 +3,18 @@
 //! Guarantees: while one batch is written the next gathers; an outcome is kept until the database has it; how many
 //! wait is bounded by the scheduler, which stops sending. Beside them it writes what it counted, once a second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::counts::Counts;
+use super::heard;
 use crate::db::DbError;
 use crate::delivery::Metrics;
-use crate::delivery::queue::{self, Lease, Settled, WorkerId};
+use crate::delivery::queue::{self, Lease, Settled};
 use crate::registry::WebhookId;
 use crate::supervise::Crew;
 
@@ -22,8 +24,8 @@ const BATCH: usize = 512;
 /// What the scheduler learns of a batch.
 #[derive(Debug)]
 pub(super) struct Written {
-    /// Outcomes that are written, or given up because the lease had been lost, by worker.
-    pub(super) done: BTreeMap<WorkerId, usize>,
+    /// Leases whose outcomes are written, or given up because the lease had been lost.
+    pub(super) done: Vec<Lease>,
     /// Webhooks that have something in the queue that they had not: a new head of a lane, or a row put back.
     pub(super) look: BTreeSet<WebhookId>,
 }
@@ -32,6 +34,7 @@ pub(super) struct Written {
 pub(super) fn start(
     crew: &mut Crew,
     pool: Pool,
+    patience: Duration,
     metrics: Metrics,
 ) -> (mpsc::UnboundedSender<Settled>, mpsc::UnboundedReceiver<Written>) {
     // Unbounded in type only: the scheduler counts what it has handed over and not heard of.
@@ -61,7 +64,7 @@ pub(super) fn start(
             {
                 batch.push(more);
             }
-            match write(&pool, batch.clone()).await {
+            match write(&pool, patience, batch.clone()).await {
                 Ok(result) => {
                     wait = Duration::from_millis(50);
                     if result.lost > 0 {
@@ -77,13 +80,8 @@ pub(super) fn start(
                         .filter(|s| !again.contains(&s.lease()))
                         .for_each(|s| counts.add(s));
                     counts.write(&pool, false).await;
-                    let mut done = BTreeMap::new();
-                    for one in &batch {
-                        *done.entry(one.delivery.worker).or_default() += 1;
-                    }
-                    for one in &result.again {
-                        *done.entry(one.delivery.worker).or_default() -= 1;
-                    }
+                    let done = batch.iter().map(Settled::lease).filter(|lease| !again.contains(lease));
+                    let done = done.collect();
                     let back = batch.iter().filter(|s| !s.outcome.is_final());
                     let look = back.map(|s| s.delivery.webhook);
                     let look = look.chain(result.promoted.into_iter().map(WebhookId)).collect();
@@ -116,7 +114,8 @@ async fn until(due: Option<tokio::time::Instant>) {
     }
 }
 
-async fn write(pool: &Pool, batch: Vec<Settled>) -> Result<queue::SettledBatch, DbError> {
+async fn write(pool: &Pool, patience: Duration, batch: Vec<Settled>) -> Result<queue::SettledBatch, DbError> {
     let mut client = pool.get().await?;
-    Ok(queue::settle(&mut client, batch).await?)
+    let settled = timeout(patience, queue::settle(&mut client, batch)).await;
+    heard(client, settled)
 }

@@ -34,12 +34,11 @@ pub(crate) struct Claim {
 }
 
 /// Makes this worker the owner of those webhooks that have none alive, and says which it owns, and which an owner has that
-/// has missed a beat. Where nothing changes it only reads. `$3` are this process's former workers.
+/// has missed a beat. Where nothing changes it only reads.
 fn own_sql() -> String {
     format!(
         "WITH alive AS MATERIALIZED (
-            SELECT coalesce(array_agg(w.id), '{{}}') AS ids FROM openregister_webhooks.worker w
-            WHERE w.id <> ALL ($3::uuid[]) AND {alive}
+            SELECT coalesce(array_agg(w.id), '{{}}') AS ids FROM openregister_webhooks.worker w WHERE {alive}
         ), free AS MATERIALIZED (
             SELECT want.webhook FROM unnest($2::bigint[]) AS want(webhook)
             LEFT JOIN openregister_webhooks.webhook_owner o ON o.webhook = want.webhook
@@ -65,7 +64,8 @@ const MOST: u32 = 1024;
 
 /// Each webhook gets its share, whatever waits for the others: the work is proportional to what is asked for.
 /// `statement_timestamp()`, not `clock_timestamp()`, which no index is searched by. Only the outer LIMIT tells how many
-/// rows the inner one locks.
+/// rows the inner one locks. What is leased is noted in "claim" with it, so that [`super::reconcile()`] finds it when the answer
+/// is lost.
 fn claim_sql() -> String {
     format!(
         "WITH alive AS MATERIALIZED (
@@ -89,6 +89,9 @@ fn claim_sql() -> String {
             SET state = 'leased', lease_owner = $1, fence = d.fence + 1
             WHERE d.id = ANY (ARRAY(SELECT p.id FROM picked p))
             RETURNING d.*
+        ), noted AS (
+            INSERT INTO openregister_webhooks.claim (worker, number, deliveries, fences)
+            SELECT $1, $5, array_agg(l.id), array_agg(l.fence) FROM leased l HAVING count(*) > 0
         )
         SELECT l.id, l.webhook, l.event_day, l.event_seq, l.lane, l.attempt, l.fence, l.reason, l.awaiting,
             l.due_at <= statement_timestamp() AS due, l.deadline_at <= statement_timestamp() AS overdue,
@@ -108,11 +111,12 @@ CROSS JOIN LATERAL (
     ORDER BY d.due_at LIMIT 1
 ) d";
 
-/// Takes leases for `worker`, and looks when more will be due. `former` are this process's former workers.
+/// Takes leases for `worker`, and looks when more will be due. `number` is greater than that of every earlier claim of this
+/// worker.
 pub(crate) async fn claim(
     client: &Client,
     worker: WorkerId,
-    former: &[WorkerId],
+    number: i64,
     wants: &[Want],
 ) -> Result<Claim, Error> {
     let webhooks: Vec<i64> = wants.iter().map(|w| w.webhook.0).collect();
@@ -121,14 +125,13 @@ pub(crate) async fn claim(
         .map(|w| i32::try_from(w.most.min(MOST)).unwrap_or(i32::MAX))
         .collect();
     let early: Vec<bool> = wants.iter().map(|w| w.early).collect();
-    let former: Vec<uuid::Uuid> = former.iter().map(|w| w.0).collect();
     let own = client.prepare_cached(&own_sql()).await?;
     let take = client.prepare_cached(&claim_sql()).await?;
     let next = client.prepare_cached(NEXT_DUE).await?;
     // All go out at once; each sees what the one before it did.
     let (owned, taken, next) = futures::future::try_join3(
-        client.query(&own, &[&worker.0, &webhooks, &former]),
-        client.query(&take, &[&worker.0, &webhooks, &most, &early]),
+        client.query(&own, &[&worker.0, &webhooks]),
+        client.query(&take, &[&worker.0, &webhooks, &most, &early, &number]),
         client.query(&next, &[&webhooks]),
     )
     .await?;

@@ -2,13 +2,15 @@
 //!
 //! Guarantees: of a lane (webhook, lane) only the first row, its head, is ever leased (for `ordering: none` every row
 //! is a head); an outcome counts only from the holder of the current lease; a finished row moves to the log, and its
-//! successor becomes the head, in one transaction. `enqueue` is part of the caller's transaction.
+//! successor becomes the head, in one transaction. `enqueue` is part of the caller's transaction. A lease that its worker
+//! does not know of (the answer was lost) is found and given back by `reconcile`.
 
 mod claim;
 mod control;
 mod enqueue;
 #[cfg(test)]
 mod model;
+mod reconcile;
 mod retry;
 mod settle;
 mod worker;
@@ -24,6 +26,7 @@ pub use retry::{Again, Retried, retry, retry_given_up};
 
 pub(crate) use claim::{Claim, Want, claim};
 pub(crate) use control::{Doing, Health, due_now, forgive, health, record_health};
+pub(crate) use reconcile::{Reconciled, reconcile};
 pub(crate) use settle::{Lease, Settled, SettledBatch, settle};
 pub(crate) use worker::{CHANNEL, LEASE, WorkerId, beat, leave};
 

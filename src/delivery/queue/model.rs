@@ -1,9 +1,10 @@
-//! The queue beside a model of it: random schedules of enqueueing, claims, successes, failures, lost outcomes, crashes and
-//! takeovers, on a real PostgreSQL.
+//! The queue beside a model of it: random schedules of enqueueing, claims, successes, failures, lost answers, lost outcomes,
+//! statements that are executed long after they were given up, crashes and takeovers, on a real PostgreSQL.
 //!
 //! What must hold: a delivery is sent only when everything before it in its lane has succeeded or was given up; it is sent
-//! again after a success only where that outcome was lost; a lane has one head, its first row; in the end everything is
-//! finished, once. A failure is shrunk to the shortest schedule that shows it.
+//! again after a success only where that outcome was lost; a lane has one head, its first row; every lease of a living worker
+//! is noted, and after the worker has compared the notes with what it has in hand, nothing is leased to it that it does not
+//! know of; in the end everything is finished, once. A failure is shrunk to the shortest schedule that shows it.
 //!
 //! `ORW_TEST_SEED` and `ORW_TEST_CASES` choose other schedules, and how many.
 
@@ -33,14 +34,17 @@ enum Step {
     Enqueue { spots: Vec<Spot>, end: End },
     /// The transaction that was left open ends.
     EndOpen { commit: bool },
-    /// One worker asks, or both at the same time.
+    /// One worker asks, or both at the same time; the first may not hear the answer, or its question comes late.
     Claim {
         worker: usize,
         webhook: i64,
         most: u32,
         early: bool,
         both: bool,
+        answer: Answer,
     },
+    /// A worker gives back what it does not know of; or its question comes late.
+    Reconcile { worker: usize, late: bool },
     /// A worker sends one of what it holds.
     Send {
         worker: usize,
@@ -60,7 +64,7 @@ enum Step {
         late: bool,
         in_order: bool,
     },
-    /// The outcomes of the dead arrive.
+    /// The outcomes of the dead arrive, and every question that comes late.
     Late,
     /// Every wait is over.
     Due,
@@ -71,6 +75,14 @@ enum End {
     Commit,
     Rollback,
     Open,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Heard,
+    Lost,
+    /// The question was given up before it was executed.
+    Late,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,17 +105,19 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Sent::FailsForGood),
         1 => Just(Sent::HandedBack)
     ];
+    let answer = prop_oneof![6 => Just(Answer::Heard), 2 => Just(Answer::Lost), 1 => Just(Answer::Late)];
     let beside = prop_oneof![3 => Just(Vec::new()), 1 => spots()];
     prop_oneof![
         4 => (spots(), end).prop_map(|(spots, end)| Step::Enqueue { spots, end }),
         2 => any::<bool>().prop_map(|commit| Step::EndOpen { commit }),
-        8 => (0..WORKERS, 1..=WEBHOOKS, 1..5_u32, any::<bool>(), any::<bool>())
-            .prop_map(|(worker, webhook, most, early, both)| Step::Claim { worker, webhook, most, early, both }),
+        8 => (0..WORKERS, 1..=WEBHOOKS, 1..5_u32, any::<bool>(), any::<bool>(), answer)
+            .prop_map(|(worker, webhook, most, early, both, answer)| Step::Claim { worker, webhook, most, early, both, answer }),
+        3 => (0..WORKERS, prop::bool::weighted(0.3)).prop_map(|(worker, late)| Step::Reconcile { worker, late }),
         10 => (0..WORKERS, 0..8_usize, sent).prop_map(|(worker, pick, result)| Step::Send { worker, pick, result }),
         6 => (0..WORKERS, 1..4_usize, beside, prop::bool::weighted(0.85)).prop_map(|(worker, most, beside, heard)| Step::Settle { worker, most, beside, heard }),
         2 => (0..WORKERS, any::<bool>(), any::<bool>())
             .prop_map(|(worker, late, in_order)| Step::Crash { worker, late, in_order }),
-        1 => Just(Step::Late),
+        2 => Just(Step::Late),
         1 => Just(Step::Due),
     ]
 }
@@ -111,10 +125,32 @@ fn step() -> impl Strategy<Value = Step> {
 /// A worker and what it has in hand.
 struct Worker {
     id: WorkerId,
+    /// The number of its next claim.
+    next_claim: i64,
     held: Vec<Claimed>,
     outcomes: Vec<Settled>,
     /// Written, but the worker does not know: it writes them again with the next.
     unheard: Vec<Settled>,
+}
+
+impl Worker {
+    /// The leases that it knows of.
+    fn in_hand(&self) -> Vec<Lease> {
+        let held = self.held.iter().map(|d| (d.id, d.fence));
+        let outcomes = self.outcomes.iter().chain(&self.unheard).map(Settled::lease);
+        held.chain(outcomes).collect()
+    }
+
+    fn number(&mut self) -> i64 {
+        self.next_claim += 1;
+        self.next_claim - 1
+    }
+}
+
+/// A question that was given up and is executed nevertheless.
+enum Question {
+    Claim(WorkerId, i64, Want),
+    Reconcile(WorkerId, i64, Vec<Lease>),
 }
 
 /// What must have happened to a lane.
@@ -138,6 +174,7 @@ struct World {
     workers: Vec<Worker>,
     /// Outcomes of dead workers that are still to come.
     late: Vec<Settled>,
+    given_up: Vec<Question>,
     lanes: BTreeMap<Spot, LaneModel>,
     /// Events whose outcome may be lost, so that they may be repeated.
     lost: BTreeSet<i64>,
@@ -160,13 +197,14 @@ impl World {
             WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
         sql(client.batch_execute(end).await)?;
         let clear = "TRUNCATE openregister_webhooks.delivery, openregister_webhooks.delivery_log, openregister_webhooks.attempt, \
-            openregister_webhooks.worker, openregister_webhooks.webhook_owner";
+            openregister_webhooks.worker, openregister_webhooks.webhook_owner, openregister_webhooks.claim";
         sql(client.batch_execute(clear).await)?;
         let mut world = Self {
             pool: pool.clone(),
             client,
             workers: Vec::new(),
             late: Vec::new(),
+            given_up: Vec::new(),
             lanes: BTreeMap::new(),
             lost: BTreeSet::new(),
             open: None,
@@ -188,6 +226,7 @@ impl World {
         sql(self.client.execute(insert, &[&id.0]).await)?;
         Ok(Worker {
             id,
+            next_claim: 1,
             held: Vec::new(),
             outcomes: Vec::new(),
             unheard: Vec::new(),
@@ -204,14 +243,16 @@ impl World {
                 most,
                 early,
                 both,
+                answer,
             } => {
                 let want = Want {
                     webhook: WebhookId(webhook),
                     most,
                     early,
                 };
-                self.claim(worker, want, both).await?;
+                self.claim(worker, want, both, answer).await?;
             }
+            Step::Reconcile { worker, late } => self.reconcile(worker, late).await?,
             Step::Send { worker, pick, result } => self.send(worker, pick, result)?,
             Step::Settle {
                 worker,
@@ -227,7 +268,8 @@ impl World {
             Step::Late => self.settle_late().await?,
             Step::Due => self.all_due().await?,
         }
-        self.check_heads().await
+        self.check_heads().await?;
+        self.check_notes().await
     }
 
     fn number(&mut self, spots: Vec<Spot>) -> Vec<(Spot, i64)> {
@@ -276,19 +318,26 @@ impl World {
         Ok(())
     }
 
-    async fn claim(&mut self, worker: usize, want: Want, both: bool) -> Checked {
+    async fn claim(&mut self, worker: usize, want: Want, both: bool, answer: Answer) -> Checked {
         let other = self.pool.get().await.expect("a connection");
         let (one, two) = (self.workers[worker].id, self.workers[1 - worker].id);
+        let number = self.workers[worker].number();
+        if answer == Answer::Late {
+            self.given_up.push(Question::Claim(one, number, want));
+            return Ok(());
+        }
         let wants = [want];
         let second = async {
             if both {
-                super::claim(&other, two, &[], &wants).await.map(Some)
+                let number = self.workers[1 - worker].number();
+                super::claim(&other, two, number, &wants).await.map(Some)
             } else {
                 Ok(None)
             }
         };
-        let (first, second) = tokio::join!(super::claim(&self.client, one, &[], &wants), second);
-        let claims = [(worker, Some(sql(first)?)), (1 - worker, sql(second)?)];
+        let (first, second) = tokio::join!(super::claim(&self.client, one, number, &wants), second);
+        let first = Some(sql(first)?).filter(|_| answer == Answer::Heard);
+        let claims = [(worker, first), (1 - worker, sql(second)?)];
         for (worker, claim) in claims {
             for claimed in claim.into_iter().flat_map(|claim| claim.claimed) {
                 let busy = self.workers.iter().any(|w| {
@@ -305,6 +354,29 @@ impl World {
                 self.workers[worker].held.push(claimed);
             }
         }
+        Ok(())
+    }
+
+    async fn reconcile(&mut self, worker: usize, late: bool) -> Checked {
+        let (id, below) = (self.workers[worker].id, self.workers[worker].next_claim);
+        let held = self.workers[worker].in_hand();
+        if late {
+            self.given_up.push(Question::Reconcile(id, below, held));
+            return Ok(());
+        }
+        sql(super::reconcile(&self.client, id, below, &held).await)?;
+        let leased =
+            "SELECT id, fence FROM openregister_webhooks.delivery WHERE lease_owner = $1 ORDER BY id";
+        let rows = sql(self.client.query(leased, &[&id.0]).await)?;
+        let unknown: Vec<Lease> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let unknown: Vec<_> = unknown
+            .into_iter()
+            .filter(|lease| !held.contains(lease))
+            .collect();
+        prop_assert!(
+            unknown.is_empty(),
+            "leased to it, and it knows nothing: {unknown:?}"
+        );
         Ok(())
     }
 
@@ -418,11 +490,21 @@ impl World {
         Ok(())
     }
 
-    /// They count exactly where nobody has taken the row in between.
+    /// Outcomes count exactly where nobody has taken the row in between.
     async fn settle_late(&mut self) -> Checked {
         let batch = std::mem::take(&mut self.late);
         let settled = sql(super::settle(&mut self.client, batch).await)?;
         self.late = settled.again;
+        for question in std::mem::take(&mut self.given_up) {
+            match question {
+                Question::Claim(worker, number, want) => {
+                    sql(super::claim(&self.client, worker, number, &[want]).await)?;
+                }
+                Question::Reconcile(worker, below, held) => {
+                    sql(super::reconcile(&self.client, worker, below, &held).await)?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -446,12 +528,25 @@ impl World {
         Ok(())
     }
 
+    /// What is leased to a living worker is noted: that is how a lost answer is found.
+    async fn check_notes(&self) -> Checked {
+        let wrong = "SELECT count(*) FROM openregister_webhooks.delivery d \
+            JOIN openregister_webhooks.worker w ON w.id = d.lease_owner AND w.alive_until = 'infinity' \
+            WHERE NOT EXISTS (SELECT FROM openregister_webhooks.claim c, unnest(c.deliveries, c.fences) AS n(id, fence) \
+                WHERE c.worker = w.id AND n.id = d.id AND n.fence = d.fence)";
+        let wrong: i64 = sql(self.client.query_one(wrong, &[]).await)?.get(0);
+        prop_assert_eq!(wrong, 0, "leases that are not noted");
+        Ok(())
+    }
+
     /// Everything is delivered in the end, and finished once.
     async fn finish(mut self) -> Checked<usize> {
         self.end_open(true).await?;
         self.settle_late().await?;
-        for worker in 0..WORKERS {
-            self.crash(worker, false, worker == 0).await?;
+        // One goes on with what it knows; the other does not.
+        self.crash(1, false, true).await?;
+        while !self.workers[0].held.is_empty() {
+            self.send(0, 0, Sent::Succeeds)?;
         }
         let left = "SELECT count(*) FROM openregister_webhooks.delivery";
         for _ in 0..=self.next_event {
@@ -459,13 +554,14 @@ impl World {
                 break;
             }
             self.all_due().await?;
+            self.reconcile(0, false).await?;
             for webhook in 1..=WEBHOOKS {
                 let want = Want {
                     webhook: WebhookId(webhook),
                     most: 100,
                     early: true,
                 };
-                self.claim(0, want, false).await?;
+                self.claim(0, want, false, Answer::Heard).await?;
             }
             while !self.workers[0].held.is_empty() {
                 self.send(0, 0, Sent::Succeeds)?;
@@ -473,6 +569,10 @@ impl World {
             self.settle(0, usize::MAX, Vec::new(), true).await?;
             self.check_heads().await?;
         }
+        self.reconcile(0, false).await?;
+        let notes = "SELECT count(*) FROM openregister_webhooks.claim";
+        let notes: i64 = sql(self.client.query_one(notes, &[]).await)?.get(0);
+        prop_assert_eq!(notes, 0, "notes of claims of which nothing is leased any more");
         let committed: usize = self.lanes.values().map(|lane| lane.events.len()).sum();
         for (spot, lane) in &self.lanes {
             prop_assert_eq!(lane.reached, lane.events.len(), "{:?} is not finished", spot);
@@ -546,6 +646,7 @@ fn run(cases: u32, steps: usize) {
             include_str!("../../../sql/migrations/0004_delivery.sql"),
             include_str!("../../../sql/migrations/0011_lane_index.sql"),
             include_str!("../../../sql/migrations/0012_attempt_headers.sql"),
+            include_str!("../../../sql/migrations/0017_claims.sql"),
         ] {
             client.batch_execute(schema).await.expect("the schema");
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use openregister_webhooks::delivery::Options;
 
 use super::rig::{Rig, delivery, webhook};
-use crate::support::postgres::DBA;
+use crate::support::lossy::Lossy;
+use crate::support::postgres::{DBA, NEXTCLOUD};
 use crate::support::receiver::{Answer, https};
 use crate::support::wait::PATIENCE;
 
@@ -60,6 +61,39 @@ async fn what_hangs_at_a_shutdown_is_cut_off_and_handed_back() {
     let untouched = "SELECT count(*) FROM openregister_webhooks.delivery WHERE state = 'pending' AND attempt = 0 \
         AND lease_owner IS NULL";
     assert_eq!(rig.count(untouched).await, 2);
+}
+
+/// The database fails over while a process shuts down: it is cut off, and another process takes its leases. What hangs must
+/// not go on beside the other's request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_is_cut_off_when_the_leases_are_lost() {
+    const NEVER: Duration = Duration::from_secs(3600);
+    let (rig, receiver) = tokio::join!(Rig::new(), https());
+    let mut hook = webhook(1, receiver.url("/"));
+    hook.limits.timeout = NEVER;
+    rig.webhooks.put(hook);
+    receiver.next([Answer::Hang]);
+    rig.send(1, "a", 0..2).await;
+    let options = Options {
+        drain: NEVER,
+        ..Options::default()
+    };
+    let way = Lossy::before(&rig.db);
+    let url = way.url(NEXTCLOUD, rig.db.name());
+    let draining = rig.dispatcher_over(&url, &receiver.ca_pem(), options);
+    receiver.wait_for(1, PATIENCE).await.unwrap();
+    draining.stop.cancel();
+    way.sever();
+    let ended = tokio::time::timeout(PATIENCE, draining.task).await;
+    ended
+        .expect("it goes on with what others may have taken")
+        .unwrap()
+        .unwrap();
+    let other = rig.dispatcher(&receiver.ca_pem());
+    let received = receiver.wait_for(3, PATIENCE).await.unwrap();
+    let ids: Vec<&str> = received.iter().map(|r| r.header("webhook-id")).collect();
+    assert_eq!(ids, ["evt_a_0", "evt_a_0", "evt_a_1"]);
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

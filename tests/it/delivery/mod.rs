@@ -7,6 +7,7 @@ mod http2;
 mod isolation;
 mod leases;
 mod limits;
+mod losses;
 mod memory;
 mod net;
 mod order;

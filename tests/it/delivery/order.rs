@@ -11,6 +11,7 @@ use openregister_webhooks::registry::Ordering;
 use tokio::runtime::Runtime;
 
 use super::rig::{Rig, delivery, webhook};
+use crate::support::leases;
 use crate::support::receiver::{Answer, https};
 
 const LANES: usize = 40;
@@ -128,7 +129,9 @@ async fn run(seed: u64) {
         crashes += 1;
         std::mem::replace(&mut processes[victim], process(&rig, &ca)).shutdown_background();
     }
+    let client = rig.db.client().await;
     for _ in 0..12_000 {
+        leases::all_are_noted(&client).await;
         if rig
             .count("SELECT count(*) FROM openregister_webhooks.delivery")
             .await

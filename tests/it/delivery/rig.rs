@@ -24,7 +24,7 @@ use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::wait::{number, until_number};
 
 /// The part of the schema that delivery stands on.
-const SCHEMA: [&str; 8] = [
+const SCHEMA: [&str; 9] = [
     "CREATE SCHEMA openregister_webhooks",
     include_str!("../../../sql/migrations/0002_event.sql"),
     include_str!("../../../sql/migrations/0004_delivery.sql"),
@@ -34,6 +34,7 @@ const SCHEMA: [&str; 8] = [
     // Of the registrations only what delivery compares.
     "CREATE TABLE openregister_webhooks.webhook (id bigint PRIMARY KEY, revision bigint NOT NULL)",
     include_str!("../../../sql/migrations/0015_health_revision.sql"),
+    include_str!("../../../sql/migrations/0017_claims.sql"),
 ];
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -221,9 +222,14 @@ impl Rig {
     }
 
     pub(super) fn dispatcher_with(&self, ca_pem: &str, options: Options) -> Running {
+        self.dispatcher_over(&self.db.url(NEXTCLOUD), ca_pem, options)
+    }
+
+    /// The same, whose way to the database is this one.
+    pub(super) fn dispatcher_over(&self, url: &str, ca_pem: &str, options: Options) -> Running {
         let dispatcher = Dispatcher::new(
-            database(&self.db),
-            database(&self.db).pool(6).unwrap(),
+            database_at(url),
+            database_at(url).pool(6).unwrap(),
             Arc::clone(&self.webhooks) as Arc<dyn Webhooks>,
             client(ca_pem),
             options,
@@ -258,7 +264,11 @@ pub(super) fn client_with(ca_pem: &str, guard: Guard) -> Client {
 }
 
 pub(super) fn database(db: &Db) -> Database {
-    Database::new(&db.url(NEXTCLOUD).into(), tls::client_config(None).unwrap()).unwrap()
+    database_at(&db.url(NEXTCLOUD))
+}
+
+fn database_at(url: &str) -> Database {
+    Database::new(&url.into(), tls::client_config(None).unwrap()).unwrap()
 }
 
 pub(super) fn delivery(webhook: i64, object: &str, event: EventRef) -> NewDelivery {

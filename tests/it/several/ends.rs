@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::scene::{Scene, Seen, uuid};
+use crate::support::leases;
+use crate::support::wait::PATIENCE;
 
 const PROCESSES: usize = 3;
 
@@ -116,12 +118,15 @@ async fn run(plan: Plan, how: How) {
             shares[victim].1,
             in_hand.len()
         );
+        leases::all_are_noted(&scene.client).await;
         scene.sidecars[victim].spawn();
         ends.push(End { at, in_hand });
     }
     writing.done().await;
     scene.arrived(plan.changes).await;
     scene.settled().await;
+    let sidecars: Vec<_> = scene.sidecars.iter().collect();
+    leases::none_is_left(&scene.client, &sidecars, PATIENCE).await;
 
     let seen = scene.seen.borrow();
     let (repeats, unwritten) = check(&seen, &plan, &ends);

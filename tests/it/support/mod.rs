@@ -4,6 +4,9 @@
 pub(crate) mod api;
 pub(crate) mod capture;
 pub(crate) mod cli;
+pub(crate) mod dice;
+pub(crate) mod leases;
+pub(crate) mod lossy;
 pub(crate) mod nextcloud;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::super::heard;
 use super::super::slot::Wanted;
 use super::timers::Timer;
 use super::{MAX_UNSETTLED, Scheduler};
@@ -33,7 +34,7 @@ impl Scheduler {
         if self.claiming.is_some()
             || self.dirty.is_empty()
             || self.held >= MAX_HELD
-            || self.unsettled >= MAX_UNSETTLED
+            || self.unsettled.len() >= MAX_UNSETTLED
         {
             return;
         }
@@ -82,11 +83,14 @@ impl Scheduler {
         }
         let pool = self.pool.clone();
         let asked = wants.clone();
-        let former = self.lease.former();
+        let patience = self.options.patience;
+        let number = self.next_claim;
+        self.next_claim += 1;
         let claiming = tokio::spawn(async move {
             crate::failpoint::hit("claim");
             let client = pool.get().await?;
-            Ok(queue::claim(&client, worker, &former, &asked).await?)
+            let claim = timeout(patience, queue::claim(&client, worker, number, &asked)).await;
+            heard(client, claim)
         });
         self.claiming = Some((claiming, wants));
     }
@@ -113,7 +117,6 @@ impl Scheduler {
         let mut got: HashMap<WebhookId, u32> = HashMap::new();
         for delivery in claim.claimed {
             *got.entry(delivery.webhook).or_default() += 1;
-            *self.in_hand.entry(delivery.worker).or_default() += 1;
             self.held += 1;
             let id = delivery.webhook;
             match self.slots.get_mut(&id) {
@@ -152,12 +155,11 @@ impl Scheduler {
                 self.set_timer(want.webhook, Timer::Look, now + *wait + Duration::from_millis(1));
             }
         }
-        self.let_go();
     }
 
     fn claim_failed(&mut self, wants: &[Want]) {
-        // Rows may be leased to this worker that nobody knows of; they become free when it ends.
-        self.lease.renew();
+        // Rows may be leased to this worker that nobody knows of.
+        self.reconcile_at = Instant::now();
         let at = Instant::now() + Duration::from_millis(500);
         for want in wants {
             self.set_timer(want.webhook, Timer::Look, at);

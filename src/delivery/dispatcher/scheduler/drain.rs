@@ -1,10 +1,12 @@
-//! The end: everything in hand is finished or handed back, within bounded times.
+//! The end: everything in hand is finished or handed back, within bounded times; what is no longer this process's is cut off,
+//! as ever.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::super::lease::Lease;
 use super::super::settler::Written;
 use super::Scheduler;
 use super::claims::claimed;
@@ -16,7 +18,8 @@ const SETTLE_AT_END: Duration = ending::OUTCOMES;
 
 impl Scheduler {
     /// Lets what is in flight end, hands the rest back, and waits until that is written; each for a bounded time.
-    pub(super) async fn drain(mut self, mut written: mpsc::UnboundedReceiver<Written>) {
+    pub(super) async fn drain(mut self, mut written: mpsc::UnboundedReceiver<Written>, mut changes: Lease) {
+        self.cut_off();
         let ids: Vec<WebhookId> = self.slots.keys().copied().collect();
         for id in ids {
             self.release_ready(id);
@@ -27,6 +30,7 @@ impl Scheduler {
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done),
                 Some(report) = written.recv() => self.written(report),
                 result = claimed(&mut self.claiming) => self.claimed(result),
+                () = changes.changed() => self.cut_off(),
                 () = tokio::time::sleep_until(deadline) => {
                     self.tasks.abort_all();
                     while let Some(done) = self.tasks.join_next_with_id().await {
@@ -39,13 +43,13 @@ impl Scheduler {
             ids.into_iter().for_each(|id| self.release_ready(id));
         }
         let deadline = Instant::now() + SETTLE_AT_END;
-        while self.unsettled > 0 {
+        while !self.unsettled.is_empty() {
             match tokio::time::timeout_at(deadline, written.recv()).await {
                 Ok(Some(report)) => self.written(report),
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(
-                        count = self.unsettled,
+                        count = self.unsettled.len(),
                         "outcomes could not be written before the end; those deliveries are repeated"
                     );
                     break;

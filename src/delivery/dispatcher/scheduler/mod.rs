@@ -9,10 +9,11 @@
 mod claims;
 mod drain;
 mod outcomes;
+mod reconcile;
 mod timers;
 mod turns;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::claims::{Claiming, claimed};
+use self::reconcile::{Reconciling, reconciled};
 use self::timers::{Timer, sleep_until};
 use super::attempt::{Attempted, Context};
 use super::health::Reports;
@@ -31,7 +33,7 @@ use super::settler::Written;
 use super::slot::Slot;
 use super::{Options, Wake};
 use crate::db::DbError;
-use crate::delivery::queue::{Claimed, Health, Settled, Want, WorkerId};
+use crate::delivery::queue::{self, Claimed, Health, Settled, Want};
 use crate::delivery::{Webhooks, partitions};
 use crate::registry::WebhookId;
 use crate::supervise::{Part, Reported};
@@ -77,9 +79,15 @@ pub(super) struct Scheduler {
     claiming: Option<(Claiming, Vec<Want>)>,
     /// The webhook after which the next query for what is due begins.
     asked_last: WebhookId,
-    unsettled: usize,
-    /// Rows in hand, by the worker that holds their lease.
-    in_hand: BTreeMap<WorkerId, usize>,
+    /// The number of the next claim; while one is under way, it has the number before.
+    next_claim: i64,
+    /// The leases whose outcomes are handed over and not written yet.
+    unsettled: HashSet<queue::Lease>,
+    reconciling: Option<Reconciling>,
+    /// When to look for leases that nobody knows of.
+    reconcile_at: Instant,
+    /// The number of the next claim when that was done last.
+    reconciled_below: i64,
 }
 
 impl Scheduler {
@@ -123,8 +131,11 @@ impl Scheduler {
             held: 0,
             claiming: None,
             asked_last: WebhookId(i64::MIN),
-            unsettled: 0,
-            in_hand: BTreeMap::new(),
+            next_claim: 1,
+            unsettled: HashSet::new(),
+            reconciling: None,
+            reconcile_at: Instant::now(),
+            reconciled_below: 1,
         }
     }
 
@@ -143,6 +154,7 @@ impl Scheduler {
         while self.broken.is_none() {
             self.send_ready();
             self.start_claim();
+            self.start_reconciling();
             let in_flight = i64::try_from(self.tasks.len()).unwrap_or(i64::MAX);
             self.options.metrics.in_flight.set(in_flight);
             let timer = self.timers.first().map(|(at, ..)| *at);
@@ -156,13 +168,14 @@ impl Scheduler {
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done),
                 Some(report) = written.recv() => self.written(report),
                 result = claimed(&mut self.claiming) => self.claimed(result),
+                result = reconciled(&mut self.reconciling, self.reconcile_at) => self.reconciled(result),
                 () = sleep_until(timer) => self.fire(),
                 _ = poll.tick() => self.look_everywhere(),
                 () = changes.changed() => self.lease_changed(),
             }
         }
         let broken = self.broken.take();
-        self.drain(written).await;
+        self.drain(written, changes).await;
         broken
     }
 
@@ -249,8 +262,15 @@ impl Scheduler {
 
     /// There is another worker, or none.
     fn lease_changed(&mut self) {
-        // Others may take what a worker had in hand that is none any more, also if there is another one by now: stop, and
-        // forget it.
+        self.cut_off();
+        if self.lease.current().is_some() {
+            self.look_everywhere();
+        }
+    }
+
+    /// Stops and forgets what a worker had in hand that is none any more, also if there is another one by now: others may
+    /// take it.
+    fn cut_off(&mut self) {
         if self
             .running
             .values()
@@ -262,25 +282,6 @@ impl Scheduler {
             let before = slot.ready.len();
             slot.ready.retain(|delivery| self.lease.holds(delivery.worker));
             self.held -= before - slot.ready.len();
-        }
-        self.in_hand.retain(|worker, _| self.lease.holds(*worker));
-        if self.lease.current().is_some() {
-            self.let_go();
-            self.look_everywhere();
-        }
-    }
-
-    /// Lets former workers go that have nothing in hand: what is leased to them is what nobody knows of.
-    fn let_go(&mut self) {
-        // The answer may be theirs.
-        if self.claiming.is_some() {
-            return;
-        }
-        for worker in self.lease.former() {
-            if self.in_hand.get(&worker).is_none_or(|left| *left == 0) {
-                self.in_hand.remove(&worker);
-                self.lease.done(worker);
-            }
         }
     }
 }

@@ -140,22 +140,15 @@ impl Scheduler {
             Outcome::GivenUp => self.options.metrics.left("given_up", cause),
             _ => {}
         }
-        self.unsettled += 1;
+        self.unsettled.insert(settled.lease());
         // The settler lives as long as this sender.
         let _ = self.settler.send(settled);
     }
 
     /// Outcomes were written.
     pub(super) fn written(&mut self, report: Written) {
-        for (worker, count) in report.done {
-            self.unsettled = self.unsettled.saturating_sub(count);
-            if let Some(left) = self.in_hand.get_mut(&worker) {
-                *left = left.saturating_sub(count);
-                if *left == 0 && self.lease.current() != Some(worker) {
-                    self.in_hand.remove(&worker);
-                    self.lease.done(worker);
-                }
-            }
+        for lease in report.done {
+            self.unsettled.remove(&lease);
         }
         for id in report.look {
             self.look(id);

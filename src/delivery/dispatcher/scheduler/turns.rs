@@ -26,7 +26,7 @@ impl Scheduler {
         let mut idle = 0;
         while idle < self.turns.len() {
             if self.tasks.len() >= self.options.max_in_flight as usize
-                || self.unsettled >= MAX_UNSETTLED
+                || self.unsettled.len() >= MAX_UNSETTLED
                 || self.lease.current().is_none()
             {
                 return;
