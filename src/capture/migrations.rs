@@ -94,4 +94,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "claims",
         sql: include_str!("../../sql/migrations/0017_claims.sql"),
     },
+    Migration {
+        version: 18,
+        name: "registry_state",
+        sql: include_str!("../../sql/migrations/0018_registry_state.sql"),
+    },
 ];

@@ -2,13 +2,15 @@
 //!
 //! Guarantees: a [`Webhook`] in memory is valid in every field; a change made by any process is seen by every process
 //! within a second; secrets are in clear in memory only and in no `Debug`, error or log. Every change is one
-//! transaction with its row in the audit table, and changes have one order, the registry's revision.
+//! transaction with its row in the audit table, and changes have one order, the registry's revision. A database that is restored
+//! under a running process counts as it is: what is in memory follows it, also back.
 
 mod advice;
 mod certificate;
 mod change;
 mod fields;
 mod random;
+mod reading;
 mod registration;
 mod secret;
 mod settle;
@@ -46,6 +48,8 @@ pub use webhook::{
 
 pub(crate) use random::random;
 pub(crate) use registration::parse_secret;
+
+use reading::{Readings, STAMP, Stamp, replaces};
 
 /// How often a process looks whether another one changed something.
 const POLL: Duration = Duration::from_millis(500);
@@ -134,6 +138,7 @@ pub struct Registry {
     pool: Pool,
     vault: Vault,
     defaults: Defaults,
+    readings: Readings,
     snapshot: ArcSwap<Snapshot>,
     /// The secrets are known to be bound to origins.
     bound: AtomicBool,
@@ -153,13 +158,15 @@ impl Registry {
         let mut client = pool.get().await?;
         check_key(&mut client, &vault).await?;
         let bound = bind_to_origins(&mut client, &vault, Duration::ZERO).await?;
-        let snapshot = store::load(&**client, &vault, &defaults, now(), None).await?;
+        let readings = Readings::default();
+        let snapshot = store::load(&**client, &vault, &defaults, now(), None, &readings).await?;
         report_unreadable(&snapshot);
         drop(client);
         Ok(Arc::new(Self {
             pool,
             vault,
             defaults,
+            readings,
             snapshot: ArcSwap::from_pointee(snapshot),
             bound: AtomicBool::new(bound),
         }))
@@ -180,7 +187,8 @@ impl Registry {
         self.refresh_with(&**client).await
     }
 
-    /// The registrations as of a transaction, or newer: what it sees committed, it sees registered.
+    /// The registrations as of now, read in a transaction, which must be READ COMMITTED: what it sees committed, it sees
+    /// registered.
     ///
     /// # Errors
     /// Where the database cannot be read.
@@ -189,22 +197,36 @@ impl Registry {
     }
 
     async fn refresh_with<C: GenericClient>(&self, client: &C) -> Result<Arc<Snapshot>, RegistryError> {
-        let row = client
-            .query_one("SELECT revision FROM openregister_webhooks.registry", &[])
-            .await?;
-        let revision: i64 = row.get(0);
         let seen = self.snapshot();
-        if seen.revision() >= revision && seen.next_expiry().is_none_or(|end| end > now()) {
+        let row = client
+            .query_one(
+                &format!("SELECT {STAMP} FROM openregister_webhooks.registry r"),
+                &[],
+            )
+            .await?;
+        let stored = Stamp::of(&row);
+        if *seen.stamp() == stored && seen.next_expiry().is_none_or(|end| end > now()) {
             return Ok(seen);
         }
-        let fresh = Arc::new(store::load(client, &self.vault, &self.defaults, now(), Some(&seen)).await?);
+        // What another history had registered is no stand-in for what cannot be read.
+        let before = seen.stamp().is_akin(&stored).then_some(&*seen);
+        let load = store::load(client, &self.vault, &self.defaults, now(), before, &self.readings);
+        let fresh = Arc::new(load.await?);
         report_unreadable(&fresh);
-        // Another task may have put a newer one there meanwhile.
+        if !fresh.stamp().is_akin(seen.stamp()) {
+            self.bound.store(false, Atomically::Relaxed);
+            tracing::warn!(
+                revision = fresh.revision(),
+                before = seen.revision(),
+                "the registrations are those of another database, or were restored: as they are there now they are in force"
+            );
+        }
+        // Another task may have put there meanwhile what was read later.
         self.snapshot.rcu(|current| {
-            if current.revision() > fresh.revision() {
-                Arc::clone(current)
-            } else {
+            if replaces(fresh.read_at(), current.read_at()) {
                 Arc::clone(&fresh)
+            } else {
+                Arc::clone(current)
             }
         });
         Ok(fresh)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use super::reading::{Reading, Stamp};
 use super::{Webhook, WebhookId};
 use crate::filter::Needs;
 use crate::openregister::EventClass;
@@ -10,7 +11,8 @@ use crate::openregister::EventClass;
 /// All registrations as of one revision; immutable.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    revision: i64,
+    stamp: Stamp,
+    reading: Reading,
     all: Vec<Arc<Webhook>>,
     by_id: HashMap<WebhookId, Arc<Webhook>>,
     by_class: Vec<Listeners>,
@@ -30,11 +32,11 @@ impl Snapshot {
     /// These webhooks, in the order of their ids.
     #[must_use]
     pub fn of(webhooks: Vec<Arc<Webhook>>) -> Self {
-        Self::new(0, webhooks, Vec::new(), None)
+        Self::new((Stamp::default(), Reading::default()), webhooks, Vec::new(), None)
     }
 
-    pub(crate) fn new(
-        revision: i64,
+    pub(super) fn new(
+        (stamp, reading): (Stamp, Reading),
         mut all: Vec<Arc<Webhook>>,
         unreadable: Vec<(WebhookId, String)>,
         next_expiry: Option<i64>,
@@ -51,7 +53,8 @@ impl Snapshot {
             }
         }
         Self {
-            revision,
+            stamp,
+            reading,
             all,
             by_id,
             by_class,
@@ -60,10 +63,19 @@ impl Snapshot {
         }
     }
 
-    /// Grows with every change of any registration.
+    /// Grows with every change of any registration, as long as the database is not restored.
     #[must_use]
     pub const fn revision(&self) -> i64 {
-        self.revision
+        self.stamp.revision
+    }
+
+    pub(super) const fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// What was read, and when.
+    pub(super) const fn read_at(&self) -> (&Stamp, Reading) {
+        (&self.stamp, self.reading)
     }
 
     /// The webhooks that events of this class are collected for (enabled and paused ones), by id.

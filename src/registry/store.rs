@@ -10,6 +10,7 @@ use tokio_postgres::{Row, Transaction};
 use zeroize::Zeroizing;
 
 use super::certificate::ClientCertificate;
+use super::reading::{Readings, STAMP, Stamp};
 use super::registration::{AuthMethod, Headers};
 use super::secret::{self, StoredSecret};
 use super::snapshot::Snapshot;
@@ -87,7 +88,7 @@ pub(crate) struct Record {
 pub(crate) async fn next_revision(tx: &Transaction<'_>) -> Result<i64, RegistryError> {
     let row = tx
         .query_one(
-            "UPDATE openregister_webhooks.registry SET revision = revision + 1 RETURNING revision",
+            "UPDATE openregister_webhooks.registry SET revision = revision + 1, state = gen_random_uuid() RETURNING revision",
             &[],
         )
         .await?;
@@ -101,15 +102,22 @@ pub(crate) async fn load<C: tokio_postgres::GenericClient>(
     defaults: &Defaults,
     now: i64,
     before: Option<&Snapshot>,
+    readings: &Readings,
 ) -> Result<Snapshot, RegistryError> {
     let sql = format!(
-        "SELECT {COLUMNS}, r.revision AS registry_revision, s.sealed_to_origin \
+        "SELECT {COLUMNS}, {STAMP}, s.sealed_to_origin \
          FROM openregister_webhooks.settings s, openregister_webhooks.registry r LEFT JOIN openregister_webhooks.webhook w ON true"
     );
-    let mut revision = 0;
+    let mut stamp = Stamp::default();
     let (mut all, mut unreadable, mut next_expiry) = (Vec::new(), Vec::new(), None::<i64>);
-    for row in client.query(&sql, &[]).await? {
-        revision = row.get("registry_revision");
+    let statement = client.prepare(&sql).await?;
+    let began = readings.begin();
+    let rows = client.query(&statement, &[]).await?;
+    let reading = readings.end(began);
+    if let Some(row) = rows.first() {
+        stamp = Stamp::of(row);
+    }
+    for row in rows {
         let Some(id) = row.get::<_, Option<i64>>("id").map(WebhookId) else {
             continue;
         };
@@ -131,7 +139,7 @@ pub(crate) async fn load<C: tokio_postgres::GenericClient>(
             }
         }
     }
-    Ok(Snapshot::new(revision, all, unreadable, next_expiry))
+    Ok(Snapshot::new((stamp, reading), all, unreadable, next_expiry))
 }
 
 /// In which form secrets are stored. In a transaction that has the registry's row locked it stays that.

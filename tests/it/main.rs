@@ -40,6 +40,7 @@ mod operations;
 mod proxy;
 mod receiver;
 mod registry;
+mod registry_restored;
 mod restore;
 mod several;
 #[cfg(debug_assertions)]
