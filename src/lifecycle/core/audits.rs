@@ -81,15 +81,16 @@ impl Core {
             return;
         }
         let held = batch.held(facts, &key.1);
-        let remembered = recent.image.is_some();
+        let forgotten = recent.image.is_none();
         let image = self.image(facts, change, audit, &key.1, recent);
-        let told_before = !remembered
-            && match held {
-                Some(Held::ByAudit(_)) => false,
-                Some(Held::ByRow) => told_by_row(facts, change, audit, &key.1) || image.is_held(),
-                None => told_by_row(facts, change, audit, &key.1),
-            };
-        if told_before {
+        let told_before = || forgotten && told_by_row(facts, change, audit, &key.1);
+        let row_decides = match held {
+            Some(Held::ByAudit(_)) => false,
+            // Also where the lock was renewed to what it was: the row will tell when it ends.
+            Some(Held::ByRow) => image.is_held() || told_before(),
+            None => told_before(),
+        };
+        if row_decides {
             return;
         }
         batch.set_held(&key.1, change.at, Some(Held::ByAudit(audit.id)));
