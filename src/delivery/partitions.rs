@@ -10,8 +10,6 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, GenericClient};
 
-use crate::lifecycle::locks;
-
 /// Days for which partitions are made ahead.
 const AHEAD: i32 = 7;
 
@@ -42,8 +40,8 @@ const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Makes the coming days' partitions, gives up what waits for events past their retention, and drops those; then whole days,
-/// oldest first and never today's, until the rest is within its size. Keeps the remembered locks within their number, too. Safe
-/// at any time, in any process.
+/// oldest first and never today's, until the rest is within its size. Safe at any
+/// time, in any process.
 ///
 /// # Errors
 /// Where PostgreSQL says so; the next run makes up for it.
@@ -66,7 +64,7 @@ pub async fn maintain<C: GenericClient + Sync>(client: &C, retention: Retention)
             patiently(client, sql, &[&which, &bytes]).await?;
         }
     }
-    locks::trim(client, locks::MOST).await
+    Ok(())
 }
 
 /// Takes out of the queue what can never be delivered: for webhooks that are gone, and (where `events` says for how many

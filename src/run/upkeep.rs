@@ -9,6 +9,7 @@ use deadpool_postgres::Pool;
 use super::ground::Ground;
 use crate::config::Settings;
 use crate::delivery::partitions::{self, Retention};
+use crate::lifecycle::locks;
 use crate::measure;
 use crate::supervise::Supervisor;
 
@@ -55,13 +56,16 @@ fn retention(settings: &Settings) -> Retention {
     }
 }
 
-/// Makes the coming days' partitions and drops those past their retention.
+/// Makes the coming days' partitions, drops those past their retention, and keeps the remembered locks within their number.
 async fn keep_partitions(pool: Pool, retention: Retention) {
     loop {
         match pool.get().await {
             Ok(client) => {
                 if let Err(error) = partitions::maintain(&**client, retention).await {
                     tracing::warn!(error = %crate::text::chain(&error), "partitions could not be kept; tried again in an hour");
+                }
+                if let Err(error) = locks::trim(&**client, locks::MOST).await {
+                    tracing::warn!(error = %crate::text::chain(&error), "the remembered locks could not be kept within their number; tried again in an hour");
                 }
             }
             Err(error) => {
