@@ -24,11 +24,31 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
+        Self::usual()
+    }
+}
+
+impl Pace {
+    #[must_use]
+    pub const fn usual() -> Self {
         Self {
             budget: BUDGET,
             scarce: SCARCE,
             rate: RATE,
         }
+    }
+
+    /// How long one piece may take.
+    pub(crate) fn for_piece(self, bytes: usize, scarce: bool) -> Duration {
+        let budget = if scarce { self.scarce } else { self.budget };
+        budget.saturating_add(self.earned(bytes))
+    }
+
+    fn earned(self, bytes: usize) -> Duration {
+        Duration::from_secs(1)
+            .saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
+            .checked_div(self.rate)
+            .unwrap_or(self.budget)
     }
 }
 
@@ -66,11 +86,10 @@ impl Patience {
         if let Some(since) = self.since.take() {
             self.left = self.left.saturating_sub(now.saturating_duration_since(since));
         }
-        let earned = Duration::from_secs(1)
-            .saturating_mul(u32::try_from(bytes).unwrap_or(u32::MAX))
-            .checked_div(self.pace.rate)
-            .unwrap_or(self.pace.budget);
-        self.left = self.left.saturating_add(earned).min(self.pace.budget);
+        self.left = self
+            .left
+            .saturating_add(self.pace.earned(bytes))
+            .min(self.pace.budget);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a client's connection does: between two requests it may wait, but not for long, and a head has to arrive at a minimum
 //! rate.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::reply::{Body, BoxError};
+use crate::patience::Pace;
 
 /// How long the first request's head may take, and how many bytes earn it a second more.
 const HEAD: Duration = Duration::from_secs(10);
@@ -17,6 +19,8 @@ const HEAD_RATE: u64 = 500;
 pub(super) const LONGEST_HEAD: Duration = Duration::from_secs(30);
 /// Between two requests.
 const IDLE: Duration = Duration::from_secs(75);
+/// How fast an answer is taken.
+const PACE: Pace = Pace::usual();
 /// Either, while places are scarce.
 const SCARCE: Duration = Duration::from_secs(5);
 
@@ -28,6 +32,9 @@ pub(super) struct Activity(Mutex<State>);
 struct State {
     requests: u64,
     under_way: usize,
+    /// Answers of which a piece waits for the client to take it: since when, and how large it is. A write that waits is seen
+    /// by [`super::stall`]; a window of HTTP/2 that the client leaves shut is not.
+    handed_out: HashMap<u64, (Instant, usize)>,
     /// Since when no request is under way, and what was read since.
     since: Instant,
     bytes: u64,
@@ -40,6 +47,8 @@ pub(super) enum Overdue {
     Head,
     /// It is done with its requests, and may end in good order.
     Idle,
+    /// It does not take an answer.
+    Answer,
 }
 
 impl Activity {
@@ -47,6 +56,7 @@ impl Activity {
         Arc::new(Self(Mutex::new(State {
             requests: 0,
             under_way: 0,
+            handed_out: HashMap::new(),
             since: now,
             bytes: 0,
         })))
@@ -67,14 +77,20 @@ impl Activity {
         let mut state = self.state();
         state.requests += 1;
         state.under_way += 1;
-        UnderWay(Arc::clone(self))
+        UnderWay {
+            activity: Arc::clone(self),
+            number: state.requests,
+        }
     }
 
     /// Whether it has waited for too long.
     pub(super) fn overdue(&self, now: Instant, scarce: bool) -> Option<Overdue> {
         let state = self.state();
         if state.under_way > 0 {
-            return None;
+            let late = |(since, bytes): &(Instant, usize)| {
+                now.saturating_duration_since(*since) > PACE.for_piece(*bytes, scarce)
+            };
+            return state.handed_out.values().any(late).then_some(Overdue::Answer);
         }
         let (allowed, why) = if state.requests > 0 {
             (IDLE, Overdue::Idle)
@@ -94,11 +110,27 @@ pub(super) const fn handshake(scarce: bool) -> Duration {
 
 /// A request under way.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Activity>);
+pub(super) struct UnderWay {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl UnderWay {
+    /// The next piece of the answer is asked for: the client has taken the one before.
+    fn taken(&self) {
+        self.activity.state().handed_out.remove(&self.number);
+    }
+
+    fn handed_out(&self, now: Instant, bytes: usize) {
+        let mut state = self.activity.state();
+        state.handed_out.insert(self.number, (now, bytes));
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.activity.state();
+        state.handed_out.remove(&self.number);
         state.under_way -= 1;
         if state.under_way == 0 {
             state.since = Instant::now();
@@ -110,7 +142,7 @@ impl Drop for UnderWay {
 /// An answer's body; the request is under way until it has gone out.
 pub(super) struct Counted {
     pub(super) body: Body,
-    pub(super) _under_way: UnderWay,
+    pub(super) under_way: UnderWay,
 }
 
 impl HttpBody for Counted {
@@ -121,7 +153,13 @@ impl HttpBody for Counted {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<bytes::Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.under_way.taken();
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            let bytes = frame.data_ref().map_or(0, bytes::Bytes::len);
+            self.under_way.handed_out(Instant::now(), bytes);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -154,6 +192,16 @@ mod tests {
         let first = activity.begin();
         let second = activity.begin();
         assert_eq!(activity.overdue(after(1_000_000), true), None);
+        // But what is handed out to the client has to be taken: at 500 bytes a second, with a minute in hand.
+        let handed_out = Instant::now();
+        let later = |seconds| handed_out + Duration::from_secs(seconds);
+        first.handed_out(handed_out, 50_000);
+        assert_eq!(activity.overdue(later(159), false), None);
+        assert_eq!(activity.overdue(later(161), false), Some(Overdue::Answer));
+        assert_eq!(activity.overdue(later(116), true), Some(Overdue::Answer));
+        // What Nextcloud does not send yet is not the client's fault.
+        first.taken();
+        assert_eq!(activity.overdue(later(1_000_000), true), None);
         drop((first, second));
         let now = Instant::now();
         assert_eq!(activity.overdue(now, true), None);

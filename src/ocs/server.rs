@@ -196,10 +196,7 @@ impl Connection {
                 let api = Arc::clone(&api);
                 async move {
                     let response = api.answer(request, arrival).await;
-                    Ok::<_, Infallible>(response.map(|body| Counted {
-                        body,
-                        _under_way: under_way,
-                    }))
+                    Ok::<_, Infallible>(response.map(|body| Counted { body, under_way }))
                 }
             })
         };
@@ -244,7 +241,7 @@ impl Connection {
                 }
                 (Some(Overdue::Idle), Some(since)) if since.elapsed() < GOODBYE => {}
                 (Some(overdue), _) => {
-                    return tracing::debug!(%peer, ?overdue, "connection cut off: no request for too long");
+                    return tracing::debug!(%peer, ?overdue, "connection cut off: it waits for too long");
                 }
             }
         }
