@@ -215,7 +215,7 @@ async fn no_secret_is_dumped_or_logged() {
             "hidden-query",
         ),
         ("/index.php/apps/files".to_owned(), "hidden-query"),
-        ("/index.php/s/hidden-share/download".to_owned(), "hidden-query"),
+        ("/index.php/s/hidden-share".to_owned(), "hidden-query"),
         (
             "/ocs/v2.php/apps/spreed/api/v4/room/hidden-share".to_owned(),
             "hidden-query",
