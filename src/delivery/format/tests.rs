@@ -8,7 +8,7 @@ use super::{JSON, sample};
 use crate::catalogue::{example, example_event, example_of};
 use crate::lifecycle::{EventType, States};
 use crate::openregister::{
-    Action, Entity, EntityKind, EventClass, ObjectRow, Schema, Store, TableName, object, plain,
+    Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Schema, Store, TableName, object, plain,
 };
 use crate::registry::Format;
 
