@@ -398,24 +398,56 @@ BEGIN
     END LOOP;
 END $$;
 
--- Lets the runtime role look things up in one table of Nextcloud, and remembers it; what it may do anyway is not given.
+-- The tables of Nextcloud that the runtime role looks things up in, and the columns; NULL: whole rows, of what is captured anyway.
+DROP FUNCTION IF EXISTS openregister_webhooks.lookups();
+CREATE FUNCTION openregister_webhooks.lookups() RETURNS TABLE (tbl text, columns text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.table_prefix || t.name, t.columns FROM openregister_webhooks.settings s,
+        (VALUES ('users', '{uid,displayname}'::text[]), ('accounts', '{uid,data}'), ('group_user', '{uid,gid}'),
+                ('activity', '{activity_id,app,subject,user,object_type,object_id,timestamp,xmin}')) AS t (name, columns)
+    UNION ALL SELECT c.tbl, NULL FROM openregister_webhooks.capturable() c
+$$;
+
+-- Lets the runtime role look things up in one table of Nextcloud, in the columns that there are, and remembers it; what it may do
+-- anyway is not given. What an earlier version or an earlier role was given on the table is taken back.
 -- GRANT writes the table's row in the catalog: without a lock an ALTER TABLE at the same time would fail. Writers do not
 -- mind this lock; it is waited for 50 ms at most.
 CREATE OR REPLACE FUNCTION openregister_webhooks.grant_lookup(wanted text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
-    setup openregister_webhooks.settings%ROWTYPE;
-    host  text;
+    setup  openregister_webhooks.settings%ROWTYPE;
+    host   text;
+    id     oid;
+    every  text[];
+    listed text;
+    former text;
 BEGIN
     SELECT * INTO setup FROM openregister_webhooks.settings;
     host := format('%I.%I', setup.host_schema, wanted);
-    IF setup.runtime_role IS NULL OR to_regclass(host) IS NULL
-       OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = to_regclass(host))
-       OR has_table_privilege(setup.runtime_role, to_regclass(host), 'SELECT') THEN
+    id := to_regclass(host);
+    IF setup.runtime_role IS NULL OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
         RETURN;
     END IF;
-    EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', host);
-    EXECUTE format('GRANT SELECT ON %s TO %I', host, setup.runtime_role);
+    SELECT l.columns INTO every FROM openregister_webhooks.lookups() l WHERE l.tbl = wanted;
+    SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.name) INTO listed
+    FROM unnest(every) AS c (name) JOIN pg_attribute a ON a.attrelid = id AND a.attname = c.name AND NOT a.attisdropped;
+    IF NOT FOUND OR every IS NOT NULL AND listed IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', host);
+    IF to_regclass(host) IS DISTINCT FROM id OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
+        RETURN;
+    END IF;
+    -- This takes back rights on columns, too.
+    FOR former IN SELECT g.role FROM openregister_webhooks.granted g JOIN pg_roles r ON r.rolname = g.role
+                  WHERE g.tbl = wanted AND (every IS NOT NULL OR g.role <> setup.runtime_role) LOOP
+        EXECUTE format('REVOKE SELECT ON %s FROM %I', host, former);
+    END LOOP;
+    DELETE FROM openregister_webhooks.granted g WHERE g.tbl = wanted AND g.role <> setup.runtime_role;
+    IF has_table_privilege(setup.runtime_role, id, 'SELECT') THEN
+        RETURN;
+    END IF;
+    EXECUTE format('GRANT SELECT %s ON %s TO %I', '(' || listed || ')', host, setup.runtime_role);   -- no list: whole rows
     INSERT INTO openregister_webhooks.granted VALUES (wanted, setup.runtime_role) ON CONFLICT DO NOTHING;
 END $$;
 
@@ -426,8 +458,8 @@ DECLARE
     host text := (SELECT format('%I.%I', s.host_schema, wanted) FROM openregister_webhooks.settings s);
     role text;
 BEGIN
-    IF to_regclass(host) IS NOT NULL THEN
-        EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', host);
+    IF to_regclass(host) IS NOT NULL AND EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = to_regclass(host)) THEN
+        EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', host);
         FOR role IN SELECT g.role FROM openregister_webhooks.granted g JOIN pg_roles r ON r.rolname = g.role WHERE g.tbl = wanted LOOP
             EXECUTE format('REVOKE SELECT ON %s FROM %I', host, role);
         END LOOP;
@@ -435,12 +467,11 @@ BEGIN
     DELETE FROM openregister_webhooks.granted g WHERE g.tbl = wanted;
 END $$;
 
--- The tables of Nextcloud that the runtime role looks things up in.
-CREATE OR REPLACE FUNCTION openregister_webhooks.lookups() RETURNS TABLE (tbl text)
+-- Tables on which an earlier version gave more than is needed today.
+CREATE OR REPLACE FUNCTION openregister_webhooks.outdated_lookups() RETURNS TABLE (tbl text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT s.table_prefix || t.name FROM openregister_webhooks.settings s,
-        (VALUES ('users'), ('accounts'), ('groups'), ('group_user'), ('activity'), ('appconfig')) AS t (name)
-    UNION ALL SELECT c.tbl FROM openregister_webhooks.capturable() c
+    SELECT DISTINCT g.tbl FROM openregister_webhooks.granted g
+    WHERE NOT EXISTS (SELECT FROM openregister_webhooks.lookups() l WHERE l.tbl = g.tbl)
 $$;
 
 -- Recomputes which kinds are captured: those that a registration names (enabled or not), registers and schemas always,
@@ -597,28 +628,61 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     UPDATE openregister_webhooks.settings SET discovered_at = clock_timestamp() WHERE discovered_at IS NULL
 $$;
 
--- Lets the runtime role do its work in our schema, and nothing beyond: rows of our tables, TRUNCATE of the outbox, the functions above
--- but those that only an owner calls; nor the trigger functions, which it could put on a table of its own, with casts of its
--- own, to run them with the owner's rights.
+-- Erases a value, such as an object's uuid, from what the audit table says of replays that were asked for; the one change of
+-- audit rows that there is.
+CREATE OR REPLACE FUNCTION openregister_webhooks.erase_from_audit(wanted text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE openregister_webhooks.audit SET detail = replace(detail, to_json(wanted)::text, '"erased"')
+    WHERE action = 'replay' AND position(to_json(wanted)::text IN detail) > 0
+$$;
+
+-- What the runtime role may do with our relations; what is not here it may not. Partitions are reached through their tables.
+CREATE OR REPLACE VIEW openregister_webhooks.runtime_right AS
+    SELECT c.oid AS relid, c.relkind, r.privilege, CASE WHEN c.relname = 'audit' AND r.privilege = 'INSERT' THEN 'who, client, action, webhook_id, detail' END AS columns
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL unnest(CASE
+        WHEN c.relkind = 'S' THEN ARRAY['USAGE']
+        WHEN c.relkind = 'v' OR c.relname IN ('settings', 'captured_table', 'granted', 'migration') THEN ARRAY['SELECT']
+        WHEN c.relname = 'audit' THEN ARRAY['SELECT', 'INSERT']
+        WHEN c.relname = 'registry' THEN ARRAY['SELECT', 'UPDATE']
+        WHEN c.relname = 'master_key' THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']   -- UPDATE: LOCK TABLE wants it
+        WHEN c.relname IN ('change_0', 'change_1', 'change_2', 'change_adopted', 'position_0', 'position_1')
+            THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
+        ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END) AS r (privilege)
+    WHERE n.nspname = 'openregister_webhooks' AND c.relkind IN ('r', 'p', 'v', 'S') AND NOT c.relispartition;
+
+-- Lets the runtime role do its work in our schema, and nothing beyond: what runtime_right says, and the functions above but those that
+-- only an owner calls; nor the trigger functions, which it could put on a table of its own, with casts of its own, to run them
+-- with the owner's rights. What it, or the runtime role before it, was given by an earlier version is taken back.
 CREATE OR REPLACE FUNCTION openregister_webhooks.grant_runtime() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    setup  openregister_webhooks.settings%ROWTYPE;
-    runner text;
-    tbl    text;
+    runtime text := (SELECT s.runtime_role FROM openregister_webhooks.settings s);
+    former  text;
+    given   record;
 BEGIN
-    SELECT * INTO setup FROM openregister_webhooks.settings;
-    IF setup.runtime_role IS NULL THEN
+    IF runtime IS NULL THEN
         RETURN;
     END IF;
-    runner := quote_ident(setup.runtime_role);
-    EXECUTE 'GRANT USAGE ON SCHEMA openregister_webhooks TO ' || runner;
-    EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA openregister_webhooks TO ' || runner;
-    EXECUTE 'REVOKE INSERT, UPDATE, DELETE ON openregister_webhooks.settings, openregister_webhooks.captured_table, openregister_webhooks.granted, openregister_webhooks.migration FROM ' || runner;
-    EXECUTE 'GRANT TRUNCATE ON openregister_webhooks.change_0, openregister_webhooks.change_1, openregister_webhooks.change_2, openregister_webhooks.change_adopted, openregister_webhooks.position_0, openregister_webhooks.position_1 TO ' || runner;
-    EXECUTE 'GRANT USAGE ON ALL SEQUENCES IN SCHEMA openregister_webhooks TO ' || runner;
-    EXECUTE 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA openregister_webhooks TO ' || runner;
-    EXECUTE 'REVOKE EXECUTE ON FUNCTION openregister_webhooks.capture(), openregister_webhooks.appconfig_hook(), openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text), openregister_webhooks.revoke_lookup(text) FROM ' || runner;
+    FOR former IN SELECT r.rolname FROM pg_roles r
+                  WHERE (r.rolname = runtime OR r.rolname IN (SELECT g.role FROM openregister_webhooks.granted g)) AND r.rolname <> current_user LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA openregister_webhooks FROM %I', former);
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA openregister_webhooks FROM %I', former);
+        EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA openregister_webhooks FROM %I', former);
+        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA openregister_webhooks FROM %I', former);
+    END LOOP;
+    IF runtime = current_user THEN
+        RETURN;
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA openregister_webhooks TO %I', runtime);
+    FOR given IN SELECT r.privilege || coalesce(' (' || r.columns || ')', '') AS privilege, CASE r.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END AS class, r.relid::regclass AS name
+                 FROM openregister_webhooks.runtime_right r LOOP
+        EXECUTE format('GRANT %s ON %s%s TO %I', given.privilege, given.class, given.name, runtime);
+    END LOOP;
+    EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA openregister_webhooks TO %I', runtime);
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION openregister_webhooks.capture(), openregister_webhooks.appconfig_hook(), openregister_webhooks.check_sealed(), '
+        'openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text), openregister_webhooks.revoke_lookup(text), '
+        'openregister_webhooks.lookups(), openregister_webhooks.outdated_lookups(), openregister_webhooks.set_capture_all(boolean) FROM %I', runtime);
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA openregister_webhooks FROM PUBLIC;

@@ -127,6 +127,7 @@ COMMIT;
 \set ON_ERROR_STOP off
 SELECT format('SELECT %L AS table, openregister_webhooks.attach(%L) AS captured', tbl, tbl) FROM openregister_webhooks.capturable() \gexec
 SELECT format('SELECT openregister_webhooks.grant_lookup(%L)', tbl) FROM openregister_webhooks.lookups() \gexec
+SELECT format('SELECT openregister_webhooks.revoke_lookup(%L)', tbl) FROM openregister_webhooks.outdated_lookups() \gexec
 SELECT openregister_webhooks.attach_hook() AS hook;
 SELECT openregister_webhooks.set_kinds() IS NOT NULL AS kinds;
 SELECT openregister_webhooks.discovered() IS NOT NULL AS discovered

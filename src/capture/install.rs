@@ -160,14 +160,21 @@ pub async fn install(
         if done { &mut captured } else { &mut busy }.push(table);
     }
     // One table a transaction: an upgrade of Nextcloud that alters several of them must not meet ours half way.
-    for row in client
-        .query("SELECT tbl FROM openregister_webhooks.lookups()", &[])
-        .await?
-    {
-        let table: String = row.get(0);
-        let grant = "SELECT openregister_webhooks.grant_lookup($1)";
-        if patiently(client, ATTEMPTS, grant, &[&table]).await?.is_none() && !busy.contains(&table) {
-            busy.push(table);
+    for (tables, statement) in [
+        (
+            "SELECT tbl FROM openregister_webhooks.lookups()",
+            "SELECT openregister_webhooks.grant_lookup($1)",
+        ),
+        (
+            "SELECT tbl FROM openregister_webhooks.outdated_lookups()",
+            "SELECT openregister_webhooks.revoke_lookup($1)",
+        ),
+    ] {
+        for row in client.query(tables, &[]).await? {
+            let table: String = row.get(0);
+            if patiently(client, ATTEMPTS, statement, &[&table]).await?.is_none() && !busy.contains(&table) {
+                busy.push(table);
+            }
         }
     }
     patiently(

@@ -10,34 +10,34 @@ const CHECK: &str = "rights";
 
 /// What `install --runtime-role` grants, looked up for the current role.
 const MISSING_ON_TABLES: &str = "\
-    WITH relation AS ( \
-        SELECT c.oid, format('openregister_webhooks.%I', c.relname) AS name, c.relkind, CASE \
-            WHEN c.relkind = 'S' THEN ARRAY['USAGE'] \
-            WHEN c.relkind = 'v' OR c.relname IN ('settings', 'captured_table', 'granted', 'migration') THEN ARRAY['SELECT'] \
-            WHEN c.relname IN ('change_0', 'change_1', 'change_2', 'change_adopted', 'position_0', 'position_1') \
-                THEN ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] \
-            ELSE ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'] END AS wanted \
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-        WHERE n.nspname = 'openregister_webhooks' AND c.relkind IN ('r', 'p', 'v', 'S') AND NOT c.relispartition) \
-    SELECT string_agg(p, ', ' ORDER BY p), CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END, name \
-    FROM relation, unnest(wanted) p \
-    WHERE NOT CASE relkind WHEN 'S' THEN has_sequence_privilege(oid, p) ELSE has_table_privilege(oid, p) END \
-    GROUP BY name, relkind \
+    SELECT string_agg(privilege || coalesce(' (' || columns || ')', ''), ', ' ORDER BY privilege), \
+           CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END, relid::regclass::text \
+    FROM openregister_webhooks.runtime_right \
+    WHERE NOT CASE WHEN relkind = 'S' THEN has_sequence_privilege(relid, privilege) \
+                   WHEN columns IS NOT NULL THEN has_any_column_privilege(relid, privilege) ELSE has_table_privilege(relid, privilege) END \
+    GROUP BY relid, relkind \
     UNION ALL \
     SELECT 'EXECUTE', 'FUNCTION ', p.oid::regprocedure::text \
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname = 'openregister_webhooks' AND p.prorettype <> 'trigger'::regtype \
-      AND p.proname NOT IN ('grant_runtime', 'detach', 'grant_lookup', 'revoke_lookup') AND NOT has_function_privilege(p.oid, 'EXECUTE') \
+      AND p.proname NOT IN ('grant_runtime', 'detach', 'grant_lookup', 'revoke_lookup', 'lookups', 'outdated_lookups', 'set_capture_all') \
+      AND NOT has_function_privilege(p.oid, 'EXECUTE') \
     ORDER BY 1, 2, 3";
 
-/// Tables of Nextcloud that are looked things up in.
+/// Columns and tables of Nextcloud's own that things are looked up in.
 const MISSING_LOOKUPS: &str = "\
-    SELECT 'SELECT', '', format('%I.%I', n.nspname, c.relname) \
+    SELECT 'SELECT' || coalesce(' (' || string_agg(quote_ident(w.attname), ', ' ORDER BY w.attname) || ')', ''), '', format('%I.%I', n.nspname, c.relname) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT has_table_privilege(c.oid, 'SELECT') \
-      AND (c.relname = ANY ($2::text[]) OR (NOT has_schema_privilege(n.oid, 'USAGE') AND c.relname = ANY ($2::text[])) \
-           OR c.oid IN (SELECT t.tgrelid FROM pg_trigger t WHERE t.tgname = 'openregister_webhooks_capture')) \
-    ORDER BY 3";
+    JOIN pg_class h ON h.relnamespace = n.oid AND h.relname = $2 || 'appconfig' AND h.relowner = c.relowner \
+    LEFT JOIN (VALUES ('users', 'uid'), ('users', 'displayname'), ('accounts', 'uid'), ('accounts', 'data'), ('group_user', 'uid'), ('group_user', 'gid'), \
+        ('activity', 'activity_id'), ('activity', 'app'), ('activity', 'subject'), ('activity', 'user'), ('activity', 'object_type'), \
+        ('activity', 'object_id'), ('activity', 'timestamp'), ('activity', 'xmin')) AS v (name, attname) ON c.relname = $2 || v.name \
+    LEFT JOIN pg_attribute w ON w.attrelid = c.oid AND w.attname = v.attname AND NOT w.attisdropped \
+    WHERE n.nspname = $1 AND c.relkind = 'r' AND NOT c.relrowsecurity \
+      AND CASE WHEN v.name IS NOT NULL THEN w.attname IS NOT NULL AND NOT has_column_privilege(c.oid, w.attnum, 'SELECT') \
+               ELSE EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'openregister_webhooks_capture') \
+                    AND NOT has_table_privilege(c.oid, 'SELECT') END \
+    GROUP BY n.nspname, c.relname ORDER BY 3";
 
 /// Whether the schema can be looked into at all, and what the role lacks.
 pub(super) async fn check(examined: &Examined<'_>) -> Result<(bool, Vec<Finding>), tokio_postgres::Error> {
@@ -79,21 +79,13 @@ pub(super) async fn check(examined: &Examined<'_>) -> Result<(bool, Vec<Finding>
             &remedy,
         ));
     }
-    let names: Vec<String> = [
-        "users",
-        "accounts",
-        "groups",
-        "group_user",
-        "activity",
-        "appconfig",
-    ]
-    .iter()
-    .map(|name| format!("{}{name}", examined.table_prefix))
-    .collect();
     missing = client
         .query_typed(
             MISSING_LOOKUPS,
-            &[(&examined.host_schema, Type::TEXT), (&names, Type::TEXT_ARRAY)],
+            &[
+                (&examined.host_schema, Type::TEXT),
+                (&examined.table_prefix, Type::TEXT),
+            ],
         )
         .await?;
     if !missing.is_empty() {

@@ -307,8 +307,7 @@ async fn finish(
     .await?;
     // The audit row of a replay says what was asked for.
     tx.execute_typed(
-        "UPDATE openregister_webhooks.audit SET detail = replace(detail, $1, 'erased') \
-         WHERE action = 'replay' AND position($1 IN detail) > 0",
+        "SELECT openregister_webhooks.erase_from_audit($1)",
         &[(&uuid, Type::TEXT)],
     )
     .await?;

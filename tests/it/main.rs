@@ -42,6 +42,7 @@ mod receiver;
 mod registry;
 mod registry_restored;
 mod restore;
+mod rights;
 mod several;
 #[cfg(debug_assertions)]
 mod supervision;
