@@ -429,10 +429,13 @@ BEGIN
         RETURN;
     END IF;
     SELECT l.columns INTO every FROM openregister_webhooks.lookups() l WHERE l.tbl = wanted;
+    IF NOT FOUND THEN
+        RETURN;   -- nothing is looked up there
+    END IF;
     SELECT string_agg(quote_ident(c.name), ', ' ORDER BY c.name) INTO listed
     FROM unnest(every) AS c (name) JOIN pg_attribute a ON a.attrelid = id AND a.attname = c.name AND NOT a.attisdropped;
-    IF NOT FOUND OR every IS NOT NULL AND listed IS NULL THEN
-        RETURN;
+    IF every IS NOT NULL AND listed IS NULL THEN
+        RETURN;   -- none of the columns is there
     END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', host);
     IF to_regclass(host) IS DISTINCT FROM id OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
@@ -458,7 +461,8 @@ DECLARE
     host text := (SELECT format('%I.%I', s.host_schema, wanted) FROM openregister_webhooks.settings s);
     role text;
 BEGIN
-    IF to_regclass(host) IS NOT NULL AND EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = to_regclass(host)) THEN
+    -- Of the owner's tables alone: one that a stranger made since by that name is none of ours.
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = to_regclass(host) AND pg_get_userbyid(c.relowner) = current_user) THEN
         EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', host);
         FOR role IN SELECT g.role FROM openregister_webhooks.granted g JOIN pg_roles r ON r.rolname = g.role WHERE g.tbl = wanted LOOP
             EXECUTE format('REVOKE SELECT ON %s FROM %I', host, role);

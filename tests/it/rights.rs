@@ -72,6 +72,15 @@ async fn the_runtime_role_has_the_reviewed_rights_and_no_other() {
     let db = Db::openregister(Generation::V0_2_13).await;
     let (role, _) = installed(&db).await;
     assert_reviewed(&own_rights(&db, &role).await, "installed");
+    // Nothing is given where nothing is looked up.
+    db.client()
+        .await
+        .query(
+            "SELECT openregister_webhooks.grant_lookup('oc_appconfig')::text",
+            &[],
+        )
+        .await
+        .unwrap();
     let runtime = db.client_as(&role).await;
     for forbidden in [
         "SELECT password FROM oc_users",
