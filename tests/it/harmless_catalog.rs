@@ -249,6 +249,6 @@ async fn granting_rights_meets_an_upgrade_half_way() {
     upgrade.batch_execute("COMMIT").await.unwrap();
     let installed = installing.await.unwrap();
     assert_eq!(installed.busy, Vec::<String>::new());
-    let may = "SELECT has_table_privilege($1, 'oc_users', 'SELECT')";
+    let may = "SELECT has_column_privilege($1, 'oc_users', 'uid', 'SELECT')";
     assert!(dba.query_one(may, &[&role]).await.unwrap().get::<_, bool>(0));
 }

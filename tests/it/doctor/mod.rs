@@ -194,7 +194,7 @@ async fn a_role_without_rights_is_told_which_and_from_whom() {
         only_error(&report),
         "lacks 1 rights",
         "public.oc_users",
-        "GRANT SELECT ON public.oc_users",
+        "GRANT SELECT (displayname, uid) ON public.oc_users",
     );
 }
 
