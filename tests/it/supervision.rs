@@ -210,7 +210,7 @@ async fn a_task_of_delivery_that_panics_is_seen_and_delivery_started_again() {
     for tasks in DELIVERY {
         all_fail(tasks, "panic", "panicked").await;
     }
-    all_fail(&["claim"], "panic", "panicked").await;
+    all_fail(&["claim", "reconcile"], "panic", "panicked").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

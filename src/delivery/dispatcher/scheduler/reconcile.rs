@@ -9,6 +9,7 @@ use super::super::heard;
 use super::Scheduler;
 use crate::db::DbError;
 use crate::delivery::queue::{self, Reconciled};
+use crate::supervise::Fault;
 
 /// After so many claims it is done early: the table of claims stays small.
 const CLAIMS: i64 = 1024;
@@ -37,6 +38,7 @@ impl Scheduler {
         let pool = self.pool.clone();
         let patience = self.options.patience;
         self.reconciling = Some(tokio::spawn(async move {
+            crate::failpoint::hit("reconcile");
             let client = pool.get().await?;
             let done = timeout(patience, queue::reconcile(&client, worker, below, &held)).await;
             heard(client, done)
@@ -61,8 +63,7 @@ impl Scheduler {
                 return;
             }
             Some(Err(error)) => {
-                tracing::error!(error = %crate::text::chain(&error), "comparing leases with the database failed");
-                self.reconcile_at = Instant::now() + AGAIN;
+                self.broken = Some(self.part.report(Fault::of("reconcile", error)));
                 return;
             }
             None => return,
