@@ -138,7 +138,9 @@ BEGIN
                     PERFORM pg_notify('openregister_webhooks', 'missed ' || TG_TABLE_NAME);
                 END IF;
             END;
-            IF held = '' THEN
+            -- Beyond 1 MiB a row for each table of Nextcloud is enough: it stays small however long nobody reads.
+            IF held = '' AND (pg_relation_size('openregister_webhooks.missed') < 1048576
+                    OR NOT EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = TG_TABLE_NAME AND m.filled IS NULL)) THEN
                 INSERT INTO openregister_webhooks.missed VALUES (TG_TABLE_NAME, pg_current_xact_id(), clock_timestamp());
             END IF;
             RETURN NULL;
@@ -577,6 +579,105 @@ BEGIN
         total := total - bytes;
     END LOOP;
     RETURN dropped;
+END $$;
+
+-- Removes what is kept no longer (docs/storage.md has the whole list), at most "most" rows of each table a call, and says how many
+-- rows that were: until 0, call it again. Does nothing where another process is at it. What is still needed stays whatever its
+-- age: gaps that nobody was told of, jobs at work, what is known of an erased object while older changes are unread. "log_days" is for
+-- finished jobs, told gaps and the quarantine. Audit rows are kept for 30 days at least, whoever calls this.
+CREATE OR REPLACE FUNCTION openregister_webhooks.clean(log_days integer, audit_days integer, most integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
+DECLARE
+    now     timestamptz := clock_timestamp();
+    ended   timestamptz := now - make_interval(days => greatest(log_days, 1));
+    audited timestamptz := now - make_interval(days => greatest(audit_days, 30));
+    today   date        := (now AT TIME ZONE 'UTC')::date;
+    host    text        := (SELECT s.host_schema FROM openregister_webhooks.settings s);
+    total   bigint      := 0;
+    step    bigint;
+    needed  timestamptz;
+BEGIN
+    IF log_days IS NULL OR audit_days IS NULL OR most IS NULL OR most < 1 THEN
+        RAISE EXCEPTION 'clean: needs two numbers of days and a number of rows, 1 or more';
+    END IF;
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('openregister_webhooks.clean', 0)) THEN
+        RETURN 0;
+    END IF;
+
+    -- By age, and beyond 100,000 rows the oldest.
+    DELETE FROM openregister_webhooks.audit WHERE id IN (
+        SELECT a.id FROM (SELECT id, at FROM openregister_webhooks.audit ORDER BY id LIMIT most) a
+        WHERE a.at < audited OR a.id <= (SELECT id FROM openregister_webhooks.audit ORDER BY id DESC OFFSET 100000 LIMIT 1));
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    DELETE FROM openregister_webhooks.job WHERE id IN (
+        SELECT j.id FROM openregister_webhooks.job j
+        WHERE j.state IN ('done', 'cancelled') AND (coalesce(j.finished_at, j.updated_at) < ended
+            OR j.id <= (SELECT f.id FROM openregister_webhooks.job f WHERE f.state IN ('done', 'cancelled') ORDER BY f.id DESC OFFSET 10000 LIMIT 1))
+        ORDER BY j.id LIMIT most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    DELETE FROM openregister_webhooks.gap WHERE told_at IS NOT NULL AND id IN (
+        SELECT g.id FROM openregister_webhooks.gap g
+        WHERE g.told_at IS NOT NULL AND (g.told_at < ended
+            OR g.id <= (SELECT f.id FROM openregister_webhooks.gap f WHERE f.told_at IS NOT NULL ORDER BY f.id DESC OFFSET 10000 LIMIT 1))
+        ORDER BY g.id LIMIT most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    DELETE FROM openregister_webhooks.quarantine WHERE id IN (
+        SELECT q.id FROM openregister_webhooks.quarantine q WHERE q.seen_at < ended ORDER BY q.id LIMIT most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    -- Figures are of 30 days.
+    DELETE FROM openregister_webhooks.webhook_count WHERE ctid = ANY (ARRAY(
+        SELECT c.ctid FROM openregister_webhooks.webhook_count c WHERE c.day < today - 31 LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    -- Of webhooks that are gone, when nothing of theirs is in the queue any more.
+    DELETE FROM openregister_webhooks.webhook_health WHERE webhook IN (
+        SELECT h.webhook FROM openregister_webhooks.webhook_health h
+        WHERE NOT EXISTS (SELECT FROM openregister_webhooks.webhook w WHERE w.id = h.webhook)
+          AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery d WHERE d.webhook = h.webhook)
+        LIMIT most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+    DELETE FROM openregister_webhooks.webhook_owner WHERE webhook IN (
+        SELECT o.webhook FROM openregister_webhooks.webhook_owner o
+        WHERE NOT EXISTS (SELECT FROM openregister_webhooks.webhook w WHERE w.id = o.webhook)
+          AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery d WHERE d.webhook = o.webhook)
+        LIMIT most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    DELETE FROM openregister_webhooks.worker WHERE id IN (
+        SELECT w.id FROM openregister_webhooks.worker w WHERE w.alive_until < now - interval '1 day' LIMIT most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    -- What was captured before an object was erased is dropped when it is read: as long as something so old is unread, or a job began
+    -- so early, it must be known.
+    SELECT least(now - interval '30 days',
+        (SELECT at FROM openregister_webhooks.change_0 ORDER BY lsn, xid, ordinal LIMIT 1),
+        (SELECT at FROM openregister_webhooks.change_1 ORDER BY lsn, xid, ordinal LIMIT 1),
+        (SELECT at FROM openregister_webhooks.change_2 ORDER BY lsn, xid, ordinal LIMIT 1),
+        (SELECT min(at) FROM openregister_webhooks.change_adopted),
+        (SELECT min(created_at) FROM openregister_webhooks.job WHERE state IN ('running', 'cancelling'))) INTO needed;
+    DELETE FROM openregister_webhooks.erased WHERE object IN (
+        SELECT e.object FROM openregister_webhooks.erased e WHERE e.at < needed LIMIT most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    -- Tables of Nextcloud that were dropped.
+    DELETE FROM openregister_webhooks.captured_table k
+    WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relid) AND to_regclass(format('%I.%I', host, k.tbl)) IS NULL;
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+    RETURN total;
 END $$;
 
 -- Gives what is in quarantine (all of it, or one row) to the reader again, in its old order and with its old time, for

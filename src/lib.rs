@@ -24,6 +24,7 @@ pub mod pipeline;
 mod plain;
 pub mod proxy;
 pub mod registry;
+pub mod retention;
 pub mod run;
 mod shares;
 pub mod supervise;

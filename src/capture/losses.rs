@@ -3,7 +3,8 @@
 //! A writer that finds every change table locked exclusively goes on and says so, in `missed` or, where that is locked, too, by a
 //! notification (`sql/functions.sql`). A writer that finds the outbox beyond its limit says so in `missed`, too, once a table of
 //! Nextcloud for as long as that change table is not emptied; it is emptied when all is read and everybody who found it full
-//! has ended, and then the gap is over.
+//! has ended, and then the gap is over. Where `missed` has grown to [`FULL`], writers note each table once: then the last of
+//! them is not known.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -12,19 +13,23 @@ use super::notes::LossNotes;
 
 const REASON: &str = "every change table was locked exclusively";
 
+/// The bytes from which on writers note a table in `missed` only once (`capture()` in `sql/functions.sql`).
+const FULL: i64 = 1_048_576;
+
 /// What `missed` says.
 pub(super) async fn gather(client: &Client) -> Result<(), tokio_postgres::Error> {
     let rows = client
         .query_typed(
             "WITH gone AS (DELETE FROM openregister_webhooks.missed WHERE filled IS NULL RETURNING tbl, at), \
-                  lost AS (SELECT tbl, count(*) AS transactions, min(at) AS first, max(at) AS last, row_number() OVER (ORDER BY tbl) AS n \
-                           FROM gone GROUP BY tbl) \
+                  lost AS (SELECT tbl, count(*) AS transactions, min(at) AS first, row_number() OVER (ORDER BY tbl) AS n, \
+                               CASE WHEN filled_up THEN clock_timestamp() ELSE max(at) END AS last, CASE WHEN filled_up THEN 'at least ' ELSE '' END AS least \
+                           FROM gone, (SELECT pg_catalog.pg_relation_size('openregister_webhooks.missed') >= $2 AS filled_up) f GROUP BY tbl, filled_up) \
              INSERT INTO openregister_webhooks.gap (id, since, until, tbl, reason, remedy) \
              SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + n, first, last, tbl, \
-                    format('%s transactions wrote to it between %s and %s while %s: what they wrote is not captured', transactions, \
+                    format('%s%s transactions wrote to it between %s and %s while %s: what they wrote is not captured', least, transactions, \
                            to_char(first AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), to_char(last AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS UTC'), $1::text), \
                     'openregister-webhooks backfill --table ' || tbl FROM lost RETURNING tbl, reason",
-            &[(&REASON, Type::TEXT)],
+            &[(&REASON, Type::TEXT), (&FULL, Type::INT8)],
         )
         .await?;
     for row in rows {

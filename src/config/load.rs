@@ -293,6 +293,9 @@ impl Reader {
             parse::limit(t, LEAST_KEPT)
         });
         self.set("log_retention_days", &mut s.log_retention, |t| days(t, 1, 3_650));
+        self.set("audit_retention_days", &mut s.audit_retention, |t| {
+            days(t, 30, 36_500)
+        });
     }
 }
 

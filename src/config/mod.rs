@@ -93,6 +93,8 @@ pub struct Settings {
     pub change_retention: Duration,
     /// `ORW_LOG_RETENTION_DAYS` (default 30): how long the delivery log is kept.
     pub log_retention: Duration,
+    /// `ORW_AUDIT_RETENTION_DAYS` (default 365): how long it is kept who changed what.
+    pub audit_retention: Duration,
     /// `ORW_CHANGE_MAX_BYTES` and `ORW_LOG_MAX_BYTES`: how large either may grow, in whole days; 0: no limit.
     pub change_max_bytes: u64,
     pub log_max_bytes: u64,
@@ -139,6 +141,7 @@ impl Settings {
             default_retry: RetryPolicy::default(),
             change_retention: Duration::from_hours(3 * 24),
             log_retention: Duration::from_hours(30 * 24),
+            audit_retention: Duration::from_hours(365 * 24),
             change_max_bytes: 0,
             log_max_bytes: 0,
             log: "info".to_owned(),

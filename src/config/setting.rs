@@ -249,7 +249,12 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "log_retention_days",
         Some("30"),
-        "How long the delivery log is kept",
+        "How long the delivery log is kept, and so are ended jobs, told gaps and the quarantine",
+    ),
+    open(
+        "audit_retention_days",
+        Some("365"),
+        "How long it is kept who changed which webhook; at least 30",
     ),
     open(
         "change_max_bytes",

@@ -34,6 +34,8 @@ const NEXTCLOUDS_OWN: &str = "event.node";
 /// Why a registration is refused: always the caller's to mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    #[error("there are {0} webhooks, and no more may be; remove one that is not needed first")]
+    TooMany(i64),
     #[error(transparent)]
     Field(#[from] InvalidField),
     #[error("{0} is not an event class compatible with webhooks")]

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::certificate::ClientCertificate;
 use super::reading::{Readings, STAMP, Stamp};
-use super::registration::{AuthMethod, Headers};
+use super::registration::{AuthMethod, Headers, Refused};
 use super::secret::{self, StoredSecret};
 use super::snapshot::Snapshot;
 use super::vault::{Field, Seal, Vault};
@@ -265,8 +265,18 @@ pub(crate) async fn lock(
         .map_err(|reason| RegistryError::Unreadable { id, reason })
 }
 
-/// A row of its own for a new registration: the id that its ciphertexts are bound to.
+/// How many webhooks there may be: every process has all of them in memory, and asks each about every event.
+pub(crate) const MOST_WEBHOOKS: i64 = 10_000;
+
+/// A row of its own for a new registration: the id that its ciphertexts are bound to. Under the lock of the revision.
 pub(crate) async fn reserve(tx: &Transaction<'_>, revision: i64) -> Result<WebhookId, RegistryError> {
+    let count: i64 = tx
+        .query_one("SELECT count(*) FROM openregister_webhooks.webhook", &[])
+        .await?
+        .get(0);
+    if count >= MOST_WEBHOOKS {
+        return Err(Refused::TooMany(count).into());
+    }
     let row = tx
         .query_one(
             "INSERT INTO openregister_webhooks.webhook (revision, user_id, http_method, uri, event, classes) \

@@ -1,5 +1,10 @@
+<<<<<<< HEAD
 //! What is done again and again: registrations are read, the outbox and the queue measured, partitions made and dropped. At the
 //! end it is cut off wherever it is: nothing of it needs an end of its own.
+=======
+//! What is done again and again: registrations are read, the outbox and the queue measured, partitions made and dropped,
+//! what is kept no longer removed.
+>>>>>>> 6fa29fb (Every table has a bound, cleaned by a function of the owner, and a test reads the catalog)
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +48,14 @@ pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
         async move {
             stop.run_until_cancelled(work).await;
         }
+    });
+
+    let (pool, kept) = (
+        ground.pool.clone(),
+        crate::retention::Retention::of(&ground.settings),
+    );
+    supervisor.start_simple("retention", move |stop| {
+        crate::retention::run(pool.clone(), kept, stop)
     });
 }
 

@@ -46,6 +46,7 @@ mod rights;
 mod several;
 #[cfg(debug_assertions)]
 mod supervision;
+mod storage;
 mod support;
 mod terminal;
 mod webhook_cli;
