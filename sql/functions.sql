@@ -138,10 +138,13 @@ BEGIN
                     PERFORM pg_notify('openregister_webhooks', 'missed ' || TG_TABLE_NAME);
                 END IF;
             END;
-            -- Beyond 1 MiB a row for each table of Nextcloud is enough: it stays small however long nobody reads.
-            IF held = '' AND (pg_relation_size('openregister_webhooks.missed') < 1048576
-                    OR NOT EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = TG_TABLE_NAME AND m.filled IS NULL)) THEN
-                INSERT INTO openregister_webhooks.missed VALUES (TG_TABLE_NAME, pg_current_xact_id(), clock_timestamp());
+            -- Beyond 1 MiB a row for each table of Nextcloud is enough: it stays small however long nobody reads. A condition of its
+            -- own: to look at one that names the table takes its lock, which is ours only here.
+            IF held = '' THEN
+                IF pg_relation_size('openregister_webhooks.missed') < 1048576
+                   OR NOT EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = TG_TABLE_NAME AND m.filled IS NULL) THEN
+                    INSERT INTO openregister_webhooks.missed VALUES (TG_TABLE_NAME, pg_current_xact_id(), clock_timestamp());
+                END IF;
             END IF;
             RETURN NULL;
         END IF;

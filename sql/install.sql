@@ -16,6 +16,7 @@
 \set appconfig :prefix 'appconfig'
 SELECT n.nspname AS host_schema FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.quote_ident(:'appconfig')::pg_catalog.regclass::pg_catalog.oid \gset
+\ir encoding.sql
 -- From here on nothing but PostgreSQL's own functions and operators is found without its schema's name.
 SET search_path = pg_catalog, pg_temp;
 

@@ -3,22 +3,26 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
+use super::reader;
+
 /// The first rows, with the columns of the reader's other query and `place`: at most `count`, and as many as `bytes` of
-/// images allow, but one in any case.
+/// images allow, but one in any case; without their texts where those are `unseen`.
 pub(super) async fn fetch(
     tx: &Transaction<'_>,
     count: i64,
     bytes: i64,
+    unseen: bool,
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
-    tx.query_typed(
-        "SELECT place::text AS place, lsn, xid::text AS xid, ordinal, tbl, op, found AS discovered, old, new, fault, pid, at FROM ( \
+    let sql = format!(
+        "SELECT place::text AS place, lsn, xid::text AS xid, ordinal, op, found AS discovered, {}, pid, at FROM ( \
             SELECT w.*, sum(bytes) OVER (ORDER BY at, lsn, xid, ordinal, place) - bytes AS before FROM ( \
                 SELECT c.ctid AS place, c.*, coalesce(octet_length(c.old), 0)::bigint + coalesce(octet_length(c.new), 0) AS bytes \
                 FROM openregister_webhooks.change_adopted c ORDER BY at, lsn, xid, ordinal LIMIT $1) w) b \
          WHERE before < $2 ORDER BY at, b.lsn, b.xid, ordinal, b.place",
-        &[(&count, Type::INT8), (&bytes, Type::INT8)],
-    )
-    .await
+        reader::texts(unseen)
+    );
+    tx.query_typed(&sql, &[(&count, Type::INT8), (&bytes, Type::INT8)])
+        .await
 }
 
 /// Deletes exactly these rows. By their places, which nothing moves while the transaction that read them is open.

@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Row};
 use super::locks;
 use super::migrations::MIGRATIONS;
 
+const ENCODING: &str = include_str!("../../sql/encoding.sql");
 const OWNERSHIP: &str = include_str!("../../sql/ownership.sql");
 const BOOTSTRAP: &str = include_str!("../../sql/bootstrap.sql");
 const FUNCTIONS: &str = include_str!("../../sql/functions.sql");
@@ -72,6 +73,8 @@ pub enum InstallError {
     #[error("another installation is at work in this database{0}; run it again when that has ended")]
     AtWork(String),
     #[error("{what}; {remedy}")]
+    Encoding { what: String, remedy: String },
+    #[error("{what}; {remedy}")]
     Foreign { what: String, remedy: String },
     #[error(transparent)]
     Query(#[from] tokio_postgres::Error),
@@ -123,7 +126,12 @@ async fn search_path(client: &Client) -> Result<Vec<String>, tokio_postgres::Err
 
 /// What the check of the ownership raised.
 fn foreign(error: tokio_postgres::Error) -> Result<(String, String), tokio_postgres::Error> {
-    match error.as_db_error().filter(|e| e.code().code() == "ORW01") {
+    raised(error, "ORW01")
+}
+
+/// The message and the hint of an error that one of our own checks raised with this SQLSTATE.
+fn raised(error: tokio_postgres::Error, state: &str) -> Result<(String, String), tokio_postgres::Error> {
+    match error.as_db_error().filter(|e| e.code().code() == state) {
         Some(raised) => Ok((
             raised.message().to_owned(),
             raised.hint().unwrap_or_default().to_owned(),
@@ -224,6 +232,10 @@ async fn install_schema(client: &mut Client, options: &InstallOptions) -> Result
         .get(0);
     if number < 140_000 {
         return Err(InstallError::TooOld(version));
+    }
+    if let Err(error) = tx.batch_execute(ENCODING).await {
+        let (what, remedy) = raised(error, "ORW02")?;
+        return Err(InstallError::Encoding { what, remedy });
     }
     let appconfig = format!("{}appconfig", options.table_prefix);
     // Where Nextcloud's tables are is for the search path to say; from then on nothing but PostgreSQL's own functions and

@@ -67,11 +67,12 @@ pub(crate) fn uuid_in(table: &str, image: &str) -> String {
     )
 }
 
-/// Whether a change is of an object that was erased since, as SQL.
+/// Whether a change is of an object that was erased since, as SQL. A database of encoding SQL_ASCII may hold what is no text.
 fn is_erased(table: &str, old: &str, new: &str, at: &str) -> String {
     format!(
         r"EXISTS (SELECT FROM unnest(ARRAY[{old}, {new}]) AS i (image), openregister_webhooks.erased e
-            WHERE e.object = sha256(convert_to('object:' || regexp_replace({uuid}, '\\(.)', '\1', 'g'), 'UTF8')) AND {at} <= e.at)",
+            WHERE e.object = sha256(convert_to('object:' || regexp_replace({uuid}, '\\(.)', '\1', 'g'),
+                CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)) AND {at} <= e.at)",
         uuid = uuid_in(table, "i.image")
     )
 }

@@ -73,6 +73,9 @@ pub enum ReadError<E: std::error::Error + 'static> {
     Consumer(#[source] E),
     #[error("the changes cannot be turned into deliveries: {0} (this is a bug)")]
     Panic(String),
+    /// What the outbox holds cannot be handed over, because of its data.
+    #[error("a change cannot be fetched from the outbox: {0}")]
+    Unseen(String),
     #[error("another process leads")]
     NotLeader,
 }
@@ -110,6 +113,9 @@ pub(crate) struct Reader {
     per_transaction: bool,
     /// Whether `change_adopted` may hold rows; it gets none while somebody reads, so one look at it empty settles it.
     adopted: bool,
+    /// Why the last batch could not even be fetched: the next one is looked for without its row images. So is a text that is no
+    /// UTF-8, in a database of another encoding.
+    unseen: Option<String>,
 }
 
 impl Reader {
@@ -133,6 +139,7 @@ impl Reader {
             table_prefix,
             per_transaction,
             adopted: true,
+            unseen: None,
         }
     }
 
@@ -171,12 +178,17 @@ impl Reader {
             }
         }
         let limit = narrowing.limit(self.batch_size);
+        let unseen = self.unseen.take();
         if self.adopted {
             // What a restore brought from another cluster comes before anything of this one, in the order of the clock,
             // which goes on where LSNs and transaction ids start anew.
-            let rows = adopted::fetch(&tx, limit, BATCH_BYTES).await?;
+            let rows = match adopted::fetch(&tx, limit, BATCH_BYTES, unseen.is_some()).await {
+                Ok(rows) => rows,
+                Err(error) => return self.look_away(tx, error, unseen.is_some()).await,
+            };
             if !rows.is_empty() {
-                let worked = match self.work(&tx, &rows, true, consumer, narrowing).await {
+                let worked = self.work(&tx, &rows, true, unseen, consumer, narrowing).await;
+                let worked = match worked {
                     Ok(worked) => worked,
                     Err(error) => return give_up::<C>(tx, error, &rows, true, narrowing).await,
                 };
@@ -192,11 +204,17 @@ impl Reader {
             Some((window, key)) => (window.clone(), key.lsn, Some(*key)),
             None => (new.clone(), self.floors.from(&self.position.snapshot, &new), None),
         };
-        let rows = self.fetch(&tx, limit, &target, floor, behind).await?;
+        let rows = match self
+            .fetch(&tx, limit, &target, floor, behind, unseen.is_some())
+            .await
+        {
+            Ok(rows) => rows,
+            Err(error) => return self.look_away(tx, error, unseen.is_some()).await,
+        };
         let found = rows.first().map_or(0, |r| r.get::<_, i64>("found"));
         let returned = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         let complete = found <= limit && returned == found;
-        let rows = &rows[..rows.len().min(usize::try_from(limit).unwrap_or(usize::MAX))];
+        let rows = &rows[..];
 
         let last = rows.last().map(key_of);
         let next = Position {
@@ -219,7 +237,8 @@ impl Reader {
             narrowing.done(usize::MAX);
             return Ok(Progress::Empty);
         }
-        let worked = match self.work(&tx, rows, false, consumer, narrowing).await {
+        let worked = self.work(&tx, rows, false, unseen, consumer, narrowing).await;
+        let worked = match worked {
             Ok(worked) => worked,
             Err(error) => return give_up::<C>(tx, error, rows, false, narrowing).await,
         };
@@ -242,6 +261,7 @@ impl Reader {
         tx: &Transaction<'_>,
         rows: &[Row],
         adopted: bool,
+        unseen: Option<String>,
         consumer: &mut C,
         narrowing: &mut Narrowing,
     ) -> Result<Worked, ReadError<C::Error>> {
@@ -254,6 +274,9 @@ impl Reader {
                     consumed: false,
                 });
             }
+        }
+        if let Some(reason) = unseen.filter(|_| !rows.is_empty()) {
+            return Err(ReadError::Unseen(reason));
         }
         narrowing.begin(rows.len());
         // A consumer that panicked is given smaller batches: it must forget what it was about (see `Consumer`).
@@ -269,6 +292,21 @@ impl Reader {
             }),
             Err(panic) => Err(ReadError::Panic(crate::text::panic(panic.as_ref()))),
         }
+    }
+
+    /// A batch that cannot be fetched because of what it holds is looked for again by its keys alone.
+    async fn look_away<E: std::error::Error + 'static>(
+        &mut self,
+        tx: Transaction<'_>,
+        error: tokio_postgres::Error,
+        again: bool,
+    ) -> Result<Progress, ReadError<E>> {
+        if again || Fault::of(&error) != Fault::Data {
+            return Err(error.into());
+        }
+        self.unseen = Some(crate::text::chain(&error));
+        tx.rollback().await?;
+        Ok(Progress::Halved)
     }
 
     /// Behind a pooler another process may have read since.
@@ -288,29 +326,36 @@ impl Reader {
         target: &Snapshot,
         floor: Lsn,
         after: Option<ChangeKey>,
+        unseen: bool,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let after = after.unwrap_or(ChangeKey {
             lsn: floor,
             xid: Xid(0),
             ordinal: -1,
         });
-        tx.query_typed(
-            "SELECT lsn, xid::text AS xid, ordinal, tbl, op, found AS discovered, old, new, fault, pid, at, total AS found FROM ( \
-                SELECT w.*, count(*) OVER () AS total, sum(bytes) OVER (ORDER BY lsn, xid, ordinal) - bytes AS before FROM ( \
+        // One row more is looked for than is fetched: to know whether there is more.
+        let sql = format!(
+            "SELECT lsn, xid::text AS xid, ordinal, op, found AS discovered, {}, pid, at, total AS found FROM ( \
+                SELECT w.*, count(*) OVER () AS total, row_number() OVER (ORDER BY lsn, xid, ordinal) AS place, \
+                       sum(bytes) OVER (ORDER BY lsn, xid, ordinal) - bytes AS before FROM ( \
                     SELECT c.*, coalesce(octet_length(c.old), 0)::bigint + coalesce(octet_length(c.new), 0) AS bytes \
                     FROM openregister_webhooks.change c \
                     WHERE (lsn, xid, ordinal) > ($1, $2::text::xid8, $3) AND lsn >= $1 \
                       AND NOT pg_visible_in_snapshot(xid, $4::text::pg_snapshot) \
                       AND pg_visible_in_snapshot(xid, $5::text::pg_snapshot) \
-                    ORDER BY lsn, xid, ordinal LIMIT $6) w) b \
-             WHERE before < $7 ORDER BY lsn, xid, ordinal",
+                    ORDER BY lsn, xid, ordinal LIMIT $6 + 1) w) b \
+             WHERE before < $7 AND place <= $6 ORDER BY lsn, xid, ordinal",
+            texts(unseen)
+        );
+        tx.query_typed(
+            &sql,
             &[
                 (&PgLsn::from(after.lsn.0), Type::PG_LSN),
                 (&after.xid.0.to_string(), Type::TEXT),
                 (&after.ordinal, Type::INT4),
                 (&self.position.snapshot.as_str(), Type::TEXT),
                 (&target.as_str(), Type::TEXT),
-                (&(limit + 1), Type::INT8),
+                (&limit, Type::INT8),
                 (&BATCH_BYTES, Type::INT8),
             ],
         )
@@ -338,6 +383,15 @@ impl Reader {
     }
 }
 
+/// The columns of a change that hold text; without what they hold where it is `unseen`.
+pub(super) const fn texts(unseen: bool) -> &'static str {
+    if unseen {
+        "NULL::text AS tbl, NULL::text AS old, NULL::text AS new, NULL::text AS fault"
+    } else {
+        "tbl, old, new, fault"
+    }
+}
+
 /// Tells everybody that a batch is committed.
 fn after<C: Consumer>(consumer: &mut C, worked: &Worked, narrowing: &mut Narrowing, rows: usize) {
     if worked.consumed {
@@ -359,7 +413,7 @@ async fn give_up<C: Consumer>(
 ) -> Result<Progress, ReadError<C::Error>> {
     let fault = match &error {
         ReadError::Consumer(error) => C::fault(error),
-        ReadError::Panic(_) => Fault::Data,
+        ReadError::Panic(_) | ReadError::Unseen(_) => Fault::Data,
         other => other.source().map_or(Fault::Elsewhere, Fault::of),
     };
     let Some(first) = rows.first().map(key_of) else {

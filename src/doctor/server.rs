@@ -16,6 +16,7 @@ const LARGE: i64 = 10_000_000_000;
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     let mut findings = vec![version(examined).await?];
+    findings.extend(encoding(examined).await?);
     findings.extend(state(examined).await?);
     findings.push(clock(examined).await?);
     findings.extend(connections(examined).await?);
@@ -42,6 +43,24 @@ async fn version(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Err
         )
     };
     Ok(finding.measured(f64::from(number)))
+}
+
+/// Whether every text of the database is UTF-8.
+async fn encoding(examined: &Examined<'_>) -> Checked {
+    let rows = examined
+        .client
+        .query_typed("SELECT getdatabaseencoding()::text", &[])
+        .await?;
+    let encoding = rows.first().map_or("UTF8", |row| row.get(0));
+    if encoding == "UTF8" {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Finding::error(
+        "encoding",
+        format!("this database is encoded in {encoding}"),
+        "events can only be made of UTF-8; a change that is not goes to quarantine, and install refuses such a database",
+        "dump it, create it again with ENCODING 'UTF8' TEMPLATE template0, and restore the dump",
+    )])
 }
 
 /// Settings of the server under which nothing can be written, or triggers do not fire.

@@ -18,6 +18,7 @@ mod delivery;
 mod demo;
 mod depth;
 mod doctor;
+mod encoding;
 mod filter;
 mod gap_events;
 mod harmless_catalog;
@@ -44,9 +45,9 @@ mod registry_restored;
 mod restore;
 mod rights;
 mod several;
+mod storage;
 #[cfg(debug_assertions)]
 mod supervision;
-mod storage;
 mod support;
 mod terminal;
 mod webhook_cli;

@@ -220,7 +220,7 @@ async fn numbers_are_bounded_too_and_the_role_cannot_shorten_the_audit() {
 /// A superuser may lock every change table for hours, and no sidecar may run.
 #[tokio::test]
 async fn what_is_missed_is_noted_in_bounded_space() {
-    let (_db, owner, runtime) = scene().await;
+    let (db, owner, runtime) = scene().await;
     drop(runtime);
     owner
         .batch_execute(
@@ -230,7 +230,7 @@ async fn what_is_missed_is_noted_in_bounded_space() {
         .unwrap();
     let size = number(&owner, "SELECT pg_relation_size('openregister_webhooks.missed')").await;
     assert!(size > 1 << 20, "{size}");
-    let other = _db.client().await;
+    let other = db.client().await;
     other
         .batch_execute(
             "BEGIN; LOCK TABLE openregister_webhooks.change_0, openregister_webhooks.change_1, openregister_webhooks.change_2 IN ACCESS EXCLUSIVE MODE",
