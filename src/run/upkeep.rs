@@ -1,10 +1,5 @@
-<<<<<<< HEAD
-//! What is done again and again: registrations are read, the outbox and the queue measured, partitions made and dropped. At the
-//! end it is cut off wherever it is: nothing of it needs an end of its own.
-=======
-//! What is done again and again: registrations are read, the outbox and the queue measured, partitions made and dropped,
-//! what is kept no longer removed.
->>>>>>> 6fa29fb (Every table has a bound, cleaned by a function of the owner, and a test reads the catalog)
+//! What is done again and again: registrations are read, the outbox and the queue measured, partitions made and dropped, and what
+//! is kept no longer is removed. At the end it is cut off wherever it is: nothing of it needs an end of its own.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -170,13 +170,8 @@ impl Scene {
     }
 }
 
-<<<<<<< HEAD
 /// Every part that runs in this scene; the one of the certificate is there with TLS only.
-const PARTS: [&str; 8] = [
-=======
-/// Every part that runs in this scene; the certificate's is there with TLS only.
 const PARTS: [&str; 9] = [
->>>>>>> 6fa29fb (Every table has a bound, cleaned by a function of the owner, and a test reads the catalog)
     "capture",
     "registry",
     "measuring",
