@@ -24,8 +24,9 @@ use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::wait::{number, until_number};
 
 /// The part of the schema that delivery stands on.
-const SCHEMA: [&str; 9] = [
+const SCHEMA: [&str; 11] = [
     "CREATE SCHEMA openregister_webhooks",
+    include_str!("../../../sql/migrations/0001_capture.sql"),
     include_str!("../../../sql/migrations/0002_event.sql"),
     include_str!("../../../sql/migrations/0004_delivery.sql"),
     include_str!("../../../sql/migrations/0005_work.sql"),
@@ -34,6 +35,7 @@ const SCHEMA: [&str; 9] = [
     // Of the registrations only what delivery compares.
     "CREATE TABLE openregister_webhooks.webhook (id bigint PRIMARY KEY, revision bigint NOT NULL)",
     include_str!("../../../sql/migrations/0015_health_revision.sql"),
+    include_str!("../../../sql/migrations/0016_sealed_to_origin.sql"),
     include_str!("../../../sql/migrations/0017_claims.sql"),
 ];
 
