@@ -28,7 +28,7 @@ async fn scene() -> Scene {
 fn write(object: i32, friend: i32) -> String {
     format!(
         "INSERT INTO {TABLE} (_uuid, friend, extra) \
-         VALUES ('{}', '{}', (repeat('[', 500) || repeat(']', 500))::json) \
+         VALUES ('{}', '{}', (repeat('[', 1500) || repeat(']', 1500))::json) \
          ON CONFLICT (_uuid) DO UPDATE SET friend = {TABLE}.friend || '+'",
         uuid(object),
         uuid(friend)
