@@ -145,6 +145,24 @@ pub(crate) const fn known_version() -> i32 {
     MIGRATIONS[MIGRATIONS.len() - 1].version
 }
 
+/// Whether the schema is there, and at least as new as this program needs it.
+pub(super) async fn is_current(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let there = "SELECT pg_catalog.to_regclass('openregister_webhooks.migration') IS NOT NULL";
+    if !client
+        .query_typed(there, &[])
+        .await?
+        .first()
+        .is_some_and(|r| r.get(0))
+    {
+        return Ok(false);
+    }
+    let newest = "SELECT coalesce(max(version), 0) FROM openregister_webhooks.migration";
+    let rows = client.query_typed(newest, &[]).await?;
+    Ok(rows
+        .first()
+        .is_some_and(|r| r.get::<_, i32>(0) >= known_version()))
+}
+
 /// Installs or upgrades. `progress` is told each table as it is done.
 ///
 /// # Errors

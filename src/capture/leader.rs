@@ -104,13 +104,7 @@ impl Term<'_> {
                 )
                 .await?;
         }
-        let installed = client
-            .query_typed(
-                "SELECT pg_catalog.to_regclass('openregister_webhooks.object_lock') IS NOT NULL",
-                &[],
-            )
-            .await?;
-        if !installed.first().is_some_and(|r| r.get::<_, bool>(0)) {
+        if !install::is_current(&client).await? {
             return Err(Stop::NotInstalled);
         }
         // Also a standby delivers: it must know a restored copy for what it is.

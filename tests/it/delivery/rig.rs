@@ -20,24 +20,9 @@ use openregister_webhooks::supervise::Reported;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::capture::older_schema;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::wait::{number, until_number};
-
-/// The part of the schema that delivery stands on.
-const SCHEMA: [&str; 11] = [
-    "CREATE SCHEMA openregister_webhooks",
-    include_str!("../../../sql/migrations/0001_capture.sql"),
-    include_str!("../../../sql/migrations/0002_event.sql"),
-    include_str!("../../../sql/migrations/0004_delivery.sql"),
-    include_str!("../../../sql/migrations/0005_work.sql"),
-    include_str!("../../../sql/migrations/0011_lane_index.sql"),
-    include_str!("../../../sql/migrations/0012_attempt_headers.sql"),
-    // Of the registrations only what delivery compares.
-    "CREATE TABLE openregister_webhooks.webhook (id bigint PRIMARY KEY, revision bigint NOT NULL)",
-    include_str!("../../../sql/migrations/0015_health_revision.sql"),
-    include_str!("../../../sql/migrations/0016_sealed_to_origin.sql"),
-    include_str!("../../../sql/migrations/0017_claims.sql"),
-];
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -58,7 +43,8 @@ impl Fixed {
                 .build()
                 .unwrap();
             let client = runtime.block_on(crate::support::postgres::connect(&url));
-            let sql = "INSERT INTO openregister_webhooks.webhook VALUES ($1, $2) \
+            let sql = "INSERT INTO openregister_webhooks.webhook (id, revision, user_id, http_method, uri, event, classes) OVERRIDING SYSTEM VALUE \
+                VALUES ($1, $2, 'test', 'POST', 'https://example.com/', '*', '{}') \
                 ON CONFLICT (id) DO UPDATE SET revision = excluded.revision";
             for (id, revision, done) in rows {
                 runtime.block_on(client.execute(sql, &[&id, &revision])).unwrap();
@@ -170,9 +156,7 @@ impl Rig {
     pub(super) async fn new() -> Self {
         let db = Db::empty().await;
         let client = db.client().await;
-        for sql in SCHEMA {
-            client.batch_execute(sql).await.unwrap();
-        }
+        older_schema(&client, i32::MAX).await;
         let pool = database(&db).pool(8).unwrap();
         let url = db.url(NEXTCLOUD);
         Self {
