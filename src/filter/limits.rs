@@ -191,6 +191,64 @@ fn no_other_operator_takes_long() {
     );
 }
 
+/// What is made once for a filter, at its first search, is no exception.
+#[test]
+fn no_first_search_takes_long() {
+    let letters = "ab".repeat(1000);
+    let others: String = (0..12_000)
+        .filter_map(|n| char::from_u32(0x1000 + 2 * n))
+        .collect();
+    let unmatched = "é".repeat(10_000);
+    for (name, pattern, text) in [
+        (
+            "deep and wide",
+            format!(
+                "/{}{}b{}[cd]/",
+                "(?>".repeat(240),
+                "a?".repeat(28_000),
+                ")+".repeat(240)
+            ),
+            &letters,
+        ),
+        (
+            "of nothing",
+            format!(
+                "/{}{}b{}[cd]/",
+                "(?:".repeat(20),
+                "(?:)".repeat(9000),
+                ")+".repeat(20)
+            ),
+            &letters,
+        ),
+        (
+            "lookbehinds of nothing",
+            format!(
+                "/{}(?<={}b)b{}[cd]/",
+                "(?:".repeat(20),
+                "(?:)".repeat(9000),
+                ")+".repeat(20)
+            ),
+            &letters,
+        ),
+        ("a long class", format!("/(?:[{others}]|é)*[cd]/u"), &unmatched),
+    ] {
+        let document = json!({"a": text});
+        let document = Document::from_json(&document).unwrap();
+        let took = (0..RUNS)
+            .map(|_| {
+                let filter = Filter::parse_leniently(&json!({"a": pattern})).unwrap();
+                let start = cpu_time();
+                let answer = filter.matches(&document);
+                let took = cpu_time() - start;
+                println!("{name}: {took:?} {answer:?}");
+                took
+            })
+            .min()
+            .unwrap();
+        assert!(took < CPU * 2, "{name}: {took:?}");
+    }
+}
+
 /// Interpreted, a match of a thousand groups keeps 16 KiB for each turn.
 #[test]
 fn no_regular_expression_takes_much_memory() {

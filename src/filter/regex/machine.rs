@@ -14,6 +14,9 @@ use super::parse::{Greed, Node, One, Parsed, Position};
 
 /// Larger programs are not made.
 const MAX_STEPS: usize = 4000;
+/// Making one looks at so many parts of the pattern, one more for every 64 bytes of a class: a part that is repeated is
+/// looked at again, so a short pattern can have long ways.
+const MAX_LOOKS: usize = 100_000;
 /// PCRE2 is asked about so many different classes.
 const MAX_CLASSES: usize = 64;
 /// So many places to come back to are kept: 8 MiB.
@@ -63,7 +66,8 @@ struct Class {
 enum Others {
     /// Only this one, or none.
     Only(Option<char>),
-    Asked(Pcre),
+    /// How many steps asking takes: PCRE2 goes through what the class lists.
+    Asked(Pcre, u64),
 }
 
 /// A program for one pattern.
@@ -87,6 +91,8 @@ struct Compiler {
     machine: Machine,
     known: HashMap<One, u16>,
     asked: usize,
+    /// So many looks are left.
+    looks: usize,
 }
 
 impl Machine {
@@ -107,6 +113,7 @@ impl Machine {
             },
             known: HashMap::new(),
             asked: 0,
+            looks: MAX_LOOKS,
         };
         compiler.node(&parsed.root)?;
         compiler.push(Step::Match)?;
@@ -157,7 +164,13 @@ impl Compiler {
         Some(place)
     }
 
+    fn look(&mut self, times: usize) -> Option<()> {
+        self.looks = self.looks.checked_sub(times)?;
+        Some(())
+    }
+
     fn node(&mut self, node: &Node) -> Option<()> {
+        self.look(1)?;
         match node {
             Node::Empty => {}
             Node::One(one) => {
@@ -189,18 +202,10 @@ impl Compiler {
                 max,
                 greed,
             } => match greed {
-                Greed::Possessive => {
-                    let greedy = Node::Repeat {
-                        inner: inner.clone(),
-                        min: *min,
-                        max: *max,
-                        greed: Greed::Greedy,
-                    };
-                    self.atomic(&greedy)?;
-                }
+                Greed::Possessive => self.atomic(node, |this| this.repeat(inner, *min, *max, true))?,
                 greed => self.repeat(inner, *min, *max, *greed == Greed::Greedy)?,
             },
-            Node::Atomic(inner) => self.atomic(inner)?,
+            Node::Atomic(inner) => self.atomic(inner, |this| this.node(inner))?,
             Node::Around {
                 inner,
                 behind: false,
@@ -275,12 +280,12 @@ impl Compiler {
 
     /// In which order ways are tried matters inside. Where a repeated part may take up nothing PCRE2 has an order of
     /// its own.
-    fn atomic(&mut self, inner: &Node) -> Option<()> {
-        if repeats_nothing(inner) {
+    fn atomic(&mut self, inner: &Node, make: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
+        if self.empty(inner)?.is_repeated {
             return None;
         }
         let place = self.push(Step::Match)?;
-        self.node(inner)?;
+        make(self)?;
         self.push(Step::Match)?;
         self.machine.steps[place] = Step::Atomic { next: self.here()? };
         Some(())
@@ -292,7 +297,7 @@ impl Compiler {
             other => std::slice::from_ref(other),
         };
         // Where they differ in length PCRE2 has rules of its own.
-        let length = fixed_length(inner)?;
+        let length = self.fixed_length(inner)?;
         let place = self.push(Step::Match)?;
         let mut parts = Vec::new();
         for branch in branches {
@@ -312,6 +317,7 @@ impl Compiler {
     }
 
     fn class(&mut self, one: &One) -> Option<u16> {
+        self.look(one.source.len() / 64)?;
         if let Some(known) = self.known.get(one) {
             return Some(*known);
         }
@@ -329,6 +335,66 @@ impl Compiler {
         self.machine.classes.push(class);
         self.known.insert(one.clone(), place);
         Some(place)
+    }
+
+    fn empty(&mut self, node: &Node) -> Option<Empty> {
+        self.look(1)?;
+        let part = |can_be| Empty {
+            can_be,
+            is_repeated: false,
+        };
+        Some(match node {
+            Node::One(_) => part(false),
+            Node::Repeat { inner, min, .. } => {
+                let inner = self.empty(inner)?;
+                Empty {
+                    can_be: *min == 0 || inner.can_be,
+                    is_repeated: inner.is_repeated || inner.can_be,
+                }
+            }
+            Node::Sequence(items) => items.iter().try_fold(part(true), |all, item| {
+                let item = self.empty(item)?;
+                Some(Empty {
+                    can_be: all.can_be && item.can_be,
+                    is_repeated: all.is_repeated || item.is_repeated,
+                })
+            })?,
+            Node::Either(items) => items.iter().try_fold(part(false), |all, item| {
+                let item = self.empty(item)?;
+                Some(Empty {
+                    can_be: all.can_be || item.can_be,
+                    is_repeated: all.is_repeated || item.is_repeated,
+                })
+            })?,
+            Node::Atomic(inner) => self.empty(inner)?,
+            Node::Around { inner, .. } | Node::ForeignGroup(inner) => Empty {
+                can_be: true,
+                ..self.empty(inner)?
+            },
+            Node::Empty | Node::At(_) | Node::Foreign(_) => part(true),
+        })
+    }
+
+    /// How many characters it takes up, where that is always the same.
+    fn fixed_length(&mut self, node: &Node) -> Option<u32> {
+        self.look(1)?;
+        match node {
+            Node::Empty | Node::At(_) | Node::Around { .. } => Some(0),
+            Node::One(_) => Some(1),
+            Node::Sequence(items) => items
+                .iter()
+                .try_fold(0_u32, |sum, item| sum.checked_add(self.fixed_length(item)?)),
+            Node::Either(items) => {
+                let mut lengths = items.iter().map(|item| self.fixed_length(item));
+                let first = lengths.next()??;
+                lengths.all(|length| length == Some(first)).then_some(first)
+            }
+            Node::Repeat { inner, min, max, .. } => {
+                (*max == Some(*min)).then(|| self.fixed_length(inner)?.checked_mul(*min))?
+            }
+            Node::Atomic(inner) => self.fixed_length(inner),
+            Node::Foreign(_) | Node::ForeignGroup(_) => None,
+        }
     }
 
     /// A character that stands for itself and for nothing else.
@@ -388,7 +454,7 @@ impl Compiler {
         Some(Class {
             bytes,
             others: if unicode {
-                Others::Asked(pcre)
+                Others::Asked(pcre, 30 + one.source.len() as u64 / 8)
             } else {
                 Others::Only(None)
             },
@@ -400,48 +466,13 @@ const fn set(bytes: &mut [u64; 4], place: usize) {
     bytes[place / 64] |= 1 << (place % 64);
 }
 
-/// Whether something is repeated in it that can match nothing.
-fn repeats_nothing(node: &Node) -> bool {
-    match node {
-        Node::Repeat { inner, .. } => can_be_empty(inner) || repeats_nothing(inner),
-        Node::Sequence(items) | Node::Either(items) => items.iter().any(repeats_nothing),
-        Node::Atomic(inner) | Node::Around { inner, .. } | Node::ForeignGroup(inner) => {
-            repeats_nothing(inner)
-        }
-        Node::Empty | Node::One(_) | Node::At(_) | Node::Foreign(_) => false,
-    }
-}
-
-fn can_be_empty(node: &Node) -> bool {
-    match node {
-        Node::One(_) => false,
-        Node::Repeat { inner, min, .. } => *min == 0 || can_be_empty(inner),
-        Node::Sequence(items) => items.iter().all(can_be_empty),
-        Node::Either(items) => items.iter().any(can_be_empty),
-        Node::Atomic(inner) => can_be_empty(inner),
-        Node::Empty | Node::At(_) | Node::Around { .. } | Node::Foreign(_) | Node::ForeignGroup(_) => true,
-    }
-}
-
-/// How many characters it takes up, where that is always the same.
-fn fixed_length(node: &Node) -> Option<u32> {
-    match node {
-        Node::Empty | Node::At(_) | Node::Around { .. } => Some(0),
-        Node::One(_) => Some(1),
-        Node::Sequence(items) => items
-            .iter()
-            .try_fold(0_u32, |sum, item| sum.checked_add(fixed_length(item)?)),
-        Node::Either(items) => {
-            let mut lengths = items.iter().map(fixed_length);
-            let first = lengths.next()??;
-            lengths.all(|length| length == Some(first)).then_some(first)
-        }
-        Node::Repeat { inner, min, max, .. } => {
-            (*max == Some(*min)).then(|| fixed_length(inner)?.checked_mul(*min))?
-        }
-        Node::Atomic(inner) => fixed_length(inner),
-        Node::Foreign(_) | Node::ForeignGroup(_) => None,
-    }
+/// What a part has to do with matching nothing.
+#[derive(Debug, Clone, Copy)]
+struct Empty {
+    /// It can match nothing.
+    can_be: bool,
+    /// Something is repeated in it that can.
+    is_repeated: bool,
 }
 
 /// Which splits were tried at which places: they need not be tried again, since whether they lead to a match depends on
@@ -543,8 +574,8 @@ impl Run<'_, '_> {
         let end = place + self.width(place);
         let has = match &class.others {
             Others::Only(only) => only.is_some_and(|c| self.text[place..].starts_with(c)),
-            Others::Asked(pcre) => {
-                self.pay(30)?;
+            Others::Asked(pcre, steps) => {
+                self.pay(*steps)?;
                 pcre.is_match(&self.bytes[place..end]).unwrap_or(false)
             }
         };

@@ -618,7 +618,7 @@ fn adapt<'p>(pattern: &'p str, flags: &Flags) -> Cow<'p, str> {
             // `\c$` is a control character.
             '\\' if rest.starts_with("\\c") => 2 + rest[2..].chars().next().map_or(0, char::len_utf8),
             '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
-            '[' if in_class && rest.starts_with("[:") => rest.find(":]").map_or(1, |end| end + 2),
+            '[' if in_class => parse::named_class(rest).unwrap_or(1),
             '[' if !in_class => {
                 in_class = true;
                 // A `]` that comes first is one of the class.

@@ -341,18 +341,7 @@ impl<'p> Parser<'p> {
                 '\\' if rest.starts_with("\\c") => 2 + rest[2..].chars().next()?.len_utf8(),
                 '\\' => 1 + rest[1..].chars().next()?.len_utf8(),
                 '[' if rest.starts_with("[:<:]") || rest.starts_with("[:>:]") => return None,
-                '[' if rest.starts_with("[:") => match rest.find(":]") {
-                    Some(end)
-                        if rest[2..end]
-                            .strip_prefix('^')
-                            .unwrap_or(&rest[2..end])
-                            .bytes()
-                            .all(|b| b.is_ascii_lowercase()) =>
-                    {
-                        end + 2
-                    }
-                    _ => 1,
-                },
+                '[' => named_class(rest).unwrap_or(1),
                 _ => c.len_utf8(),
             };
             // `\E` alone is nothing, so what follows is still the first.
@@ -630,6 +619,16 @@ fn escaped(c: char) -> String {
     } else {
         c.to_string()
     }
+}
+
+/// How long the `[:alpha:]` is that `rest` begins with; without a name and its end, `[` stands for itself.
+pub(super) fn named_class(rest: &str) -> Option<usize> {
+    let name = rest.strip_prefix("[:")?;
+    let name = name.strip_prefix('^').unwrap_or(name);
+    let after = name
+        .trim_start_matches(|c: char| c.is_ascii_lowercase())
+        .strip_prefix(":]")?;
+    Some(rest.len() - after.len())
 }
 
 /// `{2}`, `{2,}`, `{2,3}` at the start of `rest`, and how long it is.

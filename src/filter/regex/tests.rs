@@ -183,6 +183,35 @@ fn all_ways_to_search_agree() {
     }
 }
 
+/// Whatever PCRE2 takes, its structure is read without a panic, and in a time that grows with its length only.
+#[test]
+fn odd_patterns_are_read() {
+    assert!(matches("/[[:]/", ":"));
+    assert!(matches("/[[:]$/D", "["));
+    assert!(!matches("/[[:]$/D", "[\n"));
+    assert!(matches("/[[:x:y]+$/", "[:xy"));
+    let start = std::time::Instant::now();
+    let open = format!("/[{}]/", "[:".repeat(30_000));
+    assert!(matches(&open, "["));
+    assert!(start.elapsed() < std::time::Duration::from_secs(60));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 5000, ..Default::default() })]
+
+    #[test]
+    fn no_pattern_panics(
+        pieces in proptest::collection::vec(proptest::sample::select(vec![
+            "[", "]", "[:", ":]", "^", "-", "alpha", "\\", "\\Q", "\\E", "\\c", "\\x", "\\g", "\\k", "\\p", "\\o", "\\N", "{", "}",
+            "U+", "<", ">", "'", "(", ")", "(?", "(*", "?", "*", "+", "P", "R", "C", "&", "#", "|", "=", "!", ":", "1",
+            ",", " ", "é", "$", "a", "i", "x", "U", "pla", "(?(", "0", "\n",
+        ]), 0..12),
+        flags in "[imsxuADU]{0,2}", text in "[abcé1 A\n]{0,6}",
+    ) {
+        agree(&format!("/{}/{flags}", pieces.concat()), &text);
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 3000, ..Default::default() })]
 
