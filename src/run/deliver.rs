@@ -141,8 +141,9 @@ where
 {
     loop {
         tokio::select! {
-            known = becomes(&mut status, may) => if !known { return Ok(()) },
+            biased;
             () = shutdown.cancelled() => return Ok(()),
+            known = becomes(&mut status, may) => if !known { return Ok(()) },
         }
         let stop = shutdown.child_token();
         let held = async {
@@ -164,4 +165,28 @@ async fn becomes(
     wanted: impl Fn(&CaptureStatus) -> bool,
 ) -> bool {
     status.wait_for(|status| wanted(status)).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_begins_once_the_process_ends() {
+        let status = watch::Sender::new(CaptureStatus::Leading);
+        let (shutdown, begun) = (CancellationToken::new(), AtomicU32::new(0));
+        shutdown.cancel();
+        // Which of two things that are ready is looked at first may be left to chance.
+        for _ in 0..100 {
+            let work = |_| {
+                begun.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(Ok(()))
+            };
+            let ended = where_allowed(status.subscribe(), &shutdown, work).await;
+            assert!(ended.is_ok());
+        }
+        assert_eq!(begun.load(Ordering::Relaxed), 0);
+    }
 }

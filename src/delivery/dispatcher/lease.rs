@@ -74,6 +74,19 @@ impl Lease {
     pub(super) fn stop(&self) {
         self.shared.stop.cancel();
     }
+
+    /// One whose worker has just beaten; another worker may be sent after it.
+    #[cfg(test)]
+    pub(super) fn of(worker: WorkerId) -> (Self, watch::Sender<Option<WorkerId>>) {
+        let (sender, current) = watch::channel(Some(worker));
+        let shared = Arc::new(Shared {
+            tell: Notify::new(),
+            told: Notify::new(),
+            beaten: Mutex::new(Some(Instant::now())),
+            stop: CancellationToken::new(),
+        });
+        (Self { current, shared }, sender)
+    }
 }
 
 impl Shared {

@@ -285,3 +285,6 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

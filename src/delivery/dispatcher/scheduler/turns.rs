@@ -8,6 +8,7 @@ use super::super::attempt::attempt;
 use super::super::slot::Gate;
 use super::timers::Timer;
 use super::{MAX_UNSETTLED, Scheduler};
+use crate::delivery::queue::WorkerId;
 use crate::registry::WebhookId;
 
 /// How a webhook's turn went.
@@ -27,14 +28,16 @@ impl Scheduler {
         while idle < self.turns.len() {
             if self.tasks.len() >= self.options.max_in_flight as usize
                 || self.unsettled.len() >= MAX_UNSETTLED
-                || self.lease.current().is_none()
             {
                 return;
             }
+            let Some(worker) = self.lease.current() else {
+                return;
+            };
             let Some(id) = self.turns.pop_front() else {
                 return;
             };
-            let turn = self.send_one(id, now);
+            let turn = self.send_one(id, worker, now);
             match turn {
                 Turn::Sent => idle = 0,
                 Turn::Waits => idle += 1,
@@ -60,7 +63,7 @@ impl Scheduler {
         }
     }
 
-    fn send_one(&mut self, id: WebhookId, now: Instant) -> Turn {
+    fn send_one(&mut self, id: WebhookId, worker: WorkerId, now: Instant) -> Turn {
         let Some(webhook) = self.webhooks.get(id) else {
             self.release_ready(id);
             return Turn::Over;
@@ -74,6 +77,15 @@ impl Scheduler {
         if !slot.delivers() {
             self.release_ready(id);
             return Turn::Over;
+        }
+        // The loop may not have heard yet that the worker was lost, and there is another one: what the former had leased, others may
+        // have taken by now.
+        while slot
+            .ready
+            .pop_front_if(|delivery| delivery.worker != worker)
+            .is_some()
+        {
+            self.held -= 1;
         }
         let Some(size) = slot.ready.front().map(|d| d.size) else {
             return Turn::Over;

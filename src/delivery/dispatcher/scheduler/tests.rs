@@ -1,0 +1,147 @@
+//! What the scheduler does in a state that no test of the whole can bring about at will.
+
+use chrono::{DateTime, NaiveDate};
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use super::*;
+use crate::db::Database;
+use crate::delivery::client::{Client, Outgoing};
+use crate::delivery::dispatcher::{health, lease};
+use crate::delivery::events::Events;
+use crate::delivery::guard::Guard;
+use crate::delivery::queue::{EventRef, Reason, WorkerId};
+use crate::filter::Filter;
+use crate::lifecycle::{Event, Lane};
+use crate::registry::{
+    Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
+};
+use crate::supervise::Crew;
+
+const ID: WebhookId = WebhookId(1);
+
+/// The one webhook.
+struct One(Arc<Webhook>);
+
+impl Webhooks for One {
+    fn get(&self, id: WebhookId) -> Option<Arc<Webhook>> {
+        (id == ID).then(|| Arc::clone(&self.0))
+    }
+
+    fn all(&self) -> Vec<Arc<Webhook>> {
+        vec![Arc::clone(&self.0)]
+    }
+
+    fn wants(&self, _: &Webhook, _: &Event) -> bool {
+        true
+    }
+
+    fn disable(&self, _: WebhookId, _: i64, _: String) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
+
+fn webhook() -> Webhook {
+    let uri = "https://example.org/".to_owned();
+    Webhook {
+        id: ID,
+        revision: 1,
+        app_id: None,
+        user_id: "admin".to_owned(),
+        method: HttpMethod::Post,
+        http_method: "POST".to_owned(),
+        target: uri.parse().unwrap(),
+        uri,
+        event: EventPattern::parse("*").unwrap(),
+        event_filter: json!({}),
+        filter: Arc::new(Filter::parse(&json!({})).unwrap()),
+        user_id_filter: None,
+        headers: None,
+        auth: Auth::None,
+        auth_data_set: false,
+        format: Format::Documented,
+        secrets: Vec::new(),
+        client_certificate: None,
+        legacy_signature: false,
+        gap_events: false,
+        status: Status::Enabled,
+        limits: Limits::default(),
+        ordering: Ordering::Object,
+        retry: RetryPolicy::default(),
+        created_at: DateTime::UNIX_EPOCH,
+        updated_at: DateTime::UNIX_EPOCH,
+    }
+}
+
+fn leased(worker: WorkerId, id: i64) -> Claimed {
+    Claimed {
+        worker,
+        id,
+        webhook: ID,
+        event: EventRef {
+            day: NaiveDate::default(),
+            seq: id,
+        },
+        lane: Lane::object(&id.to_string()),
+        attempt: 0,
+        fence: 1,
+        reason: Reason::Live,
+        awaited: false,
+        due: true,
+        overdue: false,
+        size: 1,
+    }
+}
+
+/// A scheduler that has leases to send for, and a database that is never there.
+fn scheduler(crew: &mut Crew, lease: Lease) -> Scheduler {
+    let tls = crate::delivery::tls::client_config(None).unwrap();
+    let url = "postgres://nobody@127.0.0.1:1/nothing".to_owned().into();
+    let pool = Database::new(&url, tls.clone()).unwrap().pool(1).unwrap();
+    let webhooks: Arc<dyn Webhooks> = Arc::new(One(Arc::new(webhook())));
+    let context = Context {
+        client: Client::new(Outgoing::new(Guard::new(Vec::new(), false), tls)),
+        events: Events::start(crew, pool.clone()),
+        webhooks: Arc::clone(&webhooks),
+        metrics: crate::delivery::Metrics::default(),
+    };
+    let (settler, _) = mpsc::unbounded_channel();
+    Scheduler::new(
+        pool.clone(),
+        Arc::clone(&webhooks),
+        Arc::new(context),
+        Options::default(),
+        Wake::default(),
+        lease,
+        Part::alone("delivery"),
+        settler,
+        health::start(crew, pool, webhooks),
+        Vec::new(),
+    )
+}
+
+/// The worker may be lost and replaced before the scheduler hears of it; others may have taken what it had leased by then.
+#[tokio::test]
+async fn what_was_leased_for_a_former_worker_is_not_sent_for_the_next() {
+    let (former, next) = (WorkerId::new(), WorkerId::new());
+    let (lease, changes) = lease::Lease::of(former);
+    let mut crew = Crew::default();
+    let mut scheduler = scheduler(&mut crew, lease);
+    scheduler.look(ID);
+    let slot = scheduler.slots.get_mut(&ID).unwrap();
+    slot.ready.extend([
+        leased(former, 1),
+        leased(former, 2),
+        leased(next, 3),
+        leased(next, 4),
+    ]);
+    scheduler.held = 4;
+    changes.send_replace(None);
+    changes.send_replace(Some(next));
+    scheduler.take_turns(ID);
+    scheduler.send_ready();
+    let mut sent: Vec<i64> = scheduler.running.values().map(|delivery| delivery.id).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, [3, 4]);
+    assert_eq!(scheduler.held, 0);
+}
