@@ -102,11 +102,7 @@ async fn what_nests_deeply_arrives_in_every_format_and_again_and_beyond_the_limi
     for format in FORMATS {
         check(&format!("/{format}"), 4);
     }
-    let job = scene.sidecar.replay(documented).await;
-    assert!(
-        job["id"].is_i64() || job["job"].is_object() || job.is_object(),
-        "{job}"
-    );
+    scene.sidecar.replay(documented).await;
     until_number(&scene.client, done, 20, PATIENCE).await;
     check("/documented", 8);
 
