@@ -309,9 +309,29 @@ fn forbidden_v4(address: Ipv4Addr) -> Option<&'static str> {
         .map(|(_, _, kind)| *kind)
 }
 
+/// The IPv4 addresses that a gateway of NAT64 with a prefix of its own below `64:ff9b:1::/48` may read in an address: the prefix has
+/// 48, 56, 64 or 96 bits, and the byte 8 is passed over.
+fn local_nat64(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let bytes = address.octets();
+    [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]]
+        .into_iter()
+        .map(move |places: [usize; 4]| Ipv4Addr::from(places.map(|place| bytes[place])))
+}
+
 fn forbidden_v6(address: Ipv6Addr) -> Option<&'static str> {
     let s = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    // Forms that are refused anyway, and may be allowed by a wide network or by name: a metadata service stays one inside them.
+    let inside = match s {
+        [0, 0, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xFFFF, 0, high, low] | [0x2002, high, low, ..] => {
+            Some(v4(high, low))
+        }
+        [0x64, 0xFF9B, 1, ..] => local_nat64(address).find(|v4| forbidden_v4(*v4) == Some(METADATA)),
+        _ => None,
+    };
+    if inside.is_some_and(|v4| forbidden_v4(v4) == Some(METADATA)) {
+        return Some(METADATA);
+    }
     match s {
         [0, 0, 0, 0, 0, 0, 0, 0] => Some("the unspecified address"),
         [0, 0, 0, 0, 0, 0, 0, 1] => Some("a loopback address"),
@@ -538,6 +558,13 @@ mod tests {
             "192.0.0.192",
             "fd00:ec2::254",
             "fd20:ce::254",
+            "2002:a9fe:a9fe::1",
+            "::a9fe:a9fe",
+            "::ffff:0:a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:a9:fe:a9fe::",
+            "64:ff9b:1:0:a9:fea9:fe00:0",
         ] {
             for host in ["hooks.example", address] {
                 let refused = wide.check(host, ip(address)).unwrap_err();
