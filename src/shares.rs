@@ -5,9 +5,10 @@
 //! take all they can, a (k + 1)th part stays free.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
 use tokio::sync::Notify;
 
 /// A bounded number of places; cheap to share.
@@ -21,8 +22,8 @@ pub(crate) struct Shares {
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
-    /// By network; as many entries as places at most.
-    held: HashMap<IpAddr, usize>,
+    /// By network; twice as many entries as places at most.
+    held: HashMap<IpNet, usize>,
 }
 
 impl Shares {
@@ -38,20 +39,21 @@ impl Shares {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a client; `None` where its network holds as many as are free.
+    /// A place for a client; `None` where one of its networks holds as many as are free.
     pub(crate) fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
-        let network = network(client);
         let mut state = self.state();
         let free = self.total - state.taken;
-        let held = state.held.get(&network).copied().unwrap_or(0);
-        if held >= free {
+        let held = |network| state.held.get(&network).copied().unwrap_or(0);
+        if networks(client).any(|network| held(network) >= free) {
             return None;
         }
         state.taken += 1;
-        state.held.insert(network, held + 1);
+        for network in networks(client) {
+            *state.held.entry(network).or_default() += 1;
+        }
         Some(Place {
             shares: Arc::clone(self),
-            network: Some(network),
+            client: Some(client),
         })
     }
 
@@ -64,7 +66,7 @@ impl Shares {
         state.taken += 1;
         Some(Place {
             shares: Arc::clone(self),
-            network: None,
+            client: None,
         })
     }
 
@@ -90,7 +92,7 @@ impl Shares {
 #[derive(Debug)]
 pub(crate) struct Place {
     shares: Arc<Shares>,
-    network: Option<IpAddr>,
+    client: Option<IpAddr>,
 }
 
 impl Place {
@@ -103,12 +105,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.shares.state();
         state.taken -= 1;
-        if let Some(network) = self.network
-            && let Some(held) = state.held.get_mut(&network)
-        {
-            *held -= 1;
-            if *held == 0 {
-                state.held.remove(&network);
+        for network in self.client.into_iter().flat_map(networks) {
+            if let Some(held) = state.held.get_mut(&network) {
+                *held -= 1;
+                if *held == 0 {
+                    state.held.remove(&network);
+                }
             }
         }
         drop(state);
@@ -116,16 +118,19 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one client: an IPv4 address (a wider network would lump strangers of one provider together), and the /64 of
-/// an IPv6 address (a host has all of its 2^64 addresses to itself).
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
+/// The networks that a client is in, the narrowest first. An IPv4 address is one of its own: a wider network would lump strangers
+/// of one provider together. A host has all 2^64 addresses of its /64 to itself, and whoever asks a provider gets a /48, which
+/// is 65,536 of those: each is one client, and all of it together, too.
+pub(crate) fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
+    let address = address.to_canonical();
+    let lengths: &[u8] = match address {
+        IpAddr::V4(_) => &[32],
+        IpAddr::V6(_) => &[64, 48],
+    };
+    lengths
+        .iter()
+        .filter_map(move |length| IpNet::new(address, *length).ok())
+        .map(|network| network.trunc())
 }
 
 #[cfg(test)]
@@ -159,11 +164,27 @@ mod tests {
 
     #[test]
     fn one_ipv6_network_is_one_client() {
-        let of = |text: &str| network(text.parse().unwrap());
+        let of = |text: &str| networks(text.parse().unwrap()).next().unwrap();
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    /// A /48 is had for the asking, and is 65,536 clients.
+    #[test]
+    fn many_clients_of_one_wide_network_leave_places_for_the_others() {
+        let shares = Shares::new(64);
+        let mut held = Vec::new();
+        for n in 0..1000 {
+            held.extend(shares.take(format!("2001:db8:1:{n:x}::1").parse().unwrap()));
+        }
+        assert_eq!(held.len(), 32);
+        held.extend(all_it_gets(&shares, "2001:db8:2::1"));
+        assert_eq!(held.len(), 48);
+        held.clear();
+        let state = shares.state();
+        assert_eq!((state.taken, state.held.len()), (0, 0));
     }
 
     #[tokio::test]

@@ -5,21 +5,25 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::shares::network;
+use ipnet::IpNet;
+
+use crate::shares::networks;
 
 /// Failures that an address may have at once.
 const BURST: u32 = 50;
 /// After this time one more is allowed.
 const EACH: Duration = Duration::from_secs(3);
+/// A network of many clients may have so many times as many failures as one of them.
+const WIDE: u32 = 10;
 /// Addresses that are remembered.
 const MOST: usize = 10_000;
 
-/// Counts attempts by address; bounded. An attempt is charged before it is checked, so that many at once count
-/// as many, and given back when it was right.
+/// Counts attempts by client, and by the wider network that a client of IPv6 is in; bounded. An attempt is charged before it is
+/// checked, so that many at once count as many, and given back when it was right.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    /// When each address will have all its attempts back.
-    clear_at: Mutex<HashMap<IpAddr, Instant>>,
+    /// When each network will have all its attempts back.
+    clear_at: Mutex<HashMap<IpNet, Instant>>,
 }
 
 impl Throttle {
@@ -32,32 +36,45 @@ impl Throttle {
         if clear_at.len() >= MOST {
             clear_at.retain(|_, at| *at > now);
         }
-        let key = network(address);
-        if clear_at.len() >= MOST && !clear_at.contains_key(&key) {
-            // Thousands of addresses are guessing: make room for this one, whoever it is.
-            if let Some(oldest) = clear_at.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key) {
-                clear_at.remove(&oldest);
-            }
-        }
-        let at = clear_at.entry(key).or_insert(now);
-        let next = (*at).max(now) + EACH;
         let limit = now + EACH * BURST;
-        if next > limit {
-            return Err(next - limit);
+        let charged = costs(address).map(|(network, cost)| {
+            let at = clear_at.get(&network).copied().unwrap_or(now);
+            (network, at.max(now) + cost)
+        });
+        let charged: Vec<(IpNet, Instant)> = charged.collect();
+        if let Some(latest) = charged.iter().map(|(_, next)| *next).max()
+            && latest > limit
+        {
+            return Err(latest - limit);
         }
-        *at = next;
+        for (network, next) in charged {
+            if clear_at.len() >= MOST && !clear_at.contains_key(&network) {
+                // Thousands of addresses are guessing: make room for this one, whoever it is.
+                if let Some(oldest) = clear_at.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key) {
+                    clear_at.remove(&oldest);
+                }
+            }
+            clear_at.insert(network, next);
+        }
         Ok(())
     }
 
     /// Gives an attempt back: it was right.
     pub(crate) fn refund(&self, address: IpAddr) {
         let mut clear_at = self.clear_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = clear_at.get_mut(&network(address))
-            && let Some(back) = at.checked_sub(EACH)
-        {
-            *at = back;
+        for (network, cost) in costs(address) {
+            if let Some(at) = clear_at.get_mut(&network)
+                && let Some(back) = at.checked_sub(cost)
+            {
+                *at = back;
+            }
         }
     }
+}
+
+/// What an attempt costs a client, and the wider network that it is in.
+fn costs(address: IpAddr) -> impl Iterator<Item = (IpNet, Duration)> {
+    networks(address).zip([EACH, EACH / WIDE])
 }
 
 #[cfg(test)]
@@ -78,6 +95,27 @@ mod tests {
         assert!(throttle.charge(address, now + EACH).is_err());
         throttle.refund(address);
         assert!(throttle.charge(address, now + EACH).is_ok());
+    }
+
+    /// A /48 is had for the asking, and is 65,536 clients.
+    #[test]
+    fn many_clients_of_one_wide_network_are_slowed_down_together() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        let address = |n: u32| format!("2001:db8:1:{n:x}::1").parse::<IpAddr>().unwrap();
+        let let_through = (0..5000).filter(|n| throttle.charge(address(*n), now).is_ok());
+        assert_eq!(let_through.count(), usize::try_from(BURST * WIDE).unwrap());
+        throttle.refund(address(0));
+        assert!(throttle.charge(address(7000), now).is_ok());
+        // One of them alone has what every client has, and others are not concerned.
+        assert!(throttle.charge("2001:db8:2::1".parse().unwrap(), now).is_ok());
+        let throttle = Throttle::default();
+        assert_eq!(
+            (0..100)
+                .filter(|_| throttle.charge(address(0), now).is_ok())
+                .count(),
+            50
+        );
     }
 
     #[test]
