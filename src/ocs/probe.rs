@@ -109,6 +109,8 @@ impl Asker {
         part(self.client().to_string().as_bytes());
         for name in TELLING.iter().chain(&ALONG[..1]) {
             part(name.as_str().as_bytes());
+            // How many, so that no value passes for the next name.
+            part(&(self.headers.get_all(name).iter().count() as u64).to_be_bytes());
             for value in self.headers.get_all(name) {
                 part(value.as_bytes());
             }
@@ -120,7 +122,12 @@ impl Asker {
     /// nothing else could have let the caller in.
     async fn app_id(&self, proxy: &Proxy, path: &str) -> Option<String> {
         self.headers.get(&APP_SECRET)?;
-        let name = self.headers.get(&APP_NAME)?.to_str().ok()?.to_owned();
+        let mut names = self.headers.get_all(&APP_NAME).iter();
+        // Of several, Nextcloud may have checked another one.
+        let (name, None) = (names.next()?, names.next()) else {
+            return None;
+        };
+        let name = name.to_str().ok()?.to_owned();
         let mut alone = self.clone();
         let more = [header::AUTHORIZATION, header::COOKIE, REQUEST_TOKEN];
         let others = more.iter().filter(|name| alone.headers.remove(*name).is_some());

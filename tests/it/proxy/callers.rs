@@ -337,6 +337,11 @@ async fn an_external_app_is_named_where_its_secret_was_checked() {
     // The password lets the caller in, so it says nothing of the app.
     assert_eq!(register(&[&wrong[..], &[basic]].concat()).await, json!(null));
     assert_eq!(register(&[("EX-APP-ID", app), basic]).await, json!(null));
+    // Of two names Nextcloud may have checked either.
+    assert_eq!(
+        register(&[&right[..], &[("EX-APP-ID", "another")]].concat()).await,
+        json!(null)
+    );
     // Both are right: the app's client kept a cookie, say.
     let cookie = ("Cookie", Nextcloud::SESSION.0);
     assert_eq!(register(&[&right[..], &[cookie]].concat()).await, app);
