@@ -81,7 +81,17 @@ enum Command {
 /// Runs the command that the process was started with; the exit code says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    output::escape_panics();
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        // It repeats what was given, which may come from somebody's data.
+        Err(error) if error.use_stderr() => {
+            output::note_page(error.render());
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
+    let done = match command {
         Command::Run(args) => run::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Backfill(args) => job::run_backfill(args),

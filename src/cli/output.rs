@@ -25,6 +25,22 @@ pub(super) fn note(line: impl Display) {
     drop(writeln!(io::stderr().lock(), "{}", Line(line)));
 }
 
+/// Lines for them; the newlines are our own.
+pub(super) fn note_page(text: impl Display) {
+    drop(write!(io::stderr().lock(), "{}", Page(text)));
+}
+
+/// What a panic says may hold the text that it came from. `run` sends panics to the log instead.
+pub(super) fn escape_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        note(format_args!("internal error, please report it: {panic}"));
+        let backtrace = std::backtrace::Backtrace::capture();
+        if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+            note_page(format_args!("{backtrace}\n"));
+        }
+    }));
+}
+
 /// A question for them, whose answer follows on the same line.
 pub(super) fn ask(question: impl Display) {
     let mut stderr = io::stderr().lock();

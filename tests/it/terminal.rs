@@ -255,3 +255,19 @@ async fn the_receiver_shows_what_it_gets_and_no_more() {
     check("receive", &all);
     assert!(all.contains(r"\nFORGED") && all.contains(r"\u202e"), "{all}");
 }
+
+/// What is wrong with the command line is said without acting on the terminal, too.
+#[tokio::test]
+async fn a_mistake_in_the_command_line_is_repeated_escaped() {
+    let program = env!("CARGO_BIN_EXE_openregister-webhooks");
+    for arguments in [
+        ["filter", "a\u{1b}[2J\u{9b}2J\u{202e}"],
+        ["events", "--a\u{1b}[2J\u{9b}2J\u{202e}"],
+    ] {
+        let said = Command::new(program).args(arguments).output().await.unwrap();
+        assert_eq!(said.status.code(), Some(2));
+        let said = String::from_utf8(said.stderr).unwrap();
+        check("a mistake", &said);
+        assert!(said.contains("\\u{202e}"), "{said}");
+    }
+}
