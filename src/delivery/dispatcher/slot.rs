@@ -93,8 +93,13 @@ impl Slot {
         self.webhook.revision != webhook.revision || self.webhook.status != webhook.status
     }
 
-    /// The registration as it is now.
-    pub(super) fn update(&mut self, webhook: Arc<Webhook>) {
+    /// The registration as it is now. The failures of a former address are none of the next one's.
+    pub(super) fn update(&mut self, webhook: Arc<Webhook>, now: Instant) {
+        if webhook.target != self.webhook.target {
+            self.breaker = Breaker::resume(0, now);
+        }
+        // Its health is stored for each revision.
+        self.success_stored = false;
         if webhook.limits != self.limits {
             self.limits = webhook.limits;
             self.limiter = limiter(self.limits, &self.clock);

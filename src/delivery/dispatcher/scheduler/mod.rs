@@ -202,7 +202,7 @@ impl Scheduler {
         });
         let changed = slot.differs(&webhook);
         if changed {
-            slot.update(webhook);
+            slot.update(webhook, now);
         }
         slot.dirty = true;
         self.dirty.insert(id);

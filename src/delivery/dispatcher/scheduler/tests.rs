@@ -1,5 +1,7 @@
 //! What the scheduler does in a state that no test of the whole can bring about at will.
 
+use std::sync::Mutex;
+
 use chrono::{DateTime, NaiveDate};
 use futures::future::BoxFuture;
 use serde_json::json;
@@ -21,15 +23,31 @@ use crate::supervise::Crew;
 const ID: WebhookId = WebhookId(1);
 
 /// The one webhook.
-struct One(Arc<Webhook>);
+#[derive(Clone)]
+struct One(Arc<Mutex<Arc<Webhook>>>);
+
+impl One {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(webhook()))))
+    }
+
+    /// Somebody changes the registration.
+    fn change(&self, change: impl FnOnce(&mut Webhook)) {
+        let mut stored = self.0.lock().unwrap();
+        let mut webhook = Webhook::clone(&stored);
+        webhook.revision += 1;
+        change(&mut webhook);
+        *stored = Arc::new(webhook);
+    }
+}
 
 impl Webhooks for One {
     fn get(&self, id: WebhookId) -> Option<Arc<Webhook>> {
-        (id == ID).then(|| Arc::clone(&self.0))
+        (id == ID).then(|| Arc::clone(&self.0.lock().unwrap()))
     }
 
     fn all(&self) -> Vec<Arc<Webhook>> {
-        vec![Arc::clone(&self.0)]
+        vec![Arc::clone(&self.0.lock().unwrap())]
     }
 
     fn wants(&self, _: &Webhook, _: &Event) -> bool {
@@ -94,11 +112,11 @@ fn leased(worker: WorkerId, id: i64) -> Claimed {
 }
 
 /// A scheduler that has leases to send for, and a database that is never there.
-fn scheduler(crew: &mut Crew, lease: Lease) -> Scheduler {
+fn scheduler(crew: &mut Crew, lease: Lease, one: One) -> Scheduler {
     let tls = crate::delivery::tls::client_config(None).unwrap();
     let url = "postgres://nobody@127.0.0.1:1/nothing".to_owned().into();
     let pool = Database::new(&url, tls.clone()).unwrap().pool(1).unwrap();
-    let webhooks: Arc<dyn Webhooks> = Arc::new(One(Arc::new(webhook())));
+    let webhooks: Arc<dyn Webhooks> = Arc::new(one);
     let context = Context {
         client: Client::new(Outgoing::new(Guard::new(Vec::new(), false), tls)),
         events: Events::start(crew, pool.clone()),
@@ -126,7 +144,7 @@ async fn what_was_leased_for_a_former_worker_is_not_sent_for_the_next() {
     let (former, next) = (WorkerId::new(), WorkerId::new());
     let (lease, changes) = lease::Lease::of(former);
     let mut crew = Crew::default();
-    let mut scheduler = scheduler(&mut crew, lease);
+    let mut scheduler = scheduler(&mut crew, lease, One::new());
     scheduler.look(ID);
     let slot = scheduler.slots.get_mut(&ID).unwrap();
     slot.ready.extend([
@@ -144,4 +162,36 @@ async fn what_was_leased_for_a_former_worker_is_not_sent_for_the_next() {
     sent.sort_unstable();
     assert_eq!(sent, [3, 4]);
     assert_eq!(scheduler.held, 0);
+}
+
+/// The failures of the former address are none of the next one's; another change leaves them alone.
+#[tokio::test]
+async fn the_breaker_is_that_of_an_address() {
+    let (lease, _changes) = lease::Lease::of(WorkerId::new());
+    let (mut crew, one) = (Crew::default(), One::new());
+    let mut scheduler = scheduler(&mut crew, lease, one.clone());
+    scheduler.look(ID);
+    let slot = scheduler.slots.get_mut(&ID).unwrap();
+    slot.success_stored = true;
+    for seed in 0..5 {
+        slot.breaker.failed(seed, Instant::now());
+    }
+    one.change(|webhook| webhook.user_id_filter = Some("ada".to_owned()));
+    scheduler.look(ID);
+    let slot = &scheduler.slots[&ID];
+    assert_eq!(slot.want(Instant::now()), super::super::slot::Wanted::Probe);
+    assert_eq!(slot.breaker.failures(), 5);
+    one.change(|webhook| webhook.target = "https://example.com/".parse().unwrap());
+    scheduler.look(ID);
+    let slot = &scheduler.slots[&ID];
+    let wanted = slot.want(Instant::now());
+    assert!(
+        matches!(wanted, super::super::slot::Wanted::Due(2..)),
+        "{wanted:?}"
+    );
+    assert_eq!(slot.breaker.failures(), 0);
+    assert!(
+        !slot.success_stored,
+        "the next success is news of this registration"
+    );
 }
