@@ -10,14 +10,16 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use crate::capture::CaptureStatus;
+use crate::shares::Shares;
 use crate::supervise::Board;
 
 /// Connections at one time; a scraper needs one.
+/// One client has half of them at most: it must not make the process look dead to others.
 const CONNECTIONS: usize = 32;
 /// A request takes no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,17 +99,17 @@ impl Health {
 
 /// Serves the three paths until `shutdown`.
 pub async fn serve(listener: Arc<TcpListener>, health: Health, shutdown: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Shares::new(CONNECTIONS);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 // No descriptor left, or the peer is gone already: the next one may fare better.
                 Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
             },
             () = shutdown.cancelled() => return,
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Some(place) = places.take(peer.ip()) else {
             continue;
         };
         let health = health.clone();
@@ -128,5 +130,40 @@ pub async fn serve(listener: Arc<TcpListener>, health: Health, shutdown: Cancell
             let _ = tokio::time::timeout(PATIENCE, connection).await;
             drop(place);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_client_that_sends_nothing_does_not_make_the_process_look_dead() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_status, capture) = watch::channel(CaptureStatus::Leading);
+        let health = Health::new(Metrics::default(), capture, Board::default());
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(Arc::new(listener), health, stop.clone()));
+        let connect = async |from: &str| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(from.parse().unwrap()).unwrap();
+            socket.connect(address).await.unwrap()
+        };
+        let mut held = Vec::new();
+        for _ in 0..2 * CONNECTIONS {
+            held.push(connect("127.0.0.2:0").await);
+        }
+        let mut other = connect("127.0.0.3:0").await;
+        let head = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        other.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        other.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        stop.cancel();
+        serving.await.unwrap();
     }
 }
