@@ -587,7 +587,8 @@ END $$;
 -- Removes what is kept no longer (docs/storage.md has the whole list), at most "most" rows of each table a call, and says how many
 -- rows that were: until 0, call it again. Does nothing where another process is at it. What is still needed stays whatever its
 -- age: gaps that nobody was told of, jobs at work, what is known of an erased object while older changes are unread. "log_days" is for
--- finished jobs, told gaps and the quarantine. Audit rows are kept for 30 days at least, whoever calls this.
+-- finished jobs, told gaps and the quarantine. Audit rows are kept for 30 days at least, whoever calls this, but for
+-- those in the middle of more than 100,000.
 CREATE OR REPLACE FUNCTION openregister_webhooks.clean(log_days integer, audit_days integer, most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
@@ -610,9 +611,20 @@ BEGIN
     -- By age, and beyond 100,000 rows the oldest.
     DELETE FROM openregister_webhooks.audit WHERE id IN (
         SELECT a.id FROM (SELECT id, at FROM openregister_webhooks.audit ORDER BY id LIMIT most) a
-        WHERE a.at < audited OR a.id <= (SELECT id FROM openregister_webhooks.audit ORDER BY id DESC OFFSET 100000 LIMIT 1));
+        WHERE a.at < audited
+           OR (a.at < now - interval '30 days' AND a.id <= (SELECT id FROM openregister_webhooks.audit ORDER BY id DESC OFFSET 100000 LIMIT 1)));
     GET DIAGNOSTICS step = ROW_COUNT;
     total := total + step;
+    -- Where the last 30 days alone have more, those in the middle: whoever may append cannot push out what was there before.
+    IF step = 0 THEN
+        DELETE FROM openregister_webhooks.audit WHERE id IN (
+            SELECT a.id FROM openregister_webhooks.audit a
+            WHERE a.id > (SELECT id FROM openregister_webhooks.audit ORDER BY id OFFSET 49999 LIMIT 1)
+              AND a.id <= (SELECT id FROM openregister_webhooks.audit ORDER BY id DESC OFFSET 50000 LIMIT 1)
+            ORDER BY a.id LIMIT most);
+        GET DIAGNOSTICS step = ROW_COUNT;
+        total := total + step;
+    END IF;
 
     DELETE FROM openregister_webhooks.job WHERE id IN (
         SELECT j.id FROM openregister_webhooks.job j

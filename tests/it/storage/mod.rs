@@ -162,7 +162,8 @@ async fn numbers_are_bounded_too_and_the_role_cannot_shorten_the_audit() {
     let (_db, owner, runtime) = scene().await;
     owner
         .batch_execute(
-            "INSERT INTO openregister_webhooks.audit (who, action, webhook_id) SELECT n, 'create', 1 FROM generate_series(1, 102500) n; \
+            "INSERT INTO openregister_webhooks.audit (at, who, action, webhook_id) \
+                SELECT now() - CASE WHEN n <= 1000 THEN interval '31 days' ELSE interval '0' END, n, 'create', 1 FROM generate_series(1, 102500) n; \
              INSERT INTO openregister_webhooks.gap (id, tbl, reason, remedy, told_at) SELECT n, 't', '', '', now() FROM generate_series(1, 12500) n; \
              INSERT INTO openregister_webhooks.gap (id, tbl, reason, remedy) SELECT -n, 'untold', '', '' FROM generate_series(1, 10) n; \
              INSERT INTO openregister_webhooks.job (kind, webhook, state, ask, place, who, finished_at) \
@@ -181,7 +182,16 @@ async fn numbers_are_bounded_too_and_the_role_cannot_shorten_the_audit() {
             "SELECT min(who::int)::bigint FROM openregister_webhooks.audit"
         )
         .await,
-        2501
+        1001
+    );
+    // Who floods the table pushes out neither what was there before nor the newest.
+    assert_eq!(
+        number(
+            &owner,
+            "SELECT count(*) FROM openregister_webhooks.audit WHERE who::int BETWEEN 51001 AND 52500"
+        )
+        .await,
+        0
     );
     assert_eq!(
         number(
