@@ -199,6 +199,8 @@ fn no_first_search_takes_long() {
         .filter_map(|n| char::from_u32(0x1000 + 2 * n))
         .collect();
     let unmatched = "é".repeat(10_000);
+    let (empty, one) = (String::new(), "w".to_owned());
+    let names = "(?<n>x)".repeat(1800);
     for (name, pattern, text) in [
         (
             "deep and wide",
@@ -229,6 +231,16 @@ fn no_first_search_takes_long() {
                 ")+".repeat(20)
             ),
             &letters,
+        ),
+        (
+            "an empty text",
+            format!("/(*NO_START_OPT)^(?J)(?:y{names}|(?:||||||||){{8}}\\k<n>)/"),
+            &empty,
+        ),
+        (
+            "one name of many groups",
+            format!("/(*NO_START_OPT)^(?J)(?:y{names}|(?:||||||||){{4}}(?:||||||||)\\k<n>)/"),
+            &one,
         ),
         ("a long class", format!("/(?:[{others}]|é)*[cd]/u"), &unmatched),
     ] {

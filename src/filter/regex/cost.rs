@@ -68,7 +68,7 @@ fn cost(node: &Node, n: f64, scope: Scope) -> Cost {
         Node::One(one) => flat(1.0 + length(one.source.len() / 8)),
         Node::Foreign(foreign) => match foreign {
             Foreign::Free => flat(1.0),
-            Foreign::Backreference => flat(n + 1.0),
+            Foreign::Backreference(groups) => flat(n + 1.0 + f64::from(*groups)),
             Foreign::Several => flat(4.0 * (n + 2.0)),
             Foreign::Recursion if scope == Scope::BetweenCounts => flat(2.0),
             Foreign::Recursion => Cost {

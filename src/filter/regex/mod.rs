@@ -74,10 +74,10 @@ struct Compiled {
     /// PHP's `A`: the match must begin where the text does. PCRE2 finds the leftmost match, so it is enough to look
     /// where that begins.
     anchored: bool,
-    /// In texts up to this length a search is [`SHORT`].
-    short_up_to: usize,
+    /// In texts up to this length a search is [`SHORT`]; `None`: not even in an empty one.
+    short_up_to: Option<usize>,
     /// In texts up to this length a search is [`LONG`] at most.
-    long_up_to: usize,
+    long_up_to: Option<usize>,
     rest: Box<Rest>,
 }
 
@@ -230,7 +230,7 @@ impl Compiled {
         let up_to = |pace: Pace| {
             parsed
                 .as_ref()
-                .map_or(0, |parsed| longest(parsed, is_native, pace))
+                .and_then(|parsed| longest(parsed, is_native, pace))
         };
         Ok(Self {
             native: is_native,
@@ -256,12 +256,13 @@ impl Compiled {
         if !fuel.allows_regex() {
             return Err(Stopped);
         }
-        if n <= self.short_up_to {
+        let within = |longest: Option<usize>| longest.is_some_and(|longest| n <= longest);
+        if within(self.short_up_to) {
             fuel.short();
             if let Ok(found) = self.search(&self.pcre, text) {
                 return Ok(found);
             }
-        } else if n <= self.long_up_to
+        } else if within(self.long_up_to)
             && let Some(Ok(found)) = fuel.long(|| self.search(&self.pcre, text))
         {
             return Ok(found);
@@ -407,12 +408,13 @@ fn pace(pace: Pace, native: bool, parsed: &Parsed) -> f64 {
     }
 }
 
-/// The length of the longest text in which the whole search takes no longer than `within`.
-fn longest(parsed: &Parsed, native: bool, within: Pace) -> usize {
+/// The length of the longest text in which the whole search takes no longer than `within`; `None` where it may take longer even in
+/// an empty one.
+fn longest(parsed: &Parsed, native: bool, within: Pace) -> Option<usize> {
     let most = pace(within, native, parsed);
     let (mut fits, mut too_long) = (0_usize, 1 << 26);
     if cost::whole(&parsed.root, 0) > most {
-        return 0;
+        return None;
     }
     while too_long - fits > 1 {
         let middle = fits.midpoint(too_long);
@@ -422,7 +424,7 @@ fn longest(parsed: &Parsed, native: bool, within: Pace) -> usize {
             too_long = middle;
         }
     }
-    fits
+    Some(fits)
 }
 
 /// The settings that bound a match, as they stand in front of a pattern. Of several PCRE2 takes the last, so those of

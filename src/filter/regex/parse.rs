@@ -63,8 +63,9 @@ pub(super) enum Position {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Foreign {
-    /// A reference to what a group matched: it compares as many bytes as the text has, at most.
-    Backreference,
+    /// A reference to what a group matched: it compares as many bytes as the text has, at most, and looks at every group that
+    /// may have its name, at so many at most.
+    Backreference(u32),
     /// `\R` and `\X`.
     Several,
     Recursion,
@@ -110,13 +111,29 @@ pub(super) fn parse(pattern: &str, modes: Modes) -> Option<Parsed> {
         foreign: false,
         separable: true,
     };
-    let root = parser.alternatives()?;
+    let mut root = parser.alternatives()?;
+    refer(&mut root, parser.captures);
     parser.rest.is_empty().then_some(Parsed {
         root,
         separable: parser.separable,
         captures: parser.captures,
         foreign: parser.foreign,
     })
+}
+
+/// Tells references how many groups there are; they may come later.
+fn refer(node: &mut Node, captures: u32) {
+    match node {
+        Node::Foreign(Foreign::Backreference(groups)) => *groups = captures,
+        Node::Sequence(items) | Node::Either(items) => {
+            items.iter_mut().for_each(|item| refer(item, captures))
+        }
+        Node::Repeat { inner, .. }
+        | Node::Atomic(inner)
+        | Node::Around { inner, .. }
+        | Node::ForeignGroup(inner) => refer(inner, captures),
+        Node::Empty | Node::One(_) | Node::At(_) | Node::Foreign(_) => {}
+    }
 }
 
 struct Parser<'p> {
@@ -389,11 +406,11 @@ impl<'p> Parser<'p> {
         self.rest = &after[taken..];
         let source = &whole[..whole.len() - self.rest.len()];
         Some(match c {
-            '1'..='9' | 'k' => self.foreign(Foreign::Backreference),
+            '1'..='9' | 'k' => self.foreign(Foreign::Backreference(0)),
             'g' if source.starts_with("\\g<") || source.starts_with("\\g'") => {
                 self.foreign(Foreign::Recursion)
             }
-            'g' => self.foreign(Foreign::Backreference),
+            'g' => self.foreign(Foreign::Backreference(0)),
             'R' | 'X' => self.foreign(Foreign::Several),
             'K' => self.foreign(Foreign::Free),
             'A' => Node::At(Position::Start),
@@ -453,7 +470,7 @@ impl<'p> Parser<'p> {
             Node::ForeignGroup(Box::new(self.inside()?))
         } else if self.take("P=") {
             self.until(")")?;
-            self.foreign(Foreign::Backreference)
+            self.foreign(Foreign::Backreference(0))
         } else if self.take("P>") || self.take("&") {
             self.until(")")?;
             self.foreign(Foreign::Recursion)
