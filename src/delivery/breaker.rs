@@ -47,6 +47,11 @@ impl Breaker {
         self.probe_at = self.probe_at.map(|at| at.min(now));
     }
 
+    /// A probe could not be made, by no fault of the receiver: where the breaker is open, the next one goes in a moment.
+    pub(crate) fn not_asked(&mut self, now: Instant) {
+        self.probe_at = self.probe_at.map(|at| at.max(now + FIRST));
+    }
+
     /// A request succeeded; says whether that closed the breaker.
     pub(crate) fn succeeded(&mut self) -> bool {
         self.failures = 0;

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub(crate) leases_unknown: Gauge,
     /// Leases that were nobody's and were given back.
     pub(crate) leases_recovered: Counter,
+    /// Reads of events that the database could not read, because what is stored is damaged.
+    pub(crate) unreadable: Counter,
     duration: Histogram,
     latency: Histogram,
 }
@@ -37,6 +39,7 @@ impl Default for Metrics {
             leases_lost: Counter::default(),
             leases_unknown: Gauge::default(),
             leases_recovered: Counter::default(),
+            unreadable: Counter::default(),
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             latency: Histogram::new(exponential_buckets(0.001, 2.0, 20)),
         }
@@ -71,6 +74,11 @@ impl Metrics {
             "delivery_leases_recovered",
             "Leases that were nobody's and were given back: their claim's answer was lost, or their process is dead",
             self.leases_recovered.clone(),
+        );
+        registry.register(
+            "delivery_events_unreadable",
+            "Attempts that ended because the database cannot read the stored event: its files are damaged",
+            self.unreadable.clone(),
         );
         registry.register(
             "delivery_attempt_seconds",

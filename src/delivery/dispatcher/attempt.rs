@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
+use deadpool_postgres::Pool;
 use hyper::StatusCode;
 use tokio::time::Instant;
 
+use super::damaged;
 use crate::delivery::client::{Answer, Cause, Client, Failure};
 use crate::delivery::events::{EventError, Events};
 use crate::delivery::kept::{Kept, cut};
@@ -15,9 +17,13 @@ use crate::delivery::{Metrics, Webhooks, backoff, request};
 use crate::lifecycle::Stored;
 use crate::registry::{RetryPolicy, Webhook};
 
+/// How long a delivery waits at least whose event could not be read, by no fault of the event.
+const PUT_OFF: Duration = Duration::from_secs(2);
+
 /// What an attempt needs.
 pub(super) struct Context {
     pub(super) client: Client,
+    pub(super) pool: Pool,
     pub(super) events: Events,
     pub(super) webhooks: Arc<dyn Webhooks>,
     pub(super) metrics: Metrics,
@@ -65,8 +71,9 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
         Ok(event) => event,
         Err(error @ EventError::Database(_)) => {
             tracing::warn!(delivery = delivery.id, %error, "delivery put off");
-            return untried(delivery, None, Outcome::Released);
+            return untried(delivery, None, Outcome::PutOff(PUT_OFF));
         }
+        Err(EventError::Damaged(why)) => return unreadable(&context, &webhook, delivery, why).await,
         // It will never be there again.
         Err(error) => return impossible(delivery, &error),
     };
@@ -241,8 +248,35 @@ pub(super) fn broken(delivery: Claimed) -> Settled {
     }
 }
 
+/// A delivery whose event the database cannot read now: an attempt like any other, tried again as the webhook's policy says; in
+/// the end it is given up, and the event goes to the quarantine.
+async fn unreadable(context: &Context, webhook: &Webhook, delivery: Claimed, why: String) -> Attempted {
+    context.metrics.unreadable.inc();
+    let error = EventError::Damaged(why);
+    let next = backoff::delay(&webhook.retry, delivery.id, delivery.attempt + 1, None);
+    if let Some(wait) = next.filter(|_| !delivery.overdue) {
+        tracing::error!(
+            webhook = %webhook.id, delivery = delivery.id, day = %delivery.event.day, seq = delivery.event.seq, %error,
+            "an event cannot be read: its delivery is tried again, and holds up its own lane alone; have the database's files checked"
+        );
+        return without_answer(delivery, &error, Outcome::Retry(wait));
+    }
+    match damaged::put_aside(&context.pool, delivery.event, &error).await {
+        Ok(()) => without_answer(delivery, &error, Outcome::GivenUp),
+        Err(fault) => {
+            tracing::warn!(delivery = delivery.id, error = %crate::text::chain(&fault), "an event that cannot be read could not be put aside; trying again");
+            untried(delivery, None, Outcome::PutOff(PUT_OFF))
+        }
+    }
+}
+
 /// A delivery that can never be made.
 fn impossible(delivery: Claimed, error: &EventError) -> Attempted {
+    without_answer(delivery, error, Outcome::GivenUp)
+}
+
+/// An attempt that ended before anybody was asked.
+fn without_answer(delivery: Claimed, error: &EventError, outcome: Outcome) -> Attempted {
     let record = AttemptRecord {
         at: Utc::now(),
         duration: Duration::ZERO,
@@ -256,7 +290,7 @@ fn impossible(delivery: Claimed, error: &EventError) -> Attempted {
     Attempted {
         settled: Settled {
             delivery,
-            outcome: Outcome::GivenUp,
+            outcome,
             attempt: Some(record),
             event: None,
         },

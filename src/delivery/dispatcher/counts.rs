@@ -44,7 +44,11 @@ impl Counts {
         match settled.outcome {
             Outcome::Succeeded => count("succeeded"),
             Outcome::GivenUp => count("given_up"),
-            Outcome::Dropped | Outcome::Retry(_) | Outcome::Probed | Outcome::Released => {}
+            Outcome::Dropped
+            | Outcome::Retry(_)
+            | Outcome::Probed
+            | Outcome::Released
+            | Outcome::PutOff(_) => {}
         }
         if let Some(cause) = settled.attempt.as_ref().and_then(|attempt| attempt.cause) {
             count(cause);

@@ -6,6 +6,7 @@
 
 pub(in crate::delivery) mod attempt;
 mod counts;
+mod damaged;
 mod health;
 mod lease;
 mod scheduler;
@@ -219,6 +220,7 @@ impl Dispatcher {
         let health = health::start(crew, self.pool.clone(), Arc::clone(&self.webhooks));
         let context = Arc::new(attempt::Context {
             client: self.client,
+            pool: self.pool.clone(),
             events: Events::start(crew, self.pool.clone()),
             webhooks: Arc::clone(&self.webhooks),
             metrics: self.options.metrics.clone(),

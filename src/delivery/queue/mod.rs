@@ -130,6 +130,8 @@ pub(crate) enum Outcome {
     Probed,
     /// Handed back untried.
     Released,
+    /// Handed back untried, and not due before the wait is over.
+    PutOff(Duration),
 }
 
 impl Outcome {

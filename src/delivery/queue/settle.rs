@@ -55,12 +55,13 @@ WITH o AS MATERIALIZED (
     UPDATE openregister_webhooks.delivery d
     SET lease_owner = NULL,
         attempt = m.attempt,
-        state = CASE WHEN d.awaiting AND m.outcome = 'released' THEN 'awaiting_user'
+        state = CASE WHEN d.awaiting AND m.outcome IN ('released', 'put_off') THEN 'awaiting_user'
                      WHEN m.attempt > 0 THEN 'retrying' ELSE 'pending' END,
-        awaiting = d.awaiting AND m.outcome = 'released',
-        due_at = CASE WHEN m.outcome = 'retry' THEN clock_timestamp() + make_interval(secs => m.wait) ELSE d.due_at END
+        awaiting = d.awaiting AND m.outcome IN ('released', 'put_off'),
+        due_at = CASE m.outcome WHEN 'retry' THEN clock_timestamp() + make_interval(secs => m.wait)
+            WHEN 'put_off' THEN greatest(d.due_at, clock_timestamp() + make_interval(secs => m.wait)) ELSE d.due_at END
     FROM mine m
-    WHERE d.id = ANY (ARRAY[m.id]) AND m.outcome IN ('retry', 'probed', 'released')
+    WHERE d.id = ANY (ARRAY[m.id]) AND m.outcome IN ('retry', 'probed', 'released', 'put_off')
 ), logged AS (
     INSERT INTO openregister_webhooks.delivery_log
         (day, id, webhook, event_day, event_seq, event_id, class, lane, state, reason, attempt, status, cause, created_at)
@@ -208,6 +209,7 @@ impl<'a> Columns<'a> {
                 Outcome::Retry(wait) => ("retry", wait.as_secs_f64()),
                 Outcome::Probed => ("probed", 0.0),
                 Outcome::Released => ("released", 0.0),
+                Outcome::PutOff(wait) => ("put_off", wait.as_secs_f64()),
             };
             c.owners.push(s.delivery.worker.0);
             c.ids.push(s.delivery.id);

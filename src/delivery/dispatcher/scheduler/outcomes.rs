@@ -40,7 +40,12 @@ impl Scheduler {
         }
         match attempted {
             Some(mut attempted) => {
-                if attempted.verdict != Verdict::Silent {
+                let put_off = matches!(attempted.settled.outcome, Outcome::PutOff(_) | Outcome::Retry(_));
+                if attempted.verdict == Verdict::Silent {
+                    if let Some(slot) = self.slots.get_mut(&id).filter(|_| put_off) {
+                        slot.breaker.not_asked(Instant::now());
+                    }
+                } else {
                     let now = self.webhooks.get(id).map(|webhook| webhook.revision);
                     if now == Some(attempted.revision) {
                         self.learn(id, delivery.id, &attempted);
