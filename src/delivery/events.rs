@@ -5,12 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::Severity;
 
+use super::ask::ask;
 use super::queue::EventRef;
 use crate::capture::Fault;
 use crate::db::DbError;
@@ -39,16 +42,21 @@ type Reply = oneshot::Sender<Result<Arc<Stored>, EventError>>;
 
 /// Reads events; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Events(mpsc::Sender<(EventRef, Reply)>);
+pub(crate) struct Events {
+    sender: mpsc::Sender<(EventRef, Reply)>,
+    patience: Duration,
+}
 
 impl Events {
-    /// Starts reading; ends when the last clone is dropped.
-    pub(crate) fn start(crew: &mut Crew, pool: Pool) -> Self {
+    /// Starts reading; ends when the last clone is dropped. An event is waited for as long as `patience`, and so is each answer.
+    pub(crate) fn start(crew: &mut Crew, pool: Pool, patience: Duration) -> Self {
         let (sender, mut receiver) = mpsc::channel::<(EventRef, Reply)>(BATCH);
         crew.spawn("events", async move {
             let mut asked = Vec::with_capacity(BATCH);
             while receiver.recv_many(&mut asked, BATCH).await > 0 {
-                let found = load(&pool, &asked).await;
+                // Who has lost patience meanwhile needs no answer.
+                asked.retain(|(_, reply)| !reply.is_closed());
+                let found = load(&pool, patience, &asked).await;
                 for (event, reply) in asked.drain(..) {
                     let answer = found.get(&event).cloned().unwrap_or(Err(EventError::Gone));
                     // Nobody waits any more: fine.
@@ -56,28 +64,38 @@ impl Events {
                 }
             }
         });
-        Self(sender)
+        Self { sender, patience }
     }
 
     pub(crate) async fn get(&self, event: EventRef) -> Result<Arc<Stored>, EventError> {
-        let ended = || EventError::Database("the reader of events has ended".to_owned());
-        let (sender, receiver) = oneshot::channel();
-        self.0.send((event, sender)).await.map_err(|_| ended())?;
-        receiver.await.map_err(|_| ended())?
+        let failed = |why: &str| EventError::Database(why.to_owned());
+        let answer = timeout(self.patience, async {
+            let (sender, receiver) = oneshot::channel();
+            self.sender.send((event, sender)).await.ok()?;
+            receiver.await.ok()
+        });
+        match answer.await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(failed("the reader of events has ended")),
+            Err(_) => Err(failed("it gave no answer in time")),
+        }
     }
 }
 
 type Found = HashMap<EventRef, Result<Arc<Stored>, EventError>>;
 
 /// Reads them together; where the server cannot read one of them, that one is found by halving, and the others are read without it.
-async fn load(pool: &Pool, asked: &[(EventRef, Reply)]) -> Found {
+async fn load(pool: &Pool, patience: Duration, asked: &[(EventRef, Reply)]) -> Found {
     let mut events: Vec<EventRef> = asked.iter().map(|(event, _)| *event).collect();
     events.sort_unstable();
     events.dedup();
     let mut found = Found::new();
     let mut parts = vec![events.as_slice()];
     while let Some(part) = parts.pop() {
-        match load_part(pool, part).await {
+        if part.is_empty() {
+            continue;
+        }
+        match load_part(pool, patience, part).await {
             Ok(read) => found.extend(read),
             Err(error) if !is_damage(&error) => {
                 // Nothing of an event's own: the next query would fail, too.
@@ -100,43 +118,43 @@ async fn load(pool: &Pool, asked: &[(EventRef, Reply)]) -> Found {
 }
 
 /// Whether the server answered that it cannot read what is stored: that is the fault of one event's data, and will be again.
-fn is_damage(error: &DbError) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut code = None;
-    while let Some(error) = next {
-        // An error that is another one transparently leaves that one out of its sources.
-        let query = error.downcast_ref::<tokio_postgres::Error>();
-        let answer = error.downcast_ref::<tokio_postgres::error::DbError>();
-        code = code
-            .or_else(|| query.and_then(tokio_postgres::Error::code))
-            .or_else(|| answer.map(tokio_postgres::error::DbError::code));
-        next = error.source();
-    }
-    let code = code.map(SqlState::code);
+/// What ends a connection or prevents it is the fault of none, whatever its code.
+pub(super) fn is_damage(error: &DbError) -> bool {
+    let DbError::Query(error) = error else {
+        return false;
+    };
     // Internal error, data or index corrupted; the file or a block of it cannot be read.
-    code.is_some_and(|code| matches!(code, "XX000" | "XX001" | "XX002" | "58030" | "58P01"))
-        || Fault::of(error) == Fault::Data
+    let damaged = error.as_db_error().is_some_and(|said| {
+        said.parsed_severity() == Some(Severity::Error)
+            && matches!(
+                said.code().code(),
+                "XX000" | "XX001" | "XX002" | "58030" | "58P01"
+            )
+    });
+    damaged || Fault::of(error) == Fault::Data
 }
 
-async fn load_part(pool: &Pool, events: &[EventRef]) -> Result<Found, DbError> {
+async fn load_part(pool: &Pool, patience: Duration, events: &[EventRef]) -> Result<Found, DbError> {
     // LIMIT 1 keeps this a look-up per event: a join could be planned as a scan of all events.
     let sql = "SELECT e.* FROM unnest($1::date[], $2::bigint[]) AS r(day, seq) CROSS JOIN LATERAL \
         (SELECT day, seq, id, class, lane, at, pid, new, old, actor, awaiting FROM openregister_webhooks.event e \
         WHERE e.day = r.day AND e.seq = r.seq LIMIT 1) e";
     let days: Vec<_> = events.iter().map(|e| e.day).collect();
     let seqs: Vec<_> = events.iter().map(|e| e.seq).collect();
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(sql).await?;
-    let rows = client.query(&statement, &[&days, &seqs]).await?;
-    rows.iter()
-        .map(|row| {
-            let key = EventRef {
-                day: row.try_get("day")?,
-                seq: row.try_get("seq")?,
-            };
-            Ok((key, read(row).map(Arc::new)))
-        })
-        .collect()
+    ask(pool, patience, async |client| {
+        let statement = client.prepare_cached(sql).await?;
+        let rows = client.query(&statement, &[&days, &seqs]).await?;
+        rows.iter()
+            .map(|row| {
+                let key = EventRef {
+                    day: row.try_get("day")?,
+                    seq: row.try_get("seq")?,
+                };
+                Ok((key, read(row).map(Arc::new)))
+            })
+            .collect()
+    })
+    .await
 }
 
 fn read(row: &Row) -> Result<Stored, EventError> {

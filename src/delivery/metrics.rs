@@ -18,13 +18,13 @@ pub struct Metrics {
     outcomes: Family<Labels, Counter>,
     /// Requests under way.
     pub(crate) in_flight: Gauge,
-    /// Outcomes that came after their lease had been lost: those deliveries are repeated.
+    /// Attempts whose outcome came after the lease had been lost: those deliveries are repeated, unless they were cancelled.
     pub(crate) leases_lost: Counter,
     /// Leases in the name of this process that it knew nothing of, when it last looked.
     pub(crate) leases_unknown: Gauge,
     /// Leases that were nobody's and were given back.
     pub(crate) leases_recovered: Counter,
-    /// Reads of events that the database could not read, because what is stored is damaged.
+    /// Attempts that ended because the database cannot read the stored event.
     pub(crate) unreadable: Counter,
     duration: Histogram,
     latency: Histogram,
@@ -62,7 +62,7 @@ impl Metrics {
         registry.register("delivery_in_flight", "Requests under way", self.in_flight.clone());
         registry.register(
             "delivery_leases_lost",
-            "Outcomes that came after their lease had been lost",
+            "Attempts whose outcome came after the lease had been lost: those deliveries are repeated, unless they were cancelled",
             self.leases_lost.clone(),
         );
         registry.register(

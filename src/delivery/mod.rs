@@ -3,6 +3,7 @@
 //! Guarantees: at least once; for one webhook and one lane in commit order, one at a time; nothing is sent to an
 //! address that the guard has not vetted; every wait and body is bounded. `docs/delivery-states.md` has the states.
 
+mod ask;
 mod backoff;
 mod breaker;
 pub mod client;

@@ -73,16 +73,22 @@ pub async fn maintain<C: GenericClient + Sync>(client: &C, retention: Retention)
 /// # Errors
 /// Where PostgreSQL says so.
 pub async fn clean<C: GenericClient + Sync>(client: &C, events: Option<u32>) -> Result<u64, Error> {
+    let mut total = 0;
+    while let Some(moved) = clean_some(client, events).await? {
+        total += moved;
+    }
+    Ok(total)
+}
+
+/// The same, a limited number of rows at a time; `None` when there are no more.
+pub(crate) async fn clean_some<C: GenericClient + Sync>(
+    client: &C,
+    events: Option<u32>,
+) -> Result<Option<u64>, Error> {
     let sql = "SELECT openregister_webhooks.clean_deliveries((clock_timestamp() AT TIME ZONE 'UTC')::date - $1::integer, $2)";
     let events = events.map(in_days);
-    let mut total = 0;
-    loop {
-        let moved: i32 = client.query_one(sql, &[&events, &CLEAN]).await?.try_get(0)?;
-        total += u64::try_from(moved).unwrap_or_default();
-        if moved < CLEAN {
-            return Ok(total);
-        }
-    }
+    let moved: i32 = client.query_one(sql, &[&events, &CLEAN]).await?.try_get(0)?;
+    Ok(u64::try_from(moved).ok().filter(|moved| *moved > 0))
 }
 
 fn in_days(days: u32) -> i32 {

@@ -24,6 +24,7 @@ const PUT_OFF: Duration = Duration::from_secs(2);
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) pool: Pool,
+    pub(super) patience: Duration,
     pub(super) events: Events,
     pub(super) webhooks: Arc<dyn Webhooks>,
     pub(super) metrics: Metrics,
@@ -261,7 +262,7 @@ async fn unreadable(context: &Context, webhook: &Webhook, delivery: Claimed, why
         );
         return without_answer(delivery, &error, Outcome::Retry(wait));
     }
-    match damaged::put_aside(&context.pool, delivery.event, &error).await {
+    match damaged::put_aside(&context.pool, context.patience, &delivery, &error).await {
         Ok(()) => without_answer(delivery, &error, Outcome::GivenUp),
         Err(fault) => {
             tracing::warn!(delivery = delivery.id, error = %crate::text::chain(&fault), "an event that cannot be read could not be put aside; trying again");

@@ -10,6 +10,7 @@ use deadpool_postgres::Pool;
 use tokio::time::Instant;
 
 use crate::db::DbError;
+use crate::delivery::ask::ask;
 use crate::delivery::queue::{Outcome, Settled};
 
 /// Between two writes.
@@ -61,12 +62,12 @@ impl Counts {
     }
 
     /// Writes, where it is time, or `always`.
-    pub(super) async fn write(&mut self, pool: &Pool, always: bool) {
+    pub(super) async fn write(&mut self, pool: &Pool, patience: Duration, always: bool) {
         if self.counted.is_empty() || (!always && self.written.elapsed() < INTERVAL) {
             return;
         }
         self.written = Instant::now();
-        match self.try_write(pool).await {
+        match self.try_write(pool, patience).await {
             Ok(()) => self.counted.clear(),
             Err(error) => {
                 tracing::debug!(error = %crate::text::chain(&error), "counts cannot be written; tried again");
@@ -74,7 +75,7 @@ impl Counts {
         }
     }
 
-    async fn try_write(&self, pool: &Pool) -> Result<(), DbError> {
+    async fn try_write(&self, pool: &Pool, patience: Duration) -> Result<(), DbError> {
         let sql = "INSERT INTO openregister_webhooks.webhook_count AS c (webhook, day, outcome, count, total_ms) \
             SELECT n.webhook, (clock_timestamp() AT TIME ZONE 'UTC')::date, n.outcome, n.count, n.total_ms \
             FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (webhook, outcome, count, total_ms) ORDER BY 1, 3 \
@@ -83,11 +84,13 @@ impl Counts {
         let outcomes: Vec<&str> = self.counted.keys().map(|(_, outcome)| *outcome).collect();
         let counts: Vec<i64> = self.counted.values().map(|(count, _)| *count).collect();
         let totals: Vec<i64> = self.counted.values().map(|(_, total)| *total).collect();
-        let client = pool.get().await?;
-        let statement = client.prepare_cached(sql).await?;
-        client
-            .execute(&statement, &[&webhooks, &outcomes, &counts, &totals])
-            .await?;
+        ask(pool, patience, async |client| {
+            let statement = client.prepare_cached(sql).await?;
+            client
+                .execute(&statement, &[&webhooks, &outcomes, &counts, &totals])
+                .await
+        })
+        .await?;
         Ok(())
     }
 }

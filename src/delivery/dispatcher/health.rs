@@ -11,6 +11,7 @@ use deadpool_postgres::Pool;
 use tokio::sync::Notify;
 
 use crate::db::DbError;
+use crate::delivery::ask::ask;
 use crate::delivery::queue::Doing;
 use crate::delivery::{Webhooks, queue};
 use crate::registry::WebhookId;
@@ -126,7 +127,7 @@ impl Shared {
 }
 
 /// Starts keeping.
-pub(super) fn start(crew: &mut Crew, pool: Pool, webhooks: Arc<dyn Webhooks>) -> Reports {
+pub(super) fn start(crew: &mut Crew, pool: Pool, patience: Duration, webhooks: Arc<dyn Webhooks>) -> Reports {
     let shared = Arc::new(Shared::default());
     let reports = Reports(Arc::clone(&shared));
     crew.spawn("health", async move {
@@ -142,7 +143,7 @@ pub(super) fn start(crew: &mut Crew, pool: Pool, webhooks: Arc<dyn Webhooks>) ->
                 shared.notify.notified().await;
                 continue;
             }
-            if let Err(error) = write(&pool, webhooks.as_ref(), &batch).await {
+            if let Err(error) = write(&pool, patience, webhooks.as_ref(), &batch).await {
                 tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be written; trying again");
                 if closed {
                     return;
@@ -160,18 +161,24 @@ pub(super) fn start(crew: &mut Crew, pool: Pool, webhooks: Arc<dyn Webhooks>) ->
 
 async fn write(
     pool: &Pool,
+    patience: Duration,
     webhooks: &dyn Webhooks,
     batch: &BTreeMap<WebhookId, Report>,
 ) -> Result<(), DbError> {
-    let client = pool.get().await?;
     for (webhook, report) in batch {
         if report.forgiven {
-            queue::forgive(&client, *webhook, report.revision).await?;
+            ask(pool, patience, async |client| {
+                queue::forgive(client, *webhook, report.revision).await
+            })
+            .await?;
         }
         let Some(doing) = &report.doing else {
             continue;
         };
-        let failing = queue::record_health(&client, *webhook, report.revision, doing).await?;
+        let failing = ask(pool, patience, async |client| {
+            queue::record_health(client, *webhook, report.revision, doing).await
+        })
+        .await?;
         if doing.failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {
             let cause = doing.cause.as_deref().unwrap_or("unknown");
             let reason = format!("no delivery has succeeded for five days; the last failure: {cause}");
@@ -184,6 +191,7 @@ async fn write(
 /// The receiver wants no more: disables its webhook. How it was doing is stored first, since that changes the registration.
 pub(super) async fn gone(
     pool: &Pool,
+    patience: Duration,
     webhooks: &dyn Webhooks,
     webhook: WebhookId,
     revision: i64,
@@ -194,10 +202,9 @@ pub(super) async fn gone(
         cause: Some("status 410".to_owned()),
         succeeded: false,
     };
-    let store = async {
-        let client = pool.get().await?;
-        Ok::<_, DbError>(queue::record_health(&client, webhook, revision, &doing).await?)
-    };
+    let store = ask(pool, patience, async |client| {
+        queue::record_health(client, webhook, revision, &doing).await
+    });
     if let Err(error) = store.await {
         // The reason is in the registration, too.
         tracing::warn!(%webhook, error = %crate::text::chain(&error), "the health of a webhook cannot be written");

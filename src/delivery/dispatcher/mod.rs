@@ -22,13 +22,13 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use futures::FutureExt as _;
 use tokio::sync::Notify;
-use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
+use super::ask::ask;
 use super::client::Client;
 use super::events::Events;
 use super::{Metrics, Webhooks, queue};
-use crate::db::{Database, DbError};
+use crate::db::Database;
 use crate::registry::WebhookId;
 use crate::supervise::{Crew, Fault, Part, Reported, ending};
 
@@ -53,7 +53,7 @@ pub struct Options {
     pub drain: Duration,
     /// How often leases that nobody knows of are looked for; at once after an answer was lost.
     pub reconcile: Duration,
-    /// How long an answer about the queue is waited for; then it counts as lost, and its connection is given up.
+    /// How long an answer of the database is waited for; then it counts as lost, and its connection is given up.
     pub patience: Duration,
     /// Whether a database session is ours alone. Through a transaction pooler it is not, and nothing is set in it that the
     /// next one to use it would find.
@@ -211,23 +211,20 @@ impl Dispatcher {
         stop: CancellationToken,
     ) -> impl Future<Output = Option<Reported>> + use<> {
         let queue = self.queue_pool();
-        let (settler, settled) = settler::start(
-            crew,
-            queue.clone(),
-            self.options.patience,
-            self.options.metrics.clone(),
-        );
-        let health = health::start(crew, self.pool.clone(), Arc::clone(&self.webhooks));
+        let patience = self.options.patience;
+        let (settler, settled) = settler::start(crew, queue.clone(), patience, self.options.metrics.clone());
+        let health = health::start(crew, self.pool.clone(), patience, Arc::clone(&self.webhooks));
         let context = Arc::new(attempt::Context {
             client: self.client,
             pool: self.pool.clone(),
-            events: Events::start(crew, self.pool.clone()),
+            patience,
+            events: Events::start(crew, self.pool.clone(), patience),
             webhooks: Arc::clone(&self.webhooks),
             metrics: self.options.metrics.clone(),
         });
         async move {
             let stored = tokio::select! {
-                stored = stored_health(&self.pool, self.webhooks.as_ref()) => stored,
+                stored = stored_health(&self.pool, patience, self.webhooks.as_ref()) => stored,
                 () = stop.cancelled() => return None,
             };
             scheduler::Scheduler::new(
@@ -261,33 +258,16 @@ impl Dispatcher {
     }
 }
 
-/// What became of a question over `client`. Where no answer came in time, the connection is closed: who used it next would wait
-/// behind the question.
-fn heard<T>(
-    client: deadpool_postgres::Client,
-    answer: Result<Result<T, tokio_postgres::Error>, Elapsed>,
-) -> Result<T, DbError> {
-    match answer {
-        Ok(answer) => Ok(answer?),
-        Err(_) => {
-            drop(deadpool_postgres::Client::take(client));
-            Err(DbError::Away(
-                "a question about the queue got no answer in time".to_owned(),
-            ))
-        }
-    }
-}
-
 /// The stored health of every webhook; waits for the database.
-async fn stored_health(pool: &Pool, webhooks: &dyn Webhooks) -> Vec<(WebhookId, queue::Health)> {
+async fn stored_health(
+    pool: &Pool,
+    patience: Duration,
+    webhooks: &dyn Webhooks,
+) -> Vec<(WebhookId, queue::Health)> {
     let mut wait = Duration::from_millis(100);
     loop {
         let ids: Vec<i64> = webhooks.all().iter().map(|w| w.id.0).collect();
-        let load = async {
-            let client = pool.get().await?;
-            Ok::<_, DbError>(queue::health(&client, &ids).await?)
-        };
-        match load.await {
+        match ask(pool, patience, async |client| queue::health(client, &ids).await).await {
             Ok(health) => return health,
             Err(error) => {
                 tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be read; trying again")

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use super::counts::Counts;
-use super::heard;
 use crate::db::DbError;
 use crate::delivery::Metrics;
+use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Lease, Settled};
 use crate::registry::WebhookId;
 use crate::supervise::Crew;
@@ -50,11 +49,11 @@ pub(super) fn start(
                 tokio::select! {
                     biased;
                     received = outcomes.recv_many(&mut batch, BATCH) => if received == 0 {
-                        counts.write(&pool, true).await;
+                        counts.write(&pool, patience, true).await;
                         return;
                     },
                     () = until(due) => {
-                        counts.write(&pool, true).await;
+                        counts.write(&pool, patience, true).await;
                         continue;
                     }
                 }
@@ -71,7 +70,7 @@ pub(super) fn start(
                         metrics.leases_lost.inc_by(result.lost as u64);
                         tracing::warn!(
                             count = result.lost,
-                            "outcomes came after their lease had been lost; those deliveries are repeated"
+                            "outcomes came after their leases had been lost, and are not kept; those deliveries are repeated, unless they were cancelled"
                         );
                     }
                     let again: BTreeSet<Lease> = result.again.iter().map(Settled::lease).collect();
@@ -79,7 +78,7 @@ pub(super) fn start(
                         .iter()
                         .filter(|s| !again.contains(&s.lease()))
                         .for_each(|s| counts.add(s));
-                    counts.write(&pool, false).await;
+                    counts.write(&pool, patience, false).await;
                     let done = batch.iter().map(Settled::lease).filter(|lease| !again.contains(lease));
                     let done = done.collect();
                     let back = batch.iter().filter(|s| !s.outcome.is_final());
@@ -115,7 +114,5 @@ async fn until(due: Option<tokio::time::Instant>) {
 }
 
 async fn write(pool: &Pool, patience: Duration, batch: Vec<Settled>) -> Result<queue::SettledBatch, DbError> {
-    let mut client = pool.get().await?;
-    let settled = timeout(patience, queue::settle(&mut client, batch)).await;
-    heard(client, settled)
+    ask(pool, patience, async |client| queue::settle(client, batch).await).await
 }

@@ -153,3 +153,10 @@ pub(crate) struct AttemptRecord {
     pub(crate) answer: Kept,
     pub(crate) probe: bool,
 }
+
+impl AttemptRecord {
+    /// Its number, as stored.
+    fn number(&self) -> i32 {
+        i32::try_from(self.number).unwrap_or(i32::MAX)
+    }
+}

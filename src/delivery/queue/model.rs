@@ -1,8 +1,8 @@
-//! The queue beside a model of it: random schedules of enqueueing, claims, successes, failures, lost answers, lost outcomes,
+//! The queue beside a model of it: random schedules of enqueueing, claims, successes, failures, what is put off, lost answers, lost outcomes,
 //! statements that are executed long after they were given up, crashes and takeovers, on a real PostgreSQL.
 //!
 //! What must hold: a delivery is sent only when everything before it in its lane has succeeded or was given up; it is sent
-//! again after a success only where that outcome was lost; a lane has one head, its first row; every lease of a living worker
+//! again after a success only where that outcome was lost; of a living worker none is; a lane has one head, its first row; every lease of a living worker
 //! is noted, and after the worker has compared the notes with what it has in hand, nothing is leased to it that it does not
 //! know of; in the end everything is finished, once. A failure is shrunk to the shortest schedule that shows it.
 //!
@@ -24,6 +24,8 @@ use crate::demo::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
 const WORKERS: usize = 2;
 const WEBHOOKS: i64 = 2;
 const LANES: u8 = 3;
+/// Longer than a schedule takes; every wait ends with [`Step::Due`].
+const PUT_OFF: Duration = Duration::from_secs(3600);
 
 /// The lane of a webhook.
 type Spot = (i64, u8);
@@ -91,6 +93,15 @@ enum Sent {
     Fails,
     FailsForGood,
     HandedBack,
+    /// Its event cannot be read at the moment: nothing was sent.
+    PutOff,
+}
+
+impl Sent {
+    /// Whether the receiver gets it.
+    const fn arrives(self) -> bool {
+        !matches!(self, Self::HandedBack | Self::PutOff)
+    }
 }
 
 fn spots() -> impl Strategy<Value = Vec<Spot>> {
@@ -103,7 +114,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Sent::Succeeds),
         3 => Just(Sent::Fails),
         1 => Just(Sent::FailsForGood),
-        1 => Just(Sent::HandedBack)
+        1 => Just(Sent::HandedBack),
+        1 => Just(Sent::PutOff)
     ];
     let answer = prop_oneof![6 => Just(Answer::Heard), 2 => Just(Answer::Lost), 1 => Just(Answer::Late)];
     let beside = prop_oneof![3 => Just(Vec::new()), 1 => spots()];
@@ -392,8 +404,9 @@ impl World {
             Sent::Fails if delivery.due => Outcome::Retry(Duration::ZERO),
             Sent::Fails => Outcome::Probed,
             Sent::HandedBack => Outcome::Released,
+            Sent::PutOff => Outcome::PutOff(PUT_OFF),
         };
-        if result != Sent::HandedBack {
+        if result.arrives() {
             self.arrives(&delivery, outcome.is_final())?;
         }
         let record = AttemptRecord {
@@ -409,7 +422,7 @@ impl World {
         self.workers[worker].outcomes.push(Settled {
             delivery,
             outcome,
-            attempt: (result != Sent::HandedBack).then_some(record),
+            attempt: result.arrives().then_some(record),
             event: None,
         });
         Ok(())
@@ -441,9 +454,10 @@ impl World {
     }
 
     async fn settle(&mut self, worker: usize, most: usize, beside: Vec<Spot>, heard: bool) -> Checked {
-        let mut batch = std::mem::take(&mut self.workers[worker].unheard);
         let outcomes = &mut self.workers[worker].outcomes;
-        batch.extend(outcomes.drain(..most.min(outcomes.len())));
+        let new: Vec<Settled> = outcomes.drain(..most.min(outcomes.len())).collect();
+        let mut batch = std::mem::take(&mut self.workers[worker].unheard);
+        batch.extend(new.iter().cloned());
         let added = if self.open.is_none() {
             self.number(beside)
         } else {
@@ -459,15 +473,37 @@ impl World {
             Checked::Ok(())
         };
         let (settled, enqueued) = tokio::join!(super::settle(&mut self.client, batch.clone()), enqueue);
-        let again = sql(settled)?.again;
+        let settled = sql(settled)?;
         enqueued?;
         self.committed(added);
+        prop_assert_eq!(settled.lost, 0, "outcomes of a living worker are said to be lost");
+        let again = settled.again;
+        let passed_over: BTreeSet<Lease> = again.iter().map(Settled::lease).collect();
+        let new = new.iter().filter(|s| !passed_over.contains(&s.lease()));
+        self.check_put_off(new).await?;
         if !heard {
-            let passed_over: BTreeSet<Lease> = again.iter().map(Settled::lease).collect();
             batch.retain(|s| !passed_over.contains(&s.lease()));
             self.workers[worker].unheard = batch;
         }
         self.workers[worker].outcomes.splice(..0, again);
+        Ok(())
+    }
+
+    /// What was put off for a while has used up no attempt, and is not due before.
+    async fn check_put_off(&self, settled: impl Iterator<Item = &Settled>) -> Checked {
+        for one in settled.filter(|s| matches!(s.outcome, Outcome::PutOff(_))) {
+            let as_it_was = "SELECT lease_owner IS NULL AND attempt = $2 AND due_at > clock_timestamp() + interval '30 minutes' \
+                FROM openregister_webhooks.delivery WHERE id = $1";
+            let attempt = i32::try_from(one.delivery.attempt).unwrap_or(i32::MAX);
+            let row = sql(self
+                .client
+                .query_one(as_it_was, &[&one.delivery.id, &attempt])
+                .await)?;
+            prop_assert!(
+                row.get::<_, bool>(0),
+                "put off, and {one:?} is due or has used up an attempt"
+            );
+        }
         Ok(())
     }
 

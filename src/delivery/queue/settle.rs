@@ -1,6 +1,6 @@
 //! Writing down what became of leased deliveries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
@@ -95,6 +95,12 @@ SELECT d.id, d.fence FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS o(ow
 JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[o.id])
 WHERE d.lease_owner = o.owner AND d.fence = o.fence";
 
+/// Of these attempts those that were written down: when that was done and its answer was lost, the lease is gone, too.
+const WRITTEN: &str = "\
+SELECT o.id, o.fence FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::timestamptz[]) AS o(id, fence, number, at)
+JOIN openregister_webhooks.attempt a ON a.delivery = ANY (ARRAY[o.id]) AND a.day = (o.at AT TIME ZONE 'UTC')::date
+WHERE a.number = o.number AND a.at = o.at";
+
 /// How a batch went.
 #[derive(Debug, Default)]
 pub(crate) struct SettledBatch {
@@ -102,7 +108,7 @@ pub(crate) struct SettledBatch {
     pub(crate) promoted: BTreeSet<i64>,
     /// To be settled again with the next batch.
     pub(crate) again: Vec<Settled>,
-    /// How many leases had been lost: another worker decides about those rows.
+    /// How many attempts are not written down, since their leases had been lost: another worker decides about those rows.
     pub(crate) lost: usize,
 }
 
@@ -162,15 +168,31 @@ pub(crate) async fn settle(client: &mut Client, batch: Vec<Settled>) -> Result<S
             .iter()
             .map(lease)
             .collect::<Result<_, _>>()?;
+        let mut lost: BTreeMap<Lease, AttemptRecord> = BTreeMap::new();
         for one in batch {
             if left.contains(&one.lease()) {
                 result.again.push(one);
             } else if !settled.contains(&one.lease()) {
-                result.lost += 1;
+                // What was not sent is not repeated.
+                lost.extend(one.attempt.clone().map(|attempt| (one.lease(), attempt)));
             }
         }
+        result.lost = unwritten(client, lost).await?;
     }
     Ok(result)
+}
+
+/// How many of these attempts are not written down.
+async fn unwritten(client: &Client, attempts: BTreeMap<Lease, AttemptRecord>) -> Result<usize, Error> {
+    if attempts.is_empty() {
+        return Ok(0);
+    }
+    let (ids, fences): (Vec<i64>, Vec<i64>) = attempts.keys().copied().unzip();
+    let numbers: Vec<i32> = attempts.values().map(AttemptRecord::number).collect();
+    let ats: Vec<_> = attempts.values().map(|attempt| attempt.at).collect();
+    let written = client.query(WRITTEN, &[&ids, &fences, &numbers, &ats]).await?;
+    let written: BTreeSet<Lease> = written.iter().map(lease).collect::<Result<_, _>>()?;
+    Ok(attempts.len() - written.len())
 }
 
 /// A batch, column by column.
@@ -229,8 +251,7 @@ impl<'a> Columns<'a> {
             c.responses.push(record.and_then(|r| r.answer.body.as_deref()));
             c.headers.push(record.and_then(|r| r.answer.headers.as_deref()));
             c.probes.push(record.is_some_and(|r| r.probe));
-            c.numbers
-                .push(record.map_or(0, |r| i32::try_from(r.number).unwrap_or(i32::MAX)));
+            c.numbers.push(record.map_or(0, AttemptRecord::number));
         }
         c
     }

@@ -20,7 +20,7 @@ use crate::support::receiver::{Answer, Receiver, https};
 use crate::support::wait::{PATIENCE, number};
 
 /// The answers that are lost; what is there twice, twice as often.
-const LOST: [Statement; 11] = [
+const LOST: [Statement; 12] = [
     Statement::Claim,
     Statement::Commit,
     Statement::Claim,
@@ -32,6 +32,7 @@ const LOST: [Statement; 11] = [
     Statement::Promote,
     Statement::Renew,
     Statement::Reconcile,
+    Statement::Read,
 ];
 
 const LANES: usize = 8;

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::postgres::Db;
 
-/// What the dispatcher asks of the queue.
+/// What the dispatcher asks of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Statement {
     /// Becoming the owner of webhooks.
@@ -39,6 +39,8 @@ pub(crate) enum Statement {
     Renew,
     /// Giving back leases that nobody knows of.
     Reconcile,
+    /// Reading the events that are to be sent.
+    Read,
 }
 
 impl Statement {
@@ -46,11 +48,12 @@ impl Statement {
         [
             ("INTO openregister_webhooks.webhook_owner", Self::Own),
             ("SET state = 'leased'", Self::Claim),
-            ("m.outcome = 'released'", Self::Record),
+            ("m.outcome IN (", Self::Record),
             ("SET head = true", Self::Promote),
             ("COMMIT", Self::Commit),
             ("INTO openregister_webhooks.worker ", Self::Renew),
             ("DELETE FROM openregister_webhooks.claim", Self::Reconcile),
+            ("AS r(day, seq)", Self::Read),
         ]
         .into_iter()
         .find(|(mark, _)| sql.contains(mark))

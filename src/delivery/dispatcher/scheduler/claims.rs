@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::super::heard;
 use super::super::slot::Wanted;
 use super::timers::Timer;
 use super::{MAX_UNSETTLED, Scheduler};
 use crate::db::DbError;
+use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Claim, Want};
 use crate::registry::WebhookId;
 use crate::supervise::Fault;
@@ -88,9 +88,10 @@ impl Scheduler {
         self.next_claim += 1;
         let claiming = tokio::spawn(async move {
             crate::failpoint::hit("claim");
-            let client = pool.get().await?;
-            let claim = timeout(patience, queue::claim(&client, worker, number, &asked)).await;
-            heard(client, claim)
+            ask(&pool, patience, async |client| {
+                queue::claim(client, worker, number, &asked).await
+            })
+            .await
         });
         self.claiming = Some((claiming, wants));
     }

@@ -33,6 +33,7 @@ use super::settler::Written;
 use super::slot::Slot;
 use super::{Options, Wake};
 use crate::db::DbError;
+use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Claimed, Health, Settled, Want};
 use crate::delivery::{Webhooks, partitions};
 use crate::registry::WebhookId;
@@ -244,17 +245,25 @@ impl Scheduler {
 
     /// Cancels what waits for webhooks that are gone.
     fn clean(&self) {
-        let pool = self.pool.clone();
+        let (pool, patience) = (self.pool.clone(), self.options.patience);
         tokio::spawn(async move {
             let clean = async {
-                let client = pool.get().await?;
-                Ok::<_, DbError>(partitions::clean(&**client, None).await?)
+                let mut total = 0;
+                // So many at a time: each time has its limit.
+                while let Some(count) = ask(&pool, patience, async |client| {
+                    partitions::clean_some(&***client, None).await
+                })
+                .await?
+                {
+                    total += count;
+                }
+                Ok::<_, DbError>(total)
             };
             match clean.await {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "deliveries of deleted webhooks cancelled"),
                 Err(error) => {
-                    tracing::warn!(%error, "deliveries of deleted webhooks could not be cancelled; tried again within the hour");
+                    tracing::warn!(error = %crate::text::chain(&error), "deliveries of deleted webhooks could not be cancelled; tried again within the hour");
                 }
             }
         });

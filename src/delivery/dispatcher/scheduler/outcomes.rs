@@ -10,7 +10,7 @@ use super::super::attempt::{self, Attempted, Verdict, untried};
 use super::super::health;
 use super::super::settler::Written;
 use super::Scheduler;
-use crate::db::DbError;
+use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Claimed, Outcome, Settled};
 use crate::registry::WebhookId;
 
@@ -92,8 +92,9 @@ impl Scheduler {
                 slot.breaker.failed(seed, now);
                 let failures = slot.breaker.failures();
                 let (pool, webhooks) = (self.pool.clone(), Arc::clone(&self.webhooks));
+                let patience = self.options.patience;
                 tokio::spawn(async move {
-                    health::gone(&pool, webhooks.as_ref(), id, revision, failures).await;
+                    health::gone(&pool, patience, webhooks.as_ref(), id, revision, failures).await;
                 });
                 self.release_ready(id);
             }
@@ -123,13 +124,10 @@ impl Scheduler {
 
     /// Makes everything that waits for another attempt due.
     pub(super) fn all_due(&self, id: WebhookId) {
-        let pool = self.pool.clone();
+        let (pool, patience) = (self.pool.clone(), self.options.patience);
         let wake = self.wake.clone();
         tokio::spawn(async move {
-            let due = async {
-                let client = pool.get().await?;
-                Ok::<_, DbError>(queue::due_now(&client, id).await?)
-            };
+            let due = ask(&pool, patience, async |client| queue::due_now(client, id).await);
             if let Err(error) = due.await {
                 // Then they wait for the time they were given.
                 tracing::warn!(webhook = %id, error = %crate::text::chain(&error), "waiting deliveries could not be made due");

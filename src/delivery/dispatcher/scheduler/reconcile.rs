@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::super::heard;
 use super::Scheduler;
 use crate::db::DbError;
+use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Reconciled};
 use crate::supervise::Fault;
 
@@ -39,9 +39,10 @@ impl Scheduler {
         let patience = self.options.patience;
         self.reconciling = Some(tokio::spawn(async move {
             crate::failpoint::hit("reconcile");
-            let client = pool.get().await?;
-            let done = timeout(patience, queue::reconcile(&client, worker, below, &held)).await;
-            heard(client, done)
+            ask(&pool, patience, async |client| {
+                queue::reconcile(client, worker, below, &held).await
+            })
+            .await
         }));
     }
 
