@@ -117,9 +117,12 @@ fn scheduler(crew: &mut Crew, lease: Lease, one: One) -> Scheduler {
     let url = "postgres://nobody@127.0.0.1:1/nothing".to_owned().into();
     let pool = Database::new(&url, tls.clone()).unwrap().pool(1).unwrap();
     let webhooks: Arc<dyn Webhooks> = Arc::new(one);
+    let patience = Options::default().patience;
     let context = Context {
         client: Client::new(Outgoing::new(Guard::new(Vec::new(), false), tls)),
-        events: Events::start(crew, pool.clone()),
+        pool: pool.clone(),
+        patience,
+        events: Events::start(crew, pool.clone(), patience),
         webhooks: Arc::clone(&webhooks),
         metrics: crate::delivery::Metrics::default(),
     };
@@ -133,7 +136,7 @@ fn scheduler(crew: &mut Crew, lease: Lease, one: One) -> Scheduler {
         lease,
         Part::alone("delivery"),
         settler,
-        health::start(crew, pool, webhooks),
+        health::start(crew, pool, patience, webhooks),
         Vec::new(),
     )
 }
