@@ -15,6 +15,8 @@ use crate::config::Settings;
 
 /// Between two times.
 const EVERY: Duration = Duration::from_secs(3600);
+/// After one that failed: usually a table was locked for a moment.
+const AGAIN: Duration = Duration::from_secs(60);
 /// Rows of each table that are removed in one transaction.
 const BATCH: i32 = 1000;
 /// Transactions at a time, at most; the rest is left for the next time.
@@ -43,6 +45,7 @@ impl Retention {
 /// Removes what is kept no longer, now and every hour, until `shutdown`.
 pub(crate) async fn run(pool: Pool, retention: Retention, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
+        let mut pause = EVERY;
         let cleaned = async {
             let client = pool.get().await.map_err(|error| crate::text::chain(&error))?;
             clean(&**client, retention)
@@ -53,18 +56,21 @@ pub(crate) async fn run(pool: Pool, retention: Retention, shutdown: Cancellation
             cleaned = cleaned => match cleaned {
                 Ok(0) => {}
                 Ok(rows) => tracing::debug!(rows, "what is kept no longer was removed"),
-                Err(error) => tracing::warn!(%error, "what is kept no longer could not be removed; tried again in an hour"),
+                Err(error) => {
+                    pause = AGAIN;
+                    tracing::warn!(%error, "what is kept no longer could not be removed; tried again in a minute");
+                }
             },
             () = shutdown.cancelled() => {}
         }
-        tokio::select! { () = tokio::time::sleep(EVERY) => {} () = shutdown.cancelled() => {} }
+        tokio::select! { () = tokio::time::sleep(pause) => {} () = shutdown.cancelled() => {} }
     }
 }
 
 /// Removes it now: how many rows.
 ///
 /// # Errors
-/// Where PostgreSQL says so; what was removed before stays so.
+/// If a statement fails; what was removed before stays so.
 pub async fn clean<C: GenericClient + Sync>(client: &C, retention: Retention) -> Result<u64, Error> {
     let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX).min(100_000);
     let mut total = 0;
