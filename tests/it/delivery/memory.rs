@@ -1,7 +1,6 @@
 //! How much memory receivers that send without end can make us hold: measured in a process of its own.
 
 use std::process::Command;
-use std::time::Duration;
 
 use openregister_webhooks::delivery::Client;
 use openregister_webhooks::demo::certificate::Authority;
@@ -9,9 +8,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::hostile::post;
+use super::hostile::{LIMIT, post_within};
 use super::net::frame::{self, frame as make, settings};
 use super::net::{Names, RawH2, Write, lenient, outgoing};
+use crate::support::wait::PATIENCE;
 
 const URLS: &str = "ORW_TEST_HOSTILE_URLS";
 const CA: &str = "ORW_TEST_HOSTILE_CA";
@@ -33,7 +33,7 @@ async fn child() {
     ));
     let before = peak();
     for url in urls.split(' ') {
-        let all = (0..AT_ONCE).map(|_| post(&client, url));
+        let all = (0..AT_ONCE).map(|_| post_within(&client, url, LIMIT));
         // A head may have told the outcome; then the body was read to its bound.
         for answer in futures::future::join_all(all).await.into_iter().flatten() {
             assert!(answer.body.len() <= 64 * 1024 && answer.note.is_some(), "{url}");
@@ -148,7 +148,7 @@ async fn receivers_without_end_cost_little_memory() {
         .env(URLS, urls.join(" "))
         .env(CA, ca.path());
     let done = tokio::task::spawn_blocking(move || child.output());
-    let done = tokio::time::timeout(Duration::from_secs(300), done)
+    let done = tokio::time::timeout(PATIENCE, done)
         .await
         .unwrap()
         .unwrap()
