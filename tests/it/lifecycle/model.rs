@@ -224,7 +224,10 @@ impl App {
                 if !in_bin {
                     expect(Action::Deleted);
                 }
-                self.locked.remove(&object);
+                // A lock that the row holds is still there when the object is restored, and ends with the row's.
+                if self.generation == Generation::Magic {
+                    self.locked.remove(&object);
+                }
                 new.insert(deleted, json!({"deletedBy": user, "deletedAt": stamp}));
                 self.write(pid, object, new);
                 if self.audits {
