@@ -105,6 +105,8 @@ async fn run(plan: Plan, how: How) {
         let in_hand = match how {
             How::Killed => scene.kill(victim).await,
             How::Told => {
+                // One that was started a moment ago may not listen to signals yet.
+                scene.sidecars[victim].wait_ready().await;
                 assert_eq!(scene.sidecars[victim].terminate().await, Some(0));
                 HashSet::new()
             }
@@ -141,6 +143,7 @@ async fn run(plan: Plan, how: How) {
     }
     drop(seen);
     for sidecar in &mut scene.sidecars {
+        sidecar.wait_ready().await;
         assert_eq!(sidecar.terminate().await, Some(0));
     }
 }
