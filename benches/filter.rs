@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use openregister_webhooks::filter::{Document, Filter};
 use openregister_webhooks::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
-use openregister_webhooks::openregister::{Entity, EventClass};
 use openregister_webhooks::pipeline::matches;
 use openregister_webhooks::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Snapshot, Status, Webhook,
     WebhookId,
 };
 use openregister_webhooks::telemetry::Metrics;
+use orw_model::{Entity, EventClass};
 use serde_json::{Value, json};
 
 /// Name, filter, and the nanoseconds that PHPMongoQuery was measured to take for a filter of this kind on the reference
@@ -308,7 +308,7 @@ fn event(class: EventClass) -> Event {
             uid: "bob".into(),
             display_name: None,
             groups: vec!["editors".into()],
-            source: openregister_webhooks::openregister::ActorSource::AuditTrail,
+            source: orw_model::ActorSource::AuditTrail,
         })),
         pid: 1,
     }

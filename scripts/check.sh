@@ -8,9 +8,9 @@ step() { say "== $1"; }
 step "formatting"
 cargo fmt --all -- --check
 step "lints"
-cargo clippy --locked --all-targets --quiet -- -D warnings
+cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 step "unused dependencies"
 need_tool cargo-machete
 cargo machete

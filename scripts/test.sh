@@ -6,4 +6,4 @@ need_postgres
 want_pgbouncer
 want_nc_py_api
 # shellcheck disable=SC2086  # several arguments are meant
-exec cargo test --locked ${TEST_ARGS:-}
+exec cargo test --locked --workspace ${TEST_ARGS:-}

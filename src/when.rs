@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 
 use crate::lifecycle::EventType;
-use crate::openregister::EventClass;
+use orw_model::EventClass;
 
 /// A time: RFC 3339, a date (its begin in UTC), or an age such as `90m`, `12h`, `3d`.
 pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {

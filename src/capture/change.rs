@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::openregister::TableName;
+use orw_model::TableName;
 
 /// A position in PostgreSQL's write-ahead log, as `pg_current_wal_insert_lsn()` gives it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::reader::{Consumer, ReadError};
-use crate::openregister::TableName;
+use orw_model::TableName;
 
 /// Gaps that are told in one transaction.
 const BATCH: i64 = 100;

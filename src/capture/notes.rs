@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::openregister::TableName;
+use orw_model::TableName;
 
 /// How many tables are remembered.
 const MOST: usize = 1000;

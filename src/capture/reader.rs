@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::narrowing::{Narrowing, Next, Place};
 use super::position::{self, Floors, Identity, LoadError, NoSnapshot, Position, Snapshot};
 use super::{Gap, Undecoded, adopted, locks, quarantine};
-use crate::openregister::TableName;
+use orw_model::TableName;
 
 /// Bytes of row images in one batch; one change more than that is a batch of its own.
 const BATCH_BYTES: i64 = 16 * 1024 * 1024;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::capture::Gap;
 use crate::delivery::format;
 use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, Stored};
-use crate::openregister::{
+use orw_model::{
     Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Reference, Row, Schema, TableName,
     object, plain,
 };

@@ -1,6 +1,6 @@
 //! The fields of every kind in the documented format.
 
-use crate::openregister::EntityKind;
+use orw_model::EntityKind;
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,8 +14,8 @@ pub use schema::{format_schema, gap_schema, payload_schema};
 
 use serde_json::{Value, json};
 
-use crate::openregister::{Action, EntityKind, EventClass};
 use crate::registry::Format;
+use orw_model::{Action, EntityKind, EventClass};
 
 /// When an event of this class comes, in one sentence.
 #[must_use]

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::fields::{Field, Shape, fields};
 use super::when;
 use crate::lifecycle::GAP_EVENT;
-use crate::openregister::{Action, EntityKind, EventClass};
 use crate::registry::Format;
+use orw_model::{Action, EntityKind, EventClass};
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 

@@ -8,8 +8,8 @@ use super::fields::fields;
 use super::{example, example_event, example_of, format_schema, gap_schema, markdown, payload_schema};
 use crate::delivery::format::sample;
 use crate::lifecycle::EventType;
-use crate::openregister::{Action, EventClass};
 use crate::registry::Format;
+use orw_model::{Action, EventClass};
 
 const FORMATS: [Format; 4] = [
     Format::Documented,

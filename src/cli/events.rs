@@ -9,8 +9,8 @@ use super::output::{json, page, say};
 use crate::catalogue;
 use crate::delivery::format;
 use crate::lifecycle::EventType;
-use crate::openregister::EventClass;
 use crate::registry::Format;
+use orw_model::EventClass;
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {

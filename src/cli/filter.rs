@@ -121,7 +121,7 @@ fn eval_line(filter: Option<&Filter>, line: &[u8]) -> Result<bool, String> {
 }
 
 fn read_json(text: &[u8]) -> Result<Value, String> {
-    crate::json::parse_bytes(text).map_err(|error| {
+    orw_model::json::parse_bytes(text).map_err(|error| {
         let error = error.to_string();
         if error.contains("recursion limit") {
             format!("nested deeper than {MAX_DEPTH} levels: {error}")

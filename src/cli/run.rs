@@ -31,7 +31,7 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     telemetry::log_panics();
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_stack_size(crate::json::STACK)
+        .thread_stack_size(orw_model::json::STACK)
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {

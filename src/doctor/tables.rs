@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::{Checked, Examined, Finding};
-use crate::openregister::{Store, TableName};
+use orw_model::{Store, TableName};
 
 const CHECK: &str = "triggers";
 /// AFTER, FOR EACH ROW; INSERT is 4, DELETE 8, UPDATE 16 (`pg_trigger.tgtype`).

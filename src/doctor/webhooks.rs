@@ -12,7 +12,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
 
 /// What is captured at all: a kind that no webhook names costs nothing, and leaves nothing to replay.
 async fn kinds(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
-    use crate::openregister::EntityKind;
+    use orw_model::EntityKind;
 
     let rows = examined
         .client

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::openregister::{self, Action, EntityKind, EventClass};
+use orw_model::{Action, EntityKind, EventClass};
 
 use super::compile::shown;
 use super::eval;
@@ -132,7 +132,7 @@ fn of_object(path: &str, root: &str, name: &str) -> Option<String> {
         .strip_prefix(name)?
         .strip_prefix('.')?;
     let field = rest.split('.').next()?;
-    if openregister::object_has_field(field) {
+    if orw_model::object_has_field(field) {
         return None;
     }
     Some(format!(

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::openregister::EventClass;
+use orw_model::EventClass;
 
 use super::check;
 use super::error::ParseError;

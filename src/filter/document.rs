@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::lifecycle::Actor;
-use crate::openregister::EventClass;
+use orw_model::EventClass;
 
 use super::error::EvalError;
 use super::needs::Needs;

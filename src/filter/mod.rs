@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value as Json;
 
-use crate::openregister::EventClass;
+use orw_model::EventClass;
 
 pub use budget::Budget;
 pub use document::{Document, State, Subject};

@@ -1,5 +1,6 @@
 //! What holds for whole filters.
 
+use orw_model::json::{AROUND, DEEPEST, STACK, parse_deep};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -181,7 +182,7 @@ fn references_answer_to_every_name() {
 #[test]
 fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
     use crate::lifecycle::Actor;
-    use crate::openregister::{Action, EventClass};
+    use orw_model::{Action, EventClass};
 
     let (Json::Object(new), Json::Object(old)) = (
         json!({"id": 1, "register": "people", "data": {"title": "New"}}),
@@ -193,7 +194,7 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
         uid: "bob".into(),
         display_name: Some("Bob".into()),
         groups: vec!["editors".into()],
-        source: crate::openregister::ActorSource::AuditTrail,
+        source: orw_model::ActorSource::AuditTrail,
     };
     let state = |fields| State {
         fields,
@@ -412,4 +413,18 @@ fn every_value_beside_every_other_is_what_php_says() {
         wrong.len(),
         &wrong[..wrong.len().min(20)]
     );
+}
+
+/// The deepest value that a row may hold, with less than half of the stack that threads have.
+#[test]
+fn the_stack_is_enough() {
+    let work = || {
+        let levels = DEEPEST + AROUND;
+        let text = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let state = parse_deep(&text, levels).unwrap();
+        let seen = Value::from_state(&state).unwrap();
+        drop(seen.clone());
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK / 2).spawn(work);
+    thread.unwrap().join().unwrap();
 }

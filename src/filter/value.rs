@@ -10,7 +10,7 @@ use super::number::{self, ShortText};
 /// recurses, so this bounds the stack.
 pub const MAX_DEPTH: usize = 128;
 /// The same for the state of an entity: as deep as what is read of Nextcloud's tables.
-const STATE_DEPTH: usize = crate::json::DEEPEST + crate::json::AROUND;
+const STATE_DEPTH: usize = orw_model::json::DEEPEST + orw_model::json::AROUND;
 
 /// A value nests deeper than this many levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::openregister::{Row, decode_text, is_set};
+use orw_model::{Row, decode_text, is_set};
 
 /// An audit row, as far as it tells something about an event.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,5 +75,5 @@ fn lock_changed(changed: Option<&Value>) -> bool {
 
 /// When an audit row was written, by the application's clock.
 pub(crate) fn created(value: &Value) -> Option<DateTime<Utc>> {
-    crate::openregister::time::parse(value.as_str()?)
+    orw_model::time::parse(value.as_str()?)
 }

@@ -17,7 +17,7 @@ use super::host::Host;
 use super::lookup::{LookupError, look_up};
 use super::people::People;
 use super::references::References;
-use crate::openregister::{
+use orw_model::{
     Action, ActorSource, EntityKind, EventClass, ObjectRow, Row, Store, TableName, object, plain,
 };
 
@@ -123,7 +123,7 @@ impl Known {
         table: &TableName,
         row: &Row,
         facts: &Facts,
-    ) -> Option<(Lane, crate::openregister::Entity, Option<String>)> {
+    ) -> Option<(Lane, orw_model::Entity, Option<String>)> {
         let row = ObjectRow::new(table, row);
         let uuid = row.uuid()?;
         let (register, schema) = row.ids(table);

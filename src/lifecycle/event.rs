@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::capture::Change;
-use crate::openregister::{ActorSource, Entity, EventClass};
+use orw_model::{ActorSource, Entity, EventClass};
 
 /// `evt_` and 32 hexadecimal digits: the `webhook-id` of every delivery of this event.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::event::Lane;
 use super::locks::Held;
 use crate::capture::ChangeKey;
-use crate::openregister::{Action, Row};
+use orw_model::{Action, Row};
 
 /// What a batch needs to know.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::event::{Event, EventId, Lane};
 use crate::capture::Gap;
-use crate::openregister::{ActorSource, Entity, EntityKind, EventClass, Store};
+use orw_model::{ActorSource, Entity, EntityKind, EventClass, Store};
 
 /// What an event is called: one of the 33 documented classes, or our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +220,7 @@ impl From<Event> for Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openregister::TableName;
+    use orw_model::TableName;
     use serde_json::json;
 
     fn gap(name: &str) -> Gap {

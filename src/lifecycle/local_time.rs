@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
-use crate::openregister::ObjectRow;
+use orw_model::ObjectRow;
 
 /// The row's `_updated`, where a bulk upsert wrote it.
 pub(super) fn of(row: ObjectRow<'_>) -> Option<&str> {

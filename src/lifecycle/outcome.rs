@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::event::{Actor, Event, Lane};
 use super::locks::LockChange;
 use crate::capture::{Change, Xid};
-use crate::openregister::{Action, EntityKind};
+use orw_model::{Action, EntityKind};
 
 /// The result of a batch.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::event::Actor;
 use super::facts::User;
-use crate::openregister::ActorSource;
+use orw_model::ActorSource;
 
 /// How many users are remembered; beyond that everything is forgotten and looked up again.
 const BOUND: usize = 10_000;

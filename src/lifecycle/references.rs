@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::openregister::{EntityKind, Reference, Row, Schema};
+use orw_model::{EntityKind, Reference, Row, Schema};
 
 /// How many registers or schemas are remembered; beyond that everything is forgotten and looked up again.
 const BOUND: usize = 4096;

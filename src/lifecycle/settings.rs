@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::openregister::EntityKind;
+use orw_model::EntityKind;
 
 /// Columns of objects whose change alone is no event, by their names in the blob table (a magic table puts `_` before
 /// them): times, storage, what is derived from other columns, and the inverse side of relations, which the

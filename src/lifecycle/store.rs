@@ -7,7 +7,7 @@ use tokio_postgres::{GenericClient, Row};
 
 use super::event::{Actor, ActorState, Event, EventId, Lane, States};
 use super::gap::{GAP_EVENT, GapNotice, Stored};
-use crate::openregister::{Action, ActorSource, Entity, EventClass};
+use orw_model::{Action, ActorSource, Entity, EventClass};
 
 /// The columns that [`from_row`] reads, by name.
 pub const COLUMNS: &str = "id, class, lane, at, pid, new, old, actor, awaiting";
@@ -181,7 +181,7 @@ pub fn actor_to_text(actor: &Actor) -> String {
 }
 
 fn actor_from_text(text: &str, class: EventClass) -> Option<Actor> {
-    let value = crate::json::parse(text).ok()?;
+    let value = orw_model::json::parse(text).ok()?;
     // Earlier versions did not store it.
     let source = value.get("source").and_then(Value::as_str);
     let source = source.map_or(Some(class.actor_source()), ActorSource::from_name)?;

@@ -80,7 +80,7 @@ fn json_object(body: &[u8]) -> Result<Map<String, Value>, Reply> {
     if body.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    match crate::json::parse_bytes(body) {
+    match orw_model::json::parse_bytes(body) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(Value::Array(list)) if list.is_empty() => Ok(Map::new()),
         Ok(_) => Err(Reply::failure(400, "The body must be a JSON object")),

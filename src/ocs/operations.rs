@@ -15,11 +15,11 @@ use super::routes::Operation;
 use super::view;
 use super::work::{self, Work};
 use crate::catalogue;
-use crate::openregister::EventClass;
 use crate::registry::{
     Caller, Fields, InvalidField, Refused, Registration, Registry, RegistryError, Status, TargetPolicy,
     WebhookId, parse_secret,
 };
+use orw_model::EventClass;
 
 /// The OpenAPI document, as it is in `docs/`.
 pub(crate) const OPENAPI: &str = include_str!("../../docs/openapi.json");

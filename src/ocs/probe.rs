@@ -343,7 +343,7 @@ fn strange(status: StatusCode) -> Denied {
 }
 
 fn data(answered: &Answered) -> Option<Value> {
-    let mut body: Value = crate::json::parse_bytes(&answered.body).ok()?;
+    let mut body: Value = orw_model::json::parse_bytes(&answered.body).ok()?;
     Some(body.get_mut("ocs")?.get_mut("data")?.take())
 }
 

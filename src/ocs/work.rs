@@ -16,12 +16,12 @@ use crate::catalogue;
 use crate::delivery::log::{self, STATES};
 use crate::delivery::{Client, queue, statistics, trial};
 use crate::lifecycle::EventType;
-use crate::openregister::EventClass;
 use crate::pipeline::jobs::{self, BackfillAsk, Job, ReplayAsk, StartError};
 use crate::registry::{
     Caller, Fields, InvalidField, Ordering, Refused, Registry, RegistryError, Webhook, WebhookId,
 };
 use crate::when;
+use orw_model::EventClass;
 
 /// How long putting back may take; what is left is put back by the next request.
 const RETRY_TIME: Duration = Duration::from_secs(20);

@@ -17,8 +17,8 @@ use tokio_postgres::{Client, Error, Row, Transaction};
 use crate::capture::uuid_in;
 use crate::delivery::queue;
 use crate::lifecycle::{Event, Lane, Outcome, locks};
-use crate::openregister::{ObjectRow, Store, TableName, parse_row};
 use crate::registry::Caller;
+use orw_model::{ObjectRow, Store, TableName, parse_row};
 
 /// Rows that are changed in one transaction.
 const BATCH: i64 = 1000;

@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 use crate::delivery::format;
 use crate::filter::{self, Budget, Document, Needs, State, Subject, TooDeep};
 use crate::lifecycle::{ActorState, Event};
-use crate::openregister::{Entity, EntityKind};
 use crate::registry::{Format, Snapshot, Webhook};
 use crate::telemetry::Metrics;
+use orw_model::{Entity, EntityKind};
 
 /// What a webhook wants of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,7 +194,7 @@ mod tests {
     use crate::catalogue::example_event;
     use crate::filter::Filter;
     use crate::lifecycle::Stored;
-    use crate::openregister::{EventClass, object_has_field};
+    use orw_model::{EventClass, object_has_field};
 
     /// Whether `event` matches a filter, as it is evaluated for one webhook.
     fn holds(event: &Event, filter: &Value) -> bool {

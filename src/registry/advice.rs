@@ -1,7 +1,7 @@
 //! What a caller should know about a registration that is valid all the same.
 
 use super::EventPattern;
-use crate::openregister::{ActorSource, EventClass};
+use orw_model::{ActorSource, EventClass};
 
 /// How many events a warning names.
 const NAMED: usize = 3;

@@ -280,7 +280,7 @@ impl Registry {
                 client: row.get(3),
                 action: row.get(4),
                 webhook: WebhookId(row.get(5)),
-                detail: crate::json::parse(row.get(6)).unwrap_or_default(),
+                detail: orw_model::json::parse(row.get(6)).unwrap_or_default(),
             })
             .collect())
     }

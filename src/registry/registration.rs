@@ -17,7 +17,7 @@ use super::secret;
 use super::target::{self, TargetPolicy};
 use super::webhook::{EventPattern, Format, HttpMethod, InvalidField, Ordering};
 use crate::filter::{self, Filter};
-use crate::openregister::EventClass;
+use orw_model::EventClass;
 
 /// What stands for a stored secret in answers; sent back by a client it means "as it was".
 pub const MASK: &str = "***";

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::reading::{Reading, Stamp};
 use super::{Webhook, WebhookId};
 use crate::filter::Needs;
-use crate::openregister::EventClass;
+use orw_model::EventClass;
 
 /// All registrations as of one revision; immutable.
 #[derive(Debug, Default)]

@@ -421,7 +421,8 @@ impl Record {
             http_method: row.get("http_method"),
             uri: row.get("uri"),
             event: EventPattern::parse(row.get("event")).map_err(|error| error.to_string())?,
-            event_filter: crate::json::parse(row.get("event_filter")).map_err(|error| error.to_string())?,
+            event_filter: orw_model::json::parse(row.get("event_filter"))
+                .map_err(|error| error.to_string())?,
             user_id_filter: row.get("user_id_filter"),
             headers: headers("headers", Field::Headers)?,
             auth_method: AuthMethod::parse(row.get("auth_method")).ok_or_else(|| named("auth_method"))?,
@@ -523,7 +524,7 @@ fn headers_to_text(headers: &Headers) -> Zeroizing<String> {
 }
 
 fn headers_from_text(text: &str) -> Option<Headers> {
-    let map = crate::json::parse_object(text).ok()?;
+    let map = orw_model::json::parse_object(text).ok()?;
     map.into_iter()
         .map(|(name, value)| match value {
             Value::String(text) => Some((name, SecretString::from(text))),

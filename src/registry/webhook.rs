@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::certificate::ClientCertificate;
 use crate::filter::Filter;
-use crate::openregister::{EntityKind, EventClass};
+use orw_model::{EntityKind, EventClass};
 
 /// A field of a request that is missing or wrong: what the caller reads in the 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

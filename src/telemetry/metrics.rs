@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::openregister::EventClass;
+use orw_model::EventClass;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -147,7 +147,7 @@ impl Collector for Discarded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openregister::Action;
+    use orw_model::Action;
 
     #[test]
     fn what_is_counted_is_shown() {

@@ -292,7 +292,7 @@ async fn the_sidecar_goes_on_says_so_and_counts() {
         .map(|request| {
             let text = std::str::from_utf8(&request.body).unwrap();
             assert!(text.contains(extra), "{text}");
-            let body = openregister_webhooks::json::parse(text).unwrap();
+            let body = orw_model::json::parse(text).unwrap();
             body["data"]["object"]["uuid"].as_str().unwrap().to_owned()
         })
         .collect();

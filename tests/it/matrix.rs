@@ -9,7 +9,7 @@ use openregister_webhooks::delivery::tls;
 use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::writer::{Place, Row, Writer};
 use openregister_webhooks::doctor::{self, Level};
-use openregister_webhooks::openregister::EntityKind;
+use orw_model::EntityKind;
 use serde_json::json;
 use tokio_postgres::Client;
 

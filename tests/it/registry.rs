@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::openregister::EventClass;
 use openregister_webhooks::registry::{
     AnyTarget, Auth, Caller, Changed, Defaults, Fields, Registration, Registry, RegistryError, Snapshot,
     Status, VaultError, WebhookId,
 };
+use orw_model::EventClass;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

@@ -2,7 +2,7 @@
 
 use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::writer::{Place, Row, Writer};
-use openregister_webhooks::openregister::EntityKind;
+use orw_model::EntityKind;
 use serde_json::{Value, json};
 
 use crate::support::postgres::{Db, NEXTCLOUD};

@@ -9,8 +9,8 @@ use super::{Common, begun, follow, refused, show};
 use crate::cli::failure::Failure;
 use crate::cli::{database, output, webhook};
 use crate::config::Settings;
-use crate::openregister::{Action, EventClass, TableName};
 use crate::pipeline::jobs::{BackfillAsk, start_backfill};
+use orw_model::{Action, EventClass, TableName};
 
 /// Deliver every current object, or those of a register or schema, as created; in order with its live changes.
 #[derive(Debug, Args)]
@@ -49,9 +49,7 @@ async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, F
                 .table
                 .as_deref()
                 .and_then(|table| TableName::parse(table, &settings.table_prefix))
-                .map_or(crate::openregister::EntityKind::Object, |table| {
-                    table.store().kind()
-                });
+                .map_or(orw_model::EntityKind::Object, |table| table.store().kind());
             let class = EventClass::new(kind, Action::Created);
             class.map_or_else(Vec::new, |class| registry.snapshot().for_class(class).to_vec())
         }

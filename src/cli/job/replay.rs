@@ -9,9 +9,9 @@ use super::{Common, begun, follow, refused, show};
 use crate::cli::failure::Failure;
 use crate::cli::{database, webhook};
 use crate::config::Settings;
-use crate::openregister::EventClass;
 use crate::pipeline::jobs::{ReplayAsk, start_replay};
 use crate::when;
+use orw_model::EventClass;
 
 /// Deliver again what was stored since a time, through the webhook's filter as it is now; new events of the webhook follow
 /// behind, in order.

@@ -205,7 +205,7 @@ pub(super) fn text(given: &str) -> Result<String, Failure> {
 }
 
 fn filter(given: &str) -> Result<Value, Failure> {
-    crate::json::parse(&text(given)?)
+    orw_model::json::parse(&text(given)?)
         .map_err(|error| Failure::Usage(format!("--filter is not JSON: {error}")))
 }
 

@@ -12,7 +12,7 @@ use crate::db::DbError;
 use crate::delivery::ask::ask;
 use crate::delivery::events::{EventError, is_damage};
 use crate::delivery::queue::{Claimed, EventRef};
-use crate::openregister::{Action, EventClass};
+use orw_model::{Action, EventClass};
 
 /// Puts the event of a delivery aside, unless a delivery to another webhook did.
 pub(super) async fn put_aside(

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::map;
 use crate::lifecycle::Event;
-use crate::openregister::{Entity, EntityKind, time};
+use orw_model::{Entity, EntityKind, time};
 
 pub(super) fn body(event: &Event) -> Value {
     map([

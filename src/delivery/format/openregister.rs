@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Sender, map};
 use crate::lifecycle::{Event, States};
-use crate::openregister::{Action, Entity, EntityKind, is_set};
+use orw_model::{Action, Entity, EntityKind, is_set};
 
 pub(super) fn body(event: &Event, sender: &Sender) -> Value {
     let timestamp = event.at.format("%Y-%m-%dT%H:%M:%S+00:00").to_string();

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{JSON, sample};
 use crate::catalogue::{example, example_event, example_of};
 use crate::lifecycle::{EventType, States};
-use crate::openregister::{
+use crate::registry::Format;
+use orw_model::{
     Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Schema, Store, TableName, object, plain,
 };
-use crate::registry::Format;
 
 fn body(class: EventClass, format: Format) -> (Value, &'static str) {
     let event = example_event(class).into();

@@ -30,7 +30,7 @@ use super::nextcloud::{self, NextcloudError, OWNER};
 use super::postgres::{self, PostgresError, PrivatePostgres, Programs};
 use super::receiver::{self, Received, Receiver, ReceiverError};
 use super::writer::WriterError;
-use crate::openregister::EntityKind;
+use orw_model::EntityKind;
 
 /// How long the events of one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);

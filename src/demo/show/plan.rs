@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::demo::Generation;
 use crate::demo::writer::{Place, Row, Writer, WriterError};
-use crate::openregister::{Action, EntityKind, EventClass};
+use orw_model::{Action, EntityKind, EventClass};
 
 /// How many events of each class must arrive.
 #[derive(Debug, Default)]

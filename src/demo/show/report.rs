@@ -11,7 +11,7 @@ use super::plan::Expected;
 use crate::delivery::signatures;
 use crate::demo::Generation;
 use crate::demo::receiver::{Answer, Received};
-use crate::openregister::{EntityKind, EventClass};
+use orw_model::{EntityKind, EventClass};
 
 /// A webhook that the demo registered, by the path it sends to.
 #[derive(Debug, Clone)]

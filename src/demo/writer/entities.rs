@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{ORGANISATION, Row, Writer, WriterError, object_of, uuid};
 use crate::demo::Generation;
-use crate::openregister::EntityKind;
+use orw_model::EntityKind;
 
 /// A row of one of the nine.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::lifecycle::event::{Actor, ActorState, Lane, States};
 use crate::lifecycle::facts::{Facts, LockNeed};
 use crate::lifecycle::locks::Held;
 use crate::lifecycle::outcome::ActorFound;
-use crate::openregister::{Action, ActorSource, EventClass, ObjectRow, Row, TableName, is_set, parse_row};
+use orw_model::{Action, ActorSource, EventClass, ObjectRow, Row, TableName, is_set, parse_row};
 
 impl Core {
     pub(super) fn audit_row(&mut self, batch: &mut Batch, facts: &Facts, change: &Change, audit: &Audit) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::capture::{Change, Op};
 use crate::lifecycle::audit::Audit;
 use crate::lifecycle::outcome::Undecodable;
-use crate::openregister::{EntityKind, ObjectRow, Row, Store, parse_row};
+use orw_model::{EntityKind, ObjectRow, Row, Store, parse_row};
 
 /// A change with its row images read.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use crate::lifecycle::outcome::Outcome;
 use crate::lifecycle::people::People;
 use crate::lifecycle::references::References;
 use crate::lifecycle::settings::LifecycleSettings;
-use crate::openregister::{Entity, EntityKind, EventClass, ObjectRow, Row, TableName, object, time};
+use orw_model::{Entity, EntityKind, EventClass, ObjectRow, Row, TableName, object, time};
 
 pub use decode::Decoded;
 use decode::DecodedKind;

@@ -10,7 +10,7 @@ use crate::capture::{Change, Op};
 use crate::lifecycle::audit::Audit;
 use crate::lifecycle::facts::Needs;
 use crate::lifecycle::local_time;
-use crate::openregister::{EntityKind, ObjectRow, Row, Store};
+use orw_model::{EntityKind, ObjectRow, Row, Store};
 
 impl Core {
     /// What must be looked up before [`Self::classify`] can work on `changes`.

@@ -8,7 +8,7 @@ use crate::lifecycle::difference;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
 use crate::lifecycle::locks::Held;
-use crate::openregister::{Action, ActorSource, EventClass, ObjectRow, Row, Store, TableName, decode_text};
+use orw_model::{Action, ActorSource, EventClass, ObjectRow, Row, Store, TableName, decode_text};
 
 impl Core {
     pub(super) fn object_change(

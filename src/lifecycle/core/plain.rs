@@ -8,7 +8,7 @@ use crate::lifecycle::difference;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
 use crate::lifecycle::outcome::ActivityWanted;
-use crate::openregister::{Action, ActorSource, EntityKind, EventClass, Row, TableName, plain};
+use orw_model::{Action, ActorSource, EntityKind, EventClass, Row, TableName, plain};
 
 impl Core {
     pub(super) fn plain_change(

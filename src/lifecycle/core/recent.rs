@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::Core;
 use crate::capture::Change;
-use crate::openregister::{Action, TableName};
+use orw_model::{Action, TableName};
 
 /// How long after a change of the same backend an audit row is taken to belong to it.
 pub(super) const SAME_REQUEST: TimeDelta = TimeDelta::seconds(10);

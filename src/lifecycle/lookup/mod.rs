@@ -22,7 +22,7 @@ use super::locks;
 use super::outcome::Outcome;
 use super::settings::LifecycleSettings;
 use crate::capture::{Change, ChangeKey, Fault};
-use crate::openregister::{Row, parse_row};
+use orw_model::{Row, parse_row};
 use requests::{lock_events, lock_image};
 use stores::{homes, homes_since, object_tables, stores};
 
@@ -341,7 +341,7 @@ pub(crate) async fn users(
 
 /// The display name among a user's account data.
 fn account_name(data: &str) -> Option<String> {
-    let data = crate::json::parse(data).ok()?;
+    let data = orw_model::json::parse(data).ok()?;
     let name = data.get("displayname")?.get("value")?.as_str()?;
     (!name.is_empty()).then(|| name.to_owned())
 }

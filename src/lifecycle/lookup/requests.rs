@@ -6,7 +6,7 @@ use tokio_postgres::types::{PgLsn, Type};
 
 use super::{LOOK_AHEAD, LookupError, image, query};
 use crate::lifecycle::facts::LockNeed;
-use crate::openregister::{Action, EventClass, ObjectRow, Row, TableName};
+use orw_model::{Action, EventClass, ObjectRow, Row, TableName};
 
 /// How far before an audit row the lock events of its request can be.
 const LOCK_WINDOW: TimeDelta = TimeDelta::seconds(10);

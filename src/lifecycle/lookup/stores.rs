@@ -9,7 +9,7 @@ use super::{LOOK_AHEAD, LookupError, ask, image, query, tables_of};
 use crate::capture::{ChangeKey, Lsn, Xid};
 use crate::lifecycle::facts::{Facts, Needs};
 use crate::lifecycle::host::{Host, HostError};
-use crate::openregister::{ObjectRow, Store, TableName};
+use orw_model::{ObjectRow, Store, TableName};
 
 /// The table of the first generation's objects.
 const BLOB: &str = "openregister_objects";

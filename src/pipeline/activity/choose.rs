@@ -85,7 +85,7 @@ pub(super) fn choose<'a>(
 mod tests {
     use super::*;
     use crate::capture::Xid;
-    use crate::openregister::{Action, EntityKind};
+    use orw_model::{Action, EntityKind};
 
     fn change(xid: u64, pid: i32) -> ActivityWanted {
         ActivityWanted {

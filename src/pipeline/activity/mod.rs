@@ -22,7 +22,7 @@ use crate::delivery::queue::resolve_user;
 use crate::delivery::{EventRef, Wake};
 use crate::lifecycle::store::actor_to_text;
 use crate::lifecycle::{ActivityWanted, Actor, Host, HostError, LookupError, users};
-use crate::openregister::ActorSource;
+use orw_model::ActorSource;
 
 /// Batches that may wait to be taken up.
 const BATCHES: usize = 64;

@@ -16,9 +16,9 @@ use super::start::{RowPlace, StoredBackfill, to_json};
 use super::{Job, JobState};
 use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
 use crate::lifecycle::{self, Event, EventId, Host, HostError, store};
-use crate::openregister::{Row, Store, TableName, parse_row};
 use crate::pipeline::matching::{self, Match};
 use crate::registry::{Ordering, Webhook};
+use orw_model::{Row, Store, TableName, parse_row};
 
 /// Bytes of rows a step; one row more than that is a step of its own.
 const BYTES: i64 = 8 << 20;

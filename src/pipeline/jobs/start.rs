@@ -8,8 +8,8 @@ use tokio_postgres::{Client, GenericClient, Transaction};
 use super::{Job, JobKind, store};
 use crate::delivery::queue;
 use crate::lifecycle::Tables;
-use crate::openregister::{Action, EventClass, Store, TableName};
 use crate::registry::{Caller, Webhook, WebhookId};
+use orw_model::{Action, EventClass, Store, TableName};
 
 /// Why a job did not begin.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +219,7 @@ pub async fn start_backfill(
         ));
     }
     let kind = match &ask.table {
-        None => crate::openregister::EntityKind::Object,
+        None => orw_model::EntityKind::Object,
         Some(name) => TableName::parse(name, table_prefix)
             .filter(|table| !matches!(table.store(), Store::Audit))
             .map(|table| table.store().kind())

@@ -6,8 +6,8 @@ use openregister_webhooks::catalogue::{format_schema, payload_schema};
 use openregister_webhooks::demo::Generation;
 use openregister_webhooks::demo::receiver::Received;
 use openregister_webhooks::demo::writer::{Place, Row, Writer};
-use openregister_webhooks::openregister::{EntityKind, EventClass};
 use openregister_webhooks::registry::Format;
+use orw_model::{EntityKind, EventClass};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 

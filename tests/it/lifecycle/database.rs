@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use openregister_webhooks::capture::Op;
 use openregister_webhooks::demo::Generation;
-use openregister_webhooks::openregister::{Row, Store, parse_row};
+use orw_model::{Row, Store, parse_row};
 use serde_json::Value;
 use tokio_postgres::Client;
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use openregister_webhooks::capture::{Change, ChangeKey, Lsn, Op, Origin, Xid};
 use openregister_webhooks::lifecycle::Event;
-use openregister_webhooks::openregister::{Action, TableName};
+use orw_model::{Action, TableName};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use openregister_webhooks::capture::{Change, ChangeKey, Lsn, Op, Origin, Xid};
-use openregister_webhooks::openregister::{Store, TableName};
+use orw_model::{Store, TableName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use openregister_webhooks::capture::Change;
 use openregister_webhooks::lifecycle::{Event, User};
-use openregister_webhooks::openregister::Action;
+use orw_model::Action;
 
 use super::recording::{Recorded, recording};
 use super::world::{World, op_name};

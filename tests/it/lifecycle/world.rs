@@ -6,7 +6,7 @@ use openregister_webhooks::capture::{Change, ChangeKey, Op};
 use openregister_webhooks::lifecycle::{
     ActorState, Core, Decoded, Event, Facts, Held, LifecycleSettings, LockFacts, Needs, Outcome, User,
 };
-use openregister_webhooks::openregister::{Row, Store, TableName, parse_row};
+use orw_model::{Row, Store, TableName, parse_row};
 
 /// The tables, by name without prefix and key, and the events that were stored.
 #[derive(Default)]

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 /// A time of the entity itself, `2026-11-23T23:59:15+00:00`: columns without zone hold UTC, fractions are dropped, as
 /// OpenRegister's own JSON does. What is no time (`infinity`, years before 1) is left as it is.
-pub(crate) fn stamp(value: &Value) -> Value {
+pub fn stamp(value: &Value) -> Value {
     render(value, |utc| utc.format("%Y-%m-%dT%H:%M:%S+00:00").to_string())
 }
 
 /// A property of format `date-time`: as [`stamp`], but a fraction stays, since it is the user's data.
-pub(crate) fn date_time(value: &Value) -> Value {
+pub fn date_time(value: &Value) -> Value {
     render(value, |utc| {
         if utc.nanosecond() == 0 {
             utc.format("%Y-%m-%dT%H:%M:%S+00:00").to_string()
@@ -21,7 +21,7 @@ pub(crate) fn date_time(value: &Value) -> Value {
 }
 
 /// A property of format `date`, kept in a timestamp column: `1815-12-10`.
-pub(crate) fn date(value: &Value) -> Value {
+pub fn date(value: &Value) -> Value {
     render(value, |utc| utc.format("%Y-%m-%d").to_string())
 }
 
@@ -33,7 +33,7 @@ fn render(value: &Value, format: impl Fn(DateTime<Utc>) -> String) -> Value {
 }
 
 /// Reads a `timestamp` or `timestamptz` as `row_to_json` writes it.
-pub(crate) fn parse(text: &str) -> Option<DateTime<Utc>> {
+pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(local) = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f") {
         return Some(local.and_utc());
     }

@@ -195,7 +195,7 @@ fn is_metadata(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openregister::row::parse_row;
+    use crate::row::parse_row;
     use serde_json::json;
 
     fn schema() -> Schema {

@@ -65,7 +65,7 @@ fn replace_lone_surrogates(text: &str) -> Option<String> {
 }
 
 /// Whether a JSON column counts as set: `null`, `[]`, `{}` and empty text do not.
-pub(crate) fn is_set(value: Option<&Value>) -> bool {
+pub fn is_set(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
         Some(Value::Array(items)) => !items.is_empty(),
@@ -134,7 +134,7 @@ impl<'a> ObjectRow<'a> {
     }
 
     /// A metadata column, by its name in the blob table.
-    pub(crate) fn meta(self, name: &str) -> Option<&'a Value> {
+    pub fn meta(self, name: &str) -> Option<&'a Value> {
         if !self.magic {
             return self.row.get(name);
         }
@@ -145,7 +145,7 @@ impl<'a> ObjectRow<'a> {
     }
 
     /// A metadata column that holds text; `None` where it is empty.
-    pub(crate) fn text(self, name: &str) -> Option<&'a str> {
+    pub fn text(self, name: &str) -> Option<&'a str> {
         self.meta(name).and_then(Value::as_str).filter(|s| !s.is_empty())
     }
 
@@ -156,23 +156,23 @@ impl<'a> ObjectRow<'a> {
     }
 
     #[must_use]
-    pub(crate) fn is_deleted(self) -> bool {
+    pub fn is_deleted(self) -> bool {
         is_set(self.meta("deleted"))
     }
 
     #[must_use]
-    pub(crate) const fn is_magic(self) -> bool {
+    pub const fn is_magic(self) -> bool {
         self.magic
     }
 
     #[must_use]
-    pub(crate) const fn columns(self) -> &'a Row {
+    pub const fn columns(self) -> &'a Row {
         self.row
     }
 
     /// The ids of the object's register and schema: a magic table carries them in its name, the blob table in its
     /// columns.
-    pub(crate) fn ids(self, table: &TableName) -> (Option<i64>, Option<i64>) {
+    pub fn ids(self, table: &TableName) -> (Option<i64>, Option<i64>) {
         if let Store::Magic { register, schema } = table.store() {
             return (Some(*register), Some(*schema));
         }
@@ -186,7 +186,7 @@ impl<'a> ObjectRow<'a> {
 }
 
 /// JSON that is kept in a text column, decoded; anything else as it is.
-pub(crate) fn decode_text(value: &Value) -> Value {
+pub fn decode_text(value: &Value) -> Value {
     match value {
         Value::String(text) if text.trim().is_empty() => Value::Null,
         Value::String(text) => json::parse_deep(text, json::DEEPEST).unwrap_or_else(|_| value.clone()),
@@ -209,7 +209,7 @@ mod tests {
                 assert_eq!(Value::Object(row).to_string(), text);
                 let kept = decode_text(&Value::String(object.clone()));
                 assert_eq!(kept.to_string(), object);
-                let entity = crate::openregister::Entity::from_text(&text).unwrap();
+                let entity = crate::Entity::from_text(&text).unwrap();
                 assert_eq!(entity.to_text(), text);
             }
         }

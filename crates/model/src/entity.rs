@@ -21,7 +21,7 @@ impl Entity {
     }
 
     /// Puts `value` in the place of the field `name`.
-    pub(crate) fn set(&mut self, name: &str, value: Value) {
+    pub fn set(&mut self, name: &str, value: Value) {
         self.0.insert(name.to_owned(), value);
     }
 

@@ -3,8 +3,11 @@
 //! Guarantees: pure functions of their input (no database, no clock), tolerant of columns that come and go between
 //! the generations of OpenRegister. Facts about the host application live here and nowhere else.
 
+#![forbid(unsafe_code)]
+
 mod class;
 mod entity;
+pub mod json;
 mod kind;
 mod mask;
 mod object;
@@ -12,7 +15,7 @@ mod plain;
 mod row;
 mod schema;
 mod table;
-pub(crate) mod time;
+pub mod time;
 
 pub use class::{Action, ActorSource, EventClass};
 pub use entity::Entity;
@@ -20,6 +23,6 @@ pub use kind::EntityKind;
 pub use object::{has_field as object_has_field, object};
 pub use plain::plain;
 pub use row::{ObjectRow, Row, RowError, parse_row};
-pub(crate) use row::{decode_text, is_set};
+pub use row::{decode_text, is_set};
 pub use schema::{Reference, Schema};
 pub use table::{Store, TableName};

@@ -371,17 +371,12 @@ mod tests {
             let copy = value.clone();
             assert_eq!(copy, value);
             assert_eq!(copy.to_string().len(), value.to_string().len());
-            let seen = crate::filter::Value::from_state(&value).unwrap();
-            drop(seen.clone());
             // Masking walks it, and so does writing an entity.
-            let row = crate::openregister::parse_row(&format!(
-                "{{\"id\":1,\"configuration\":{}}}",
-                nested(DEEPEST - 1)
-            ))
-            .unwrap();
-            let kind = crate::openregister::EntityKind::Agent;
-            let entity = crate::openregister::plain(kind, &row);
-            let again = crate::openregister::Entity::from_text(&entity.to_text()).unwrap();
+            let row =
+                crate::parse_row(&format!("{{\"id\":1,\"configuration\":{}}}", nested(DEEPEST - 1))).unwrap();
+            let kind = crate::EntityKind::Agent;
+            let entity = crate::plain(kind, &row);
+            let again = crate::Entity::from_text(&entity.to_text()).unwrap();
             assert_eq!(again, entity);
         };
         let thread = std::thread::Builder::new().stack_size(STACK / 2).spawn(work);

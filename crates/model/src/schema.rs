@@ -44,7 +44,7 @@ impl Reference {
     }
 
     /// As an entity keeps it.
-    pub(crate) fn to_value(&self) -> Value {
+    pub fn to_value(&self) -> Value {
         let mut map = Map::new();
         map.insert("id".into(), self.id.into());
         map.insert("uuid".into(), self.uuid.clone().into());
@@ -124,13 +124,13 @@ impl Schema {
     }
 
     /// The property kept in `column`, and `value` typed as the schema says.
-    pub(crate) fn property(&self, column: &str, value: &Value) -> Option<(&str, Value)> {
+    pub fn property(&self, column: &str, value: &Value) -> Option<(&str, Value)> {
         let property = self.columns.get(column)?;
         Some((&property.name, property.kind.typed(value)))
     }
 
     /// The names of the properties whose value is a map.
-    pub(crate) fn maps(&self) -> &[String] {
+    pub fn maps(&self) -> &[String] {
         &self.maps
     }
 }
