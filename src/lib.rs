@@ -4,6 +4,7 @@
 //! ([`ocs`], [`cli`], [`demo`]) depend on that pipeline, never the reverse. `docs/ARCHITECTURE.md` has the whole.
 #![forbid(unsafe_code)]
 
+mod backoff;
 pub mod capture;
 pub mod catalogue;
 pub mod cli;

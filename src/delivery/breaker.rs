@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::jitter;
+use crate::backoff::{Backoff, spread};
 
 /// Failures in a row that open the breaker.
 pub(crate) const THRESHOLD: u32 = 5;
+/// Between the first probes; each later wait is twice as long, up to 5 min.
 const FIRST: Duration = Duration::from_secs(5);
-const LAST: Duration = Duration::from_secs(300);
+const WAITS: Backoff = Backoff::doubling(FIRST, Duration::from_secs(300));
 
 /// Failures in a row, and when the next probe may go.
 #[derive(Debug)]
@@ -67,8 +68,7 @@ impl Breaker {
             return false;
         }
         let opened = self.probe_at.is_none();
-        let wait = FIRST.saturating_mul(1 << self.probes.min(16)).min(LAST);
-        self.probe_at = Some(now + wait.mul_f64(jitter(seed, self.probes)));
+        self.probe_at = Some(now + spread(WAITS.after(self.probes), seed, self.probes));
         self.probes += 1;
         opened
     }

@@ -4,7 +4,6 @@
 //! address that the guard has not vetted; every wait and body is bounded. `docs/delivery-states.md` has the states.
 
 mod ask;
-mod backoff;
 mod breaker;
 pub mod client;
 mod connect;
@@ -22,6 +21,7 @@ pub mod proxy;
 pub mod queue;
 mod request;
 pub mod resolve;
+mod retry_schedule;
 mod sign;
 pub mod statistics;
 mod stream;

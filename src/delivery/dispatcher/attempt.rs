@@ -13,7 +13,7 @@ use crate::delivery::client::{Answer, Cause, Client, Failure};
 use crate::delivery::events::{EventError, Events};
 use crate::delivery::kept::{Kept, cut};
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Reason, Settled};
-use crate::delivery::{Metrics, Webhooks, backoff, request};
+use crate::delivery::{Metrics, Webhooks, request, retry_schedule};
 use crate::lifecycle::Stored;
 use crate::registry::{RetryPolicy, Webhook};
 
@@ -136,7 +136,7 @@ fn after_failure(webhook: &Webhook, delivery: &Claimed, verdict: &Verdict) -> Ou
         Verdict::Bad { pause, .. } => *pause,
         _ => None,
     };
-    match backoff::delay(&webhook.retry, delivery.id, delivery.attempt + 1, pause) {
+    match retry_schedule::delay(&webhook.retry, delivery.id, delivery.attempt + 1, pause) {
         Some(wait) => Outcome::Retry(wait),
         // The webhook is disabled with it: kept for the day it is enabled again.
         None if *verdict == Verdict::Gone => Outcome::Retry(Duration::ZERO),
@@ -236,7 +236,7 @@ pub(super) fn broken(delivery: Claimed) -> Settled {
         probe: false,
     };
     let policy = RetryPolicy::default();
-    let wait = backoff::delay(&policy, delivery.id, delivery.attempt + 1, None);
+    let wait = retry_schedule::delay(&policy, delivery.id, delivery.attempt + 1, None);
     let outcome = match wait {
         Some(wait) if !delivery.overdue => Outcome::Retry(wait),
         _ => Outcome::GivenUp,
@@ -254,7 +254,7 @@ pub(super) fn broken(delivery: Claimed) -> Settled {
 async fn unreadable(context: &Context, webhook: &Webhook, delivery: Claimed, why: String) -> Attempted {
     context.metrics.unreadable.inc();
     let error = EventError::Damaged(why);
-    let next = backoff::delay(&webhook.retry, delivery.id, delivery.attempt + 1, None);
+    let next = retry_schedule::delay(&webhook.retry, delivery.id, delivery.attempt + 1, None);
     if let Some(wait) = next.filter(|_| !delivery.overdue) {
         tracing::error!(
             webhook = %webhook.id, delivery = delivery.id, day = %delivery.event.day, seq = delivery.event.seq, %error,

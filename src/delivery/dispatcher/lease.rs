@@ -11,11 +11,14 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
 use crate::db::{Database, DbError};
 use crate::delivery::queue::{self, LEASE, WorkerId};
 use crate::supervise::{Crew, ending};
 
 const BEAT: Duration = Duration::from_secs(1);
+/// How soon a broken connection is made anew; twice as long after each failure without a worker, up to 2 s.
+const FIRST_RECONNECT: Duration = Duration::from_millis(50);
 /// A worker whose connection broke counts as dead this long after its last beat; others wait a second longer.
 const BROKEN: Duration = Duration::from_secs(2);
 /// A worker that cannot beat counts as dead this long after its last beat; others wait three seconds longer.
@@ -139,7 +142,7 @@ impl Drop for Keeper {
 impl Keeper {
     async fn run(mut self) {
         let stop = self.lease.shared.stop.clone();
-        let mut wait = Duration::from_millis(50);
+        let mut waits = Backoff::doubling(FIRST_RECONNECT, Duration::from_secs(2));
         while !stop.is_cancelled() {
             match self.session(&stop).await {
                 Ok(()) => break,
@@ -148,13 +151,11 @@ impl Keeper {
                 }
             }
             self.expire(BROKEN);
-            if self.current().is_none() {
-                wait = (wait * 2).min(Duration::from_secs(2));
-            } else {
-                wait = Duration::from_millis(50);
+            if self.current().is_some() {
+                waits.reset();
             }
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(waits.next()) => {}
                 () = stop.cancelled() => {}
             }
             self.expire(BROKEN);

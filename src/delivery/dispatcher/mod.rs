@@ -28,6 +28,7 @@ use super::ask::ask;
 use super::client::Client;
 use super::events::Events;
 use super::{Metrics, Webhooks, queue};
+use crate::backoff::Backoff;
 use crate::db::Database;
 use crate::registry::WebhookId;
 use crate::supervise::{Crew, Fault, Part, Reported, ending};
@@ -264,7 +265,7 @@ async fn stored_health(
     patience: Duration,
     webhooks: &dyn Webhooks,
 ) -> Vec<(WebhookId, queue::Health)> {
-    let mut wait = Duration::from_millis(100);
+    let mut waits = Backoff::doubling(Duration::from_millis(100), Duration::from_secs(5));
     loop {
         let ids: Vec<i64> = webhooks.all().iter().map(|w| w.id.0).collect();
         match ask(pool, patience, async |client| queue::health(client, &ids).await).await {
@@ -273,7 +274,6 @@ async fn stored_health(
                 tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be read; trying again")
             }
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(5));
+        tokio::time::sleep(waits.next()).await;
     }
 }

@@ -10,6 +10,7 @@ use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
 
 use super::counts::Counts;
+use crate::backoff::Backoff;
 use crate::db::DbError;
 use crate::delivery::Metrics;
 use crate::delivery::ask::ask;
@@ -41,7 +42,7 @@ pub(super) fn start(
     let (report, reports) = mpsc::unbounded_channel();
     crew.spawn("settler", async move {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut wait = Duration::from_millis(50);
+        let mut waits = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
         let mut counts = Counts::new();
         loop {
             if batch.is_empty() {
@@ -65,7 +66,7 @@ pub(super) fn start(
             }
             match write(&pool, patience, batch.clone()).await {
                 Ok(result) => {
-                    wait = Duration::from_millis(50);
+                    waits.reset();
                     if result.lost > 0 {
                         metrics.leases_lost.inc_by(result.lost as u64);
                         tracing::warn!(
@@ -97,8 +98,7 @@ pub(super) fn start(
                 }
                 Err(error) => {
                     tracing::warn!(error = %crate::text::chain(&error), count = batch.len(), "outcomes cannot be written; trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(2));
+                    tokio::time::sleep(waits.next()).await;
                 }
             }
         }

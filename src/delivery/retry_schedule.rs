@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::backoff::spread;
 use crate::registry::RetryPolicy;
 
 /// The most that `Retry-After` can ask for.
@@ -27,19 +28,7 @@ pub(crate) fn delay(
         .copied()
         .unwrap_or(Duration::from_secs(5));
     let asked = retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
-    Some(base.mul_f64(jitter(id, attempt)).max(asked))
-}
-
-/// 0.9 to 1.1, evenly spread over deliveries and attempts.
-pub(crate) fn jitter(id: i64, attempt: u32) -> f64 {
-    // splitmix64
-    let mut x = (id as u64)
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        .wrapping_add(u64::from(attempt));
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^= x >> 31;
-    0.9 + 0.2 * (x >> 11) as f64 / (1_u64 << 53) as f64
+    Some(spread(base, id, attempt).max(asked))
 }
 
 #[cfg(test)]
@@ -71,14 +60,6 @@ mod tests {
         assert!(of(1) >= Duration::from_millis(4500));
         assert_eq!(of(90), Duration::from_secs(90));
         assert_eq!(of(u64::MAX), MAX_RETRY_AFTER);
-    }
-
-    #[test]
-    fn jitter_spreads() {
-        let (low, high) = (0..1000)
-            .map(|id| jitter(id, 1))
-            .fold((2.0_f64, 0.0_f64), |(l, h), j| (l.min(j), h.max(j)));
-        assert!(low < 0.91 && high > 1.09, "{low} {high}");
     }
 
     proptest! {
