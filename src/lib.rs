@@ -18,7 +18,7 @@ pub mod filter;
 pub mod lifecycle;
 mod measure;
 pub mod ocs;
-mod patience;
+pub mod patience;
 pub mod pipeline;
 mod plain;
 pub mod proxy;

@@ -34,6 +34,16 @@ impl SettingsArgs {
     }
 }
 
+/// What every command about the stored data takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct CommonArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) settings: SettingsArgs,
+}
+
 impl FromArgMatches for SettingsArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut this = Self::default();

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::args::SettingsArgs;
+use super::args::CommonArgs;
 use super::failure::Failure;
-use super::{database, output, webhook};
+use super::{caller, database, output, response};
 use crate::config::Settings;
 use crate::delivery::log::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
 use crate::delivery::queue::{self, Retried};
@@ -46,14 +46,14 @@ enum Action {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PAGE)))]
         limit: u16,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Show one with every attempt
     Show {
         /// The delivery
         id: i64,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Put what was given up or cancelled back into the queue, at the end of its object's lane
     #[command(group(clap::ArgGroup::new("which").required(true)))]
@@ -65,21 +65,12 @@ enum Action {
         #[arg(long, group = "which", value_name = "ID")]
         webhook: Option<i64>,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
 }
 
-#[derive(Debug, Clone, Args)]
-struct Common {
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    settings: SettingsArgs,
-}
-
 impl Action {
-    const fn common(&self) -> &Common {
+    const fn common(&self) -> &CommonArgs {
         match self {
             Self::List { common, .. } | Self::Show { common, .. } | Self::Retry { common, .. } => common,
         }
@@ -184,7 +175,7 @@ async fn retry(client: &mut tokio_postgres::Client, of: i64, id: Option<i64>) ->
         id,
         ordered,
         Duration::MAX,
-        &webhook::caller(),
+        &caller::caller(),
     )
     .await?)
 }
@@ -234,7 +225,7 @@ fn attempt(entry: &AttemptEntry) -> Vec<String> {
         entry.duration_ms,
         if entry.probe { "  (probe)" } else { "" },
     )];
-    for more in answer(
+    for more in response::lines(
         entry.error.as_deref(),
         entry.headers.as_ref(),
         entry.response.as_deref(),
@@ -242,13 +233,4 @@ fn attempt(entry: &AttemptEntry) -> Vec<String> {
         lines.push(format!("     {more}"));
     }
     lines
-}
-
-/// What came back, a part a line.
-pub(super) fn answer(error: Option<&str>, headers: Option<&Value>, body: Option<&str>) -> Vec<String> {
-    let headers = headers.and_then(Value::as_object).into_iter().flatten();
-    let headers = headers.map(|(name, value)| format!("{name}: {}", value.as_str().unwrap_or_default()));
-    let error = error.map(ToOwned::to_owned);
-    let body = body.map(ToOwned::to_owned);
-    error.into_iter().chain(headers).chain(body).collect()
 }

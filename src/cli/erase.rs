@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::SettingsArgs;
 use super::failure::Failure;
-use super::{database, output, webhook};
+use super::{caller, database, output};
 use crate::config::Settings;
 use crate::pipeline::erase::{self, EraseError};
 
@@ -31,17 +31,12 @@ pub(super) fn run(args: EraseArgs) -> anyhow::Result<ExitCode> {
 
 async fn erase(settings: &Settings, args: &EraseArgs) -> Result<ExitCode, Failure> {
     let mut client = database::connect(&database::database(settings)?).await?;
-    let done = erase::erase(
-        &mut client,
-        &settings.table_prefix,
-        &args.uuid,
-        &webhook::caller(),
-    )
-    .await
-    .map_err(|error| match error {
-        EraseError::NoUuid(_) => Failure::Usage(error.to_string()),
-        EraseError::Query(error) => Failure::Query(error),
-    })?;
+    let done = erase::erase(&mut client, &settings.table_prefix, &args.uuid, &caller::caller())
+        .await
+        .map_err(|error| match error {
+            EraseError::NoUuid(_) => Failure::Usage(error.to_string()),
+            EraseError::Query(error) => Failure::Query(error),
+        })?;
     if args.json {
         output::json(&json!(done));
         return Ok(ExitCode::SUCCESS);

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod args;
+mod caller;
 mod config;
 mod database;
 mod delivery;
@@ -19,6 +20,8 @@ mod install;
 mod job;
 mod output;
 mod receive;
+mod registry;
+mod response;
 mod rotate_key;
 mod run;
 mod uninstall;

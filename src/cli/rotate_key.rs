@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::SettingsArgs;
 use super::failure::Failure;
-use super::{database, output, webhook};
+use super::{database, output, registry};
 
 #[derive(Debug, Args)]
 pub(super) struct RotateKeyArgs {
@@ -22,7 +22,7 @@ pub(super) struct RotateKeyArgs {
 pub(super) fn run(args: RotateKeyArgs) -> anyhow::Result<ExitCode> {
     let json = args.json;
     database::command(args.settings, async move |settings| {
-        let registry = webhook::open(&settings).await?;
+        let registry = registry::open(&settings).await?;
         let count = registry.rotate_key().await?;
         if json {
             output::json(&json!({"webhooks": count}));

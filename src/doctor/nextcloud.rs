@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::finding::Finding;
 use crate::config::Settings;
 use crate::delivery::tls;
-use crate::proxy::{Answered, Arrival, Proxy, ProxyError, Upstream};
+use crate::proxy::{Arrival, BufferedResponse, Proxy, ProxyError, Upstream};
 use crate::text::chain;
 
 const CHECK: &str = "nextcloud";
@@ -34,7 +34,7 @@ pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
     vec![finding]
 }
 
-async fn ask(settings: &Settings, url: &str) -> Result<Answered, String> {
+async fn ask(settings: &Settings, url: &str) -> Result<BufferedResponse, String> {
     let tls = tls::client_config(settings.ca_file.as_deref()).map_err(|error| chain(&error))?;
     let upstream = Upstream::new(url, tls, settings.connect_timeout, settings.nextcloud_timeout)
         .map_err(|error| error.to_string())?;
@@ -47,7 +47,7 @@ async fn ask(settings: &Settings, url: &str) -> Result<Answered, String> {
         trusted: false,
         secure: false,
     };
-    let asked = proxy.ask(Method::GET, "/status.php", HeaderMap::new(), host, arrival);
+    let asked = proxy.fetch(Method::GET, "/status.php", HeaderMap::new(), host, arrival);
     // The cause, not what a client would read.
     asked.await.map_err(|error| match &error {
         ProxyError::Away { source } | ProxyError::Broken { source } => chain(&**source),
@@ -55,7 +55,7 @@ async fn ask(settings: &Settings, url: &str) -> Result<Answered, String> {
     })
 }
 
-fn judge(url: &str, answered: &Answered) -> Finding {
+fn judge(url: &str, answered: &BufferedResponse) -> Finding {
     let status: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
     let version = status["versionstring"].as_str();
     match (answered.status, version) {

@@ -15,13 +15,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::auth::{Authenticator, Denied, Session};
-use super::behind::{self, Belongs};
+use super::deliveries::DeliveryContext;
 use super::input;
-use super::operations::{API_OF, Call, Context, Their};
+use super::operations::{API_OF, Call, Context, NextcloudPart};
 use super::probe::REQUEST_TOKEN;
 use super::reply::{Body, Dialect, Reply, Syntax, Version, full};
 use super::routes::{Access, Found, Operation, Route, Table};
-use super::work::Work;
+use super::routing::{self, Destination};
 use crate::proxy::{self, Arrival, Proxy, ProxyError, canonical};
 use crate::registry::{Registry, TargetPolicy, random};
 
@@ -71,7 +71,7 @@ impl Api {
             context: Context {
                 registry,
                 targets,
-                work: None,
+                deliveries: None,
             },
             plain: HashMap::new(),
             proxy,
@@ -87,8 +87,8 @@ impl Api {
 
     /// Serves the routes about deliveries too.
     #[must_use]
-    pub fn with_work(mut self, work: Work) -> Self {
-        self.context.work = Some(work);
+    pub fn with_deliveries(mut self, deliveries: DeliveryContext) -> Self {
+        self.context.deliveries = Some(deliveries);
         self
     }
 
@@ -160,7 +160,7 @@ impl Api {
             return gateway(&error, request.uri(), request.headers(), proxy);
         }
         let (uri, accept) = (request.uri().clone(), of_accept(request.headers()));
-        match proxy.pass(request, arrival).await {
+        match proxy.forward(request, arrival).await {
             Ok(response) => response,
             Err(error) => gateway(&error, &uri, &accept, proxy),
         }
@@ -239,7 +239,7 @@ impl Api {
             }
             _ => None,
         };
-        let mut caller = match behind::caller(&self.authenticator, &parts.headers, host, arrival, list).await
+        let mut caller = match routing::caller(&self.authenticator, &parts.headers, host, arrival, list).await
         {
             Ok(caller) => caller,
             Err(denied) => return deny(&denied, dialect),
@@ -289,7 +289,7 @@ impl Api {
         &self,
         asked: Asked,
         dialect: &mut Dialect,
-        mut caller: behind::Caller,
+        mut caller: routing::Caller,
         body: Incoming,
         arrival: Arrival,
     ) -> Outcome {
@@ -326,17 +326,20 @@ impl Api {
         {
             dialect.syntax = syntax;
         }
-        let mut their = Their::Nothing;
+        let mut their = NextcloudPart::Nothing;
         if let Authenticator::Nextcloud(callers) = &self.authenticator {
-            match behind::belongs(operation, &asked.parameter, &fields) {
-                Belongs::Here => {}
-                Belongs::Nowhere(reply) => return reply.into(),
-                Belongs::Nextcloud => {
-                    let passed = callers.proxy().pass_whole(&asked.parts, bytes, arrival).await;
-                    return behind::passed(passed, callers, &caller);
+            match routing::destination(operation, &asked.parameter, &fields) {
+                Destination::Here => {}
+                Destination::Nowhere(reply) => return reply.into(),
+                Destination::Nextcloud => {
+                    let passed = callers
+                        .proxy()
+                        .forward_buffered(&asked.parts, bytes, arrival)
+                        .await;
+                    return routing::passed(passed, callers, &caller);
                 }
             }
-            their = match behind::their_part(callers, operation, &asked.parameter, &mut caller).await {
+            their = match routing::their_part(callers, operation, &asked.parameter, &mut caller).await {
                 Ok(their) => their,
                 Err(reply) => return reply.into(),
             };
@@ -369,7 +372,7 @@ fn is_here(found: &Found<'_>) -> bool {
         Operation::Show | Operation::Delete => params
             .iter()
             .last()
-            .is_some_and(|(_, id)| behind::is_ours(&input::decode_segment(id))),
+            .is_some_and(|(_, id)| routing::is_ours(&input::decode_segment(id))),
         _ => true,
     }
 }

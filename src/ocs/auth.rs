@@ -19,7 +19,7 @@ use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq as _};
 use tokio::sync::Semaphore;
 
-use super::callers::Callers;
+use super::nextcloud_accounts::NextcloudAccounts;
 use super::throttle::Throttle;
 use crate::registry::{NoRandom, random};
 use crate::shares::Shares;
@@ -82,9 +82,9 @@ pub enum AuthError {
 #[allow(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Authenticator {
     /// Without Nextcloud: accounts of the configuration.
-    Standalone(Standalone),
+    Standalone(LocalAccounts),
     /// Before Nextcloud: whoever may list webhooks there.
-    Nextcloud(Arc<Callers>),
+    Nextcloud(Arc<NextcloudAccounts>),
 }
 
 /// User and password of `Authorization: Basic …`, if the request has one.
@@ -116,7 +116,7 @@ struct Account {
 }
 
 /// Accounts of the configuration.
-pub struct Standalone {
+pub struct LocalAccounts {
     key: Digest,
     accounts: Vec<Account>,
     /// A hash to check where the account has none, so that every check takes as long; `None` where no account has one.
@@ -128,15 +128,15 @@ pub struct Standalone {
     waiting: Arc<Shares>,
 }
 
-impl std::fmt::Debug for Standalone {
+impl std::fmt::Debug for LocalAccounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Standalone")
+        f.debug_struct("LocalAccounts")
             .field("accounts", &self.accounts.len())
             .finish_non_exhaustive()
     }
 }
 
-impl Standalone {
+impl LocalAccounts {
     /// Administrators, and users who may log in and do nothing.
     ///
     /// # Errors
@@ -348,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_right_password_and_no_other_is_let_in() {
-        let accounts = Standalone::new(
+        let accounts = LocalAccounts::new(
             &[account("admin", "se:cret"), account("hashed", &hash("secret"))],
             &[account("bob", "bob")],
         )
@@ -381,7 +381,7 @@ mod tests {
 
     #[tokio::test]
     async fn guessing_is_slowed_down_and_does_not_lock_out_who_is_known() {
-        let accounts = Standalone::new(&[account("admin", "a")], &[]).unwrap();
+        let accounts = LocalAccounts::new(&[account("admin", "a")], &[]).unwrap();
         let auth = accounts;
         assert!(auth.session(&headers("admin:a"), CLIENT).await.is_ok());
         let mut refused = 0;
@@ -400,8 +400,8 @@ mod tests {
 
     #[test]
     fn faults_of_the_configuration_are_named() {
-        assert!(matches!(Standalone::new(&[], &[]), Err(AuthError::Nobody)));
-        let error = Standalone::new(&[account("eve", "$argon2id$nonsense")], &[])
+        assert!(matches!(LocalAccounts::new(&[], &[]), Err(AuthError::Nobody)));
+        let error = LocalAccounts::new(&[account("eve", "$argon2id$nonsense")], &[])
             .unwrap_err()
             .to_string();
         assert!(error.contains("eve") && !error.contains("nonsense"), "{error}");

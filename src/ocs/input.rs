@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::reply::{BoxError, Reply};
 use crate::registry::Fields;
+use crate::registry::view::php_lists;
 
 /// The largest body of our own routes.
 pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
@@ -126,7 +127,7 @@ pub(crate) fn form(text: &[u8]) -> Result<Map<String, Value>, Reply> {
     }
     Ok(root
         .into_iter()
-        .map(|(name, value)| (name, lists(value)))
+        .map(|(name, value)| (name, php_lists(value)))
         .collect())
 }
 
@@ -156,21 +157,6 @@ fn split_name(name: &str) -> (String, Vec<&str>) {
 fn next_number(map: &Map<String, Value>) -> String {
     let numbers = map.keys().filter_map(|key| key.parse::<u64>().ok());
     numbers.max().map_or(0, |n| n.saturating_add(1)).to_string()
-}
-
-/// What PHP counts as a list: the keys 0, 1, 2, … in this order; the empty map too.
-pub(crate) fn lists(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            if map.keys().enumerate().all(|(at, key)| *key == at.to_string()) {
-                Value::Array(map.into_iter().map(|(_, value)| lists(value)).collect())
-            } else {
-                Value::Object(map.into_iter().map(|(key, value)| (key, lists(value))).collect())
-            }
-        }
-        Value::Array(list) => Value::Array(list.into_iter().map(lists).collect()),
-        other => other,
-    }
 }
 
 /// A path segment without its percent signs; what is no UTF-8 is replaced.
@@ -235,15 +221,6 @@ mod tests {
         assert_eq!(read("a[b=1&=2"), json!({"a[b": "1"}));
         assert!(form("a=1&".repeat(2000).as_bytes()).is_err());
         assert!(form(format!("a{}=1", "[x]".repeat(100)).as_bytes()).is_err());
-    }
-
-    #[test]
-    fn empty_and_numbered_maps_are_lists() {
-        assert_eq!(
-            lists(json!({"a": {}, "b": {"0": {"1": 2}}})),
-            json!({"a": [], "b": [{"1": 2}]})
-        );
-        assert_eq!(lists(json!({"1": 1, "0": 0})), json!({"1": 1, "0": 0}));
     }
 
     #[test]

@@ -10,14 +10,13 @@ use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::auth::Session;
+use super::deliveries::{self, DeliveryContext};
 use super::reply::Reply;
 use super::routes::Operation;
-use super::view;
-use super::work::{self, Work};
 use crate::catalogue;
 use crate::registry::{
     Caller, Fields, InvalidField, Refused, Registration, Registry, RegistryError, Status, TargetPolicy,
-    WebhookId, parse_secret,
+    WebhookId, parse_secret, view,
 };
 use orw_model::EventClass;
 
@@ -30,7 +29,7 @@ pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     pub(crate) targets: Arc<dyn TargetPolicy>,
     /// What the routes about deliveries need; `None`: they are not served.
-    pub(crate) work: Option<Work>,
+    pub(crate) deliveries: Option<DeliveryContext>,
 }
 
 /// One request, its caller known and allowed.
@@ -43,12 +42,12 @@ pub(crate) struct Call {
     pub(crate) fields: Fields,
     pub(crate) session: Option<Session>,
     pub(crate) client: String,
-    pub(crate) their: Their,
+    pub(crate) their: NextcloudPart,
 }
 
 /// What Nextcloud's own webhooks give to an answer.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Their {
+pub(crate) enum NextcloudPart {
     Nothing,
     Webhooks(Vec<Value>),
     Deleted(u64),
@@ -56,7 +55,7 @@ pub(crate) enum Their {
     Off,
 }
 
-/// What a caller reads where [`Their::Off`].
+/// What a caller reads where [`NextcloudPart::Off`].
 const OFF: &str = "the app webhook_listeners is not enabled in Nextcloud: only webhooks for OpenRegister's events are known";
 
 impl Context {
@@ -96,7 +95,7 @@ impl Context {
                 all.sort_by_key(|webhook| webhook.revision);
                 let warnings = off(&call.their);
                 let mut listed = match call.their {
-                    Their::Webhooks(theirs) => theirs,
+                    NextcloudPart::Webhooks(theirs) => theirs,
                     _ => Vec::new(),
                 };
                 listed.extend(
@@ -134,7 +133,7 @@ impl Context {
             Operation::DeleteByApp => {
                 let ours = registry.delete_by_app(&by, &call.parameter).await? as u64;
                 let theirs = match call.their {
-                    Their::Deleted(count) => count,
+                    NextcloudPart::Deleted(count) => count,
                     _ => 0,
                 };
                 Ok(Reply::Data((ours + theirs).into(), off(&call.their)))
@@ -173,9 +172,9 @@ impl Context {
                 StatusCode::OK,
                 Bytes::from_static(OPENAPI.as_bytes()),
             )),
-            Operation::Work(operation) => match &self.work {
-                Some(work) => work.answer(operation, registry, &call, &by).await,
-                None => Ok(work::not_here()),
+            Operation::OnDeliveries(operation) => match &self.deliveries {
+                Some(deliveries) => deliveries.answer(operation, registry, &call, &by).await,
+                None => Ok(deliveries::not_here()),
             },
             Operation::CloudUser => Ok(Reply::data(user(call.session.as_ref()))),
             Operation::Capabilities => Ok(Reply::data(capabilities())),
@@ -206,7 +205,7 @@ impl Context {
             .map_err(Refused::Field)?
             .unwrap_or(100);
         let limit = u16::try_from(limit).unwrap_or(500);
-        let webhook = work::webhook_of(&query)?.map(WebhookId);
+        let webhook = deliveries::webhook_of(&query)?.map(WebhookId);
         let before = query
             .text("cursor")
             .map_err(Refused::Field)?
@@ -221,9 +220,9 @@ impl Context {
     }
 }
 
-fn off(their: &Their) -> Vec<String> {
+fn off(their: &NextcloudPart) -> Vec<String> {
     match their {
-        Their::Off => vec![OFF.to_owned()],
+        NextcloudPart::Off => vec![OFF.to_owned()],
         _ => Vec::new(),
     }
 }

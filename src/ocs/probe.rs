@@ -12,7 +12,9 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use super::auth::{Denied, Digest, Session};
-use crate::proxy::{Answered, Arrival, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Proxy, ProxyError};
+use crate::proxy::{
+    Arrival, BufferedResponse, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Proxy, ProxyError,
+};
 use crate::text::chain;
 
 const WEBHOOKS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks?format=json";
@@ -46,19 +48,19 @@ const ALONG: [HeaderName; 3] = [
 
 /// A caller who names himself.
 #[derive(Clone)]
-pub(crate) struct Asker {
+pub(crate) struct Credentials {
     headers: HeaderMap,
     host: HeaderValue,
     arrival: Arrival,
 }
 
-impl std::fmt::Debug for Asker {
+impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asker").finish_non_exhaustive()
+        f.debug_struct("Credentials").finish_non_exhaustive()
     }
 }
 
-impl Asker {
+impl Credentials {
     /// `None` where a request names nobody.
     pub(crate) fn of(headers: &HeaderMap, host: HeaderValue, arrival: Arrival) -> Option<Self> {
         let names = [header::AUTHORIZATION, header::COOKIE, APP_SECRET];
@@ -140,8 +142,8 @@ impl Asker {
         Some(name)
     }
 
-    async fn ask(&self, proxy: &Proxy, method: Method, path: &str) -> Result<Answered, Denied> {
-        let asked = proxy.ask(
+    async fn ask(&self, proxy: &Proxy, method: Method, path: &str) -> Result<BufferedResponse, Denied> {
+        let asked = proxy.fetch(
             method,
             path,
             self.headers.clone(),
@@ -162,7 +164,7 @@ impl Asker {
 
 /// Nextcloud's own webhooks.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Theirs {
+pub(crate) enum TheirWebhooks {
     Listed(Vec<Value>),
     /// The app is not enabled there.
     Off,
@@ -170,25 +172,29 @@ pub(crate) enum Theirs {
 
 /// A caller, as Nextcloud knows them.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Known {
+pub(crate) struct Identified {
     /// `None` where nobody is logged in.
     pub(crate) session: Option<Session>,
     /// Cookies that Nextcloud renewed at this occasion: the client's to keep.
     pub(crate) cookies: Vec<HeaderValue>,
-    pub(crate) theirs: Theirs,
+    pub(crate) theirs: TheirWebhooks,
 }
 
 /// Asks who calls, and for the webhooks with this `uri` (all where it is `None`).
 ///
 /// # Errors
 /// [`Denied`].
-pub(crate) async fn list(proxy: &Proxy, asker: &Asker, uri: Option<&str>) -> Result<Known, Denied> {
+pub(crate) async fn list(
+    proxy: &Proxy,
+    credentials: &Credentials,
+    uri: Option<&str>,
+) -> Result<Identified, Denied> {
     let mut path = WEBHOOKS.to_owned();
     if let Some(uri) = uri {
         path.push_str("&uri=");
         path.extend(url::form_urlencoded::byte_serialize(uri.as_bytes()));
     }
-    let answered = asker.ask(proxy, Method::GET, &path).await?;
+    let answered = credentials.ask(proxy, Method::GET, &path).await?;
     let mut cookies = set_cookies(&answered);
     let user = answered
         .headers
@@ -203,44 +209,48 @@ pub(crate) async fn list(proxy: &Proxy, asker: &Asker, uri: Option<&str>) -> Res
             let user = match user {
                 Some(user) => user,
                 None => {
-                    let (session, more) = who(proxy, asker).await?;
+                    let (session, more) = who(proxy, credentials).await?;
                     cookies.extend(more);
                     session.map(|session| session.user).unwrap_or_default()
                 }
             };
-            Ok(Known {
+            Ok(Identified {
                 session: Some(Session {
                     user,
                     admin: true,
-                    app_id: asker.app_id(proxy, &format!("{WEBHOOKS}&uri={NO_URI}")).await,
+                    app_id: credentials
+                        .app_id(proxy, &format!("{WEBHOOKS}&uri={NO_URI}"))
+                        .await,
                 }),
                 cookies,
-                theirs: Theirs::Listed(listed),
+                theirs: TheirWebhooks::Listed(listed),
             })
         }
-        StatusCode::FORBIDDEN => Ok(Known {
+        StatusCode::FORBIDDEN => Ok(Identified {
             session: Some(Session {
                 user: user.unwrap_or_default(),
                 admin: false,
                 app_id: None,
             }),
             cookies,
-            theirs: Theirs::Listed(Vec::new()),
+            theirs: TheirWebhooks::Listed(Vec::new()),
         }),
         StatusCode::NOT_FOUND => {
-            let (session, more) = who(proxy, asker).await?;
+            let (session, more) = who(proxy, credentials).await?;
             cookies.extend(more);
-            Ok(Known {
+            Ok(Identified {
                 session,
                 cookies,
-                theirs: Theirs::Off,
+                theirs: TheirWebhooks::Off,
             })
         }
-        StatusCode::UNAUTHORIZED if !asker.headers.contains_key(header::AUTHORIZATION) => Ok(Known {
-            session: None,
-            cookies,
-            theirs: Theirs::Listed(Vec::new()),
-        }),
+        StatusCode::UNAUTHORIZED if !credentials.headers.contains_key(header::AUTHORIZATION) => {
+            Ok(Identified {
+                session: None,
+                cookies,
+                theirs: TheirWebhooks::Listed(Vec::new()),
+            })
+        }
         _ => Err(refusal(&answered)),
     }
 }
@@ -249,8 +259,8 @@ pub(crate) async fn list(proxy: &Proxy, asker: &Asker, uri: Option<&str>) -> Res
 ///
 /// # Errors
 /// [`Denied`].
-pub(crate) async fn caller(proxy: &Proxy, asker: &Asker) -> Result<Known, Denied> {
-    list(proxy, asker, Some(NO_URI)).await
+pub(crate) async fn caller(proxy: &Proxy, credentials: &Credentials) -> Result<Identified, Denied> {
+    list(proxy, credentials, Some(NO_URI)).await
 }
 
 /// Removes an app's webhooks in Nextcloud: how many there were, or `None` where the app is off there.
@@ -259,13 +269,13 @@ pub(crate) async fn caller(proxy: &Proxy, asker: &Asker) -> Result<Known, Denied
 /// The status and message of a Nextcloud that refuses.
 pub(crate) async fn delete_by_app(
     proxy: &Proxy,
-    asker: &Asker,
+    credentials: &Credentials,
     app: &str,
 ) -> Result<Option<u64>, (u16, String)> {
     let app: String = url::form_urlencoded::byte_serialize(app.as_bytes()).collect();
     // In a path a plus sign is a plus sign.
     let path = WEBHOOKS.replace('?', &format!("/byappid/{}?", app.replace('+', "%20")));
-    let answered = asker.ask(proxy, Method::DELETE, &path).await.map_err(|_| {
+    let answered = credentials.ask(proxy, Method::DELETE, &path).await.map_err(|_| {
         (
             502,
             "Nextcloud's own webhooks could not be removed; nothing was".to_owned(),
@@ -291,8 +301,11 @@ pub(crate) async fn delete_by_app(
 }
 
 /// The caller and their groups, where webhooks cannot be asked for.
-async fn who(proxy: &Proxy, asker: &Asker) -> Result<(Option<Session>, Vec<HeaderValue>), Denied> {
-    let answered = asker.ask(proxy, Method::GET, USER).await?;
+async fn who(
+    proxy: &Proxy,
+    credentials: &Credentials,
+) -> Result<(Option<Session>, Vec<HeaderValue>), Denied> {
+    let answered = credentials.ask(proxy, Method::GET, USER).await?;
     let cookies = set_cookies(&answered);
     match answered.status {
         StatusCode::OK => {
@@ -307,19 +320,21 @@ async fn who(proxy: &Proxy, asker: &Asker) -> Result<(Option<Session>, Vec<Heade
                 user: user.to_owned(),
                 admin,
                 app_id: if admin {
-                    asker.app_id(proxy, USER).await
+                    credentials.app_id(proxy, USER).await
                 } else {
                     None
                 },
             };
             Ok((Some(session), cookies))
         }
-        StatusCode::UNAUTHORIZED if !asker.headers.contains_key(header::AUTHORIZATION) => Ok((None, cookies)),
+        StatusCode::UNAUTHORIZED if !credentials.headers.contains_key(header::AUTHORIZATION) => {
+            Ok((None, cookies))
+        }
         _ => Err(refusal(&answered)),
     }
 }
 
-fn refusal(answered: &Answered) -> Denied {
+fn refusal(answered: &BufferedResponse) -> Denied {
     match answered.status {
         StatusCode::UNAUTHORIZED => Denied::Wrong,
         StatusCode::PRECONDITION_FAILED => Denied::NoApiRequest,
@@ -342,12 +357,12 @@ fn strange(status: StatusCode) -> Denied {
     Denied::Away("Nextcloud, which knows who you are, gave an answer that does not say so")
 }
 
-fn data(answered: &Answered) -> Option<Value> {
+fn data(answered: &BufferedResponse) -> Option<Value> {
     let mut body: Value = orw_model::json::parse_bytes(&answered.body).ok()?;
     Some(body.get_mut("ocs")?.get_mut("data")?.take())
 }
 
-fn set_cookies(answered: &Answered) -> Vec<HeaderValue> {
+fn set_cookies(answered: &BufferedResponse) -> Vec<HeaderValue> {
     answered
         .headers
         .get_all(header::SET_COOKIE)

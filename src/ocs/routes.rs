@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::work::WorkOperation;
+use super::deliveries::DeliveryOperation;
 
 /// What a route does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(crate) enum Operation {
     Events,
     Audit,
     OpenApi,
-    Work(WorkOperation),
+    OnDeliveries(DeliveryOperation),
     CloudUser,
     Capabilities,
 }
@@ -70,8 +70,8 @@ const fn own(method: Method, path: &'static str, operation: Operation) -> Route 
     }
 }
 
-const fn work(method: Method, path: &'static str, operation: WorkOperation) -> Route {
-    own(method, path, Operation::Work(operation))
+const fn work(method: Method, path: &'static str, operation: DeliveryOperation) -> Route {
+    own(method, path, Operation::OnDeliveries(operation))
 }
 
 /// Every route.
@@ -147,62 +147,62 @@ pub(crate) const ROUTES: [Route; 30] = [
     work(
         Method::GET,
         "/apps/openregister_webhooks/api/v1/deliveries",
-        WorkOperation::Deliveries,
+        DeliveryOperation::Deliveries,
     ),
     work(
         Method::GET,
         "/apps/openregister_webhooks/api/v1/deliveries/{id}",
-        WorkOperation::Delivery,
+        DeliveryOperation::Delivery,
     ),
     work(
         Method::POST,
         "/apps/openregister_webhooks/api/v1/deliveries/{id}/retry",
-        WorkOperation::RetryDelivery,
+        DeliveryOperation::RetryDelivery,
     ),
     work(
         Method::POST,
         "/apps/openregister_webhooks/api/v1/webhooks/{id}/retry",
-        WorkOperation::RetryWebhook,
+        DeliveryOperation::RetryWebhook,
     ),
     work(
         Method::POST,
         "/apps/openregister_webhooks/api/v1/webhooks/{id}/test",
-        WorkOperation::Test,
+        DeliveryOperation::Test,
     ),
     work(
         Method::POST,
         "/apps/openregister_webhooks/api/v1/webhooks/{id}/replay",
-        WorkOperation::Replay,
+        DeliveryOperation::Replay,
     ),
     work(
         Method::POST,
         "/apps/openregister_webhooks/api/v1/webhooks/{id}/backfill",
-        WorkOperation::Backfill,
+        DeliveryOperation::Backfill,
     ),
     work(
         Method::GET,
         "/apps/openregister_webhooks/api/v1/jobs",
-        WorkOperation::Jobs,
+        DeliveryOperation::Jobs,
     ),
     work(
         Method::GET,
         "/apps/openregister_webhooks/api/v1/jobs/{id}",
-        WorkOperation::Job,
+        DeliveryOperation::Job,
     ),
     work(
         Method::POST,
         "/apps/openregister_webhooks/api/v1/jobs/{id}/cancel",
-        WorkOperation::CancelJob,
+        DeliveryOperation::CancelJob,
     ),
     work(
         Method::GET,
         "/apps/openregister_webhooks/api/v1/statistics",
-        WorkOperation::Statistics,
+        DeliveryOperation::Statistics,
     ),
     work(
         Method::GET,
         "/apps/openregister_webhooks/api/v1/webhooks/{id}/statistics",
-        WorkOperation::WebhookStatistics,
+        DeliveryOperation::WebhookStatistics,
     ),
 ];
 

@@ -11,9 +11,12 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-use super::{BoxError, ProxyError};
+use super::error::{BoxError, ProxyError};
 use crate::patience::{Pace, Patience};
 use crate::shares::{Place, Shares};
+
+/// A body, in memory or streamed.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
 /// How often the wait for a client is looked at: places may have become scarce.
 const LOOK: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use tower_service::Service as _;
 
-use super::BoxError;
+use super::error::BoxError;
 use super::stream::Stream;
 
 /// Makes connections; cheap to clone.

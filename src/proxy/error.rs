@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use super::BoxError;
+/// Anything that ends a body early.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the caller reads; the source is for the log.
 #[derive(Debug, thiserror::Error)]

@@ -10,10 +10,12 @@ use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode, Version, ext};
 use tokio_util::sync::CancellationToken;
 
-use super::body::{Allowed, Download, Gate, Held, Progress, Upload};
-use super::headers::{self, Arrival, THROUGH};
+use super::arrival::Arrival;
+use super::body::{Allowed, Body, Download, Gate, Held, Progress, Upload};
+use super::error::ProxyError;
+use super::headers::{self, THROUGH};
 use super::upstream::{Upstream, is_closed};
-use super::{Body, ProxyError, target, tunnel};
+use super::{target, tunnel};
 use crate::patience::Pace;
 use crate::registry::{NoRandom, random};
 use crate::shares::{Place, Shares};
@@ -91,7 +93,7 @@ impl Proxy {
     ///
     /// # Errors
     /// [`ProxyError`]: there is no answer.
-    pub async fn pass(
+    pub async fn forward(
         &self,
         mut request: Request<Incoming>,
         arrival: Arrival,
@@ -156,7 +158,7 @@ impl Proxy {
     ///
     /// # Errors
     /// [`ProxyError`]: there is no answer.
-    pub(crate) async fn pass_whole(
+    pub(crate) async fn forward_buffered(
         &self,
         parts: &request::Parts,
         body: Bytes,

@@ -5,24 +5,7 @@ use std::net::IpAddr;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// How a request came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
-    /// Who asks: the last address before the trusted proxies.
-    pub client: IpAddr,
-    /// The other end of the connection.
-    pub peer: IpAddr,
-    /// Whether that is a proxy of `ORW_TRUSTED_PROXIES`, whose word on the client is passed on.
-    pub trusted: bool,
-    /// Whether it came over TLS.
-    pub secure: bool,
-}
-
-impl Arrival {
-    const fn scheme(self) -> &'static str {
-        if self.secure { "https" } else { "http" }
-    }
-}
+use super::arrival::Arrival;
 
 /// Headers of one connection, besides those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [

@@ -5,10 +5,11 @@
 //! passed on; every wait, header and number of requests under way is bounded; where Nextcloud is away, the caller reads
 //! so at once. `ORW_NEXTCLOUD_URL` is the administrator's own setting: the address guard of deliveries does not apply to it.
 
-mod ask;
+mod arrival;
 mod body;
 mod connect;
 mod error;
+mod fetch;
 mod forward;
 mod headers;
 mod stream;
@@ -16,17 +17,12 @@ mod target;
 mod tunnel;
 mod upstream;
 
-pub use crate::patience::Pace;
-pub(crate) use ask::Answered;
-pub use error::ProxyError;
+pub use arrival::Arrival;
+pub use body::Body;
+pub use error::{BoxError, ProxyError};
+pub(crate) use fetch::BufferedResponse;
 pub use forward::{Limits, Proxy};
-pub use headers::Arrival;
 pub(crate) use headers::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, items};
 pub use upstream::{BadUrl, Upstream};
 
 pub(crate) use target::{canonical, host};
-
-/// Anything that ends a body early.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// A body, in memory or streamed.
-pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, BoxError>;

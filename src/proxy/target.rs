@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode, Version};
 
-use super::ProxyError;
+use super::error::ProxyError;
 
 /// Refuses what an origin server does not get, and what two servers could understand differently.
 ///

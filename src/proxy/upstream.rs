@@ -11,9 +11,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use super::body::Progress;
+use super::body::{Body, Progress};
 use super::connect::Connector;
-use super::{Body, ProxyError};
+use super::error::ProxyError;
 use crate::text::chain;
 
 /// Apache closes an idle connection after five seconds: one that is younger is not closed under a request.

@@ -18,6 +18,7 @@ mod snapshot;
 mod store;
 mod target;
 mod vault;
+pub(crate) mod view;
 mod webhook;
 
 use std::sync::Arc;

@@ -9,7 +9,9 @@ use super::RunError;
 use super::ground::Ground;
 use crate::config::Settings;
 use crate::delivery::Guard;
-use crate::ocs::{Api, Authenticator, Callers, ListenerTls, Server, Standalone, Work};
+use crate::ocs::{
+    Api, Authenticator, DeliveryContext, ListenerTls, LocalAccounts, NextcloudAccounts, Server,
+};
 use crate::proxy::{Proxy, Upstream};
 use crate::supervise::Supervisor;
 use crate::telemetry::{self, Health};
@@ -45,11 +47,13 @@ async fn start_api(ground: &Ground, supervisor: &mut Supervisor) -> Result<(), R
     let settings = &ground.settings;
     let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
     let authenticator = authenticator(settings, ground.tls.clone())?;
-    let api = Api::new(Arc::clone(&ground.registry), Arc::new(guard), authenticator)?.with_work(Work {
-        pool: ground.pool.clone(),
-        client: ground.client.clone(),
-        table_prefix: Arc::clone(&ground.table_prefix),
-    });
+    let api = Api::new(Arc::clone(&ground.registry), Arc::new(guard), authenticator)?.with_deliveries(
+        DeliveryContext {
+            pool: ground.pool.clone(),
+            client: ground.client.clone(),
+            table_prefix: Arc::clone(&ground.table_prefix),
+        },
+    );
     let address = settings.listen;
     let mut server = Server::bind(address, settings.trusted_proxies.clone())
         .await
@@ -70,7 +74,10 @@ async fn start_api(ground: &Ground, supervisor: &mut Supervisor) -> Result<(), R
 /// Nextcloud tells who calls, where there is one; else the configuration does.
 fn authenticator(settings: &Settings, tls: rustls::ClientConfig) -> Result<Authenticator, RunError> {
     let Some(url) = &settings.nextcloud_url else {
-        return Ok(Authenticator::Standalone(Standalone::new(&settings.admins, &[])?));
+        return Ok(Authenticator::Standalone(LocalAccounts::new(
+            &settings.admins,
+            &[],
+        )?));
     };
     if !settings.admins.is_empty() {
         tracing::warn!(
@@ -79,5 +86,7 @@ fn authenticator(settings: &Settings, tls: rustls::ClientConfig) -> Result<Authe
     }
     let upstream = Upstream::new(url, tls, settings.connect_timeout, settings.nextcloud_timeout)?;
     let proxy = Proxy::new(Arc::new(upstream))?;
-    Ok(Authenticator::Nextcloud(Arc::new(Callers::new(Arc::new(proxy))?)))
+    Ok(Authenticator::Nextcloud(Arc::new(NextcloudAccounts::new(
+        Arc::new(proxy),
+    )?)))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use openregister_webhooks::demo::certificate::{Authority, Flaw};
-use openregister_webhooks::ocs::{Api, Authenticator, ListenerTls, Server, Standalone};
+use openregister_webhooks::ocs::{Api, Authenticator, ListenerTls, LocalAccounts, Server};
 use openregister_webhooks::registry::AnyTarget;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -374,7 +374,7 @@ async fn the_listener_speaks_tls_and_shows_a_renewed_certificate() {
     let (first, second) = (Authority::new().unwrap(), Authority::new().unwrap());
     put(&first);
     let tls = ListenerTls::load(&certificate, &key).unwrap();
-    let accounts = Standalone::new(&[("admin".to_owned(), "x".to_owned().into())], &[]).unwrap();
+    let accounts = LocalAccounts::new(&[("admin".to_owned(), "x".to_owned().into())], &[]).unwrap();
     let accounts = Authenticator::Standalone(accounts);
     let api = Api::new(Arc::clone(&service.registry), Arc::new(AnyTarget), accounts).unwrap();
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), Vec::new())

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, begun, follow, refused, show};
+use super::progress::{begun, follow, refused, show};
+use crate::cli::args::CommonArgs;
 use crate::cli::failure::Failure;
-use crate::cli::{database, output, webhook};
+use crate::cli::{caller, database, output, registry};
 use crate::config::Settings;
 use crate::pipeline::jobs::{BackfillAsk, start_backfill};
 use orw_model::{Action, EventClass, TableName};
@@ -31,7 +32,7 @@ pub(in crate::cli) struct BackfillArgs {
     #[arg(long)]
     background: bool,
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
 }
 
 pub(in crate::cli) fn run(args: BackfillArgs) -> anyhow::Result<ExitCode> {
@@ -41,9 +42,9 @@ pub(in crate::cli) fn run(args: BackfillArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, Failure> {
-    let registry = webhook::open(settings).await?;
+    let registry = registry::open(settings).await?;
     let webhooks = match args.webhook {
-        Some(id) => vec![webhook::find(&registry, id)?],
+        Some(id) => vec![registry::find(&registry, id)?],
         None => {
             let kind = args
                 .table
@@ -68,7 +69,7 @@ async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, F
     };
     let mut jobs = Vec::new();
     for webhook in &webhooks {
-        let by = webhook::caller();
+        let by = caller::caller();
         let job = start_backfill(&mut client, &settings.table_prefix, webhook, &ask, &by)
             .await
             .map_err(refused)?;

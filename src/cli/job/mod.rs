@@ -1,21 +1,22 @@
 //! `job`, `replay` and `backfill`: long work that running sidecars do; begun, watched and cancelled from here.
 
 mod backfill;
+mod progress;
 mod replay;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tokio_postgres::Client;
 
-use super::args::SettingsArgs;
+use super::args::CommonArgs;
 use super::failure::Failure;
-use super::{database, output, webhook};
+use super::{caller, database, output};
 use crate::config::Settings;
-use crate::pipeline::jobs::{self, Job, JobKind, JobState, StartError};
+use crate::pipeline::jobs::{self, JobState};
 use crate::registry::WebhookId;
+
+use progress::{find, follow, line, show, unknown};
 
 pub(super) use backfill::{BackfillArgs, run as run_backfill};
 pub(super) use replay::{ReplayArgs, run as run_replay};
@@ -37,7 +38,7 @@ enum Action {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
         limit: u16,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Show one, and follow it to its end with --follow
     Show {
@@ -47,30 +48,16 @@ enum Action {
         #[arg(long)]
         follow: bool,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Cancel one; what it put into the queue is still delivered
     Cancel {
         /// The job
         id: i64,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
 }
-
-#[derive(Debug, Clone, Args)]
-struct Common {
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    settings: SettingsArgs,
-}
-
-/// How often a job that is followed is looked at.
-const LOOK: Duration = Duration::from_millis(500);
-/// After so many looks without a step the person who follows is told.
-const SILENT: u32 = 20;
 
 pub(super) fn run(args: JobArgs) -> anyhow::Result<ExitCode> {
     let common = match &args.action {
@@ -110,7 +97,7 @@ async fn act(settings: &Settings, action: Action, json: bool) -> Result<ExitCode
             follow(&client, job, json).await
         }
         Action::Cancel { id, .. } => {
-            let job = jobs::cancel(&client, id, &webhook::caller())
+            let job = jobs::cancel(&client, id, &caller::caller())
                 .await?
                 .ok_or_else(|| unknown(id))?;
             show(&job, json);
@@ -122,120 +109,4 @@ async fn act(settings: &Settings, action: Action, json: bool) -> Result<ExitCode
             })
         }
     }
-}
-
-async fn find(client: &Client, id: i64) -> Result<Job, Failure> {
-    jobs::get(client, id).await?.ok_or_else(|| unknown(id))
-}
-
-fn unknown(id: i64) -> Failure {
-    Failure::Failed(format!("job {id} does not exist; `job list` shows those that do"))
-}
-
-/// Shows how far a job is until it has ended: 0 where everything was done, 1 where it was cancelled.
-async fn follow(client: &Client, mut job: Job, json: bool) -> Result<ExitCode, Failure> {
-    let mut shown = String::new();
-    let mut silent = 0;
-    while !job.state.is_over() {
-        let text = progress(&job);
-        if text == shown {
-            silent += 1;
-        } else {
-            output::note(&text);
-            shown = text;
-            silent = 0;
-        }
-        if silent == SILENT && job.waiting.is_none() {
-            output::note(
-                "no step is made: is a sidecar running? (It goes on by itself; Ctrl-C only ends this view)",
-            );
-        }
-        tokio::time::sleep(LOOK).await;
-        job = find(client, job.id).await?;
-    }
-    show(&job, json);
-    Ok(if job.state == JobState::Done {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-/// What a job came to, at its start.
-fn begun(job: &Job) {
-    output::note(format_args!(
-        "job {} has begun; running sidecars do it. `job show {0}`, `job cancel {0}`",
-        job.id
-    ));
-    if let Some(note) = &job.note {
-        output::note(note);
-    }
-}
-
-/// Why a job did not begin.
-fn refused(error: StartError) -> Failure {
-    match error {
-        StartError::Refused(text) => Failure::Usage(text),
-        StartError::Query(error) => Failure::Query(error),
-        other => Failure::Failed(other.to_string()),
-    }
-}
-
-fn show(job: &Job, json: bool) {
-    if json {
-        return output::json(&json!(job));
-    }
-    output::say(line(job));
-    // What it waits for is in the line.
-    if let Some(note) = &job.note {
-        output::say(format_args!("  {note}"));
-    }
-}
-
-/// One job in a line.
-fn line(job: &Job) -> String {
-    let asked = asked(job);
-    let gap = if asked.is_empty() { "" } else { "  " };
-    format!(
-        "{}  {}  {:<8}  {:<10}  webhook {}  {}{gap}{asked}",
-        job.id,
-        job.created_at.format("%F %T"),
-        job.kind.name(),
-        job.state.name(),
-        job.webhook,
-        progress(job),
-    )
-}
-
-/// How far a job is, in words.
-fn progress(job: &Job) -> String {
-    let what = match job.kind {
-        JobKind::Replay => "events",
-        JobKind::Backfill => "rows",
-    };
-    let of = match job.expected {
-        Some(expected) if expected > 0 && !job.state.is_over() => format!(" of about {expected}"),
-        _ => String::new(),
-    };
-    let waiting = job
-        .waiting
-        .as_ref()
-        .map_or_else(String::new, |reason| format!(", waits: {reason}"));
-    format!(
-        "{}{of} {what} looked at, {} put into the queue{waiting}",
-        job.seen, job.enqueued
-    )
-}
-
-/// What was asked for, as far as it was said.
-fn asked(job: &Job) -> String {
-    let said = |name: &str| {
-        let value = job.ask.get(name)?.as_str()?;
-        Some(format!("{name} {value}"))
-    };
-    let all: Vec<String> = ["since", "class", "object", "register", "schema", "table"]
-        .into_iter()
-        .filter_map(said)
-        .collect();
-    all.join(", ")
 }

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::{Common, begun, follow, refused, show};
+use super::progress::{begun, follow, refused, show};
+use crate::cli::args::CommonArgs;
 use crate::cli::failure::Failure;
-use crate::cli::{database, webhook};
+use crate::cli::{caller, database, registry};
 use crate::config::Settings;
 use crate::pipeline::jobs::{ReplayAsk, start_replay};
 use crate::when;
@@ -33,7 +34,7 @@ pub(in crate::cli) struct ReplayArgs {
     #[arg(long)]
     background: bool,
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
 }
 
 pub(in crate::cli) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -43,15 +44,15 @@ pub(in crate::cli) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn replay(settings: &Settings, args: ReplayArgs) -> Result<ExitCode, Failure> {
-    let registry = webhook::open(settings).await?;
-    let webhook = webhook::find(&registry, args.webhook)?;
+    let registry = registry::open(settings).await?;
+    let webhook = registry::find(&registry, args.webhook)?;
     let mut client = database::connect(&database::database(settings)?).await?;
     let ask = ReplayAsk {
         since: args.since,
         class: args.class,
         object: args.object,
     };
-    let job = start_replay(&mut client, &webhook, &ask, &webhook::caller())
+    let job = start_replay(&mut client, &webhook, &ask, &caller::caller())
         .await
         .map_err(refused)?;
     begun(&job);

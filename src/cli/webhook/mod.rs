@@ -1,8 +1,8 @@
 //! `webhook`: the registrations, changed in the database without the API. Running sidecars see it within a second.
 
-mod figures;
-mod given;
-mod trial;
+mod flags;
+mod send_test;
+mod statistics;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::args::SettingsArgs;
+use super::args::CommonArgs;
 use super::failure::Failure;
-use super::{database, output};
+use super::registry::{find, open, unknown};
+use super::{caller, database, output};
 use crate::config::Settings;
 use crate::delivery::Guard;
 use crate::lifecycle::EventType;
-use crate::ocs::view;
 use crate::registry::{
-    AuditEntry, Caller, Changed, Defaults, Fields, Refused, Registration, Registry, RegistryError, Status,
-    Webhook, WebhookId, parse_secret,
+    AuditEntry, Changed, Fields, Refused, Registration, RegistryError, Status, Webhook, WebhookId,
+    parse_secret, view,
 };
 
-use given::Given;
+use flags::WebhookFlags;
 
 #[derive(Debug, Args)]
 pub(super) struct WebhookArgs {
@@ -34,24 +34,24 @@ pub(super) struct WebhookArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the registered webhooks
-    List(Common),
+    List(CommonArgs),
     /// Show one with every field
     Show(One),
     /// Register one, and show its signing secret this once
     Add {
         #[command(flatten)]
-        given: Box<Given>,
+        flags: Box<WebhookFlags>,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Change what is given and leave the rest
     Update {
         /// The webhook
         id: i64,
         #[command(flatten)]
-        given: Box<Given>,
+        flags: Box<WebhookFlags>,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Remove one; what is pending for it is cancelled
     Remove(One),
@@ -82,7 +82,7 @@ enum Action {
         /// Only of this webhook
         id: Option<i64>,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
     /// Make a new signing secret; the old one goes on signing beside it for a while
     RotateSecret {
@@ -103,7 +103,7 @@ enum Action {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
         limit: u16,
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
 }
 
@@ -112,20 +112,11 @@ struct One {
     /// The webhook
     id: i64,
     #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Debug, Clone, Args)]
-struct Common {
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    settings: SettingsArgs,
+    common: CommonArgs,
 }
 
 impl Action {
-    const fn common(&self) -> &Common {
+    const fn common(&self) -> &CommonArgs {
         match self {
             Self::List(common)
             | Self::Add { common, .. }
@@ -152,16 +143,16 @@ pub(super) fn run(args: WebhookArgs) -> anyhow::Result<ExitCode> {
 async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
     let json = action.common().json;
     let registry = open(settings).await?;
-    let by = caller();
+    let by = caller::caller();
     match action {
         Action::List(_) => list(registry.snapshot().all(), json),
         Action::Show(One { id, .. }) => show(&*find(&registry, id)?, json),
-        Action::Add { given, .. } => {
-            let asked = registration(settings, &given.fields(None)?)?;
+        Action::Add { flags, .. } => {
+            let asked = registration(settings, &flags.fields(None)?)?;
             report(&registry.create(&by, asked).await?, json);
         }
-        Action::Update { id, given, .. } => {
-            let fields = given.fields(Some(&*find(&registry, id)?))?;
+        Action::Update { id, flags, .. } => {
+            let fields = flags.fields(Some(&*find(&registry, id)?))?;
             let asked = registration(settings, &fields)?;
             report(&registry.update(&by, WebhookId(id), asked).await?, json);
         }
@@ -190,7 +181,7 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
         Action::RotateSecret { overlap, secret, one } => {
             let mut fields = Fields::default();
             if let Some(secret) = secret {
-                let secret = given::text(&secret)?;
+                let secret = flags::text(&secret)?;
                 fields.or_insert("secret", || secret.into());
             }
             let secret = parse_secret(&fields).map_err(|refused| Failure::Usage(refused.to_string()))?;
@@ -201,63 +192,14 @@ async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
             report(&changed.map_err(unknown)?, json);
         }
         Action::Test { class, one } => {
-            return trial::run(settings, &*find(&registry, one.id)?, class, json).await;
+            return send_test::run(settings, &*find(&registry, one.id)?, class, json).await;
         }
-        Action::Statistics { id, .. } => figures::run(settings, &registry, id, json).await?,
+        Action::Statistics { id, .. } => statistics::run(settings, &registry, id, json).await?,
         Action::Audit { id, limit, .. } => {
             history(&registry.audit(id.map(WebhookId), None, limit).await?, json);
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-pub(super) async fn open(settings: &Settings) -> Result<Arc<Registry>, Failure> {
-    let database = database::database(settings)?;
-    // For its message where there is no connection.
-    drop(database::connect(&database).await?);
-    let defaults = Defaults {
-        limits: settings.default_limits,
-        retry: settings.default_retry.clone(),
-    };
-    Ok(Registry::open(database.pool(2)?, settings.master_key.as_ref(), defaults).await?)
-}
-
-/// Whoever is at the command line.
-pub(super) fn caller() -> Caller {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok());
-    Caller {
-        user: user.map_or_else(
-            || "cli".to_owned(),
-            |user| format!("cli:{}", user.chars().take(60).collect::<String>()),
-        ),
-        app_id: None,
-        client: None,
-    }
-}
-
-pub(super) fn find(registry: &Registry, id: i64) -> Result<Arc<Webhook>, Failure> {
-    let snapshot = registry.snapshot();
-    snapshot.get(WebhookId(id)).cloned().ok_or_else(|| {
-        let broken = snapshot.unreadable().iter().find(|(bad, _)| bad.0 == id);
-        match broken {
-            Some((_, reason)) => Failure::Failed(format!(
-                "webhook {id} is stored but cannot be read: {reason}; remove it and register it again"
-            )),
-            None => unknown(RegistryError::NotFound(WebhookId(id))),
-        }
-    })
-}
-
-/// An id that does not exist is answered in the same words by every command.
-fn unknown(error: RegistryError) -> Failure {
-    match error {
-        RegistryError::NotFound(id) => Failure::Failed(format!(
-            "webhook {id} does not exist; `webhook list` shows those that do"
-        )),
-        other => other.into(),
-    }
 }
 
 fn registration(settings: &Settings, fields: &Fields) -> Result<Registration, Failure> {
@@ -301,7 +243,7 @@ fn list(all: &[Arc<Webhook>], json: bool) {
         let line = format!(
             "{}  {:8}  {:width$}  {}",
             webhook.id,
-            state(&webhook.status),
+            webhook.status.name(),
             name(webhook),
             webhook.uri
         );
@@ -339,7 +281,7 @@ fn report(changed: &Changed, json: bool) {
     output::say(format_args!(
         "{}  {}  {}",
         webhook.id,
-        state(&webhook.status),
+        webhook.status.name(),
         webhook.uri
     ));
     if let Some(secret) = &changed.secret
@@ -373,13 +315,5 @@ fn tell(json: bool, value: &Value, line: &str) {
         output::json_line(value);
     } else {
         output::say(line);
-    }
-}
-
-const fn state(status: &Status) -> &'static str {
-    match status {
-        Status::Enabled => "enabled",
-        Status::Paused => "paused",
-        Status::Disabled { .. } => "disabled",
     }
 }

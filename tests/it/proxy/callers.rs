@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::ocs::{Authenticator, Callers, Clock};
+use openregister_webhooks::ocs::{Authenticator, Clock, NextcloudAccounts};
 use serde_json::{Value, json};
 
 use super::{LISTENERS, OURS, OWN};
@@ -27,7 +27,7 @@ impl Hands {
 
 async fn at_hands(nextcloud: &Nextcloud, hands: &Hands) -> Service {
     let proxy = proxy_to(&nextcloud.url(), Duration::from_secs(60));
-    let callers = Callers::with_clock(proxy, hands.clock()).unwrap();
+    let callers = NextcloudAccounts::with_clock(proxy, hands.clock()).unwrap();
     Service::start_with(Setup {
         authenticator: Authenticator::Nextcloud(Arc::new(callers)),
         trusted_proxies: Vec::new(),
@@ -350,7 +350,7 @@ async fn an_external_app_is_named_where_its_secret_was_checked() {
 #[tokio::test]
 async fn nextcloud_is_told_the_client_whatever_the_client_says() {
     let nextcloud = Nextcloud::start().await;
-    let callers = Callers::new(proxy_to(&nextcloud.url(), Duration::from_secs(60))).unwrap();
+    let callers = NextcloudAccounts::new(proxy_to(&nextcloud.url(), Duration::from_secs(60))).unwrap();
     let service = Service::start_with(Setup {
         authenticator: Authenticator::Nextcloud(Arc::new(callers)),
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],

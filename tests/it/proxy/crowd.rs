@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openregister_webhooks::delivery::tls;
-use openregister_webhooks::ocs::{Authenticator, Callers};
-use openregister_webhooks::proxy::{Limits, Pace, Proxy, Upstream};
+use openregister_webhooks::ocs::{Authenticator, NextcloudAccounts};
+use openregister_webhooks::patience::Pace;
+use openregister_webhooks::proxy::{Limits, Proxy, Upstream};
 
 use super::OWN;
 use super::raw::{Raw, status};
@@ -40,7 +41,7 @@ async fn ask(service: &Service, client: &str, path: &str, headers: &str) -> u16 
 
 fn setup(proxy: Arc<Proxy>, trusted_proxies: &[&str]) -> Setup {
     Setup {
-        authenticator: Authenticator::Nextcloud(Arc::new(Callers::new(proxy).unwrap())),
+        authenticator: Authenticator::Nextcloud(Arc::new(NextcloudAccounts::new(proxy).unwrap())),
         trusted_proxies: trusted_proxies
             .iter()
             .map(|network| network.parse().unwrap())

@@ -10,7 +10,7 @@ use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::demo::certificate::{Authority, Flaw};
-use openregister_webhooks::ocs::{Authenticator, Callers, ListenerTls};
+use openregister_webhooks::ocs::{Authenticator, ListenerTls, NextcloudAccounts};
 use openregister_webhooks::proxy::{Proxy, Upstream};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -126,7 +126,7 @@ async fn requests_arrive_as_they_were_sent() {
 #[tokio::test]
 async fn trusted_proxies_say_who_asks() {
     let nextcloud = Nextcloud::start().await;
-    let callers = Callers::new(proxy_to(&nextcloud.url(), Duration::from_secs(60))).unwrap();
+    let callers = NextcloudAccounts::new(proxy_to(&nextcloud.url(), Duration::from_secs(60))).unwrap();
     let service = Service::start_with(Setup {
         authenticator: Authenticator::Nextcloud(Arc::new(callers)),
         trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
@@ -400,7 +400,7 @@ async fn http2_and_tls_are_spoken_on_both_sides() {
         Arc::new(Proxy::new(Arc::new(upstream)).unwrap())
     };
     let setup = |proxy| Setup {
-        authenticator: Authenticator::Nextcloud(Arc::new(Callers::new(proxy).unwrap())),
+        authenticator: Authenticator::Nextcloud(Arc::new(NextcloudAccounts::new(proxy).unwrap())),
         trusted_proxies: Vec::new(),
         tls: Some(Arc::clone(&listener)),
     };
@@ -452,7 +452,7 @@ async fn nextcloud_below_a_path_is_found_there() {
     let nextcloud = Nextcloud::start().await;
     let proxy = proxy_to(&format!("{}/cloud", nextcloud.url()), Duration::from_secs(60));
     let service = Service::start_with(Setup {
-        authenticator: Authenticator::Nextcloud(Arc::new(Callers::new(proxy).unwrap())),
+        authenticator: Authenticator::Nextcloud(Arc::new(NextcloudAccounts::new(proxy).unwrap())),
         trusted_proxies: Vec::new(),
         tls: None,
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::ocs::{Authenticator, Callers};
+use openregister_webhooks::ocs::{Authenticator, NextcloudAccounts};
 
 use super::raw::{Raw, exchange, status};
 use super::{LISTENERS, OWN};
@@ -13,7 +13,7 @@ use crate::support::nextcloud::Nextcloud;
 
 /// Before a Nextcloud that may keep silent for no longer than this.
 async fn impatient(nextcloud: &Nextcloud, silence: Duration) -> Service {
-    let callers = Callers::new(proxy_to(&nextcloud.url(), silence)).unwrap();
+    let callers = NextcloudAccounts::new(proxy_to(&nextcloud.url(), silence)).unwrap();
     Service::start_with(Setup {
         authenticator: Authenticator::Nextcloud(Arc::new(callers)),
         trusted_proxies: Vec::new(),
@@ -243,7 +243,8 @@ async fn a_closed_connection_is_not_the_clients_to_notice() {
             });
         }
     });
-    let callers = Callers::new(proxy_to(&format!("http://{address}"), Duration::from_secs(60))).unwrap();
+    let callers =
+        NextcloudAccounts::new(proxy_to(&format!("http://{address}"), Duration::from_secs(60))).unwrap();
     let service = Service::start_with(Setup {
         authenticator: Authenticator::Nextcloud(Arc::new(callers)),
         trusted_proxies: Vec::new(),
@@ -273,7 +274,8 @@ async fn posts_are_not_repeated() {
             }
         }
     });
-    let callers = Callers::new(proxy_to(&format!("http://{address}"), Duration::from_secs(60))).unwrap();
+    let callers =
+        NextcloudAccounts::new(proxy_to(&format!("http://{address}"), Duration::from_secs(60))).unwrap();
     let service = Service::start_with(Setup {
         authenticator: Authenticator::Nextcloud(Arc::new(callers)),
         trusted_proxies: Vec::new(),

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use openregister_webhooks::capture::{self, InstallOptions};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::{Guard, tls};
-use openregister_webhooks::ocs::{Api, Authenticator, Callers, ListenerTls, Server, Standalone};
+use openregister_webhooks::ocs::{Api, Authenticator, ListenerTls, LocalAccounts, NextcloudAccounts, Server};
 use openregister_webhooks::proxy::{Proxy, Upstream};
 use openregister_webhooks::registry::{Defaults, Registry};
 use serde_json::Value;
@@ -70,7 +70,7 @@ pub(crate) struct Setup {
 impl Service {
     pub(crate) async fn start() -> Self {
         let account = |user: &str, password: &str| (user.to_owned(), password.to_owned().into());
-        let accounts = Standalone::new(
+        let accounts = LocalAccounts::new(
             &[account("admin", "admin-password")],
             &[account("bob", "bob-password")],
         )
@@ -86,7 +86,7 @@ impl Service {
     /// Before this Nextcloud.
     pub(crate) async fn before(nextcloud: &Nextcloud) -> Self {
         let proxy = proxy_to(&nextcloud.url(), Duration::from_secs(60));
-        let callers = Callers::new(proxy).unwrap();
+        let callers = NextcloudAccounts::new(proxy).unwrap();
         Self::start_with(Setup {
             authenticator: Authenticator::Nextcloud(Arc::new(callers)),
             trusted_proxies: Vec::new(),

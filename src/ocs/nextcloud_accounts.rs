@@ -1,4 +1,4 @@
-//! Callers whom Nextcloud knows.
+//! NextcloudAccounts whom Nextcloud knows.
 //!
 //! Guarantees: a caller is let in for half a minute at most after Nextcloud last said so; what it refused is asked again
 //! every time, and slowed down by address, and so is whoever keeps Nextcloud busy; many at once who show the same credentials are one question; credentials are
@@ -12,8 +12,8 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
 use super::auth::{Denied, Digest};
-use super::probe::{self, Asker, Known};
-use super::remembered::{Clock, Remembered};
+use super::probe::{self, Credentials, Identified};
+use super::session_cache::{Clock, SessionCache};
 use super::throttle::Throttle;
 use crate::proxy::Proxy;
 use crate::registry::{NoRandom, random};
@@ -25,14 +25,14 @@ const MOST_QUESTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_secs(5);
 
-type Question = Shared<BoxFuture<'static, Result<Known, Denied>>>;
+type Question = Shared<BoxFuture<'static, Result<Identified, Denied>>>;
 
 /// Tells callers by asking Nextcloud.
 #[derive(Debug)]
-pub struct Callers {
+pub struct NextcloudAccounts {
     proxy: Arc<Proxy>,
     key: Digest,
-    remembered: Remembered,
+    remembered: SessionCache,
     throttle: Throttle,
     asked: Mutex<HashMap<Digest, Question>>,
     places: Arc<Shares>,
@@ -40,7 +40,7 @@ pub struct Callers {
     known_places: Arc<Shares>,
 }
 
-impl Callers {
+impl NextcloudAccounts {
     /// # Errors
     /// Where the operating system gives no random bytes.
     pub fn new(proxy: Arc<Proxy>) -> Result<Self, NoRandom> {
@@ -55,7 +55,7 @@ impl Callers {
         Ok(Self {
             proxy,
             key: random()?,
-            remembered: Remembered::new(clock),
+            remembered: SessionCache::new(clock),
             throttle: Throttle::default(),
             asked: Mutex::default(),
             places: Shares::new(MOST_QUESTIONS),
@@ -71,54 +71,63 @@ impl Callers {
     ///
     /// # Errors
     /// [`Denied`].
-    pub(crate) async fn known(self: &Arc<Self>, asker: &Asker) -> Result<Known, Denied> {
-        let key = asker.digest(&self.key);
+    pub(crate) async fn known(self: &Arc<Self>, credentials: &Credentials) -> Result<Identified, Denied> {
+        let key = credentials.digest(&self.key);
         if let Some(session) = self.remembered.get(&key) {
-            return Ok(Known {
+            return Ok(Identified {
                 session: Some(session),
                 cookies: Vec::new(),
-                theirs: probe::Theirs::Listed(Vec::new()),
+                theirs: probe::TheirWebhooks::Listed(Vec::new()),
             });
         }
-        self.question(key, asker)?.await
+        self.question(key, credentials)?.await
     }
 
     /// Who calls, and Nextcloud's own webhooks: always asked for.
     ///
     /// # Errors
     /// [`Denied`].
-    pub(crate) async fn list(&self, asker: &Asker, uri: Option<&str>) -> Result<Known, Denied> {
-        let key = asker.digest(&self.key);
+    pub(crate) async fn list(
+        &self,
+        credentials: &Credentials,
+        uri: Option<&str>,
+    ) -> Result<Identified, Denied> {
+        let key = credentials.digest(&self.key);
         let charged = self.remembered.get(&key).is_none();
         if charged {
-            self.charge(asker)?;
+            self.charge(credentials)?;
         }
         let begun = self.remembered.now();
         let places = if charged { &self.places } else { &self.known_places };
-        let outcome = limited(places, asker, probe::list(&self.proxy, asker, uri)).await;
-        self.conclude(key, asker, &outcome, begun, charged);
+        let outcome = limited(places, credentials, probe::list(&self.proxy, credentials, uri)).await;
+        self.conclude(key, credentials, &outcome, begun, charged);
         outcome
     }
 
     /// Nextcloud refused these credentials elsewhere.
-    pub(crate) fn forget(&self, asker: &Asker) {
-        self.remembered.forget(&asker.digest(&self.key));
+    pub(crate) fn forget(&self, credentials: &Credentials) {
+        self.remembered.forget(&credentials.digest(&self.key));
     }
 
     /// The one question that is under way for these credentials, or a new one.
-    fn question(self: &Arc<Self>, key: Digest, asker: &Asker) -> Result<Question, Denied> {
+    fn question(self: &Arc<Self>, key: Digest, credentials: &Credentials) -> Result<Question, Denied> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(question) = asked.get(&key) {
             return Ok(question.clone());
         }
-        self.charge(asker)?;
-        let (this, asker) = (Arc::clone(self), asker.clone());
+        self.charge(credentials)?;
+        let (this, credentials) = (Arc::clone(self), credentials.clone());
         // A task of its own: it ends, and is concluded, also where whoever began it has gone.
         let task = tokio::spawn(async move {
             let begun = this.remembered.now();
             let _answered = Answered(Arc::clone(&this), key);
-            let outcome = limited(&this.places, &asker, probe::caller(&this.proxy, &asker)).await;
-            this.conclude(key, &asker, &outcome, begun, true);
+            let outcome = limited(
+                &this.places,
+                &credentials,
+                probe::caller(&this.proxy, &credentials),
+            )
+            .await;
+            this.conclude(key, &credentials, &outcome, begun, true);
             outcome
         });
         let question = async move { task.await.unwrap_or(Err(Denied::Unavailable)) }
@@ -128,9 +137,9 @@ impl Callers {
         Ok(question)
     }
 
-    fn charge(&self, asker: &Asker) -> Result<(), Denied> {
+    fn charge(&self, credentials: &Credentials) -> Result<(), Denied> {
         self.throttle
-            .charge(asker.client(), Instant::now())
+            .charge(credentials.client(), Instant::now())
             .map_err(|retry_after| Denied::TooMany { retry_after })
     }
 
@@ -138,8 +147,8 @@ impl Callers {
     fn conclude(
         &self,
         key: Digest,
-        asker: &Asker,
-        outcome: &Result<Known, Denied>,
+        credentials: &Credentials,
+        outcome: &Result<Identified, Denied>,
         begun: Instant,
         charged: bool,
     ) {
@@ -156,9 +165,9 @@ impl Callers {
             Err(Denied::NoApiRequest | Denied::Unavailable | Denied::Away(_)) => false,
         };
         if wrong {
-            tracing::warn!(client = %asker.client(), "Nextcloud does not know the caller");
+            tracing::warn!(client = %credentials.client(), "Nextcloud does not know the caller");
         } else if charged {
-            self.throttle.refund(asker.client());
+            self.throttle.refund(credentials.client());
         }
     }
 }
@@ -166,10 +175,10 @@ impl Callers {
 /// A question in a place of its own, which one client's network cannot take from all others, and in a bounded time.
 async fn limited(
     places: &Arc<Shares>,
-    asker: &Asker,
-    asking: impl Future<Output = Result<Known, Denied>>,
-) -> Result<Known, Denied> {
-    let Some(_place) = places.take(asker.client()) else {
+    credentials: &Credentials,
+    asking: impl Future<Output = Result<Identified, Denied>>,
+) -> Result<Identified, Denied> {
+    let Some(_place) = places.take(credentials.client()) else {
         return Err(Denied::Busy(
             "Too many callers are being checked with Nextcloud, in all or from your network",
         ));
@@ -181,7 +190,7 @@ async fn limited(
 }
 
 /// A question that ends, however it does, is not joined any more.
-struct Answered(Arc<Callers>, Digest);
+struct Answered(Arc<NextcloudAccounts>, Digest);
 
 impl Drop for Answered {
     fn drop(&mut self) {

@@ -14,18 +14,18 @@ const MOST: usize = 1000;
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 /// Good answers, for [`HOLDS`] each and bounded in number.
-pub(crate) struct Remembered {
+pub(crate) struct SessionCache {
     clock: Clock,
     entries: Mutex<HashMap<Digest, (Session, Instant)>>,
 }
 
-impl std::fmt::Debug for Remembered {
+impl std::fmt::Debug for SessionCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Remembered").finish_non_exhaustive()
+        f.debug_struct("SessionCache").finish_non_exhaustive()
     }
 }
 
-impl Remembered {
+impl SessionCache {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
@@ -96,7 +96,7 @@ mod tests {
             let passed = Arc::clone(&passed);
             Arc::new(move || begun + *passed.lock().unwrap())
         };
-        let remembered = Remembered::new(clock);
+        let remembered = SessionCache::new(clock);
         remembered.put(key(0), session("a"), remembered.now());
         *passed.lock().unwrap() = HOLDS - Duration::from_millis(1);
         assert_eq!(remembered.get(&key(0)), Some(session("a")));

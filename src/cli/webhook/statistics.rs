@@ -3,11 +3,12 @@
 use chrono::Utc;
 use serde_json::json;
 
-use super::{Registry, find};
 use crate::cli::failure::Failure;
+use crate::cli::registry::find;
 use crate::cli::{database, output};
 use crate::config::Settings;
 use crate::delivery::statistics::{self, Statistics};
+use crate::registry::Registry;
 
 /// Shows the figures of one webhook, or of all.
 pub(super) async fn run(

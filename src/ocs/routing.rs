@@ -8,9 +8,9 @@ use hyper::header::{HeaderMap, HeaderValue};
 
 use super::api::Outcome;
 use super::auth::{Authenticator, Denied, Session};
-use super::callers::Callers;
-use super::operations::Their;
-use super::probe::{self, Asker, Theirs};
+use super::nextcloud_accounts::NextcloudAccounts;
+use super::operations::NextcloudPart;
+use super::probe::{self, Credentials, TheirWebhooks};
 use super::reply::{Body, Reply};
 use super::routes::Operation;
 use crate::proxy::{Arrival, ProxyError};
@@ -22,9 +22,9 @@ pub(super) struct Caller {
     pub(super) session: Option<Session>,
     /// To be set by the answer.
     pub(super) cookies: Vec<HeaderValue>,
-    pub(super) theirs: Option<Theirs>,
+    pub(super) theirs: Option<TheirWebhooks>,
     /// Who to ask on behalf of.
-    pub(super) asker: Option<Asker>,
+    pub(super) credentials: Option<Credentials>,
 }
 
 /// Who calls. For a list Nextcloud's own webhooks are asked for at the same time, those with `uri` where one is named.
@@ -51,18 +51,18 @@ pub(super) async fn caller(
     let host = host
         .or_else(|| HeaderValue::from_str(callers.proxy().upstream().authority()).ok())
         .ok_or(Denied::Unavailable)?;
-    let Some(asker) = Asker::of(headers, host, arrival) else {
+    let Some(credentials) = Credentials::of(headers, host, arrival) else {
         return Ok(Caller::default());
     };
     let known = match list {
-        Some(uri) => callers.list(&asker, uri).await?,
-        None => callers.known(&asker).await?,
+        Some(uri) => callers.list(&credentials, uri).await?,
+        None => callers.known(&credentials).await?,
     };
     Ok(Caller {
         session: known.session,
         cookies: known.cookies,
         theirs: list.is_some().then_some(known.theirs),
-        asker: Some(asker),
+        credentials: Some(credentials),
     })
 }
 
@@ -82,36 +82,36 @@ fn is_our_event(event: &str) -> bool {
 
 /// Where a request with a body belongs.
 #[derive(Debug)]
-pub(super) enum Belongs {
+pub(super) enum Destination {
     Here,
     Nextcloud,
     Nowhere(Reply),
 }
 
 /// Decides by the id and the event. What names no event is answered here: our answer says what is missing.
-pub(super) fn belongs(operation: Operation, id: &str, fields: &Fields) -> Belongs {
+pub(super) fn destination(operation: Operation, id: &str, fields: &Fields) -> Destination {
     let event = fields.text("event").ok().flatten();
     let ours = event.is_none_or(is_our_event);
     match operation {
-        Operation::Create if !ours => Belongs::Nextcloud,
+        Operation::Create if !ours => Destination::Nextcloud,
         Operation::Update => match (is_ours(id), ours) {
-            (true, true) => Belongs::Here,
-            (false, false) => Belongs::Nextcloud,
-            (false, true) if event.is_none() => Belongs::Nextcloud,
-            (false, true) => Belongs::Nowhere(Reply::failure(
+            (true, true) => Destination::Here,
+            (false, false) => Destination::Nextcloud,
+            (false, true) if event.is_none() => Destination::Nextcloud,
+            (false, true) => Destination::Nowhere(Reply::failure(
                 400,
                 format!(
                     "event: webhook {id} is Nextcloud's own and cannot get OpenRegister's events; register a new webhook for them"
                 ),
             )),
-            (true, false) => Belongs::Nowhere(Reply::failure(
+            (true, false) => Destination::Nowhere(Reply::failure(
                 400,
                 format!(
                     "event: webhook {id} gets OpenRegister's events and cannot get others; register a new webhook for them"
                 ),
             )),
         },
-        _ => Belongs::Here,
+        _ => Destination::Here,
     }
 }
 
@@ -120,43 +120,43 @@ pub(super) fn belongs(operation: Operation, id: &str, fields: &Fields) -> Belong
 /// # Errors
 /// The answer, where Nextcloud's side fails: then nothing is done here either.
 pub(super) async fn their_part(
-    callers: &Callers,
+    callers: &NextcloudAccounts,
     operation: Operation,
     parameter: &str,
     caller: &mut Caller,
-) -> Result<Their, Reply> {
-    match (operation, caller.theirs.take(), &caller.asker) {
-        (Operation::List, Some(Theirs::Listed(list)), _) => Ok(Their::Webhooks(list)),
-        (Operation::List, Some(Theirs::Off), _) => Ok(Their::Off),
-        (Operation::DeleteByApp, _, Some(asker)) => {
-            match probe::delete_by_app(callers.proxy(), asker, parameter).await {
-                Ok(Some(count)) => Ok(Their::Deleted(count)),
-                Ok(None) => Ok(Their::Off),
+) -> Result<NextcloudPart, Reply> {
+    match (operation, caller.theirs.take(), &caller.credentials) {
+        (Operation::List, Some(TheirWebhooks::Listed(list)), _) => Ok(NextcloudPart::Webhooks(list)),
+        (Operation::List, Some(TheirWebhooks::Off), _) => Ok(NextcloudPart::Off),
+        (Operation::DeleteByApp, _, Some(credentials)) => {
+            match probe::delete_by_app(callers.proxy(), credentials, parameter).await {
+                Ok(Some(count)) => Ok(NextcloudPart::Deleted(count)),
+                Ok(None) => Ok(NextcloudPart::Off),
                 Err((code, message)) => {
                     if matches!(code, 401 | 403) {
-                        callers.forget(asker);
+                        callers.forget(credentials);
                     }
                     Err(Reply::failure(code, message))
                 }
             }
         }
-        _ => Ok(Their::Nothing),
+        _ => Ok(NextcloudPart::Nothing),
     }
 }
 
 /// Nextcloud's answer to a request that was passed on, or why there is none.
 pub(super) fn passed(
     passed: Result<Response<Body>, ProxyError>,
-    callers: &Callers,
+    callers: &NextcloudAccounts,
     caller: &Caller,
 ) -> Outcome {
     match passed {
         Ok(response) => {
             // It knows the caller better than we remember.
             if matches!(response.status().as_u16(), 401 | 403)
-                && let Some(asker) = &caller.asker
+                && let Some(credentials) = &caller.credentials
             {
-                callers.forget(asker);
+                callers.forget(credentials);
             }
             Outcome::Passed(response)
         }
@@ -173,10 +173,10 @@ mod tests {
     fn requests_go_where_they_belong() {
         let of = |operation, id: &str, event: Option<&str>| {
             let body = event.map_or_else(|| json!({}), |event| json!({ "event": event }));
-            match belongs(operation, id, &Fields::json(body.as_object().unwrap().clone())) {
-                Belongs::Here => "here",
-                Belongs::Nextcloud => "nextcloud",
-                Belongs::Nowhere(_) => "nowhere",
+            match destination(operation, id, &Fields::json(body.as_object().unwrap().clone())) {
+                Destination::Here => "here",
+                Destination::Nextcloud => "nextcloud",
+                Destination::Nowhere(_) => "nowhere",
             }
         };
         let (ours, theirs) = (

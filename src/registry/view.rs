@@ -5,10 +5,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::input::lists;
-use crate::registry::{
-    AuditEntry, Auth, Changed, ClientCertificate, Extras, MASK, Registration, Status, Webhook, looks_secret,
-};
+use super::certificate::ClientCertificate;
+use super::change::{AuditEntry, Changed};
+use super::registration::{Extras, MASK, Registration, looks_secret};
+use super::webhook::{Auth, Status, Webhook};
 
 /// The eleven fields of Nextcloud's answers, in its order.
 pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {
@@ -28,7 +28,7 @@ pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {
         ("httpMethod", webhook.http_method.clone().into()),
         ("uri", webhook.uri.clone().into()),
         ("event", webhook.event.as_str().into()),
-        ("eventFilter", lists(webhook.event_filter.clone())),
+        ("eventFilter", php_lists(webhook.event_filter.clone())),
         (
             "userIdFilter",
             webhook.user_id_filter.clone().unwrap_or_default().into(),
@@ -112,10 +112,9 @@ pub(crate) fn shown(secret: &SecretString) -> Value {
 }
 
 fn own(webhook: &Webhook) -> Map<String, Value> {
-    let (status, reason, since) = match &webhook.status {
-        Status::Enabled => ("enabled", None, None),
-        Status::Paused => ("paused", None, None),
-        Status::Disabled { reason, since } => ("disabled", Some(reason.clone()), Some(since.to_rfc3339())),
+    let (reason, since) = match &webhook.status {
+        Status::Enabled | Status::Paused => (None, None),
+        Status::Disabled { reason, since } => (Some(reason.clone()), Some(since.to_rfc3339())),
     };
     let seconds = |duration: &Duration| match duration.subsec_millis() {
         0 => json!(duration.as_secs()),
@@ -132,7 +131,7 @@ fn own(webhook: &Webhook) -> Map<String, Value> {
         ("enabled", json!(webhook.collects())),
         (
             "status",
-            json!({"state": status, "reason": reason, "since": since}),
+            json!({"state": webhook.status.name(), "reason": reason, "since": since}),
         ),
         (
             "rateLimit",
@@ -186,5 +185,38 @@ fn headers(headers: Option<&[(String, SecretString)]>) -> Value {
             (name.clone(), Value::from(shown))
         })
         .collect();
-    lists(Value::Object(map))
+    php_lists(Value::Object(map))
+}
+
+/// What PHP counts as a list: the keys 0, 1, 2, … in this order; the empty map too.
+pub(crate) fn php_lists(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            if map.keys().enumerate().all(|(at, key)| *key == at.to_string()) {
+                Value::Array(map.into_iter().map(|(_, value)| php_lists(value)).collect())
+            } else {
+                Value::Object(
+                    map.into_iter()
+                        .map(|(key, value)| (key, php_lists(value)))
+                        .collect(),
+                )
+            }
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(php_lists).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_and_numbered_maps_are_lists() {
+        assert_eq!(
+            php_lists(json!({"a": {}, "b": {"0": {"1": 2}}})),
+            json!({"a": [], "b": [{"1": 2}]})
+        );
+        assert_eq!(php_lists(json!({"1": 1, "0": 0})), json!({"1": 1, "0": 0}));
+    }
 }

@@ -7,15 +7,17 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
+use super::arrival::Arrival;
 use super::body::Progress;
-use super::{Arrival, Proxy, ProxyError};
+use super::error::ProxyError;
+use super::forward::Proxy;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 const LARGEST: usize = 8 * 1024 * 1024;
 
 /// What Nextcloud answered.
 #[derive(Debug)]
-pub(crate) struct Answered {
+pub(crate) struct BufferedResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -26,14 +28,14 @@ impl Proxy {
     ///
     /// # Errors
     /// Where there is no whole answer in time.
-    pub(crate) async fn ask(
+    pub(crate) async fn fetch(
         &self,
         method: Method,
         path: &str,
         mut headers: HeaderMap,
         host: HeaderValue,
         arrival: Arrival,
-    ) -> Result<Answered, ProxyError> {
+    ) -> Result<BufferedResponse, ProxyError> {
         headers.insert(hyper::header::HOST, host);
         let mut request = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
         *request.method_mut() = method;
@@ -50,7 +52,7 @@ impl Proxy {
                 .collect()
                 .await
                 .map_err(|source| ProxyError::Broken { source })?;
-            Ok(Answered {
+            Ok(BufferedResponse {
                 status: parts.status,
                 headers: parts.headers,
                 body: body.to_bytes(),

@@ -28,7 +28,7 @@ const RETRY_TIME: Duration = Duration::from_secs(20);
 
 /// What a route about deliveries does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WorkOperation {
+pub(crate) enum DeliveryOperation {
     Deliveries,
     Delivery,
     RetryDelivery,
@@ -45,7 +45,7 @@ pub(crate) enum WorkOperation {
 
 /// What these routes work on.
 #[derive(Clone)]
-pub struct Work {
+pub struct DeliveryContext {
     pub pool: Pool,
     /// Sends tests.
     pub client: Client,
@@ -53,9 +53,9 @@ pub struct Work {
     pub table_prefix: Arc<str>,
 }
 
-impl std::fmt::Debug for Work {
+impl std::fmt::Debug for DeliveryContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Work")
+        f.debug_struct("DeliveryContext")
             .field("table_prefix", &self.table_prefix)
             .finish_non_exhaustive()
     }
@@ -63,50 +63,50 @@ impl std::fmt::Debug for Work {
 
 type Answered = Result<Reply, RegistryError>;
 
-impl Work {
+impl DeliveryContext {
     pub(crate) async fn answer(
         &self,
-        operation: WorkOperation,
+        operation: DeliveryOperation,
         registry: &Registry,
         call: &Call,
         by: &Caller,
     ) -> Answered {
         let id: i64 = call.parameter.parse().unwrap_or(0);
         match operation {
-            WorkOperation::Deliveries => self.list(call).await,
-            WorkOperation::Delivery => self.show(id, call).await,
-            WorkOperation::RetryDelivery => self.retry_one(registry, id, call, by).await,
-            WorkOperation::RetryWebhook => match webhook(registry, id).await? {
+            DeliveryOperation::Deliveries => self.list(call).await,
+            DeliveryOperation::Delivery => self.show(id, call).await,
+            DeliveryOperation::RetryDelivery => self.retry_one(registry, id, call, by).await,
+            DeliveryOperation::RetryWebhook => match webhook(registry, id).await? {
                 Some(webhook) => self.retry(&webhook, None, by).await,
                 None => Ok(no_webhook(call)),
             },
-            WorkOperation::Test => match webhook(registry, id).await? {
+            DeliveryOperation::Test => match webhook(registry, id).await? {
                 Some(webhook) => self.test(&webhook, &call.fields).await,
                 None => Ok(no_webhook(call)),
             },
-            WorkOperation::Replay => match webhook(registry, id).await? {
+            DeliveryOperation::Replay => match webhook(registry, id).await? {
                 Some(webhook) => self.replay(&webhook, &call.fields, by).await,
                 None => Ok(no_webhook(call)),
             },
-            WorkOperation::Backfill => match webhook(registry, id).await? {
+            DeliveryOperation::Backfill => match webhook(registry, id).await? {
                 Some(webhook) => self.backfill(&webhook, &call.fields, by).await,
                 None => Ok(no_webhook(call)),
             },
-            WorkOperation::Jobs => self.jobs(call).await,
-            WorkOperation::Job => {
+            DeliveryOperation::Jobs => self.jobs(call).await,
+            DeliveryOperation::Job => {
                 let client = self.pool.get().await?;
                 Ok(job_or_missing(jobs::get(&**client, id).await?, call))
             }
-            WorkOperation::CancelJob => {
+            DeliveryOperation::CancelJob => {
                 let client = self.pool.get().await?;
                 Ok(job_or_missing(jobs::cancel(&**client, id, by).await?, call))
             }
-            WorkOperation::Statistics => {
+            DeliveryOperation::Statistics => {
                 let snapshot = registry.refresh().await?;
                 let all: Vec<i64> = snapshot.all().iter().map(|webhook| webhook.id.0).collect();
                 Ok(Reply::data(json!(self.figures(&all).await?)))
             }
-            WorkOperation::WebhookStatistics => match webhook(registry, id).await? {
+            DeliveryOperation::WebhookStatistics => match webhook(registry, id).await? {
                 Some(webhook) => {
                     let one = self.figures(&[webhook.id.0]).await?;
                     Ok(Reply::data(json!(one.first())))

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::catalogue;
-use crate::cli::delivery::answer;
 use crate::cli::failure::Failure;
-use crate::cli::output;
+use crate::cli::{output, response};
 use crate::config::Settings;
 use crate::delivery::{Client, Outgoing, tls, trial};
 use crate::lifecycle::EventType;
@@ -40,7 +39,7 @@ pub(super) async fn run(
             "{word}: {result} after {} ms  {}  {}",
             done.duration_ms, done.class, done.event_id
         ));
-        for text in answer(
+        for text in response::lines(
             done.error.as_deref(),
             done.headers.as_ref(),
             done.response.as_deref(),

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::super::failure::Failure;
+use crate::cli::failure::Failure;
 use crate::registry::{Auth, Fields, MASK, Webhook};
 
 /// The flags; each is a field of the API. A value that starts with `@` is read from that file, so that no secret need be
 /// on the command line.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
-pub(super) struct Given {
+pub(super) struct WebhookFlags {
     /// Where to send: an https:// URL
     #[arg(long)]
     uri: Option<String>,
@@ -79,7 +79,7 @@ pub(super) struct Given {
 
 const NAMESPACE: &str = r"OCA\OpenRegister\Event\";
 
-impl Given {
+impl WebhookFlags {
     /// The fields of a request; what is not given is as in `known`, or left out.
     pub(super) fn fields(&self, known: Option<&Webhook>) -> Result<Fields, Failure> {
         if known.is_some() && *self == Self::default() {
@@ -159,7 +159,7 @@ impl Given {
     }
 }
 
-impl Given {
+impl WebhookFlags {
     fn certificate(&self) -> Result<Option<Value>, Failure> {
         match (&self.client_cert, &self.client_key) {
             (Some(certificate), Some(key)) => {
