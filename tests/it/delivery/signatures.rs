@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::rig::Rig;
 use crate::support::api::Service;
 use crate::support::receiver::https;
+use crate::support::skipped::skipped;
 use crate::support::wait::PATIENCE;
 
 const PYPI: &str = "standardwebhooks==1.1.0";
@@ -127,12 +128,11 @@ fn node() -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn verified_by(name: &str, verifier: Result<Command, String>, file: &Path, good: usize) {
     let mut verifier = match verifier {
         Ok(verifier) => verifier,
         Err(why) => {
-            eprintln!("SKIPPED: signatures are not verified by {name}'s package, it cannot be had: {why}");
+            skipped(&format!("verification of signatures by {name}'s package"), &why);
             return;
         }
     };

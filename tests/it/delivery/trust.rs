@@ -17,6 +17,7 @@ use super::hostile::post;
 use super::net::{Names, lenient, outgoing};
 use super::rig::client;
 use crate::support::receiver::{Options, Receiver, https};
+use crate::support::skipped::skipped;
 use crate::support::wait::PATIENCE;
 
 async fn flawed(flaw: Flaw) -> Receiver {
@@ -179,7 +180,10 @@ async fn a_real_server_of_tls_1_1_is_refused() {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut server) = started else {
-        eprintln!("SKIPPED: there is no openssl to serve TLS 1.1 with");
+        skipped(
+            "a_real_server_of_tls_1_1_is_refused",
+            "there is no openssl to serve TLS 1.1 with",
+        );
         return;
     };
     for _ in 0..200 {
@@ -192,7 +196,10 @@ async fn a_real_server_of_tls_1_1_is_refused() {
     if ended.is_some() {
         let mut said = String::new();
         let _ = server.stderr.take().unwrap().read_to_string(&mut said);
-        eprintln!("SKIPPED: this openssl does not serve TLS 1.1: {said}");
+        skipped(
+            "a_real_server_of_tls_1_1_is_refused",
+            &format!("this openssl does not serve TLS 1.1: {said}"),
+        );
         return;
     }
     let failed = post(&client(&authority.pem()), &format!("https://127.0.0.1:{port}/")).await;

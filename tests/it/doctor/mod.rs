@@ -2,7 +2,6 @@
 
 mod connection;
 
-use std::io::Write as _;
 use std::path::Path;
 
 use openregister_webhooks::config::{Doorbell, Settings};
@@ -16,6 +15,7 @@ use crate::support::cli::{Cli, install};
 use crate::support::nextcloud::Nextcloud;
 use crate::support::pgbouncer::{Bouncer, Found};
 use crate::support::postgres::{DBA, Db, NEXTCLOUD, PASSWORD, Server};
+use crate::support::skipped::skipped;
 
 async fn examine(url: &str, change: impl FnOnce(&mut Settings)) -> Report {
     let mut settings = Settings::new(url);
@@ -361,13 +361,10 @@ async fn a_pooler_of_transactions_is_found_and_poll_works_through_it() {
     let bouncer = match Bouncer::start(&server, &db, "transaction").await {
         Found::Running(bouncer) => bouncer,
         Found::Missing(why) => {
-            // Past the capture of the test's output, which nobody sees where it passes.
-            let skipped = format!(
-                "
-SKIPPED, nothing was tested: a_pooler_of_transactions_is_found_and_poll_works_through_it: {why}
-"
+            skipped(
+                "a_pooler_of_transactions_is_found_and_poll_works_through_it",
+                &why,
             );
-            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
             return;
         }
     };

@@ -1,7 +1,7 @@
 //! CloudEvents read by software that nobody here wrote: the `cloudevents` packages of PyPI and npm, as they are.
 //!
-//! The packages are installed under `target/foreign`, which the registries must be reachable for, once. Where they are not, or
-//! where there is no Python or Node.js, the test says SKIPPED.
+//! The packages are installed once, in `foreign` below the directory that cargo gives tests. Without Python or Node.js, or if the
+//! registry cannot be reached, that part is skipped and says so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +14,7 @@ use openregister_webhooks::registry::Format;
 use serde_json::{Value, json};
 
 use super::all_events::{Era, received};
+use crate::support::skipped::skipped;
 
 const PYPI: &str = "cloudevents==1.12.0";
 const NPM: &str = "cloudevents@10.0.0";
@@ -31,9 +32,7 @@ fn run(command: &mut Command) -> Result<String, String> {
 }
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/foreign")
-        .join(name);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign").join(name);
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
@@ -116,7 +115,7 @@ async fn cloudevents_are_read_by_the_packages_of_pypi_and_npm() {
                 .arg(file.path()));
             assert_eq!(read.as_ref(), Ok(&all));
         }
-        Err(reason) => println!("SKIPPED: {PYPI} of PyPI reads no CloudEvents here: {reason}"),
+        Err(reason) => skipped(&format!("reading CloudEvents with {PYPI} of PyPI"), &reason),
     }
     match node() {
         Ok(packages) => {
@@ -127,6 +126,6 @@ async fn cloudevents_are_read_by_the_packages_of_pypi_and_npm() {
                 .arg(file.path()));
             assert_eq!(read.as_ref(), Ok(&all));
         }
-        Err(reason) => println!("SKIPPED: {NPM} of npm reads no CloudEvents here: {reason}"),
+        Err(reason) => skipped(&format!("reading CloudEvents with {NPM} of npm"), &reason),
     }
 }

@@ -14,5 +14,6 @@ pub(crate) mod receiver;
 pub(crate) mod recorder;
 pub(crate) mod rows;
 pub(crate) mod sidecar;
+pub(crate) mod skipped;
 pub(crate) mod traffic;
 pub(crate) mod wait;
