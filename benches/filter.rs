@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use openregister_webhooks::filter::{Document, Filter};
 use openregister_webhooks::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
 use openregister_webhooks::pipeline::matches;
 use openregister_webhooks::registry::{
@@ -24,6 +23,7 @@ use openregister_webhooks::registry::{
     WebhookId,
 };
 use openregister_webhooks::telemetry::Metrics;
+use orw_filter::{Document, Filter};
 use orw_model::{Entity, EventClass};
 use serde_json::{Value, json};
 

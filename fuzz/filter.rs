@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use openregister_webhooks::filter::{Document, EvalError, Filter};
+use orw_filter::{Document, EvalError, Filter};
 use orw_model::json::parse;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Number, Value, json};

@@ -1,6 +1,6 @@
 //! Durable, ordered, signed webhooks for the lifecycle events of OpenRegister on Nextcloud.
 //!
-//! Data flows one way: [`capture`] → [`lifecycle`] → [`registry`] × [`filter`] → [`delivery`]. The faces
+//! Data flows one way: [`capture`] → [`lifecycle`] → [`registry`] × [`orw_filter`] → [`delivery`]. The faces
 //! ([`ocs`], [`cli`], [`demo`]) depend on that pipeline, never the reverse. `docs/ARCHITECTURE.md` has the whole.
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,6 @@ pub mod delivery;
 pub mod demo;
 pub mod doctor;
 mod failpoint;
-pub mod filter;
 pub mod lifecycle;
 mod measure;
 pub mod ocs;

@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output;
-use crate::filter::{Document, Filter, MAX_BYTES, MAX_DEPTH};
 use crate::plain::Json;
+use orw_filter::{Document, Filter, MAX_BYTES, MAX_DEPTH};
 
 /// A longer line is not read into memory.
 const MAX_LINE: usize = 32 * 1024 * 1024;

@@ -195,7 +195,7 @@ mod tests {
         let body = r#"{"eventFilter":{"a":{"$serde_json::private::Number":"12"}},"headers":{"$serde_json::private::RawValue":"[1]"}}"#;
         let read = Value::Object(json_object(body.as_bytes()).unwrap());
         assert_eq!(read.to_string(), body);
-        let error = crate::filter::Filter::parse(&read["eventFilter"]).unwrap_err();
+        let error = orw_filter::Filter::parse(&read["eventFilter"]).unwrap_err();
         assert!(
             error.to_string().contains("$serde_json::private::Number"),
             "{error}"

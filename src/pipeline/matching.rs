@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::delivery::format;
-use crate::filter::{self, Budget, Document, Needs, State, Subject, TooDeep};
 use crate::lifecycle::{ActorState, Event};
 use crate::registry::{Format, Snapshot, Webhook};
 use crate::telemetry::Metrics;
+use orw_filter::{Budget, Document, Needs, State, Subject, TooDeep, User};
 use orw_model::{Entity, EntityKind};
 
 /// What a webhook wants of an event.
@@ -159,14 +159,18 @@ impl Documented {
                 .as_ref()
                 .zip(event.states.old())
                 .map(|(fields, old)| state(fields, old)),
-            actor: event.actor.actor(),
+            user: event.actor.actor().map(|actor| User {
+                uid: &actor.uid,
+                display_name: actor.shown_name(),
+                groups: &actor.groups,
+            }),
             at: event.at,
         }
     }
 }
 
 /// An object's register and schema, each by any of its names.
-fn references(kind: EntityKind, entity: &Entity) -> Vec<(&'static str, filter::Value<'_>)> {
+fn references(kind: EntityKind, entity: &Entity) -> Vec<(&'static str, orw_filter::Value<'_>)> {
     if kind != EntityKind::Object {
         return Vec::new();
     }
@@ -178,7 +182,7 @@ fn references(kind: EntityKind, entity: &Entity) -> Vec<(&'static str, filter::V
             let names = [text("slug"), text("uuid")].into_iter().flatten();
             Some((
                 name,
-                filter::Value::alias(names, reference.get("id").and_then(Value::as_i64)),
+                orw_filter::Value::alias(names, reference.get("id").and_then(Value::as_i64)),
             ))
         })
         .collect()
@@ -192,8 +196,8 @@ mod tests {
 
     use super::*;
     use crate::catalogue::example_event;
-    use crate::filter::Filter;
     use crate::lifecycle::Stored;
+    use orw_filter::Filter;
     use orw_model::{EventClass, object_has_field};
 
     /// Whether `event` matches a filter, as it is evaluated for one webhook.

@@ -16,7 +16,7 @@ use super::fields::{Fields, invalid, kind, within};
 use super::secret;
 use super::target::{self, TargetPolicy};
 use super::webhook::{EventPattern, Format, HttpMethod, InvalidField, Ordering};
-use crate::filter::{self, Filter};
+use orw_filter::Filter;
 use orw_model::EventClass;
 
 /// What stands for a stored secret in answers; sent back by a client it means "as it was".
@@ -269,10 +269,10 @@ fn filter(
     let Some(value) = value else {
         return Ok((Value::Array(Vec::new()), false));
     };
-    if value.to_string().len() > filter::MAX_BYTES {
+    if value.to_string().len() > orw_filter::MAX_BYTES {
         return Err(invalid(
             "eventFilter",
-            format!("must have at most {} bytes as JSON", filter::MAX_BYTES),
+            format!("must have at most {} bytes as JSON", orw_filter::MAX_BYTES),
         ));
     }
     let filter =

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::reading::{Reading, Stamp};
 use super::{Webhook, WebhookId};
-use crate::filter::Needs;
+use orw_filter::Needs;
 use orw_model::EventClass;
 
 /// All registrations as of one revision; immutable.

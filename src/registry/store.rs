@@ -17,7 +17,7 @@ use super::snapshot::Snapshot;
 use super::vault::{Field, Seal, Vault};
 use super::webhook::{Auth, EventPattern, Format, HttpMethod, Limits, Ordering, Status, Webhook};
 use super::{Defaults, RegistryError, WebhookId, target};
-use crate::filter::Filter;
+use orw_filter::Filter;
 
 const COLUMNS: &str = "w.id, w.revision, w.app_id, w.user_id, w.http_method, w.uri, w.event, w.event_filter, \
      w.user_id_filter, w.headers, w.auth_method, w.auth_data, w.secrets, w.format, w.status, w.status_reason, \

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::certificate::ClientCertificate;
-use crate::filter::Filter;
+use orw_filter::Filter;
 use orw_model::{EntityKind, EventClass};
 
 /// A field of a request that is missing or wrong: what the caller reads in the 400.

@@ -116,7 +116,7 @@ struct RegexRunaways;
 
 impl Collector for RegexRunaways {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let counter = ConstCounter::new(crate::filter::regex_runaways());
+        let counter = ConstCounter::new(orw_filter::regex_runaways());
         let encoder = encoder.encode_descriptor(
             "filter_regex_runaways",
             "Regular expressions of filters that were stopped because they ran away",

@@ -11,12 +11,12 @@ use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::{
     Client, Dispatcher, EventRef, Guard, NewDelivery, Options, Outgoing, Reason, Wake, Webhooks, enqueue, tls,
 };
-use openregister_webhooks::filter::Filter;
 use openregister_webhooks::lifecycle::{Event, Lane};
 use openregister_webhooks::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
 };
 use openregister_webhooks::supervise::Reported;
+use orw_filter::Filter;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -13,12 +13,12 @@ use crate::delivery::dispatcher::{health, lease};
 use crate::delivery::events::Events;
 use crate::delivery::guard::Guard;
 use crate::delivery::queue::{EventRef, Reason, WorkerId};
-use crate::filter::Filter;
 use crate::lifecycle::{Event, Lane};
 use crate::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
 };
 use crate::supervise::Crew;
+use orw_filter::Filter;
 
 const ID: WebhookId = WebhookId(1);
 

@@ -8,6 +8,8 @@
 //! JSON is compiled ([`Filter`]) and evaluated on a [`Document`], which is built once for an event, only as far as
 //! the filters in play look into it ([`Needs`]).
 
+#![forbid(unsafe_code)]
+
 mod budget;
 mod check;
 mod compare;
@@ -28,7 +30,7 @@ use serde_json::Value as Json;
 use orw_model::EventClass;
 
 pub use budget::Budget;
-pub use document::{Document, State, Subject};
+pub use document::{Document, State, Subject, User};
 pub use error::{EvalError, ParseError};
 pub use needs::Needs;
 pub use regex::regex_runaways;

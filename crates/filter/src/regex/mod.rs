@@ -44,6 +44,9 @@ struct Pace {
     interpreted: f64,
 }
 
+/// The log filter is written for the program (`openregister_webhooks=debug`), not for its crates.
+const LOG_TARGET: &str = "openregister_webhooks::filter::regex";
+
 static RUNAWAYS: AtomicU64 = AtomicU64::new(0);
 
 /// How many regular expressions were stopped because they ran away, since the process started.
@@ -176,6 +179,7 @@ impl Regex {
         if times.is_power_of_two() {
             let pattern: String = self.written.chars().take(200).collect();
             tracing::warn!(
+                target: LOG_TARGET,
                 pattern,
                 text_bytes = length,
                 times,

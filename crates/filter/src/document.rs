@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map as JsonMap, Value as Json};
 
-use crate::lifecycle::Actor;
 use orw_model::EventClass;
 
 use super::error::EvalError;
@@ -34,8 +33,17 @@ pub struct Subject<'a> {
     pub current: State<'a>,
     /// The state before; for Updated.
     pub old: Option<State<'a>>,
-    pub actor: Option<&'a Actor>,
+    pub user: Option<User<'a>>,
     pub at: DateTime<Utc>,
+}
+
+/// Who caused an event.
+#[derive(Debug, Clone, Copy)]
+pub struct User<'a> {
+    pub uid: &'a str,
+    pub display_name: &'a str,
+    /// The ids of the user's groups.
+    pub groups: &'a [String],
 }
 
 impl<'a> Document<'a> {
@@ -81,13 +89,13 @@ impl<'a> Document<'a> {
         }
         if needs.user() {
             let groups = || -> Value<'a> {
-                let ids = subject.actor.map_or(&[][..], |actor| &actor.groups);
+                let ids = subject.user.map_or(&[][..], |user| user.groups);
                 Value::List(ids.iter().map(|id| Value::text(id.as_str())).collect())
             };
-            let user = subject.actor.map_or(Value::Null, |actor| {
+            let user = subject.user.map_or(Value::Null, |user| {
                 Value::map([
-                    ("uid", Value::text(actor.uid.as_str())),
-                    ("displayName", Value::text(actor.shown_name())),
+                    ("uid", Value::text(user.uid)),
+                    ("displayName", Value::text(user.display_name)),
                     ("groups", groups()),
                 ])
             });

@@ -181,7 +181,6 @@ fn references_answer_to_every_name() {
 
 #[test]
 fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
-    use crate::lifecycle::Actor;
     use orw_model::{Action, EventClass};
 
     let (Json::Object(new), Json::Object(old)) = (
@@ -190,11 +189,11 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
     ) else {
         panic!("not objects");
     };
-    let actor = Actor {
-        uid: "bob".into(),
-        display_name: Some("Bob".into()),
-        groups: vec!["editors".into()],
-        source: orw_model::ActorSource::AuditTrail,
+    let groups = ["editors".to_owned()];
+    let user = User {
+        uid: "bob",
+        display_name: "Bob",
+        groups: &groups,
     };
     let state = |fields| State {
         fields,
@@ -204,7 +203,7 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
         class: EventClass::object(Action::Updated),
         current: state(&new),
         old: Some(state(&old)),
-        actor: Some(&actor),
+        user: Some(user),
         at: chrono::DateTime::from_timestamp(42, 0).unwrap(),
     };
     let holds = |subject: &Subject<'_>, filter: Json| {
@@ -226,7 +225,7 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
     }
     subject.class = EventClass::object(Action::Created);
     subject.old = None;
-    subject.actor = None;
+    subject.user = None;
     for filter in [
         json!({"event.object.data.title": "New", "data.object.id": 1}),
         json!({"event.newObject": {"$exists": false}}),
@@ -343,12 +342,11 @@ fn short_and_long_lists_give_the_same() {
     }
 }
 
-/// `filter-operators.json` was written by PHP 8: for each operator a line for each value, a bit for each operand, as a
+/// `operators.json` was written by PHP 8: for each operator a line for each value, a bit for each operand, as a
 /// hexadecimal number after a leading 1; for `$mod` the remainders.
 #[test]
 fn every_value_beside_every_other_is_what_php_says() {
-    let recorded: Json =
-        serde_json::from_str(include_str!("../../tests/fixtures/filter-operators.json")).unwrap();
+    let recorded: Json = serde_json::from_str(include_str!("../fixtures/operators.json")).unwrap();
     let values = recorded["values"].as_array().unwrap();
     let rows = |operator: &str| {
         recorded[operator]
