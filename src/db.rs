@@ -151,7 +151,7 @@ impl Database {
                     }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
-                        tracing::debug!(error = %crate::text::chain(&error), "database connection ended");
+                        tracing::debug!(error = %crate::error_text::chain(&error), "database connection ended");
                         return;
                     }
                     None => return,

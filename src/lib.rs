@@ -4,6 +4,7 @@
 //! ([`ocs`], [`cli`], [`demo`]) depend on that pipeline, never the reverse. `docs/ARCHITECTURE.md` has the whole.
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod backoff;
 pub mod capture;
 pub mod catalogue;
@@ -13,6 +14,7 @@ pub mod db;
 pub mod delivery;
 pub mod demo;
 pub mod doctor;
+mod error_text;
 mod failpoint;
 pub mod lifecycle;
 mod measure;
@@ -21,11 +23,10 @@ pub mod patience;
 pub mod pipeline;
 mod plain;
 pub mod proxy;
+pub mod random;
 pub mod registry;
 pub mod retention;
 pub mod run;
 mod shares;
 pub mod supervise;
 pub mod telemetry;
-mod text;
-mod when;

@@ -10,8 +10,8 @@ use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::capture::OutboxLimits;
 use crate::capture::outbox::{self, Level, Outbox, OutboxMetrics};
-use crate::config::OutboxLimits;
 use crate::delivery::depth::{self, DepthMetrics};
 
 /// Between two measurements, at least.
@@ -61,14 +61,17 @@ pub(crate) async fn run(pool: Pool, limits: OutboxLimits, measured: Measured, sh
 }
 
 async fn once(pool: &Pool, limits: &OutboxLimits, measured: &Measured) -> Result<Outbox, String> {
-    let client = pool.get().await.map_err(|error| crate::text::chain(&error))?;
+    let client = pool
+        .get()
+        .await
+        .map_err(|error| crate::error_text::chain(&error))?;
     let outbox = outbox::measure(&client).await;
-    let outbox = outbox.map_err(|error| crate::text::chain(&error))?;
+    let outbox = outbox.map_err(|error| crate::error_text::chain(&error))?;
     measured.outbox.show(&outbox, limits);
     let depth = depth::measure(&**client).await;
     measured
         .depth
-        .show(&depth.map_err(|error| crate::text::chain(&error))?);
+        .show(&depth.map_err(|error| crate::error_text::chain(&error))?);
     Ok(outbox)
 }
 

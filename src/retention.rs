@@ -47,10 +47,13 @@ pub(crate) async fn run(pool: Pool, retention: Retention, shutdown: Cancellation
     while !shutdown.is_cancelled() {
         let mut pause = EVERY;
         let cleaned = async {
-            let client = pool.get().await.map_err(|error| crate::text::chain(&error))?;
+            let client = pool
+                .get()
+                .await
+                .map_err(|error| crate::error_text::chain(&error))?;
             clean(&**client, retention)
                 .await
-                .map_err(|error| crate::text::chain(&error))
+                .map_err(|error| crate::error_text::chain(&error))
         };
         tokio::select! {
             cleaned = cleaned => match cleaned {

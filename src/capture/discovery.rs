@@ -25,7 +25,7 @@ pub(super) async fn run(database: Database, interval: Duration, end: Cancellatio
     let mut watch = Watch::default();
     while !end.is_cancelled() {
         if let Err(error) = round(&database, &mut connection, &mut watch).await {
-            tracing::warn!(error = %crate::text::chain(&error), "discovery failed and is tried again");
+            tracing::warn!(error = %crate::error_text::chain(&error), "discovery failed and is tried again");
             connection = None;
         }
         tokio::select! { () = sleep(interval) => {} () = end.cancelled() => {} }
@@ -67,7 +67,7 @@ async fn round(
             Ok(false) => busy = true,
             Err(error) => {
                 busy = true;
-                tracing::warn!(%table, error = %crate::text::chain(&error), "a table cannot be captured yet");
+                tracing::warn!(%table, error = %crate::error_text::chain(&error), "a table cannot be captured yet");
             }
         }
     }

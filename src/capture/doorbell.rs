@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 
 use super::locks;
 use super::notes::LossNotes;
-use crate::config;
+use super::settings::DoorbellMode;
 use crate::db::{Database, Notifications};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Doorbell {
     database: Database,
-    mode: config::Doorbell,
+    mode: DoorbellMode,
     table_prefix: Arc<str>,
     notes: LossNotes,
     listening: Option<(Client, Notifications)>,
@@ -32,7 +32,7 @@ impl Doorbell {
     /// What writers say that they could not capture goes to `notes`.
     pub(crate) const fn new(
         database: Database,
-        mode: config::Doorbell,
+        mode: DoorbellMode,
         table_prefix: Arc<str>,
         notes: LossNotes,
     ) -> Self {
@@ -47,7 +47,7 @@ impl Doorbell {
 
     /// Whether a ring would be heard; connects where needed. After a `false` the reader polls.
     pub(crate) async fn ready(&mut self) -> bool {
-        if self.mode == config::Doorbell::Poll {
+        if self.mode == DoorbellMode::Poll {
             return false;
         }
         if self
@@ -67,7 +67,7 @@ impl Doorbell {
         self.listening = match timeout(CONNECT, listen).await {
             Ok(Ok(listening)) => Some(listening),
             Ok(Err(error)) => {
-                tracing::warn!(error = %crate::text::chain(&error), "the doorbell's connection is away; polling");
+                tracing::warn!(error = %crate::error_text::chain(&error), "the doorbell's connection is away; polling");
                 None
             }
             Err(_) => None,

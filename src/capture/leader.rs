@@ -17,9 +17,10 @@ use super::narrowing::Narrowing;
 use super::notes::LossNotes;
 use super::position::{self, Identity};
 use super::reader::{Consumer, Progress, ReadError, Reader};
-use super::run::{CaptureSettings, CaptureStatus, SAFETY_POLL};
+use super::run::{CaptureStatus, SAFETY_POLL};
+use super::settings::{CaptureSettings, DoorbellMode};
 use super::{discovery, doorbell, gaps, install, locks, losses, outbox, rotation};
-use crate::config::Doorbell;
+
 use crate::db::{Database, DbError};
 
 /// How often a standby asks for the leadership.
@@ -92,7 +93,7 @@ impl Term<'_> {
         bell: &mut doorbell::Doorbell,
     ) -> Result<(), Stop<C::Error>> {
         let (mut client, _notifications) = self.database.connect().await?;
-        let direct = self.settings.doorbell == Doorbell::Notify;
+        let direct = self.settings.doorbell == DoorbellMode::Notify;
         if direct {
             // Whoever drops our schema takes our tables one after another, as a batch does in another order: PostgreSQL would
             // cancel one of the two after its deadlock_timeout (1 s). Long before that it is us who give way.
@@ -238,7 +239,7 @@ impl Term<'_> {
                 idle = Duration::from_millis(1);
                 continue;
             }
-            if self.settings.doorbell == Doorbell::Poll {
+            if self.settings.doorbell == DoorbellMode::Poll {
                 idle = (idle * 2).min(self.settings.poll_interval);
                 self.pause(idle).await;
                 continue;
@@ -275,7 +276,7 @@ impl Term<'_> {
             if client.is_closed() {
                 return Err(error.into());
             }
-            tracing::warn!(error = %crate::text::chain(&error), "consumers cannot be told of a gap now; it is tried again");
+            tracing::warn!(error = %crate::error_text::chain(&error), "consumers cannot be told of a gap now; it is tried again");
         }
         Ok(())
     }
@@ -306,7 +307,7 @@ impl Term<'_> {
             if client.is_closed() || self.shutdown.is_cancelled() {
                 return Err(error.into());
             }
-            let reason = crate::text::chain(&error);
+            let reason = crate::error_text::chain(&error);
             tracing::warn!(error = %reason, "a batch cannot be worked on now and is tried again");
             self.set(CaptureStatus::Away(reason));
             self.pause(pause).await;

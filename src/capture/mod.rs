@@ -23,6 +23,7 @@ mod quarantine;
 mod reader;
 mod rotation;
 mod run;
+mod settings;
 
 pub use adopt::{AdoptError, Adopted, Decision, adopt};
 pub use change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
@@ -35,4 +36,5 @@ pub use position::{Identity, LoadError, NoSnapshot};
 pub use quarantine::{Aside, Undecoded};
 pub(crate) use quarantine::{discarded, uuid_in};
 pub use reader::{Consumer, ReadError};
-pub use run::{CaptureSettings, CaptureStatus, SAFETY_POLL, run};
+pub use run::{CaptureStatus, SAFETY_POLL, run};
+pub use settings::{CaptureSettings, DoorbellMode, OutboxLimits, OutboxPolicy};

@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, Type};
 
 use super::position::{self, LoadError};
-use crate::config::{OutboxLimits, OutboxPolicy};
+use super::settings::{OutboxLimits, OutboxPolicy};
 
 /// What the change tables hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -290,7 +290,7 @@ impl Reader {
                 aside,
                 consumed: true,
             }),
-            Err(panic) => Err(ReadError::Panic(crate::text::panic(panic.as_ref()))),
+            Err(panic) => Err(ReadError::Panic(crate::error_text::panic(panic.as_ref()))),
         }
     }
 
@@ -304,7 +304,7 @@ impl Reader {
         if again || Fault::of(&error) != Fault::Data {
             return Err(error.into());
         }
-        self.unseen = Some(crate::text::chain(&error));
+        self.unseen = Some(crate::error_text::chain(&error));
         tx.rollback().await?;
         Ok(Progress::Halved)
     }
@@ -419,7 +419,7 @@ async fn give_up<C: Consumer>(
     let Some(first) = rows.first().map(key_of) else {
         return Err(error);
     };
-    let reason = crate::text::chain(&error);
+    let reason = crate::error_text::chain(&error);
     let place = Place { adopted, key: first };
     if narrowing.failed(fault, rows.len(), place, &reason) == Next::Wait {
         return Err(error);

@@ -1,6 +1,5 @@
 //! Capture for as long as the process runs: term after term.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,24 +11,13 @@ use super::narrowing::Narrowing;
 use super::notes::LossNotes;
 use super::position::Identity;
 use super::reader::{Consumer, ReadError};
+use super::settings::CaptureSettings;
 use super::{doorbell, losses};
-use crate::config::{Doorbell, OutboxLimits};
 use crate::db::{Database, DbError};
 use crate::supervise::ending;
 
 /// The longest a sleeping reader goes without a look.
 pub const SAFETY_POLL: Duration = Duration::from_secs(5);
-
-/// What capture is set to.
-#[derive(Debug, Clone)]
-pub struct CaptureSettings {
-    pub doorbell: Doorbell,
-    pub poll_interval: Duration,
-    pub discovery_interval: Duration,
-    pub batch_size: u32,
-    pub table_prefix: Arc<str>,
-    pub outbox: OutboxLimits,
-}
 
 /// What this process' capture is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +77,10 @@ pub async fn run<C: Consumer>(
         if matches!(stop, Stop::Read(ReadError::NotLeader)) {
             status.0.send_replace(CaptureStatus::Standby);
         } else {
-            tracing::warn!(error = %crate::text::chain(&stop), "capture stopped and begins again");
+            tracing::warn!(error = %crate::error_text::chain(&stop), "capture stopped and begins again");
             status
                 .0
-                .send_replace(CaptureStatus::Away(crate::text::chain(&stop)));
+                .send_replace(CaptureStatus::Away(crate::error_text::chain(&stop)));
         }
         // A term that worked for a while was not the cause of its end.
         pause = if began.elapsed() > Duration::from_secs(10) {
@@ -123,7 +111,7 @@ async fn store_last(database: &Database, notes: &LossNotes) {
     };
     let error = match timeout(ending::GOODBYE, store).await {
         Ok(Ok(_)) => return,
-        Ok(Err(error)) => crate::text::chain(&error),
+        Ok(Err(error)) => crate::error_text::chain(&error),
         Err(_) => "the database did not answer in time".to_owned(),
     };
     tracing::error!(tables = ?notes.waiting().tables(), %error, "changes of these tables are lost, and no gap says so: it cannot be stored");

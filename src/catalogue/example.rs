@@ -90,8 +90,8 @@ fn example_gap() -> GapNotice {
 ///
 /// # Errors
 /// Where the system gives no randomness for its id.
-pub fn test_event(wanted: EventType) -> Result<Stored, crate::registry::NoRandom> {
-    let random: [u8; 16] = crate::registry::random()?;
+pub fn test_event(wanted: EventType) -> Result<Stored, crate::random::NoRandom> {
+    let random: [u8; 16] = crate::random::random()?;
     let (id, at) = (EventId::made("test", &[&random]), Utc::now());
     Ok(match wanted {
         EventType::Class(class) => Event {

@@ -10,12 +10,12 @@ use serde_json::json;
 use super::args::CommonArgs;
 use super::failure::Failure;
 use super::{caller, database, output, response};
+use crate::arguments;
 use crate::config::Settings;
 use crate::delivery::log::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
 use crate::delivery::queue::{self, Retried};
 use crate::lifecycle::EventType;
 use crate::registry::WebhookId;
-use crate::when;
 
 #[derive(Debug, Args)]
 pub(super) struct DeliveryArgs {
@@ -34,10 +34,10 @@ enum Action {
         #[arg(long, value_parser = STATES)]
         state: Option<String>,
         /// Only those of this class, such as ObjectCreatedEvent; or openregister-webhooks.gap
-        #[arg(long, value_parser = when::event_type)]
+        #[arg(long, value_parser = arguments::event_type)]
         class: Option<EventType>,
         /// Only those put into the queue since then: a time (2026-11-25T10:00:00Z) or an age (90m, 12h, 3d)
-        #[arg(long, value_parser = when::since)]
+        #[arg(long, value_parser = arguments::since)]
         since: Option<DateTime<Utc>>,
         /// Only those older than this one: to go on where the last list ended
         #[arg(long, value_name = "ID")]

@@ -52,9 +52,9 @@ impl From<RunError> for Failure {
             | RunError::Nextcloud(_)
             | RunError::ListenerTls(_)
             | RunError::Pooled
-            | RunError::PooledStatements => Self::Usage(crate::text::chain(&error)),
+            | RunError::PooledStatements => Self::Usage(crate::error_text::chain(&error)),
             RunError::NoRandom(_) | RunError::Listen { .. } | RunError::Routes(_) => {
-                Self::Failed(crate::text::chain(&error))
+                Self::Failed(crate::error_text::chain(&error))
             }
         }
     }
@@ -78,7 +78,7 @@ impl Failure {
                 });
                 std::iter::once(finding.what.clone()).chain(more).collect()
             }
-            other => vec![crate::text::chain(other)],
+            other => vec![crate::error_text::chain(other)],
         }
     }
 

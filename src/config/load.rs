@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::Settings;
 use super::parse::{self, Parsed};
 use super::setting::{SETTINGS, Setting, Visibility};
-use super::sources::{Given, Origin, Sources, Values, gather};
-use super::{OutboxPolicy, Settings};
+use super::sources::{Origin, RawSetting, Sources, Values, gather};
+use crate::capture::OutboxPolicy;
 use crate::delivery::proxy::NoProxy;
 
 /// The change tables grow to a few of these 4 MiB in the best of health, and beyond that at every larger import.
@@ -102,7 +103,7 @@ fn load(sources: &Sources) -> Loaded {
     }
 }
 
-fn show(setting: &'static Setting, given: Option<&Given>) -> Effective {
+fn show(setting: &'static Setting, given: Option<&RawSetting>) -> Effective {
     let value = given.map(|given| match setting.visibility {
         Visibility::Open => given.text.clone(),
         Visibility::Url => parse::mask_url(&given.text),

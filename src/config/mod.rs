@@ -21,8 +21,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::capture::{DoorbellMode, OutboxLimits};
 use crate::delivery::proxy::Proxies;
 use crate::registry::{Limits, RetryPolicy};
+use crate::telemetry::LogFormat;
 
 /// The effective settings.
 #[derive(Debug, Clone)]
@@ -30,7 +32,7 @@ pub struct Settings {
     /// `ORW_DATABASE_URL`: where Nextcloud's database is; a direct connection unless `doorbell` is `Poll`.
     pub database_url: SecretString,
     /// `ORW_DOORBELL` (`notify|poll`): `poll` serves behind a transaction-pooling PgBouncer.
-    pub doorbell: Doorbell,
+    pub doorbell: DoorbellMode,
     /// `ORW_POLL_INTERVAL_MS`: with `poll`, how often an idle reader looks (default 250); with `notify`, the safety
     /// net is 5 s whatever this says.
     pub poll_interval: Duration,
@@ -111,7 +113,7 @@ impl Settings {
     pub fn new(database_url: impl Into<String>) -> Self {
         Self {
             database_url: SecretString::from(database_url.into()),
-            doorbell: Doorbell::default(),
+            doorbell: DoorbellMode::default(),
             poll_interval: Duration::from_millis(250),
             discovery_interval: Duration::from_secs(10),
             batch_size: 1000,
@@ -148,50 +150,6 @@ impl Settings {
             log_format: LogFormat::default(),
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Doorbell {
-    #[default]
-    Notify,
-    Poll,
-}
-
-/// How far the outbox may grow while nobody reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutboxLimits {
-    pub policy: OutboxPolicy,
-    /// Warned of from a quarter on; with [`OutboxPolicy::Stop`] nothing more is captured beyond it. 0: no limit.
-    pub max_bytes: u64,
-    /// Of the oldest unread change; warned of from a quarter on, never a reason to stop.
-    pub max_age: Duration,
-}
-
-impl Default for OutboxLimits {
-    fn default() -> Self {
-        Self {
-            policy: OutboxPolicy::default(),
-            max_bytes: 10 * 1024 * 1024 * 1024,
-            max_age: Duration::from_hours(1),
-        }
-    }
-}
-
-/// What happens where the outbox reaches its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OutboxPolicy {
-    /// Everything is captured all the same.
-    #[default]
-    Warn,
-    /// Nothing more is captured, so that the disk does not fill; the gap is recorded.
-    Stop,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
 }
 
 /// An exception of the address guard.

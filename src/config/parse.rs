@@ -13,9 +13,11 @@ use secrecy::SecretString;
 use tokio_postgres::Config;
 use zeroize::Zeroizing;
 
-use super::{AllowedTarget, Doorbell, LogFormat, OutboxPolicy};
+use super::AllowedTarget;
+use crate::capture::{DoorbellMode, OutboxPolicy};
 use crate::delivery::proxy::{ConnectBy, ProxyUrl};
 use crate::registry::RetryPolicy;
+use crate::telemetry::LogFormat;
 
 /// What is wrong with the value and what would be right.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -78,10 +80,10 @@ pub(super) fn mask_url(text: &str) -> String {
     )
 }
 
-pub(super) fn doorbell(text: &str) -> Parsed<Doorbell> {
+pub(super) fn doorbell(text: &str) -> Parsed<DoorbellMode> {
     match text {
-        "notify" => Ok(Doorbell::Notify),
-        "poll" => Ok(Doorbell::Poll),
+        "notify" => Ok(DoorbellMode::Notify),
+        "poll" => Ok(DoorbellMode::Poll),
         _ => Err(format!("must be notify or poll, not {text:?}")),
     }
 }

@@ -94,13 +94,13 @@ impl Sources {
 
 /// A value that was given.
 #[derive(Clone)]
-pub(super) struct Given {
+pub(super) struct RawSetting {
     pub(super) text: String,
     pub(super) origin: Origin,
 }
 
 /// Every setting that was given, by its name; the value of highest precedence.
-pub(super) type Values = BTreeMap<&'static str, Given>;
+pub(super) type Values = BTreeMap<&'static str, RawSetting>;
 
 /// Puts the sources together. What cannot be used is told and left out.
 pub(super) fn gather(sources: &Sources, problems: &mut Vec<Problem>) -> Values {
@@ -161,7 +161,7 @@ fn put(values: &mut Values, setting: &'static Setting, text: String, origin: Ori
     {
         values.remove(twin.name);
     }
-    values.insert(setting.name, Given { text, origin });
+    values.insert(setting.name, RawSetting { text, origin });
 }
 
 const fn same_rank(a: &Origin, b: &Origin) -> bool {

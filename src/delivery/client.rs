@@ -22,8 +22,8 @@ use super::resolve::{Resolve, SystemResolver};
 use super::stream::Fault;
 use super::trust::Shown;
 use crate::config::Settings;
+use crate::error_text::chain;
 use crate::registry::ClientCertificate;
-use crate::text::chain;
 
 /// How much of a response's body is read.
 const MAX_BODY: usize = 64 * 1024;

@@ -99,7 +99,7 @@ async fn load(pool: &Pool, patience: Duration, asked: &[(EventRef, Reply)]) -> F
             Ok(read) => found.extend(read),
             Err(error) if !is_damage(&error) => {
                 // Nothing of an event's own: the next query would fail, too.
-                let why = EventError::Database(crate::text::chain(&error));
+                let why = EventError::Database(crate::error_text::chain(&error));
                 let rest = parts.iter().flat_map(|part| part.iter()).chain(part);
                 found.extend(rest.map(|event| (*event, Err(why.clone()))));
                 return found;
@@ -109,7 +109,7 @@ async fn load(pool: &Pool, patience: Duration, asked: &[(EventRef, Reply)]) -> F
                 parts.extend([second, first]);
             }
             Err(error) => {
-                let why = EventError::Damaged(crate::text::chain(&error));
+                let why = EventError::Damaged(crate::error_text::chain(&error));
                 found.extend(part.iter().map(|event| (*event, Err(why.clone()))));
             }
         }

@@ -7,7 +7,7 @@ use super::{Checked, Examined, Finding};
 use crate::capture::locks;
 use crate::capture::outbox::{self, Level};
 use crate::capture::position::{self, LoadError};
-use crate::config::{Doorbell, OutboxPolicy};
+use crate::capture::{DoorbellMode, OutboxPolicy};
 
 /// Beyond this many unread rows the exact number says no more.
 const COUNTED: i64 = 100_000;
@@ -27,7 +27,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
 /// Whose session holds the leader's lock.
 async fn leader(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
     const CHECK: &str = "leader";
-    if examined.settings.doorbell == Doorbell::Poll {
+    if examined.settings.doorbell == DoorbellMode::Poll {
         return Ok(Finding::note(
             CHECK,
             "who leads cannot be seen with ORW_DOORBELL=poll: the lock is held for a transaction at a time",

@@ -56,7 +56,7 @@ fn connecting(error: &tokio_postgres::Error, target: &Target) -> Finding {
         }
         cause = inner.source();
     }
-    let text = crate::text::chain(error);
+    let text = crate::error_text::chain(error);
     if text.contains("does not support TLS") {
         return Finding::error(
             CHECK,

@@ -145,7 +145,7 @@ async fn bounded<T>(
 fn failed(check: &'static str, error: &tokio_postgres::Error) -> Finding {
     let text = error
         .as_db_error()
-        .map_or_else(|| crate::text::chain(error), |e| e.message().to_owned());
+        .map_or_else(|| crate::error_text::chain(error), |e| e.message().to_owned());
     let remedy = match error.code() {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             "run doctor as the owner of Nextcloud's tables, or give this role its rights: openregister-webhooks install --runtime-role NAME"

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::finding::Finding;
 use crate::config::Settings;
 use crate::delivery::tls;
+use crate::error_text::chain;
 use crate::proxy::{Arrival, BufferedResponse, Proxy, ProxyError, Upstream};
-use crate::text::chain;
 
 const CHECK: &str = "nextcloud";
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::Finding;
-use crate::config::Doorbell;
+use crate::capture::DoorbellMode;
 use crate::db::{Database, DbError, Notifications};
 
 const CHECK: &str = "pooler";
@@ -72,7 +72,7 @@ async fn keeps_statements(first: &Client, second: &Client) -> Result<bool, tokio
 pub(super) async fn check(
     database: &Database,
     client: &Client,
-    doorbell: Doorbell,
+    doorbell: DoorbellMode,
 ) -> Result<(bool, Vec<Finding>), tokio_postgres::Error> {
     let (second, mut notifications) = match database.connect().await {
         Ok(connection) => connection,
@@ -95,17 +95,17 @@ pub(super) async fn check(
         shared => shared?,
     };
     let finding = match (pooled, doorbell) {
-        (true, Doorbell::Poll) if keeps_statements(client, &second).await? => Finding::ok(
+        (true, DoorbellMode::Poll) if keeps_statements(client, &second).await? => Finding::ok(
             CHECK,
             "a transaction-pooling PgBouncer sits in between; ORW_DOORBELL=poll works through it",
         ),
-        (true, Doorbell::Poll) => Finding::error(
+        (true, DoorbellMode::Poll) => Finding::error(
             CHECK,
             "the PgBouncer between this machine and the server does not keep prepared statements",
             "deliveries and the API use prepared statements, which a pooler of transactions has to know of",
             "set its max_prepared_statements (PgBouncer 1.21 or later), or connect to the server itself with ORW_DATABASE_URL",
         ),
-        (true, Doorbell::Notify) => Finding::error(
+        (true, DoorbellMode::Notify) => Finding::error(
             CHECK,
             "a transaction-pooling PgBouncer sits between this machine and the server",
             "LISTEN and the leader's lock belong to a server session, and through it each transaction gets another one: events would come \
@@ -113,11 +113,11 @@ pub(super) async fn check(
             "give the server itself (its own port, usually 5432) with ORW_DATABASE_URL; or set ORW_DOORBELL=poll, which works through \
              PgBouncer 1.21 or later with max_prepared_statements and finds changes within ORW_POLL_INTERVAL_MS",
         ),
-        (false, Doorbell::Poll) => Finding::note(
+        (false, DoorbellMode::Poll) => Finding::note(
             CHECK,
             "the connection is direct: ORW_DOORBELL=notify would find changes sooner than polling",
         ),
-        (false, Doorbell::Notify) => {
+        (false, DoorbellMode::Notify) => {
             if rings(client, &second, &mut notifications).await? {
                 Finding::ok(CHECK, "the connection is direct, and notifications arrive")
             } else {

@@ -23,7 +23,8 @@ use super::reply::{Body, Dialect, Reply, Syntax, Version, full};
 use super::routes::{Access, Found, Operation, Route, Table};
 use super::routing::{self, Destination};
 use crate::proxy::{self, Arrival, Proxy, ProxyError, canonical};
-use crate::registry::{Registry, TargetPolicy, random};
+use crate::random::random;
+use crate::registry::{Registry, TargetPolicy};
 
 /// How long an operation may take.
 const OPERATION_TIME: Duration = Duration::from_secs(60);

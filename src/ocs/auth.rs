@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::nextcloud_accounts::NextcloudAccounts;
 use super::throttle::Throttle;
-use crate::registry::{NoRandom, random};
+use crate::random::{NoRandom, random};
 use crate::shares::Shares;
 
 /// How long a checked password is not checked again; accounts change only when the process starts anew.

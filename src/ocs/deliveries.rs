@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::operations::{Call, cursor, read_cursor};
 use super::reply::Reply;
+use crate::arguments;
 use crate::catalogue;
 use crate::delivery::log::{self, STATES};
 use crate::delivery::{Client, queue, statistics, trial};
@@ -20,7 +21,6 @@ use crate::pipeline::jobs::{self, BackfillAsk, Job, ReplayAsk, StartError};
 use crate::registry::{
     Caller, Fields, InvalidField, Ordering, Refused, Registry, RegistryError, Webhook, WebhookId,
 };
-use crate::when;
 use orw_model::EventClass;
 
 /// How long putting back may take; what is left is put back by the next request.
@@ -297,20 +297,20 @@ pub(super) fn webhook_of(query: &Fields) -> Result<Option<i64>, RegistryError> {
 
 fn class_of(fields: &Fields) -> Result<Option<EventClass>, RegistryError> {
     field(fields.text("class"))?
-        .map(|name| when::class(name).map_err(|reason| invalid("class", reason)))
+        .map(|name| arguments::class(name).map_err(|reason| invalid("class", reason)))
         .transpose()
 }
 
 /// The same, or `openregister-webhooks.gap`.
 fn type_of(fields: &Fields) -> Result<Option<EventType>, RegistryError> {
     field(fields.text("class"))?
-        .map(|name| when::event_type(name).map_err(|reason| invalid("class", reason)))
+        .map(|name| arguments::event_type(name).map_err(|reason| invalid("class", reason)))
         .transpose()
 }
 
 fn since_of(fields: &Fields) -> Result<Option<DateTime<Utc>>, RegistryError> {
     field(fields.text("since"))?
-        .map(|text| when::since(text).map_err(|reason| invalid("since", reason)))
+        .map(|text| arguments::since(text).map_err(|reason| invalid("since", reason)))
         .transpose()
 }
 

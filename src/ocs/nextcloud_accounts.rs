@@ -16,7 +16,7 @@ use super::probe::{self, Credentials, Identified};
 use super::session_cache::{Clock, SessionCache};
 use super::throttle::Throttle;
 use crate::proxy::Proxy;
-use crate::registry::{NoRandom, random};
+use crate::random::{NoRandom, random};
 use crate::shares::Shares;
 
 /// Questions to Nextcloud at once, about callers who are new and about those who were right a moment ago.

@@ -289,15 +289,15 @@ fn refuse(error: RegistryError) -> Reply {
             Reply::failure(409, error.to_string())
         }
         RegistryError::Vault(_) => {
-            tracing::error!(error = %crate::text::chain(&error), "registration failed");
+            tracing::error!(error = %crate::error_text::chain(&error), "registration failed");
             Reply::failure(500, "An internal error occurred")
         }
         RegistryError::Database(ref cause) if cause.code().is_some_and(|code| !is_passing(code)) => {
-            tracing::error!(error = %crate::text::chain(&error), "registration failed");
+            tracing::error!(error = %crate::error_text::chain(&error), "registration failed");
             Reply::failure(500, "An internal error occurred")
         }
         RegistryError::Database(_) | RegistryError::Pool(_) => {
-            tracing::error!(error = %crate::text::chain(&error), "registration failed");
+            tracing::error!(error = %crate::error_text::chain(&error), "registration failed");
             Reply::failure(503, "The database cannot be reached; try again in a moment")
         }
     }

@@ -12,10 +12,10 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use super::auth::{Denied, Digest, Session};
+use crate::error_text::chain;
 use crate::proxy::{
     Arrival, BufferedResponse, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Proxy, ProxyError,
 };
-use crate::text::chain;
 
 const WEBHOOKS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks?format=json";
 const USER: &str = "/ocs/v2.php/cloud/user?format=json";

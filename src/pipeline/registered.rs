@@ -45,7 +45,7 @@ impl Webhooks for Registered {
                     tracing::info!(webhook = %id, "a webhook that should be disabled was changed meanwhile: it is not");
                 }
                 Err(error) => {
-                    tracing::error!(webhook = %id, error = %crate::text::chain(&error), "a webhook that should be disabled could not be");
+                    tracing::error!(webhook = %id, error = %crate::error_text::chain(&error), "a webhook that should be disabled could not be");
                 }
             }
         })

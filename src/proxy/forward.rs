@@ -17,7 +17,7 @@ use super::headers::{self, THROUGH};
 use super::upstream::{Upstream, is_closed};
 use super::{target, tunnel};
 use crate::patience::Pace;
-use crate::registry::{NoRandom, random};
+use crate::random::{NoRandom, random};
 use crate::shares::{Place, Shares};
 
 /// What is under way at once, and how fast a client's body has to come.

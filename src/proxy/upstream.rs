@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use super::body::{Body, Progress};
 use super::connect::Connector;
 use super::error::ProxyError;
-use crate::text::chain;
+use crate::error_text::chain;
 
 /// Apache closes an idle connection after five seconds: one that is younger is not closed under a request.
 const IDLE: Duration = Duration::from_secs(4);

@@ -9,7 +9,6 @@ mod advice;
 mod certificate;
 mod change;
 mod fields;
-mod random;
 mod reading;
 mod registration;
 mod secret;
@@ -21,6 +20,7 @@ mod vault;
 pub(crate) mod view;
 mod webhook;
 
+use crate::random::NoRandom;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as Atomically};
 use std::time::{Duration, Instant};
@@ -35,7 +35,6 @@ use tokio_util::sync::CancellationToken;
 pub use certificate::{CertificateChoice, ClientCertificate, Fingerprint};
 pub use change::{AuditEntry, Changed};
 pub use fields::Fields;
-pub use random::NoRandom;
 pub use registration::{
     AuthMethod, Extras, MASK, Refused, Registration, SecretChoice, can_be_sent, looks_secret,
 };
@@ -47,7 +46,6 @@ pub use webhook::{
     WebhookId,
 };
 
-pub(crate) use random::random;
 pub(crate) use registration::parse_secret;
 
 use reading::{Readings, STAMP, Stamp, replaces};
@@ -253,7 +251,7 @@ impl Registry {
             if !self.bound.load(Atomically::Relaxed) && looked.elapsed() >= LOOK_FOR_OLDER {
                 looked = Instant::now();
                 if let Err(error) = self.bind(began.elapsed()).await {
-                    tracing::warn!(error = %crate::text::chain(&error), "stored secrets cannot be bound to the origins of their webhooks yet");
+                    tracing::warn!(error = %crate::error_text::chain(&error), "stored secrets cannot be bound to the origins of their webhooks yet");
                 }
             }
             match self.refresh().await {
@@ -264,7 +262,7 @@ impl Registry {
                 Ok(_) => {}
                 Err(error) if !failing => {
                     failing = true;
-                    tracing::warn!(error = %crate::text::chain(&error), "registrations cannot be read; those last seen stay in force");
+                    tracing::warn!(error = %crate::error_text::chain(&error), "registrations cannot be read; those last seen stay in force");
                 }
                 Err(_) => {}
             }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::random::{NoRandom, random};
+use crate::random::{NoRandom, random};
 
 const PREFIX: &str = "whsec_";
 /// Bytes of a secret made here.

@@ -210,7 +210,7 @@ async fn reseal(
                 count += 1;
             }
             Err(error) if skip => {
-                tracing::error!(webhook = %id, error = %crate::text::chain(&error), "the secrets of a registration cannot be read: remove it and register it again");
+                tracing::error!(webhook = %id, error = %crate::error_text::chain(&error), "the secrets of a registration cannot be read: remove it and register it again");
             }
             Err(error) => return Err(error),
         }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::WebhookId;
-use super::random::{NoRandom, random};
+use crate::random::{NoRandom, random};
 
 /// First byte of what is stored: what it is bound to. Texts that are no part of a registration have the first.
 const BOUND_TO_WEBHOOK: u8 = 1;

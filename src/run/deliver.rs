@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::RunError;
 use super::ground::Ground;
 use crate::capture::CaptureStatus;
-use crate::config::Doorbell;
+use crate::capture::DoorbellMode;
 use crate::db::Database;
 use crate::delivery::{self, Client, Dispatcher};
 use crate::pipeline::Registered;
@@ -58,7 +58,7 @@ impl Deliver {
             options: delivery::Options {
                 max_in_flight: settings.max_in_flight,
                 max_bytes: settings.max_bytes_in_flight,
-                own_sessions: settings.doorbell == Doorbell::Notify,
+                own_sessions: settings.doorbell == DoorbellMode::Notify,
                 metrics: ground.delivery_metrics.clone(),
                 ..delivery::Options::default()
             },

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::RunError;
 use crate::capture::CaptureStatus;
-use crate::config::{Doorbell, Settings};
+use crate::capture::DoorbellMode;
+use crate::config::Settings;
 use crate::db::Database;
 use crate::delivery::{self, Client, Outgoing, Wake};
 use crate::doctor;
@@ -86,15 +87,18 @@ impl Ground {
 
     /// Connections of its own for look-ups in Nextcloud's tables.
     pub(super) fn host(&self) -> Host {
-        Host::new(self.database.clone(), self.settings.doorbell == Doorbell::Poll)
+        Host::new(
+            self.database.clone(),
+            self.settings.doorbell == DoorbellMode::Poll,
+        )
     }
 }
 
 /// What stands between this machine and the database must keep what the settings need.
-async fn check_pooling(database: &Database, doorbell: Doorbell) -> Result<(), RunError> {
+async fn check_pooling(database: &Database, doorbell: DoorbellMode) -> Result<(), RunError> {
     match (doctor::pooling(database).await?, doorbell) {
-        (doctor::Pooling::None, _) | (doctor::Pooling::KeepsStatements, Doorbell::Poll) => Ok(()),
-        (doctor::Pooling::ForgetsStatements, Doorbell::Poll) => Err(RunError::PooledStatements),
-        (_, Doorbell::Notify) => Err(RunError::Pooled),
+        (doctor::Pooling::None, _) | (doctor::Pooling::KeepsStatements, DoorbellMode::Poll) => Ok(()),
+        (doctor::Pooling::ForgetsStatements, DoorbellMode::Poll) => Err(RunError::PooledStatements),
+        (_, DoorbellMode::Notify) => Err(RunError::Pooled),
     }
 }

@@ -16,7 +16,8 @@ use crate::db::DbError;
 use crate::delivery::tls::TlsError;
 use crate::ocs::{AuthError, TlsFileError};
 use crate::proxy::BadUrl;
-use crate::registry::{NoRandom, RegistryError};
+use crate::random::NoRandom;
+use crate::registry::RegistryError;
 use crate::supervise::{KeepsFailing, Policy, Supervisor, ending};
 
 /// Why the sidecar did not start, or ended by itself.

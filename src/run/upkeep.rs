@@ -70,14 +70,14 @@ async fn keep_partitions(pool: Pool, retention: Retention) {
         match pool.get().await {
             Ok(client) => {
                 if let Err(error) = partitions::maintain(&**client, retention).await {
-                    tracing::warn!(error = %crate::text::chain(&error), "partitions could not be kept; tried again in an hour");
+                    tracing::warn!(error = %crate::error_text::chain(&error), "partitions could not be kept; tried again in an hour");
                 }
                 if let Err(error) = locks::trim(&**client, locks::MOST).await {
-                    tracing::warn!(error = %crate::text::chain(&error), "the remembered locks could not be kept within their number; tried again in an hour");
+                    tracing::warn!(error = %crate::error_text::chain(&error), "the remembered locks could not be kept within their number; tried again in an hour");
                 }
             }
             Err(error) => {
-                tracing::debug!(error = %crate::text::chain(&error), "no connection to keep partitions with")
+                tracing::debug!(error = %crate::error_text::chain(&error), "no connection to keep partitions with")
             }
         }
         tokio::time::sleep(PARTITIONS).await;

@@ -23,7 +23,7 @@ impl Fault {
     pub(crate) fn panicked(part: &'static str, panic: &(dyn Any + Send)) -> Self {
         Self {
             part,
-            how: How::Panicked(crate::text::panic(panic)),
+            how: How::Panicked(crate::error_text::panic(panic)),
         }
     }
 

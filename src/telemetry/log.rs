@@ -11,8 +11,16 @@ use tracing_subscriber::fmt::format::{Format, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::LogFormat;
 use crate::plain::{Json, Line};
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// A log filter that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +76,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let said = crate::text::one_line(panic.payload_as_str().unwrap_or("it said nothing"));
+        let said = crate::error_text::one_line(panic.payload_as_str().unwrap_or("it said nothing"));
         let backtrace = std::backtrace::Backtrace::capture();
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             tracing::error!(%place, %backtrace, "panicked: {said}");

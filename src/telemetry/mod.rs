@@ -8,5 +8,5 @@ mod log;
 mod metrics;
 
 pub use health::{Health, serve};
-pub use log::{init as init_log, log_panics};
+pub use log::{LogFormat, init as init_log, log_panics};
 pub use metrics::Metrics;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openregister_webhooks::capture::outbox::{self, Level};
 use openregister_webhooks::capture::{CaptureSettings, InstallOptions};
-use openregister_webhooks::config::{OutboxLimits, OutboxPolicy};
+use openregister_webhooks::capture::{OutboxLimits, OutboxPolicy};
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
 use openregister_webhooks::demo::Generation;
 use tokio::time::{sleep, timeout};

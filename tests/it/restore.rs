@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use openregister_webhooks::capture::DoorbellMode;
 use openregister_webhooks::capture::{AdoptError, CaptureStatus, Change, Decision, Origin, adopt};
-use openregister_webhooks::config::{Doorbell, Settings};
+use openregister_webhooks::config::Settings;
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::demo::Generation;
@@ -268,7 +269,7 @@ async fn a_restored_copy_that_discards_delivers_only_what_comes_later() {
         .unwrap();
     // Through polling, as behind a transaction pooler, where leadership is by the transaction.
     let plan = Plan {
-        doorbell: Doorbell::Poll,
+        doorbell: DoorbellMode::Poll,
         ..Plan::default()
     };
     let mut capture = Capture::start(&db.url(NEXTCLOUD), plan);

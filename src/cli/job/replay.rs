@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::progress::{begun, follow, refused, show};
+use crate::arguments;
 use crate::cli::args::CommonArgs;
 use crate::cli::failure::Failure;
 use crate::cli::{caller, database, registry};
 use crate::config::Settings;
 use crate::pipeline::jobs::{ReplayAsk, start_replay};
-use crate::when;
 use orw_model::EventClass;
 
 /// Deliver again what was stored since a time, through the webhook's filter as it is now; new events of the webhook follow
@@ -22,10 +22,10 @@ pub(in crate::cli) struct ReplayArgs {
     #[arg(long, value_name = "ID")]
     webhook: i64,
     /// Since then: a time (2026-11-25T10:00:00Z), a date, or an age (90m, 12h, 3d)
-    #[arg(long, value_name = "TIME", value_parser = when::since)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::since)]
     since: DateTime<Utc>,
     /// Only events of this class, such as ObjectCreatedEvent
-    #[arg(long, value_parser = when::class)]
+    #[arg(long, value_parser = arguments::class)]
     class: Option<EventClass>,
     /// Only events of the object with this uuid
     #[arg(long, value_name = "UUID")]

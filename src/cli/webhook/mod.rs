@@ -72,7 +72,7 @@ enum Action {
     /// Send a test event now, and show what came of it
     Test {
         /// Send an event of this class instead of the first that the webhook is registered for; or openregister-webhooks.gap
-        #[arg(long, value_parser = crate::when::event_type)]
+        #[arg(long, value_parser = crate::arguments::event_type)]
         class: Option<EventType>,
         #[command(flatten)]
         one: One,

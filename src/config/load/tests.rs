@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use super::super::{AllowedTarget, Doorbell, LogFormat, OutboxPolicy, SETTINGS, Settings, Sources};
+use super::super::{AllowedTarget, SETTINGS, Settings, Sources};
 use super::{ConfigError, Loaded};
+use crate::capture::{DoorbellMode, OutboxPolicy};
+use crate::telemetry::LogFormat;
 
 const URL: &str = "postgres://nc:s3cret@db.example:5432/nextcloud";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -95,7 +97,7 @@ fn every_kind_of_value_is_read() {
         ("ORW_HOUSEKEEPING_COLUMNS", "updated,folder"),
     ])
     .unwrap();
-    assert_eq!(settings.doorbell, Doorbell::Poll);
+    assert_eq!(settings.doorbell, DoorbellMode::Poll);
     assert!(settings.capture_all);
     assert_eq!(
         settings.nextcloud_url.as_deref(),

@@ -265,7 +265,7 @@ async fn unreadable(context: &Context, webhook: &Webhook, delivery: Claimed, why
     match damaged::put_aside(&context.pool, context.patience, &delivery, &error).await {
         Ok(()) => without_answer(delivery, &error, Outcome::GivenUp),
         Err(fault) => {
-            tracing::warn!(delivery = delivery.id, error = %crate::text::chain(&fault), "an event that cannot be read could not be put aside; trying again");
+            tracing::warn!(delivery = delivery.id, error = %crate::error_text::chain(&fault), "an event that cannot be read could not be put aside; trying again");
             untried(delivery, None, Outcome::PutOff(PUT_OFF))
         }
     }

@@ -70,7 +70,7 @@ impl Counts {
         match self.try_write(pool, patience).await {
             Ok(()) => self.counted.clear(),
             Err(error) => {
-                tracing::debug!(error = %crate::text::chain(&error), "counts cannot be written; tried again");
+                tracing::debug!(error = %crate::error_text::chain(&error), "counts cannot be written; tried again");
             }
         }
     }

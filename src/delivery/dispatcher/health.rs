@@ -144,7 +144,7 @@ pub(super) fn start(crew: &mut Crew, pool: Pool, patience: Duration, webhooks: A
                 continue;
             }
             if let Err(error) = write(&pool, patience, webhooks.as_ref(), &batch).await {
-                tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be written; trying again");
+                tracing::warn!(error = %crate::error_text::chain(&error), "the health of webhooks cannot be written; trying again");
                 if closed {
                     return;
                 }
@@ -207,7 +207,7 @@ pub(super) async fn gone(
     });
     if let Err(error) = store.await {
         // The reason is in the registration, too.
-        tracing::warn!(%webhook, error = %crate::text::chain(&error), "the health of a webhook cannot be written");
+        tracing::warn!(%webhook, error = %crate::error_text::chain(&error), "the health of a webhook cannot be written");
     }
     let reason = "the receiver answered 410 Gone".to_owned();
     webhooks.disable(webhook, revision, reason).await;

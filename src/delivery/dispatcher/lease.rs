@@ -147,7 +147,7 @@ impl Keeper {
             match self.session(&stop).await {
                 Ok(()) => break,
                 Err(error) => {
-                    tracing::warn!(error = %crate::text::chain(&error), "the connection that keeps leases alive broke; connecting again");
+                    tracing::warn!(error = %crate::error_text::chain(&error), "the connection that keeps leases alive broke; connecting again");
                 }
             }
             self.expire(BROKEN);

@@ -253,7 +253,7 @@ impl Dispatcher {
             ""
         };
         self.database.pool_with(QUEUE_POOL, setup).unwrap_or_else(|error| {
-            tracing::error!(error = %crate::text::chain(&error), "the queue is read over the common connections");
+            tracing::error!(error = %crate::error_text::chain(&error), "the queue is read over the common connections");
             self.pool.clone()
         })
     }
@@ -271,7 +271,7 @@ async fn stored_health(
         match ask(pool, patience, async |client| queue::health(client, &ids).await).await {
             Ok(health) => return health,
             Err(error) => {
-                tracing::warn!(error = %crate::text::chain(&error), "the health of webhooks cannot be read; trying again")
+                tracing::warn!(error = %crate::error_text::chain(&error), "the health of webhooks cannot be read; trying again")
             }
         }
         tokio::time::sleep(waits.next()).await;

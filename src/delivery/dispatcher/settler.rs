@@ -97,7 +97,7 @@ pub(super) fn start(
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = %crate::text::chain(&error), count = batch.len(), "outcomes cannot be written; trying again");
+                    tracing::warn!(error = %crate::error_text::chain(&error), count = batch.len(), "outcomes cannot be written; trying again");
                     tokio::time::sleep(waits.next()).await;
                 }
             }

@@ -389,7 +389,7 @@ where
     tokio::select! {
         result = ended => {
             if let Err(error) = result {
-                tracing::debug!(error = %crate::text::chain(&error), "a connection ended");
+                tracing::debug!(error = %crate::error_text::chain(&error), "a connection ended");
             }
             return;
         }

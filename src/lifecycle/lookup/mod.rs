@@ -123,7 +123,7 @@ impl Lifecycle {
             && self.complained.is_none_or(|at| at.elapsed() > COMPLAINTS)
         {
             self.complained = Some(Instant::now());
-            tracing::warn!(error = %crate::text::chain(&error), "not every table could be searched for objects that were migrated: such an object now counts as created");
+            tracing::warn!(error = %crate::error_text::chain(&error), "not every table could be searched for objects that were migrated: such an object now counts as created");
         }
         let mut outcome = self.core.classify(decoded, needs, &facts);
         outcome.undecodable = undecodable;
@@ -210,7 +210,7 @@ async fn ask(
 ) -> Result<Vec<tokio_postgres::Row>, LookupError> {
     match host.query(tables, statements, parameters).await {
         Err(error) if error.is_gone() => {
-            tracing::warn!(what, error = %crate::text::chain(&error), "what is to be looked up is not there");
+            tracing::warn!(what, error = %crate::error_text::chain(&error), "what is to be looked up is not there");
             Ok(Vec::new())
         }
         done => done.map_err(|source| LookupError::Host { what, source }),

@@ -133,7 +133,7 @@ impl ActivityFinder {
                 }
                 () = tokio::time::sleep(pause), if waiting => {
                     if let Err(error) = self.look().await {
-                        tracing::debug!(error = %crate::text::chain(&error), "who changed registers and schemas is looked for again");
+                        tracing::debug!(error = %crate::error_text::chain(&error), "who changed registers and schemas is looked for again");
                     }
                     pause = (pause * 2).min(PAUSE.1);
                 }
@@ -169,7 +169,7 @@ impl ActivityFinder {
                 Ok(rows) => rows,
                 Err(error) if error.is_gone() || error.is_forbidden() => {
                     tracing::info!(
-                        error = %crate::text::chain(&error),
+                        error = %crate::error_text::chain(&error),
                         "the table of the activity app cannot be read: who changes registers and schemas stays unknown"
                     );
                     self.given_up = Some(now);

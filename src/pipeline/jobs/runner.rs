@@ -158,7 +158,7 @@ impl Runner {
                     pause
                 }
                 Err(error) => {
-                    tracing::warn!(error = %crate::text::chain(&error), "replays and backfills cannot go on; tried again");
+                    tracing::warn!(error = %crate::error_text::chain(&error), "replays and backfills cannot go on; tried again");
                     again = (again * 2).min(AGAIN.1);
                     again
                 }
@@ -188,8 +188,8 @@ impl Runner {
             }
             // One job's panic is no reason for the others, or for the process, to end.
             let step = AssertUnwindSafe(self.step(job)).catch_unwind().await;
-            let step =
-                step.unwrap_or_else(|panic| Err(StepError::Panicked(crate::text::panic(panic.as_ref()))));
+            let step = step
+                .unwrap_or_else(|panic| Err(StepError::Panicked(crate::error_text::panic(panic.as_ref()))));
             if step.is_ok() {
                 failing.remove(&job);
             }
@@ -202,7 +202,7 @@ impl Runner {
                     let until = Instant::now() + wait;
                     failing.insert(job, Failing { until, wait });
                     self.pace.failed();
-                    let reason = crate::text::chain(&error);
+                    let reason = crate::error_text::chain(&error);
                     tracing::warn!(job, error = %reason, "a step of a job failed; it is tried again");
                     self.note(job, &format!("the last step failed and is tried again: {reason}"))
                         .await?;

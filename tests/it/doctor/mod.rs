@@ -4,7 +4,8 @@ mod connection;
 
 use std::path::Path;
 
-use openregister_webhooks::config::{Doorbell, Settings};
+use openregister_webhooks::capture::DoorbellMode;
+use openregister_webhooks::config::Settings;
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::demo::Generation;
@@ -376,7 +377,10 @@ async fn a_pooler_of_transactions_is_found_and_poll_works_through_it() {
         "ORW_DOORBELL=poll",
     );
     // Debian's 1.18 forgets prepared statements; from 1.21 on a PgBouncer may keep them, and then poll works.
-    let poll = examine(&bouncer.url(NEXTCLOUD, PASSWORD), |s| s.doorbell = Doorbell::Poll).await;
+    let poll = examine(&bouncer.url(NEXTCLOUD, PASSWORD), |s| {
+        s.doorbell = DoorbellMode::Poll
+    })
+    .await;
     let found = poll.findings.iter().find(|f| f.check == "pooler").unwrap();
     if poll.count(Level::Error) == 0 {
         assert!(

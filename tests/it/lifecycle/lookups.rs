@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use openregister_webhooks::capture::{
     self, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions,
 };
-use openregister_webhooks::config::{Doorbell, OutboxLimits};
+use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::demo::Generation;
@@ -108,7 +108,7 @@ async fn a_batch_that_is_worked_on_keeps_nobody_from_altering_what_it_looked_up(
         go_on: Arc::clone(&go_on),
     };
     let settings = CaptureSettings {
-        doorbell: Doorbell::Notify,
+        doorbell: DoorbellMode::Notify,
         poll_interval: Duration::from_millis(250),
         discovery_interval: Duration::from_secs(3600),
         batch_size: 1000,

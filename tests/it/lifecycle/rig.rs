@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openregister_webhooks::capture::{self, CaptureSettings, Change, Consumer, InstallOptions};
-use openregister_webhooks::config::{Doorbell, OutboxLimits};
+use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{
@@ -63,7 +63,7 @@ impl Rig {
             events: sender,
         };
         let settings = CaptureSettings {
-            doorbell: Doorbell::Notify,
+            doorbell: DoorbellMode::Notify,
             poll_interval: Duration::from_millis(250),
             discovery_interval: Duration::from_secs(1),
             batch_size: reading.batch_size,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use openregister_webhooks::capture::{
     self, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions, Installed, Op,
 };
-use openregister_webhooks::config::{Doorbell, OutboxLimits};
+use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::demo::Generation;
 use tokio::sync::watch;
@@ -75,7 +75,7 @@ pub(crate) async fn uninstall(db: &Db) {
 /// As in production, but that a table is discovered within a second.
 pub(crate) fn settings() -> CaptureSettings {
     CaptureSettings {
-        doorbell: Doorbell::Notify,
+        doorbell: DoorbellMode::Notify,
         poll_interval: Duration::from_millis(250),
         discovery_interval: Duration::from_secs(1),
         batch_size: 1000,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::wait::PATIENCE;
 use openregister_webhooks::capture::{self, CaptureSettings, CaptureStatus, Change, Consumer};
-use openregister_webhooks::config::{Doorbell, OutboxLimits};
+use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
 use tokio::sync::watch;
@@ -59,7 +59,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How capture is to run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    pub(crate) doorbell: Doorbell,
+    pub(crate) doorbell: DoorbellMode,
     pub(crate) batch_size: u32,
     /// So many batches are refused once.
     pub(crate) refuse: usize,
@@ -68,7 +68,7 @@ pub(crate) struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
-            doorbell: Doorbell::Notify,
+            doorbell: DoorbellMode::Notify,
             batch_size: 1000,
             refuse: 0,
         }

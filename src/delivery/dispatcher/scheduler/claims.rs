@@ -104,7 +104,7 @@ impl Scheduler {
         let claim = match result {
             Ok(Ok(claim)) => claim,
             Ok(Err(error)) => {
-                tracing::warn!(error = %crate::text::chain(&error), "what is due cannot be taken; trying again");
+                tracing::warn!(error = %crate::error_text::chain(&error), "what is due cannot be taken; trying again");
                 self.claim_failed(&wants);
                 return;
             }

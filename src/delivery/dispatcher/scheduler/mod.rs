@@ -263,7 +263,7 @@ impl Scheduler {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "deliveries of deleted webhooks cancelled"),
                 Err(error) => {
-                    tracing::warn!(error = %crate::text::chain(&error), "deliveries of deleted webhooks could not be cancelled; tried again within the hour");
+                    tracing::warn!(error = %crate::error_text::chain(&error), "deliveries of deleted webhooks could not be cancelled; tried again within the hour");
                 }
             }
         });

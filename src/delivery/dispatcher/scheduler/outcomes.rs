@@ -24,7 +24,7 @@ impl Scheduler {
             Ok((task, attempted)) => (task, Some(attempted), false),
             Err(error) => {
                 if error.is_panic() {
-                    tracing::error!(error = %crate::text::chain(&error), "an attempt failed inside");
+                    tracing::error!(error = %crate::error_text::chain(&error), "an attempt failed inside");
                 }
                 (error.id(), None, error.is_panic())
             }
@@ -130,7 +130,7 @@ impl Scheduler {
             let due = ask(&pool, patience, async |client| queue::due_now(client, id).await);
             if let Err(error) = due.await {
                 // Then they wait for the time they were given.
-                tracing::warn!(webhook = %id, error = %crate::text::chain(&error), "waiting deliveries could not be made due");
+                tracing::warn!(webhook = %id, error = %crate::error_text::chain(&error), "waiting deliveries could not be made due");
             }
             wake.wake([id]);
         });

@@ -59,7 +59,7 @@ impl Scheduler {
         let done = match result {
             Some(Ok(Ok(done))) => done,
             Some(Ok(Err(error))) => {
-                tracing::warn!(error = %crate::text::chain(&error), "leases cannot be compared with the database; trying again");
+                tracing::warn!(error = %crate::error_text::chain(&error), "leases cannot be compared with the database; trying again");
                 self.reconcile_at = Instant::now() + AGAIN;
                 return;
             }
