@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use openregister_webhooks::capture::{InstallOptions, install, uninstall};
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::nextcloud::{self, OWNER};
-use openregister_webhooks::demo::postgres::{Options, PrivatePostgres, Programs};
-use openregister_webhooks::demo::receiver::{self, Received, Receiver};
+use orw_testkit::Generation;
+use orw_testkit::nextcloud::{self, OWNER};
+use orw_testkit::postgres::{Options, PrivatePostgres, Programs};
+use orw_testkit::receiver::{self, Received, Receiver};
 use tokio_postgres::{Client, NoTls};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_openregister-webhooks");

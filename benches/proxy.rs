@@ -18,9 +18,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use openregister_webhooks::capture::{InstallOptions, install};
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::nextcloud::{self, OWNER};
-use openregister_webhooks::demo::postgres::{Options, PrivatePostgres, Programs};
+use orw_testkit::Generation;
+use orw_testkit::nextcloud::{self, OWNER};
+use orw_testkit::postgres::{Options, PrivatePostgres, Programs};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::NoTls;
 

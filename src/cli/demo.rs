@@ -4,8 +4,6 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::demo::show;
-
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// Leave everything running afterwards, until Ctrl-C, to try more.
@@ -15,7 +13,7 @@ pub(super) struct DemoArgs {
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let good = runtime.block_on(show::run(&mut super::output::lines(), args.keep))?;
+    let good = runtime.block_on(crate::demo::run(&mut super::output::lines(), args.keep))?;
     Ok(if good {
         ExitCode::SUCCESS
     } else {

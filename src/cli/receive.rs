@@ -10,8 +10,8 @@ use secrecy::SecretString;
 
 use super::output;
 use crate::delivery::{verify, verify_legacy};
-use crate::demo::receiver::{Answer, Options, Received, Receiver};
 use crate::plain::{Json, Line};
+use orw_testkit::receiver::{Answer, Options, Received, Receiver};
 
 #[derive(Debug, Args)]
 pub(super) struct ReceiveArgs {

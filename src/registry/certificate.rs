@@ -224,7 +224,7 @@ impl CertificateChoice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::certificate::{Authority, Flaw};
+    use orw_testkit::certificate::{Authority, Flaw};
 
     #[test]
     fn a_pair_is_read_and_what_does_not_belong_together_is_refused() {

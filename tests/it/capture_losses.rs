@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio::time::sleep;
 use tokio_postgres::Client;
 

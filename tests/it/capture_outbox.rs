@@ -6,7 +6,7 @@ use openregister_webhooks::capture::outbox::{self, Level};
 use openregister_webhooks::capture::{CaptureSettings, InstallOptions};
 use openregister_webhooks::capture::{OutboxLimits, OutboxPolicy};
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 

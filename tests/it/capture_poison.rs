@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer, Fault};
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use openregister_webhooks::capture::{self, InstallError};
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer};
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio::sync::watch;
 use tokio_postgres::{Client, Transaction};
 use tokio_util::sync::CancellationToken;

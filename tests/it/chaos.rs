@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::postgres::Options;
-use openregister_webhooks::demo::receiver::Received;
+use orw_testkit::Generation;
+use orw_testkit::postgres::Options;
+use orw_testkit::receiver::Received;
 use tokio_postgres::NoTls;
 
 use crate::support::dice::Dice;

@@ -1,7 +1,7 @@
 //! Client certificates of webhooks: registered over the API and the command line, encrypted at rest, never shown.
 
-use openregister_webhooks::demo::certificate::{Authority, Flaw, Leaf};
 use openregister_webhooks::registry::WebhookId;
+use orw_testkit::certificate::{Authority, Flaw, Leaf};
 use serde_json::{Value, json};
 
 use crate::support::api::{Answer, MASTER_KEY, Service};

@@ -1,7 +1,7 @@
 //! Values that nest as deeply as PHP writes them, and deeper, from the row to the body; beyond the limit: quarantine and a gap.
 
-use openregister_webhooks::demo::Generation;
 use orw_model::json::{AROUND, DEEPEST, parse_deep};
+use orw_testkit::Generation;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 

@@ -1,6 +1,6 @@
 //! A database that is not UTF-8 is refused and named, and what is no UTF-8 never ends capture.
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::json;
 
 use crate::jobs::scene::{PATIENCE, Scene};

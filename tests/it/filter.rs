@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::{Value, json};
 
 use crate::support::postgres::{Db, NEXTCLOUD};

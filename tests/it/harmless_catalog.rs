@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use openregister_webhooks::capture::{self, InstallOptions};
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio::process::Command;
 use tokio_postgres::Client;
 

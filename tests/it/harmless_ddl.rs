@@ -1,7 +1,7 @@
 //! Upgrades go on working: ALTER, TRUNCATE, DROP and CREATE with the triggers on, and writes afterwards are captured.
 
 use openregister_webhooks::capture::Op;
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio_postgres::Client;
 
 use crate::support::capture::{Scene, is_audit, of, ops};

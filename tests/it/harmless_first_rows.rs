@@ -1,8 +1,8 @@
 //! Tables that appear while the system runs: captured from their first row.
 
 use openregister_webhooks::capture::{Op, Origin};
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::writer::{Place, Writer};
+use orw_testkit::Generation;
+use orw_testkit::writer::{Place, Writer};
 use serde_json::json;
 use tokio_postgres::Client;
 

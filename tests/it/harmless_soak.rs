@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer, InstallOptions};
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::postgres::Options;
+use orw_testkit::Generation;
+use orw_testkit::postgres::Options;
 use tokio::sync::watch;
 use tokio_postgres::{Client, Transaction};
 use tokio_util::sync::CancellationToken;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openregister_webhooks::capture;
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio_postgres::Client;
 
 use crate::support::capture::{Scene, is_audit, of};

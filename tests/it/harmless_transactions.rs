@@ -1,7 +1,7 @@
 //! Transactions of every kind: what is committed is captured once, what is rolled back never, and cached plans follow.
 
 use openregister_webhooks::capture::Op;
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio_postgres::Client;
 
 use crate::support::capture::{Scene, is_audit, of, ops};

@@ -1,7 +1,7 @@
 //! The host is never harmed: its writes succeed and answer as they would without us, and every one is captured.
 
 use openregister_webhooks::capture::{Op, Origin};
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 
 use crate::support::capture::{Scene, is_audit, is_object, of, ops};
 use crate::support::postgres::connect;

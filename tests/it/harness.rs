@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::postgres::{Options, PrivatePostgres, Programs};
+use orw_testkit::Generation;
+use orw_testkit::postgres::{Options, PrivatePostgres, Programs};
 
 use crate::support::postgres::{Db, NEXTCLOUD, Server};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
 use openregister_webhooks::delivery::{log, statistics};
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::json;
 use tokio_postgres::Client;
 

@@ -6,10 +6,10 @@ use openregister_webhooks::capture::{Change, Decision, InstallOptions, Op, adopt
 use openregister_webhooks::config::Settings;
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::writer::{Place, Row, Writer};
 use openregister_webhooks::doctor::{self, Level};
 use orw_model::EntityKind;
+use orw_testkit::Generation;
+use orw_testkit::writer::{Place, Row, Writer};
 use serde_json::json;
 use tokio_postgres::Client;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use openregister_webhooks::demo::certificate::{Authority, Flaw};
 use openregister_webhooks::ocs::{Api, Authenticator, ListenerTls, LocalAccounts, Server};
 use openregister_webhooks::registry::AnyTarget;
+use orw_testkit::certificate::{Authority, Flaw};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use openregister_webhooks::demo::certificate::Flaw;
+use orw_testkit::certificate::Flaw;
 
 use crate::support::receiver::{Answer, Options, Receiver, client_config, connect, https, post};
 use crate::support::wait::PATIENCE;

@@ -12,9 +12,9 @@ use openregister_webhooks::capture::{AdoptError, CaptureStatus, Change, Decision
 use openregister_webhooks::config::Settings;
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::postgres::Options;
 use openregister_webhooks::doctor::{self, Level};
+use orw_testkit::Generation;
+use orw_testkit::postgres::Options;
 use serde_json::Value;
 use tokio_postgres::Client;
 

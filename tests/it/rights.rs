@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use openregister_webhooks::capture::InstallOptions;
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 
 use crate::support::capture::{install, options};
 use crate::support::postgres::Db;

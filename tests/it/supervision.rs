@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::demo::receiver::Receiver;
+use orw_testkit::receiver::Receiver;
 use tokio_postgres::Client;
 
 use crate::support::postgres::{Db, NEXTCLOUD};

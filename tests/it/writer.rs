@@ -1,8 +1,8 @@
 //! The writer leaves what OpenRegister leaves: the same rows, in the same order, in transactions of their own.
 
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::writer::{Place, Row, Writer};
 use orw_model::EntityKind;
+use orw_testkit::Generation;
+use orw_testkit::writer::{Place, Row, Writer};
 use serde_json::{Value, json};
 
 use crate::support::postgres::{Db, NEXTCLOUD};

@@ -19,7 +19,7 @@ use tokio_postgres::Error;
 use super::*;
 use crate::db::Database;
 use crate::delivery::tls;
-use crate::demo::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
+use orw_testkit::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
 
 const WORKERS: usize = 2;
 const WEBHOOKS: i64 = 2;

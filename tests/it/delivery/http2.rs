@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openregister_webhooks::delivery::Cause;
-use openregister_webhooks::demo::certificate::Authority;
+use orw_testkit::certificate::Authority;
 
 use super::hostile::{LIMIT, cause, post, post_within};
 use super::net::frame::{self, frame as make, goaway, ok, reset, settings};

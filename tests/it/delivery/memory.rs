@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use openregister_webhooks::delivery::Client;
-use openregister_webhooks::demo::certificate::Authority;
+use orw_testkit::certificate::Authority;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -53,10 +53,7 @@ fn peak() -> u64 {
 /// HTTP/1.1 over TLS: `first`, then `more` for ever.
 async fn endless(authority: &Authority, first: &'static [u8], more: &'static [u8]) -> String {
     let leaf = authority
-        .leaf(
-            &["127.0.0.1"],
-            openregister_webhooks::demo::certificate::Flaw::None,
-        )
+        .leaf(&["127.0.0.1"], orw_testkit::certificate::Flaw::None)
         .unwrap();
     let config = authority.server_config(&leaf, &["http/1.1"], false).unwrap();
     let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));

@@ -10,7 +10,7 @@ use openregister_webhooks::config::AllowedTarget;
 use openregister_webhooks::delivery::proxy::{NoProxy, Proxies, ProxyUrl};
 use openregister_webhooks::delivery::resolve::Resolve;
 use openregister_webhooks::delivery::{Client, Guard, Outgoing, tls};
-use openregister_webhooks::demo::certificate::{Authority, Flaw};
+use orw_testkit::certificate::{Authority, Flaw};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;

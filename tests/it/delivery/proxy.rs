@@ -6,8 +6,8 @@ use std::time::Duration;
 use openregister_webhooks::config::AllowedTarget;
 use openregister_webhooks::delivery::proxy::{ConnectBy, NoProxy, Proxies};
 use openregister_webhooks::delivery::{Cause, Client, Dispatcher, Guard, Options, Outgoing, Webhooks};
-use openregister_webhooks::demo::certificate::Authority;
 use openregister_webhooks::registry::{Status, WebhookId};
+use orw_testkit::certificate::Authority;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

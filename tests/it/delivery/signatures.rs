@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use openregister_webhooks::demo::receiver::Received;
 use openregister_webhooks::registry::{Caller, Webhook, WebhookId};
+use orw_testkit::receiver::Received;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openregister_webhooks::delivery::{Answer as Got, Cause, Client, Failure};
-use openregister_webhooks::demo::certificate::{Authority, Flaw, Leaf};
 use openregister_webhooks::registry::ClientCertificate;
+use orw_testkit::certificate::{Authority, Flaw, Leaf};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

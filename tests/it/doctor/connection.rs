@@ -4,10 +4,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::certificate::{Authority, Flaw, Leaf};
-use openregister_webhooks::demo::postgres::Options;
 use openregister_webhooks::doctor::{Level, Report};
+use orw_testkit::Generation;
+use orw_testkit::certificate::{Authority, Flaw, Leaf};
+use orw_testkit::postgres::Options;
 
 use super::{assert_says, examine, examine_trusting, only_error};
 use crate::support::cli::Cli;

@@ -8,9 +8,9 @@ use openregister_webhooks::capture::DoorbellMode;
 use openregister_webhooks::config::Settings;
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::postgres::Options;
 use openregister_webhooks::doctor::{self, Finding, Level, Report};
+use orw_testkit::Generation;
+use orw_testkit::postgres::Options;
 
 use crate::support::cli::{Cli, install};
 use crate::support::nextcloud::Nextcloud;

@@ -7,8 +7,8 @@ mod scene;
 use std::collections::{BTreeMap, BTreeSet};
 
 use openregister_webhooks::catalogue::{format_schema, gap_schema};
-use openregister_webhooks::demo::receiver::Received;
 use openregister_webhooks::registry::Format;
+use orw_testkit::receiver::Received;
 use serde_json::{Value, json};
 
 use self::scene::{PATIENCE, SECRET, Scene};

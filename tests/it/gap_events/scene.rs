@@ -1,6 +1,6 @@
 //! A database with OpenRegister's tables, a receiver, and the built sidecar with `ORW_OUTBOX_POLICY=stop`.
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::receiver::Received;
+use orw_testkit::Generation;
+use orw_testkit::receiver::Received;
 use serde_json::{Value, json};
 
 use super::scene::{Scene, uuid};
@@ -92,7 +92,7 @@ impl Known {
 }
 
 async fn run(plan: Plan) {
-    let server = Server::dedicated(openregister_webhooks::demo::postgres::Options::default()).await;
+    let server = Server::dedicated(orw_testkit::postgres::Options::default()).await;
     let mut scene = Scene::on(server.openregister(Generation::V0_2_13).await).await;
     for first in (1..=plan.objects).step_by(100_000) {
         scene.objects(first, (first + 99_999).min(plan.objects)).await;

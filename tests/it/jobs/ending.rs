@@ -1,6 +1,6 @@
 //! Who began and who ended a job is written down; a job ends with its webhook, and with the database it was begun in.
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::{Value, json};
 
 use super::scene::{API, Scene, uuid};

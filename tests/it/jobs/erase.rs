@@ -1,6 +1,6 @@
 //! Erasing one object.
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::json;
 
 use super::scene::{PATIENCE, Scene, uuid};
@@ -96,7 +96,7 @@ async fn nothing_of_an_erased_object_is_kept_or_sent_not_even_what_was_not_commi
     scene.receiver.forget();
     scene.receiver.always(Answer::Status(200));
     scene.client.execute(rename, &[&uuid(1), &"new"]).await.unwrap();
-    let sent = |all: &[openregister_webhooks::demo::receiver::Received]| {
+    let sent = |all: &[orw_testkit::receiver::Received]| {
         all.iter()
             .any(|r| r.json()["data"]["newObject"]["data"]["name"] == "new")
     };

@@ -1,7 +1,7 @@
 //! What cannot be read of an erased object is kept no more than the rest of it, also where it is read only afterwards.
 
 use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer, Fault};
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_postgres::Transaction;

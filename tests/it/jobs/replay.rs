@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::receiver::Received;
+use orw_testkit::Generation;
+use orw_testkit::receiver::Received;
 use serde_json::json;
 
 use super::scene::{API, PATIENCE, Scene, uuid};

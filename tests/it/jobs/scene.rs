@@ -1,6 +1,6 @@
 //! A sidecar on a database with OpenRegister's tables, and a receiver.
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openregister_webhooks::catalogue::{format_schema, payload_schema};
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::receiver::Received;
-use openregister_webhooks::demo::writer::{Place, Row, Writer};
 use openregister_webhooks::registry::Format;
 use orw_model::{EntityKind, EventClass};
+use orw_testkit::Generation;
+use orw_testkit::receiver::Received;
+use orw_testkit::writer::{Place, Row, Writer};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use openregister_webhooks::capture::Op;
-use openregister_webhooks::demo::Generation;
 use orw_model::{Row, Store, parse_row};
+use orw_testkit::Generation;
 use serde_json::Value;
 use tokio_postgres::Client;
 

@@ -8,9 +8,9 @@ use std::process::Command;
 
 use openregister_webhooks::catalogue::example_of;
 use openregister_webhooks::delivery::format::sample;
-use openregister_webhooks::demo::Generation;
 use openregister_webhooks::lifecycle::EventType;
 use openregister_webhooks::registry::Format;
+use orw_testkit::Generation;
 use serde_json::{Value, json};
 
 use super::all_events::{Era, received};

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::receiver::Received;
-use openregister_webhooks::demo::writer::{Object, Place, Writer};
 use openregister_webhooks::lifecycle::{Event, Host, Lifecycle, LifecycleSettings, locks, store};
+use orw_testkit::Generation;
+use orw_testkit::receiver::Received;
+use orw_testkit::writer::{Object, Place, Writer};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 

@@ -10,8 +10,8 @@ use openregister_webhooks::capture::{
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::db::Database;
 use openregister_webhooks::delivery::tls;
-use openregister_webhooks::demo::Generation;
 use openregister_webhooks::lifecycle::{Event, Host, Lifecycle, LifecycleSettings, LookupError};
+use orw_testkit::Generation;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Transaction};

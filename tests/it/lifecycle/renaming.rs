@@ -1,8 +1,8 @@
 //! Registers and schemas that change while their objects stay.
 
 use openregister_webhooks::delivery::format;
-use openregister_webhooks::demo::Generation;
 use openregister_webhooks::lifecycle::Event;
+use orw_testkit::Generation;
 use serde_json::Value;
 
 use super::rig::{Reading, Rig, install};

@@ -2,7 +2,7 @@
 //! table that had the name before.
 
 use openregister_webhooks::capture;
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio_postgres::Client;
 
 use super::rig::{Reading, Rig, install};

@@ -1,6 +1,6 @@
 //! One statement that writes many rows, as OpenRegister's bulk save does.
 
-use openregister_webhooks::demo::receiver::Received;
+use orw_testkit::receiver::Received;
 use serde_json::json;
 
 use crate::support::postgres::{Db, NEXTCLOUD};

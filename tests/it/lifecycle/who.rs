@@ -1,9 +1,9 @@
 //! Who did it, from the write to the body that a receiver gets.
 
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::receiver::Received;
-use openregister_webhooks::demo::writer::{Place, Row, Writer};
 use orw_model::EntityKind;
+use orw_testkit::Generation;
+use orw_testkit::receiver::Received;
+use orw_testkit::writer::{Place, Row, Writer};
 use serde_json::{Value, json};
 
 use crate::support::postgres::{Db, NEXTCLOUD};

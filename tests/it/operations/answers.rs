@@ -1,7 +1,7 @@
 //! What the log keeps of a receiver's answers: headers and the beginning of the body, and no secret, not even one that the
 //! receiver echoes.
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::json;
 
 use crate::jobs::scene::{API, Scene};

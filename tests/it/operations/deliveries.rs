@@ -1,6 +1,6 @@
 //! Deliveries over the API and on the command line: lists and their filters, one with its attempts, trying again.
 
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use serde_json::{Value, json};
 
 use crate::jobs::scene::{API, PATIENCE, Scene, uuid};

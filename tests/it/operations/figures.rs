@@ -1,8 +1,8 @@
 //! Statistics are what was really delivered; a test of a webhook is none of it, and says what its receiver did.
 
 use chrono::DateTime;
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::receiver::Received;
+use orw_testkit::Generation;
+use orw_testkit::receiver::Received;
 use serde_json::{Value, json};
 
 use crate::jobs::scene::{API, PATIENCE, Scene, uuid};

@@ -1,7 +1,7 @@
 //! A webhook that is disabled, paused, updated or deleted while deliveries of it wait.
 
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::receiver::Received;
+use orw_testkit::Generation;
+use orw_testkit::receiver::Received;
 use serde_json::{Value, json};
 use std::time::Duration;
 

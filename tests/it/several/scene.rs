@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use openregister_webhooks::demo::receiver::{Answer, Received};
+use orw_testkit::receiver::{Answer, Received};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_postgres::Client;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use openregister_webhooks::capture::InstallOptions;
-use openregister_webhooks::demo::Generation;
 use openregister_webhooks::retention::{Retention, clean};
+use orw_testkit::Generation;
 use tokio_postgres::Client;
 
 use crate::support::capture::{install, options};

@@ -10,7 +10,7 @@ use openregister_webhooks::capture::{
 };
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::db::Database;
-use openregister_webhooks::demo::Generation;
+use orw_testkit::Generation;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

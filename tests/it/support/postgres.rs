@@ -3,9 +3,9 @@
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 
-use openregister_webhooks::demo::Generation;
-use openregister_webhooks::demo::nextcloud;
-use openregister_webhooks::demo::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
+use orw_testkit::Generation;
+use orw_testkit::nextcloud;
+use orw_testkit::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
 use tokio_postgres::{Client, NoTls};
 
 /// The unprivileged role that owns Nextcloud's database and tables, as in a real installation.

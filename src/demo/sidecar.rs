@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::ShowError;
-use crate::demo::guardian::Guardian;
+use orw_testkit::guardian::Guardian;
 
 /// How long it may take to stop when asked to.
 const PATIENCE: Duration = Duration::from_secs(15);

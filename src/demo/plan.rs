@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::demo::Generation;
-use crate::demo::writer::{Place, Row, Writer, WriterError};
 use orw_model::{Action, EntityKind, EventClass};
+use orw_testkit::Generation;
+use orw_testkit::writer::{Place, Row, Writer, WriterError};
 
 /// How many events of each class must arrive.
 #[derive(Debug, Default)]

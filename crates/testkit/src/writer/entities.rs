@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{ORGANISATION, Row, Writer, WriterError, object_of, uuid};
-use crate::demo::Generation;
+use crate::Generation;
 use orw_model::EntityKind;
 
 /// A row of one of the nine.

@@ -9,35 +9,35 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// A running guardian. Dropping it lets it clean up, and waits until it has.
 #[derive(Debug)]
-pub(crate) struct Guardian {
+pub struct Guardian {
     child: Child,
     pipe: Option<ChildStdin>,
 }
 
 impl Guardian {
     /// Starts `command`: a shell with a script that reads its standard input to the end and then cleans up.
-    pub(crate) fn spawn(mut command: Command) -> io::Result<Self> {
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).spawn()?;
         let pipe = child.stdin.take();
         Ok(Self { child, pipe })
     }
 
     /// Removes a directory.
-    pub(crate) fn of_directory(dir: &Path) -> io::Result<Self> {
+    pub fn of_directory(dir: &Path) -> io::Result<Self> {
         let mut command = shell("read -r _; cd / && rm -rf \"$1\"");
         command.arg(dir);
         Self::spawn(command)
     }
 
     /// Kills a process of ours, unless [`Self::dismiss`]ed before.
-    pub(crate) fn of_process(pid: u32) -> io::Result<Self> {
+    pub fn of_process(pid: u32) -> io::Result<Self> {
         let mut command = shell("read -r word; [ \"$word\" = done ] || kill -KILL \"$1\"");
         command.arg(pid.to_string());
         Self::spawn(command)
     }
 
     /// There is nothing to clean up any more.
-    pub(crate) fn dismiss(mut self) {
+    pub fn dismiss(mut self) {
         if let Some(pipe) = &mut self.pipe {
             let _ = pipe.write_all(b"done\n");
         }

@@ -2,8 +2,8 @@
 
 use tokio_postgres::{Client, NoTls};
 
-use super::Generation;
-use super::postgres::{PrivatePostgres, SUPERUSER};
+use crate::Generation;
+use crate::postgres::{PrivatePostgres, SUPERUSER};
 
 /// The unprivileged role that owns Nextcloud's database and tables, as in a real installation.
 pub const OWNER: &str = "nextcloud";

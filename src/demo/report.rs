@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::plan::Expected;
 use crate::delivery::signatures;
-use crate::demo::Generation;
-use crate::demo::receiver::{Answer, Received};
 use orw_model::{EntityKind, EventClass};
+use orw_testkit::Generation;
+use orw_testkit::receiver::{Answer, Received};
 
 /// A webhook that the demo registered, by the path it sends to.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ORGANISATION, Request, Row, Writer, WriterError, iso, object_of, uuid};
-use crate::demo::Generation;
+use crate::Generation;
 
 /// The register and schema that an object belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

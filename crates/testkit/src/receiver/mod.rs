@@ -30,7 +30,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::answer::Body;
 use self::socket::{Reset, Socket};
-use super::certificate::{Authority, CertificateError, Flaw};
+use crate::certificate::{Authority, CertificateError, Flaw};
 
 /// The largest body that is read.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use super::Generation;
+use crate::Generation;
 
 /// Columns and their values.
 pub type Row = Map<String, Value>;

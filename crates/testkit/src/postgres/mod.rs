@@ -19,7 +19,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use self::directory::{RunAs, command_as, free_port, make_directory};
-use super::guardian::Guardian;
+use crate::guardian::Guardian;
 
 /// Where the server programs are looked for first.
 pub const BIN_VARIABLE: &str = "ORW_TEST_PG_BIN";
