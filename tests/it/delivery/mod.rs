@@ -1,5 +1,6 @@
 //! Delivery: queue, dispatcher and client against a real PostgreSQL and a real HTTPS receiver.
 
+mod backlog_memory;
 mod damaged;
 mod endings;
 mod guard;

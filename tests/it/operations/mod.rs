@@ -3,4 +3,5 @@
 mod answers;
 mod deliveries;
 mod figures;
+mod log_size;
 mod states;

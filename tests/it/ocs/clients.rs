@@ -15,7 +15,7 @@ use crate::support::skipped::skipped;
 fn curls() -> Vec<String> {
     let mut found = Vec::new();
     let mut block: Option<String> = None;
-    for line in include_str!("../../README.md").lines().chain([""]) {
+    for line in include_str!("../../../README.md").lines().chain([""]) {
         match (line.strip_prefix("    "), &mut block) {
             (Some(code), Some(block)) => {
                 block.push('\n');
@@ -105,7 +105,7 @@ async fn nc_py_api(address: std::net::SocketAddr, theirs: &[&str]) {
         return;
     };
     let output = tokio::process::Command::new(python)
-        .args(["-c", include_str!("../fixtures/nc_py_api.py")])
+        .args(["-c", include_str!("../../fixtures/nc_py_api.py")])
         .args([&format!("http://{address}"), ADMIN.0, ADMIN.1])
         .args(theirs)
         .output()

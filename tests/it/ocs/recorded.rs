@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::api::{Answer, Service};
 
-const CASES: &str = include_str!("../fixtures/ocs-cases.json");
+const CASES: &str = include_str!("../../fixtures/ocs-cases.json");
 
 /// Recorded ids stand for the ids that this run gave.
 #[derive(Default)]

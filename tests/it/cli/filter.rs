@@ -44,8 +44,8 @@ fn answers(output: &Output) -> Vec<Value> {
 #[test]
 fn recorded_cases_come_out_the_same() {
     let documents: Vec<Value> =
-        serde_json::from_str(include_str!("../fixtures/filter-documents.json")).unwrap();
-    let cases: Vec<Value> = include_str!("../fixtures/filter-cases.ndjson")
+        serde_json::from_str(include_str!("../../fixtures/filter-documents.json")).unwrap();
+    let cases: Vec<Value> = include_str!("../../fixtures/filter-cases.ndjson")
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();

@@ -24,7 +24,7 @@ fn registration() -> Value {
 
 /// Every route of the document, as method and path.
 fn routes() -> Vec<(String, String)> {
-    let document: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+    let document: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let of = |(path, item): (&String, &Value)| {
         let methods = item

@@ -1,0 +1,6 @@
+//! The commands of the built program.
+
+mod demo;
+mod filter;
+mod terminal;
+mod webhook;

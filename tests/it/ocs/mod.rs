@@ -1,0 +1,5 @@
+//! The registration API.
+
+mod access;
+mod clients;
+mod recorded;
