@@ -60,7 +60,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    pub(super) fn fuel(&self) -> Fuel {
+    pub(crate) fn fuel(&self) -> Fuel {
         let steps = self.share_in_steps;
         let look_every = LOOK_EVERY.min(steps / 8 + LEAST);
         Fuel {
@@ -76,7 +76,7 @@ impl Budget {
 
     /// Takes off what an evaluation has cost.
     #[inline]
-    pub(super) fn settle(&mut self, fuel: &Fuel) {
+    pub(crate) fn settle(&mut self, fuel: &Fuel) {
         // A short match may have taken as long as so many steps.
         self.steps += fuel.begun_with - fuel.left + 5000 * u64::from(fuel.untimed);
         if fuel.began.is_none() && self.steps < LOOK_EVERY {
@@ -100,7 +100,7 @@ impl Budget {
 
 /// What one evaluation may still cost. One unit is roughly the comparison of two short values.
 #[derive(Debug)]
-pub(super) struct Fuel {
+pub(crate) struct Fuel {
     begun_with: u64,
     left: u64,
     look_every: u64,
@@ -115,7 +115,7 @@ pub(super) struct Fuel {
 
 impl Fuel {
     #[inline]
-    pub(super) fn spend(&mut self, units: u64) {
+    pub(crate) fn spend(&mut self, units: u64) {
         self.left = self.left.saturating_sub(units);
         if self.left < self.look_at {
             self.look();
@@ -123,13 +123,13 @@ impl Fuel {
     }
 
     #[inline]
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.left == 0
     }
 
     /// Charges for going through `bytes` bytes.
     #[inline]
-    pub(super) fn spend_bytes(&mut self, bytes: usize) {
+    pub(crate) fn spend_bytes(&mut self, bytes: usize) {
         self.spend(1 + (bytes as u64 >> 4));
     }
 
@@ -148,12 +148,12 @@ impl Fuel {
 
     /// Whether there is time for a regular expression.
     #[inline]
-    pub(super) fn allows_regex(&self) -> bool {
+    pub(crate) fn allows_regex(&self) -> bool {
         self.share >= LEAST_FOR_REGEX
     }
 
     /// Does something that cannot be stopped and takes up to 10 ms, if there is time for it.
-    pub(super) fn long<T>(&mut self, work: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn long<T>(&mut self, work: impl FnOnce() -> T) -> Option<T> {
         let used = self.look();
         if self.is_empty() || used > LAST_START || self.share < EVALUATION {
             return None;
@@ -165,7 +165,7 @@ impl Fuel {
 
     /// Counts something that cannot be stopped and takes up to 0.5 ms.
     #[inline]
-    pub(super) fn short(&mut self) {
+    pub(crate) fn short(&mut self) {
         self.untimed += 1;
         if self.untimed >= 4 {
             self.look();

@@ -4,12 +4,12 @@
 
 use std::cmp::Ordering;
 
-use super::budget::Fuel;
-use super::number::{self, Numeric};
-use super::value::Value;
+use crate::budget::Fuel;
+use crate::number::{self, Numeric};
+use crate::value::Value;
 
 /// `$a === $b` where not both are arrays.
-pub(super) fn identical_scalars(a: &Value<'_>, b: &Value<'_>) -> bool {
+pub(crate) fn identical_scalars(a: &Value<'_>, b: &Value<'_>) -> bool {
     match (a, b) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
@@ -26,7 +26,7 @@ pub(super) fn identical_scalars(a: &Value<'_>, b: &Value<'_>) -> bool {
 }
 
 /// `$a == $b`.
-pub(super) fn equal(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> bool {
+pub(crate) fn equal(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> bool {
     match (a, b) {
         (Value::Text(a), Value::Text(b)) => equal_texts(a, b, fuel),
         (Value::Alias(alias), other) | (other, Value::Alias(alias)) => {
@@ -60,7 +60,7 @@ fn numeric(text: &str, fuel: &mut Fuel) -> Option<Numeric> {
 }
 
 /// `$a <=> $b`; `None` where PHP calls two arrays uncomparable (which is neither less nor equal).
-pub(super) fn compare(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> Option<Ordering> {
+pub(crate) fn compare(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> Option<Ordering> {
     fuel.spend(1);
     Some(match (a, b) {
         (Value::Alias(alias), other) => return compare(&alias.beside(other), other, fuel),
@@ -84,12 +84,12 @@ pub(super) fn compare(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> Option<O
 }
 
 /// Whether `$a < $b`; `$b > $a` is the same to PHP.
-pub(super) fn less(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> bool {
+pub(crate) fn less(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> bool {
     compare(a, b, fuel) == Some(Ordering::Less)
 }
 
 /// Whether `$a <= $b`.
-pub(super) fn less_or_equal(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> bool {
+pub(crate) fn less_or_equal(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> bool {
     matches!(compare(a, b, fuel), Some(Ordering::Less | Ordering::Equal))
 }
 

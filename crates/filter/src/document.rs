@@ -5,9 +5,9 @@ use serde_json::{Map as JsonMap, Value as Json};
 
 use orw_model::EventClass;
 
-use super::error::EvalError;
-use super::needs::Needs;
-use super::value::{TooDeep, Value};
+use crate::error::EvalError;
+use crate::needs::Needs;
+use crate::value::{TooDeep, Value};
 
 /// What filters are evaluated on; built once for an event, for all webhooks.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ impl<'a> Document<'a> {
         Ok(Self::new(parts))
     }
 
-    pub(super) const fn root(&self) -> &Value<'a> {
+    pub(crate) const fn root(&self) -> &Value<'a> {
         &self.root
     }
 }

@@ -3,13 +3,13 @@
 //! Guarantees: no panic; no allocation but for errors; ends after a bounded number of steps, whatever the filter and the
 //! document.
 
-use super::budget::{Budget, Fuel};
-use super::compare;
-use super::compile::{Clause, Equality, Op, Segment, Test};
-use super::error::EvalError;
-use super::number;
-use super::regex::{Outcome, Regex};
-use super::value::Value;
+use crate::budget::{Budget, Fuel};
+use crate::clause::{Clause, Equality, Op, Segment, Test};
+use crate::compare;
+use crate::error::EvalError;
+use crate::number;
+use crate::regex::{Outcome, Regex};
+use crate::value::Value;
 
 type Answer = Result<bool, EvalError>;
 
@@ -19,7 +19,7 @@ struct Evaluation {
 }
 
 /// Whether `document` fulfils `root`.
-pub(super) fn evaluate(root: &Clause, document: &Value<'_>, budget: &mut Budget) -> Answer {
+pub(crate) fn evaluate(root: &Clause, document: &Value<'_>, budget: &mut Budget) -> Answer {
     let mut evaluation = Evaluation { fuel: budget.fuel() };
     let answer = evaluation
         .clause(root, document)
@@ -234,10 +234,10 @@ impl Evaluation {
 /// `$value % $divisor`.
 fn modulo(value: &Value<'_>, divisor: &Value<'_>) -> Result<i64, EvalError> {
     let number = match value {
-        Value::Alias(alias) => integer(&alias.beside(divisor)),
-        _ => integer(value),
+        Value::Alias(alias) => alias.beside(divisor).to_integer(),
+        _ => value.to_integer(),
     };
-    let (Some(number), Some(by)) = (number, integer(divisor)) else {
+    let (Some(number), Some(by)) = (number, divisor.to_integer()) else {
         return Err(EvalError(format!(
             "$mod cannot divide a value of type {} by one of type {}",
             value.type_name(),
@@ -249,24 +249,5 @@ fn modulo(value: &Value<'_>, divisor: &Value<'_>) -> Result<i64, EvalError> {
         0 => Err(EvalError("$mod cannot divide by zero".into())),
         -1 => Ok(0),
         _ => Ok(number % by),
-    }
-}
-
-/// The integer that PHP's `%` makes of a value.
-pub(super) fn integer(value: &Value<'_>) -> Option<i64> {
-    match value {
-        Value::Null => Some(0),
-        Value::Bool(b) => Some(i64::from(*b)),
-        Value::Int(i) => Some(*i),
-        Value::Float(f) => Some(number::float_to_int(*f)),
-        Value::Text(text) => number::leading(text).map(|(number, _)| match number {
-            number::Numeric::Int(i) => i,
-            // Unlike floats, numeric strings saturate, as Rust does; but infinity is 0.
-            #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-            number::Numeric::Float { value, .. } if value.is_finite() => value as i64,
-            number::Numeric::Float { .. } => 0,
-        }),
-        Value::Alias(alias) => alias.id(),
-        Value::List(_) | Value::Map(_) => None,
     }
 }

@@ -22,7 +22,7 @@ impl Needs {
         whole: false,
     };
 
-    pub(super) fn add(&mut self, path: &str) {
+    pub(crate) fn add(&mut self, path: &str) {
         let part = part(path);
         if self.whole {
             if !self.paths.contains(part) {

@@ -4,14 +4,14 @@
 
 use std::fmt::{self, Write as _};
 
-use super::budget::Fuel;
+use crate::budget::Fuel;
 
 /// Longer texts are not read as numbers: that cannot be stopped, and takes a few nanoseconds a digit.
 const MAX_LENGTH: usize = 1 << 20;
 
 /// Pays for reading `text` as a number, where that goes through all of it.
 #[inline]
-pub(super) fn pay(text: &str, fuel: &mut Fuel) {
+pub(crate) fn pay(text: &str, fuel: &mut Fuel) {
     if text.len() > 32 && text.as_bytes().first().is_some_and(|b| begins_number(*b)) {
         if text.len() > MAX_LENGTH {
             fuel.spend(u64::MAX);
@@ -30,7 +30,7 @@ const fn begins_number(b: u8) -> bool {
 
 /// What a numeric string is worth.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Numeric {
+pub(crate) enum Numeric {
     Int(i64),
     /// A float; `overflow` is the sign of an integer too large for 64 bits, 0 for everything else. Two such integers that
     /// round to the same float are compared as text.
@@ -41,7 +41,7 @@ pub(super) enum Numeric {
 }
 
 impl Numeric {
-    pub(super) fn as_f64(self) -> f64 {
+    pub(crate) fn as_f64(self) -> f64 {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "PHP converts the same way")]
             Self::Int(i) => i as f64,
@@ -54,7 +54,7 @@ impl Numeric {
 const MIN_AS_FLOAT: f64 = -9_223_372_036_854_775_808.0;
 
 /// The value of `text` if all of it is a number, white space around it allowed: what `is_numeric` accepts.
-pub(super) fn numeric(text: &str) -> Option<Numeric> {
+pub(crate) fn numeric(text: &str) -> Option<Numeric> {
     // Most strings in documents start with a letter; they leave here.
     if !begins_number(*text.as_bytes().first()?) {
         return None;
@@ -67,7 +67,7 @@ pub(super) fn numeric(text: &str) -> Option<Numeric> {
 }
 
 /// The value of the number that `text` starts with, and where it ends.
-pub(super) fn leading(text: &str) -> Option<(Numeric, usize)> {
+pub(crate) fn leading(text: &str) -> Option<(Numeric, usize)> {
     let bytes = text.as_bytes();
     let start = bytes.iter().position(|&b| !is_space(b))?;
     let at = |i: usize| bytes.get(i).copied().unwrap_or(0);
@@ -126,7 +126,7 @@ fn is_space(b: u8) -> bool {
 }
 
 /// The index that PHP makes of the key `text` when it has the form of a list's index.
-pub(super) fn list_index(text: &str) -> Option<usize> {
+pub(crate) fn list_index(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let canonical = match bytes {
         [b'0'] => true,
@@ -137,7 +137,7 @@ pub(super) fn list_index(text: &str) -> Option<usize> {
 }
 
 /// The integer that PHP's `%` makes of a float: modulo 2^64, 0 for what is not finite.
-pub(super) fn float_to_int(value: f64) -> i64 {
+pub(crate) fn float_to_int(value: f64) -> i64 {
     const TWO_64: f64 = 18_446_744_073_709_551_616.0;
     if !value.is_finite() {
         return 0;
@@ -153,7 +153,7 @@ pub(super) fn float_to_int(value: f64) -> i64 {
 
 /// A short text on the stack: a number as PHP writes it.
 #[derive(Clone, Copy)]
-pub(super) struct ShortText {
+pub(crate) struct ShortText {
     bytes: [u8; 32],
     len: usize,
 }
@@ -166,7 +166,7 @@ impl ShortText {
         }
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         // Only whole strings are ever written.
         std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
     }
@@ -185,7 +185,7 @@ impl fmt::Write for ShortText {
 }
 
 /// `(string)` of an integer.
-pub(super) fn int_text(value: i64) -> ShortText {
+pub(crate) fn int_text(value: i64) -> ShortText {
     let mut text = ShortText::new();
     // At most 20 characters: they fit.
     let _ = write!(text, "{value}");
@@ -193,7 +193,7 @@ pub(super) fn int_text(value: i64) -> ShortText {
 }
 
 /// `(string)` of a float: 14 significant digits, `1.0E+25` beyond.
-pub(super) fn float_text(value: f64) -> ShortText {
+pub(crate) fn float_text(value: f64) -> ShortText {
     let mut text = ShortText::new();
     if !value.is_finite() {
         let _ = text.write_str(match (value.is_nan(), value > 0.0) {

@@ -5,17 +5,17 @@ use std::sync::OnceLock;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::budget::Fuel;
-use super::compare;
-use super::number;
-use super::value::Value;
+use crate::budget::Fuel;
+use crate::compare;
+use crate::number;
+use crate::value::Value;
 
 /// Up to this many elements are looked at one by one.
 const LINEAR: usize = 8;
 
 /// A list of values, prepared to be searched.
 #[derive(Debug)]
-pub(super) struct Set {
+pub(crate) struct Set {
     items: Box<[Value<'static>]>,
     /// The element with key 0, null where there is none.
     first: Value<'static>,
@@ -83,7 +83,7 @@ impl Texts {
 }
 
 impl Set {
-    pub(super) fn new(operand: &Value<'_>) -> Self {
+    pub(crate) fn new(operand: &Value<'_>) -> Self {
         let items: Box<[_]> = operand.items().map(Value::owned).collect();
         let index = (items.len() > LINEAR).then(|| Index::new(&items));
         Self {
@@ -93,16 +93,16 @@ impl Set {
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.items.len()
     }
 
-    pub(super) const fn first(&self) -> &Value<'static> {
+    pub(crate) const fn first(&self) -> &Value<'static> {
         &self.first
     }
 
     /// `in_array($value, $this)`.
-    pub(super) fn has(&self, value: &Value<'_>, fuel: &mut Fuel) -> bool {
+    pub(crate) fn has(&self, value: &Value<'_>, fuel: &mut Fuel) -> bool {
         match value {
             Value::Text(text) => {
                 number::pay(text, fuel);
@@ -129,7 +129,7 @@ impl Set {
     }
 
     /// `count(array_intersect($array, $this))`: how many elements of `array` are, as text, elements of this.
-    pub(super) fn count_shared(&self, array: &Value<'_>, fuel: &mut Fuel) -> usize {
+    pub(crate) fn count_shared(&self, array: &Value<'_>, fuel: &mut Fuel) -> usize {
         let mut count = 0;
         for value in array.items() {
             if fuel.is_empty() {

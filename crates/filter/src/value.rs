@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-use super::number::{self, ShortText};
+use crate::number::{self, ShortText};
 
 /// How deep a filter, or a document that somebody gives, may nest; deeper ones are not built. Everything that walks values
 /// recurses, so this bounds the stack.
@@ -48,20 +48,20 @@ pub struct Alias<'a> {
 }
 
 impl<'a> Alias<'a> {
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(AsRef::as_ref)
     }
 
-    pub(super) fn first(&self) -> &str {
+    pub(crate) fn first(&self) -> &str {
         self.names.first().map_or("", AsRef::as_ref)
     }
 
-    pub(super) const fn id(&self) -> Option<i64> {
+    pub(crate) const fn id(&self) -> Option<i64> {
         self.id
     }
 
     /// What it is in a comparison with `other`.
-    pub(super) fn beside(&self, other: &Value<'_>) -> Value<'_> {
+    pub(crate) fn beside(&self, other: &Value<'_>) -> Value<'_> {
         match (other, self.id) {
             (Value::Int(_) | Value::Float(_), Some(id)) => Value::Int(id),
             _ => Value::Text(Cow::Borrowed(self.first())),
@@ -69,7 +69,7 @@ impl<'a> Alias<'a> {
     }
 
     /// Whether `test` holds for one of the names or the id.
-    pub(super) fn any(&self, mut test: impl FnMut(&Value<'_>) -> bool) -> bool {
+    pub(crate) fn any(&self, mut test: impl FnMut(&Value<'_>) -> bool) -> bool {
         self.names().any(|name| test(&Value::Text(Cow::Borrowed(name))))
             || self.id.is_some_and(|id| test(&Value::Int(id)))
     }
@@ -108,7 +108,7 @@ impl<'a> Map<'a> {
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Value<'a>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value<'a>> {
         match &self.sorted {
             None => self
                 .entries
@@ -122,11 +122,11 @@ impl<'a> Map<'a> {
         }
     }
 
-    pub(super) fn entries(&self) -> &[(Cow<'a, str>, Value<'a>)] {
+    pub(crate) fn entries(&self) -> &[(Cow<'a, str>, Value<'a>)] {
         &self.entries
     }
 
-    pub(super) const fn zero_is_set(&self) -> bool {
+    pub(crate) const fn zero_is_set(&self) -> bool {
         self.zero_is_set
     }
 }
@@ -223,7 +223,7 @@ impl<'a> Value<'a> {
     }
 
     /// The same value, borrowing nothing.
-    pub(super) fn owned(&self) -> Value<'static> {
+    pub(crate) fn owned(&self) -> Value<'static> {
         let own = |text: &Cow<'a, str>| Cow::Owned(text.as_ref().to_owned());
         match self {
             Self::Null => Value::Null,
@@ -248,16 +248,16 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) const fn is_null(&self) -> bool {
+    pub(crate) const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    pub(super) const fn is_array(&self) -> bool {
+    pub(crate) const fn is_array(&self) -> bool {
         matches!(self, Self::List(_) | Self::Map(_))
     }
 
     /// `(bool)`.
-    pub(super) fn truthy(&self) -> bool {
+    pub(crate) fn truthy(&self) -> bool {
         match self {
             Self::Null => false,
             Self::Bool(b) => *b,
@@ -271,7 +271,7 @@ impl<'a> Value<'a> {
     }
 
     /// `count`; 0 for what is no array.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         match self {
             Self::List(items) => items.len(),
             Self::Map(map) => map.entries.len(),
@@ -280,7 +280,7 @@ impl<'a> Value<'a> {
     }
 
     /// What `foreach` goes through.
-    pub(super) fn items(&self) -> Items<'_, 'a> {
+    pub(crate) fn items(&self) -> Items<'_, 'a> {
         match self {
             Self::List(items) => Items::List(items.iter()),
             Self::Map(map) => Items::Map(map.entries.iter()),
@@ -289,7 +289,7 @@ impl<'a> Value<'a> {
     }
 
     /// `$array[$index]`, null where it is not set.
-    pub(super) fn at(&self, index: usize) -> &Self {
+    pub(crate) fn at(&self, index: usize) -> &Self {
         let found = match self {
             Self::List(items) => items.get(index),
             Self::Map(map) => map.get(number::int_text(i64::try_from(index).unwrap_or(-1)).as_str()),
@@ -299,7 +299,7 @@ impl<'a> Value<'a> {
     }
 
     /// The type as PHP's messages call it.
-    pub(super) const fn type_name(&self) -> &'static str {
+    pub(crate) const fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "bool",
@@ -310,8 +310,27 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The integer that PHP's `%` makes of it; `None` for arrays, and for texts that begin with no number.
+    pub(crate) fn to_integer(&self) -> Option<i64> {
+        match self {
+            Self::Null => Some(0),
+            Self::Bool(b) => Some(i64::from(*b)),
+            Self::Int(i) => Some(*i),
+            Self::Float(f) => Some(number::float_to_int(*f)),
+            Self::Text(text) => number::leading(text).map(|(number, _)| match number {
+                number::Numeric::Int(i) => i,
+                // Unlike floats, numeric strings saturate, as Rust does; but infinity is 0.
+                #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+                number::Numeric::Float { value, .. } if value.is_finite() => value as i64,
+                number::Numeric::Float { .. } => 0,
+            }),
+            Self::Alias(alias) => alias.id(),
+            Self::List(_) | Self::Map(_) => None,
+        }
+    }
+
     /// `(string)`; `Array` for arrays.
-    pub(super) fn to_text(&self) -> Text<'_> {
+    pub(crate) fn to_text(&self) -> Text<'_> {
         match self {
             Self::Null | Self::Bool(false) => Text::Borrowed(""),
             Self::Bool(true) => Text::Borrowed("1"),
@@ -330,13 +349,13 @@ fn text_is_truthy(text: &str) -> bool {
 }
 
 /// A value as text, without an allocation.
-pub(super) enum Text<'v> {
+pub(crate) enum Text<'v> {
     Borrowed(&'v str),
     Number(ShortText),
 }
 
 impl Text<'_> {
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Borrowed(text) => text,
             Self::Number(text) => text.as_str(),
@@ -345,7 +364,7 @@ impl Text<'_> {
 }
 
 /// The values of an array.
-pub(super) enum Items<'v, 'a> {
+pub(crate) enum Items<'v, 'a> {
     List(std::slice::Iter<'v, Value<'a>>),
     Map(std::slice::Iter<'v, (Cow<'a, str>, Value<'a>)>),
 }

@@ -2,9 +2,9 @@
 //!
 //! A backtracking search goes through a tree: each part of a pattern can match in some number of ways, and what follows
 //! is tried for each. The numbers are upper bounds, so patterns that repeat groups soon have none that is of use; for
-//! those there is [`super::machine`].
+//! those there is [`super::backtrack`].
 
-use super::parse::{Foreign, Node, Position};
+use super::node::{Node, PcreOnly, Position};
 
 /// What a part costs where it is tried at one place of the text.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +66,12 @@ fn cost(node: &Node, n: f64, scope: Scope) -> Cost {
         Node::Empty | Node::At(_) => flat(1.0),
         // A class may be a long list of ranges.
         Node::One(one) => flat(1.0 + length(one.source.len() / 8)),
-        Node::Foreign(foreign) => match foreign {
-            Foreign::Free => flat(1.0),
-            Foreign::Backreference(groups) => flat(n + 1.0 + f64::from(*groups)),
-            Foreign::Several => flat(4.0 * (n + 2.0)),
-            Foreign::Recursion if scope == Scope::BetweenCounts => flat(2.0),
-            Foreign::Recursion => Cost {
+        Node::PcreOnly(pcre_only) => match pcre_only {
+            PcreOnly::Free => flat(1.0),
+            PcreOnly::Backreference(groups) => flat(n + 1.0 + f64::from(*groups)),
+            PcreOnly::Several => flat(4.0 * (n + 2.0)),
+            PcreOnly::Recursion if scope == Scope::BetweenCounts => flat(2.0),
+            PcreOnly::Recursion => Cost {
                 ways: f64::INFINITY,
                 work: f64::INFINITY,
             },
@@ -83,7 +83,7 @@ fn cost(node: &Node, n: f64, scope: Scope) -> Cost {
                 work: before.ways.mul_add(item.work, before.work),
             }
         }),
-        Node::Either(branches) => branches
+        Node::Alternatives(branches) => branches
             .iter()
             .fold(Cost { ways: 0.0, work: 1.0 }, |sum, branch| {
                 let branch = cost(branch, n, scope);
@@ -94,10 +94,10 @@ fn cost(node: &Node, n: f64, scope: Scope) -> Cost {
             }),
         Node::Atomic(inner) => flat(cost(inner, n, scope).work + 1.0),
         // The longest lookbehind is of 255 characters, and every length may be tried.
-        Node::Around { inner, behind, .. } => {
+        Node::Lookaround { inner, behind, .. } => {
             flat(cost(inner, n, scope).work * if *behind { 256.0 } else { 1.0 } + 1.0)
         }
-        Node::ForeignGroup(inner) => {
+        Node::PcreOnlyGroup(inner) => {
             let inner = cost(inner, n, scope);
             Cost {
                 ways: inner.ways + 1.0,
@@ -112,7 +112,7 @@ fn repeat(inner: &Node, min: f64, max: Option<f64>, n: f64, scope: Scope) -> Cos
     let once = cost(inner, n, scope);
     // A turn that takes up nothing is the last one, beyond those that must be.
     let mut most = max.unwrap_or(f64::INFINITY).min(min.max(n + 1.0) + 1.0);
-    let single = matches!(inner, Node::One(_) | Node::Foreign(_));
+    let single = matches!(inner, Node::One(_) | Node::PcreOnly(_));
     if scope == Scope::BetweenCounts && !single {
         most = min.max(1.0);
     }
@@ -139,12 +139,14 @@ fn repeat(inner: &Node, min: f64, max: Option<f64>, n: f64, scope: Scope) -> Cos
 /// How large PCRE2's compiled form is, in items: what is repeated a number of times is there as often.
 pub(super) fn size(node: &Node) -> f64 {
     match node {
-        Node::Empty | Node::At(_) | Node::Foreign(_) => 1.0,
+        Node::Empty | Node::At(_) | Node::PcreOnly(_) => 1.0,
         // A class takes 32 bytes and more.
         Node::One(one) if one.source.len() > 2 => 8.0 + length(one.source.len()),
         Node::One(_) => 1.0,
-        Node::Sequence(items) | Node::Either(items) => items.iter().map(size).sum::<f64>() + 1.0,
-        Node::Atomic(inner) | Node::Around { inner, .. } | Node::ForeignGroup(inner) => size(inner) + 2.0,
+        Node::Sequence(items) | Node::Alternatives(items) => items.iter().map(size).sum::<f64>() + 1.0,
+        Node::Atomic(inner) | Node::Lookaround { inner, .. } | Node::PcreOnlyGroup(inner) => {
+            size(inner) + 2.0
+        }
         Node::Repeat { inner, .. } if matches!(**inner, Node::One(_)) => size(inner) + 1.0,
         Node::Repeat { inner, min, max, .. } => {
             (size(inner) + 2.0) * f64::from(max.unwrap_or(*min).max(*min).max(1))

@@ -1,12 +1,15 @@
 //! Nothing that a filter says makes one evaluation long or large.
 
+pub(super) mod patterns;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value as Json, json};
 
-use super::*;
+use self::patterns::{letters, pattern, settings};
+use crate::{Budget, Document, EvalError, Filter};
 
 /// What is promised.
 const CPU: Duration = Duration::from_millis(50);
@@ -300,78 +303,6 @@ fn searches_in_long_texts_come_to_the_right_result() {
         let (_, answer) = cost(&json!({"a": pattern}), &json!({"a": text}));
         assert_eq!(answer, Ok(expected), "{pattern} on {} bytes", text.len());
     }
-}
-
-/// A pattern from pieces that have to do with its cost.
-pub(super) fn pattern() -> impl Strategy<Value = String> {
-    let leaf = prop::sample::select(vec![
-        "a",
-        "b",
-        "c",
-        ".",
-        "[ab]",
-        "[^b]",
-        "\\w",
-        "\\b",
-        "^",
-        "$",
-        "\\d",
-        "aa",
-        "",
-        "\\1",
-        "\\R",
-        "\\X",
-        "é",
-        "[[:alpha:]]",
-        "\\z",
-        "\\x61",
-        "\\Qab\\E",
-        "(?i)",
-        "(?#c)",
-        "\\K",
-        "(?R)",
-        "x|",
-    ])
-    .prop_map(str::to_owned);
-    leaf.prop_recursive(6, 40, 6, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 1..6).prop_map(|parts| parts.concat()),
-            prop::collection::vec(inner.clone(), 1..5).prop_map(|parts| format!("(?:{})", parts.join("|"))),
-            (
-                inner.clone(),
-                prop::sample::select(vec![
-                    "*", "+", "?", "{2}", "{0,3}", "{7,}", "*?", "+?", "*+", "{1,40}"
-                ])
-            )
-                .prop_map(|(part, times)| format!("(?:{part}){times}")),
-            (
-                inner,
-                prop::sample::select(vec!["(", "(?>", "(?=", "(?!", "(?<=", "(?<!", "(?i:", "(?(?=a)"])
-            )
-                .prop_map(|(part, open)| format!("{open}{part})")),
-        ]
-    })
-}
-
-fn settings() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![
-        "",
-        "",
-        "",
-        "(*NO_JIT)",
-        "(*LIMIT_MATCH=4000000000)",
-        "(*CRLF)",
-        "(*NO_START_OPT)",
-    ])
-}
-
-fn letters() -> impl Strategy<Value = String> {
-    (
-        prop::sample::select(vec!["a", "ab", "aab ", "abc", "é", "aé\n", "1a", "A"]),
-        0_usize..3000,
-        ".{0,3}",
-    )
-        .prop_map(|(unit, times, end)| unit.repeat(times) + &end)
 }
 
 proptest! {

@@ -1,20 +1,24 @@
 //! From JSON to what is evaluated: paths are split, operands typed and regular expressions compiled once.
 //!
 //! What PHPMongoQuery would throw becomes a part of the compiled filter that fails when evaluation reaches it, because
-//! it often does not (`{"a": 1, "b": {"$oops": 1}}` is plainly false where `a` is not 1). [`super::Filter::parse`] refuses such
-//! filters; `filter eval` evaluates them as Nextcloud does.
+//! it often does not (`{"a": 1, "b": {"$oops": 1}}` is plainly false where `a` is not 1). `Filter::parse` refuses such
 
-use std::fmt;
+mod php_array;
+mod place;
 
 use orw_model::EventClass;
 
-use super::check;
-use super::error::ParseError;
-use super::needs::Needs;
-use super::number;
-use super::regex::{self, Regex};
-use super::set::Set;
-use super::value::Value;
+use self::php_array::{Key, entries, is_list};
+use self::place::Place;
+use crate::check;
+use crate::clause::{Clause, Equality, Op, Path, Segment, Test};
+use crate::error::ParseError;
+use crate::needs::Needs;
+use crate::number;
+use crate::regex::{self, Regex};
+use crate::set::Set;
+use crate::shown::shown;
+use crate::value::Value;
 
 /// So many regular expressions one filter may have: compiling one takes microseconds.
 const MAX_REGEXES: usize = 1000;
@@ -23,87 +27,16 @@ const MAX_REGEX_ITEMS: f64 = 100_000.0;
 /// So many warnings are kept.
 const MAX_WARNINGS: usize = 20;
 
-/// A condition on the document.
-#[derive(Debug)]
-pub(super) enum Clause {
-    /// All tests hold for what is at the path.
-    Field {
-        path: Path,
-        tests: Box<[Test]>,
-    },
-    /// `$and`, and the conditions side by side in an object or list.
-    All(Box<[Clause]>),
-    Any(Box<[Clause]>),
-    /// `$nor`.
-    Neither(Box<[Clause]>),
-    Not(Box<Clause>),
-    /// An operator that PHPMongoQuery does not know: it evaluates the first condition, then gives up with false.
-    Unknown(Box<Clause>),
-    Fault(Box<str>),
-}
-
-/// A dotted path.
-pub(super) type Path = Box<[Segment]>;
-
-#[derive(Debug)]
-pub(super) struct Segment {
-    pub(super) key: Box<str>,
-    /// The key as the index of a list, where it is one.
-    pub(super) index: Option<usize>,
-}
-
-/// A test of what is at a path.
-#[derive(Debug)]
-pub(super) enum Test {
-    /// The tests inside do not all hold.
-    Not(Box<[Test]>),
-    Is(Op),
-    /// Fails whatever is at the path.
-    Fault(Box<str>),
-}
-
-#[derive(Debug)]
-pub(super) enum Op {
-    Equal(Equality),
-    NotEqual(Equality),
-    Less(Value<'static>),
-    LessOrEqual(Value<'static>),
-    Greater(Value<'static>),
-    GreaterOrEqual(Value<'static>),
-    In(Set),
-    NotIn(Set),
-    All(Set),
-    Exists(bool),
-    Mod {
-        divisor: Value<'static>,
-        remainder: Value<'static>,
-    },
-    /// An operand of the wrong type, or an operator that does not exist: what it is where the path leads nowhere (`None`: a
-    /// fault there too), else a fault.
-    Refused {
-        missing: Option<bool>,
-        fault: Box<str>,
-    },
-}
-
-/// What a value is compared with for equality.
-#[derive(Debug)]
-pub(super) struct Equality {
-    pub(super) operand: Value<'static>,
-    /// Set where the operand is a regular expression.
-    pub(super) regex: Option<Regex>,
-}
-
 /// A compiled filter and what was noticed on the way.
 #[derive(Debug)]
-pub(super) struct Compiled {
-    pub(super) root: Clause,
-    pub(super) faults: Vec<ParseError>,
-    pub(super) warnings: Vec<String>,
-    pub(super) needs: Needs,
+pub(crate) struct Compiled {
+    pub(crate) root: Clause,
+    pub(crate) faults: Vec<ParseError>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) needs: Needs,
 }
 
-pub(super) fn compile(filter: &Value<'_>, classes: Option<&[EventClass]>) -> Compiled {
+pub(crate) fn compile(filter: &Value<'_>, classes: Option<&[EventClass]>) -> Compiled {
     let mut compiler = Compiler {
         classes,
         faults: Vec::new(),
@@ -118,64 +51,6 @@ pub(super) fn compile(filter: &Value<'_>, classes: Option<&[EventClass]>) -> Com
         faults: compiler.faults,
         warnings: compiler.warnings,
         needs: compiler.needs,
-    }
-}
-
-/// Where in the filter we are; written only where something is wrong.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
-    inside: Option<&'p Place<'p>>,
-    step: Step<'p>,
-}
-
-#[derive(Clone, Copy)]
-enum Step<'p> {
-    Root,
-    Key(&'p str),
-    Index(usize),
-}
-
-impl<'p> Place<'p> {
-    const ROOT: Self = Self {
-        inside: None,
-        step: Step::Root,
-    };
-
-    fn key(&'p self, key: &'p str) -> Self {
-        Self {
-            inside: Some(self),
-            step: Step::Key(key),
-        }
-    }
-
-    fn index(&'p self, index: usize) -> Self {
-        Self {
-            inside: Some(self),
-            step: Step::Index(index),
-        }
-    }
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(inside) = self.inside else {
-            return f.write_str("filter");
-        };
-        let top = matches!(inside.step, Step::Root);
-        match self.step {
-            Step::Root => Ok(()),
-            Step::Index(index) => write!(f, "{inside}[{index}]"),
-            Step::Key(key) => {
-                if !top {
-                    write!(f, "{inside}.")?;
-                }
-                if key.is_empty() {
-                    return f.write_str("\"\"");
-                }
-                // Somebody's megabyte of a key would bury the message.
-                key.chars().take(100).try_for_each(|c| write!(f, "{c}"))
-            }
-        }
     }
 }
 
@@ -429,100 +304,4 @@ impl Compiler<'_> {
             regex,
         })
     }
-}
-
-/// A key of a PHP array.
-#[derive(Clone, Copy)]
-enum Key<'k> {
-    Name(&'k str),
-    Index(usize),
-}
-
-impl Key<'_> {
-    fn place<'p>(&'p self, inside: &'p Place<'p>) -> Place<'p> {
-        match self {
-            Self::Name(name) => inside.key(name),
-            Self::Index(index) => inside.index(*index),
-        }
-    }
-}
-
-fn entries<'v>(array: &'v Value<'_>) -> Box<dyn Iterator<Item = (Key<'v>, &'v Value<'v>)> + 'v> {
-    match array {
-        Value::List(items) => Box::new(
-            items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| (Key::Index(index), item)),
-        ),
-        Value::Map(map) => Box::new(
-            map.entries()
-                .iter()
-                .map(|(key, item)| (Key::Name(key.as_ref()), item)),
-        ),
-        _ => Box::new(std::iter::empty()),
-    }
-}
-
-/// `array_is_list` of an array that is not empty: `{"0": …, "1": …}` is one too.
-fn is_list(array: &Value<'_>) -> bool {
-    match array {
-        Value::List(items) => !items.is_empty(),
-        Value::Map(map) => {
-            array.count() > 0
-                && map
-                    .entries()
-                    .iter()
-                    .enumerate()
-                    .all(|(place, (key, _))| number::list_index(key) == Some(place))
-        }
-        _ => false,
-    }
-}
-
-/// A value as it stands in messages.
-pub(super) fn shown(value: &Value<'_>) -> String {
-    let mut out = String::new();
-    show(value, &mut out);
-    if out.chars().count() > 80 {
-        out = out.chars().take(77).chain("...".chars()).collect();
-    }
-    out
-}
-
-fn show(value: &Value<'_>, out: &mut String) {
-    use std::fmt::Write as _;
-    // Long values are cut anyway.
-    if out.len() > 400 {
-        return;
-    }
-    let _ = match value {
-        Value::Null => write!(out, "null"),
-        Value::Bool(b) => write!(out, "{b}"),
-        Value::Int(i) => write!(out, "{i}"),
-        Value::Float(f) => write!(out, "{f:?}"),
-        Value::Text(text) => {
-            let start: String = text.chars().take(80).collect();
-            write!(out, "{}", serde_json::Value::String(start))
-        }
-        Value::Alias(alias) => write!(out, "{:?}", alias.first()),
-        Value::List(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate().take(20) {
-                out.push_str(if index > 0 { ", " } else { "" });
-                show(item, out);
-            }
-            write!(out, "]")
-        }
-        Value::Map(map) => {
-            out.push('{');
-            for (index, (key, item)) in map.entries().iter().enumerate().take(20) {
-                out.push_str(if index > 0 { ", " } else { "" });
-                let start: String = key.chars().take(80).collect();
-                let _ = write!(out, "{}: ", serde_json::Value::String(start));
-                show(item, out);
-            }
-            write!(out, "}}")
-        }
-    };
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::tests::eval;
-use super::*;
+use super::eval;
+use crate::{Document, Filter};
 
 /// JSON of every type, with the values that PHP is particular about.
 fn any_json() -> impl Strategy<Value = Json> {
