@@ -10,7 +10,7 @@ pub mod capture;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
-pub mod db;
+pub mod database;
 pub mod delivery;
 pub mod demo;
 pub mod doctor;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::install;
 use super::locks::Watch;
-use crate::db::{Database, DbError};
+use crate::database::{Database, DatabaseError};
 
 /// How often a busy table is asked for before the next round.
 const ATTEMPTS: u32 = 5;
@@ -36,7 +36,7 @@ async fn round(
     database: &Database,
     connection: &mut Option<Client>,
     watch: &mut Watch,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     let mut client = match connection.take() {
         Some(client) if !client.is_closed() => client,
         _ => database.connect().await?.0,

@@ -13,9 +13,9 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::locks;
-use super::notes::LossNotes;
+use super::loss_notices::LossNotices;
 use super::settings::DoorbellMode;
-use crate::db::{Database, Notifications};
+use crate::database::{Database, Notifications};
 
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -24,23 +24,23 @@ pub(crate) struct Doorbell {
     database: Database,
     mode: DoorbellMode,
     table_prefix: Arc<str>,
-    notes: LossNotes,
+    notices: LossNotices,
     listening: Option<(Client, Notifications)>,
 }
 
 impl Doorbell {
-    /// What writers say that they could not capture goes to `notes`.
+    /// What writers say that they could not capture goes to `notices`.
     pub(crate) const fn new(
         database: Database,
         mode: DoorbellMode,
         table_prefix: Arc<str>,
-        notes: LossNotes,
+        notices: LossNotices,
     ) -> Self {
         Self {
             database,
             mode,
             table_prefix,
-            notes,
+            notices,
             listening: None,
         }
     }
@@ -58,11 +58,11 @@ impl Doorbell {
             return true;
         }
         let listen = async {
-            let (notes, prefix) = (self.notes.clone(), Arc::clone(&self.table_prefix));
-            let hear = move |payload: &str| notes.hear(payload, &prefix);
+            let (notices, prefix) = (self.notices.clone(), Arc::clone(&self.table_prefix));
+            let hear = move |payload: &str| notices.hear(payload, &prefix);
             let (client, notifications) = self.database.connect_hearing(hear).await?;
             client.batch_execute("LISTEN openregister_webhooks").await?;
-            Ok::<_, crate::db::DbError>((client, notifications))
+            Ok::<_, crate::database::DatabaseError>((client, notifications))
         };
         self.listening = match timeout(CONNECT, listen).await {
             Ok(Ok(listening)) => Some(listening),

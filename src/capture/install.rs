@@ -82,7 +82,7 @@ pub enum InstallError {
 
 /// What in the schema is neither a superuser's nor that of the role that owns Nextcloud's tables, and what to do about it. Asks
 /// the catalogs alone: nothing of the schema is run. `None` also where there are no such tables in the search path.
-pub(crate) async fn strangers(
+pub(crate) async fn foreign_objects(
     client: &Client,
     table_prefix: &str,
 ) -> Result<Option<(String, String)>, tokio_postgres::Error> {

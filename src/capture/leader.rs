@@ -13,15 +13,15 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
-use super::narrowing::Narrowing;
-use super::notes::LossNotes;
+use super::bisection::BatchBisection;
+use super::loss_notices::LossNotices;
 use super::position::{self, Identity};
 use super::reader::{Consumer, Progress, ReadError, Reader};
 use super::run::{CaptureStatus, SAFETY_POLL};
 use super::settings::{CaptureSettings, DoorbellMode};
 use super::{discovery, doorbell, gaps, install, locks, losses, outbox, rotation};
 
-use crate::db::{Database, DbError};
+use crate::database::{Database, DatabaseError};
 
 /// How often a standby asks for the leadership.
 const STANDBY_POLL: Duration = Duration::from_millis(500);
@@ -43,7 +43,7 @@ const STUCK: Duration = Duration::from_secs(120);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stop<E: std::error::Error + 'static> {
     #[error(transparent)]
-    Connect(#[from] DbError),
+    Connect(#[from] DatabaseError),
     #[error(transparent)]
     Read(#[from] ReadError<E>),
     #[error("the database did not answer within {} s", STUCK.as_secs())]
@@ -80,7 +80,7 @@ pub(super) struct Term<'a> {
     pub(super) database: &'a Database,
     pub(super) settings: &'a CaptureSettings,
     pub(super) status: &'a watch::Sender<CaptureStatus>,
-    pub(super) notes: &'a LossNotes,
+    pub(super) notices: &'a LossNotices,
     pub(super) shutdown: &'a CancellationToken,
 }
 
@@ -89,7 +89,7 @@ impl Term<'_> {
     pub(super) async fn serve<C: Consumer>(
         &self,
         consumer: &mut C,
-        narrowing: &mut Narrowing,
+        bisection: &mut BatchBisection,
         bell: &mut doorbell::Doorbell,
     ) -> Result<(), Stop<C::Error>> {
         let (mut client, _notifications) = self.database.connect().await?;
@@ -112,7 +112,7 @@ impl Term<'_> {
         if self.same_cluster(&client).await? == Cluster::Shutdown {
             return Ok(());
         }
-        if let Some((what, remedy)) = install::strangers(&client, &self.settings.table_prefix).await? {
+        if let Some((what, remedy)) = install::foreign_objects(&client, &self.settings.table_prefix).await? {
             tracing::error!(%remedy, "{what}; what is in it runs with this program's rights");
         }
         if direct {
@@ -130,7 +130,7 @@ impl Term<'_> {
                 }
                 self.set(CaptureStatus::Standby);
                 bell.close();
-                losses::note(&client, self.notes).await?;
+                losses::note(&client, self.notices).await?;
                 let holders = locks::holders(&client, locks::LEADER).await?;
                 let stranger = holders.into_iter().find(|holder| !holder.ours);
                 if let Some(stranger) = &stranger
@@ -162,7 +162,7 @@ impl Term<'_> {
         let discovering = discovery::run(self.database.clone(), interval, end.clone());
         let reading = async {
             let ended = self
-                .read(&mut client, &mut reader, consumer, narrowing, bell)
+                .read(&mut client, &mut reader, consumer, bisection, bell)
                 .await;
             // Discovery ends at its next wait; every statement of it has a timeout.
             end.cancel();
@@ -210,7 +210,7 @@ impl Term<'_> {
         client: &mut Client,
         reader: &mut Reader,
         consumer: &mut C,
-        narrowing: &mut Narrowing,
+        bisection: &mut BatchBisection,
         bell: &mut doorbell::Doorbell,
     ) -> Result<(), Stop<C::Error>> {
         let mut checked = Instant::now();
@@ -218,7 +218,7 @@ impl Term<'_> {
         let mut noted: Option<Instant> = None;
         let mut idle = Duration::from_millis(1);
         while !self.shutdown.is_cancelled() {
-            let progress = self.one(client, reader, consumer, narrowing).await?;
+            let progress = self.one(client, reader, consumer, bisection).await?;
             if checked.elapsed() >= ROTATION_CHECK {
                 checked = Instant::now();
                 let always = emptied.elapsed() >= ROTATION_ALWAYS;
@@ -230,7 +230,7 @@ impl Term<'_> {
                 losses::gather(client).await?;
                 losses::close(client).await?;
                 if noted.is_none_or(|at| at.elapsed() >= NOTE) {
-                    let stored = losses::note(client, self.notes).await?;
+                    let stored = losses::note(client, self.notices).await?;
                     noted = stored.then(Instant::now).or(noted);
                 }
                 self.tell(client, consumer).await?;
@@ -256,7 +256,7 @@ impl Term<'_> {
                 continue;
             }
             // Whoever committed before the gate closed is visible now; whoever comes later rings.
-            if self.one(client, reader, consumer, narrowing).await? == Progress::Empty {
+            if self.one(client, reader, consumer, bisection).await? == Progress::Empty {
                 tokio::select! {
                     () = bell.ring() => {}
                     () = sleep(SAFETY_POLL) => bell.check().await,
@@ -286,11 +286,11 @@ impl Term<'_> {
         client: &mut Client,
         reader: &mut Reader,
         consumer: &mut C,
-        narrowing: &mut Narrowing,
+        bisection: &mut BatchBisection,
     ) -> Result<Progress, Stop<C::Error>> {
         let mut pause = FIRST_RETRY;
         loop {
-            let read = timeout(STUCK, reader.read(client, consumer, narrowing)).await;
+            let read = timeout(STUCK, reader.read(client, consumer, bisection)).await;
             let error = match read {
                 Ok(Err(error @ (ReadError::Consumer(_) | ReadError::Panic(_)))) => error,
                 Ok(Ok(progress)) => {
@@ -299,7 +299,7 @@ impl Term<'_> {
                 }
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => {
-                    narrowing.stuck();
+                    bisection.stuck();
                     return Err(Stop::Stuck);
                 }
             };

@@ -9,7 +9,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::notes::LossNotes;
+use super::loss_notices::LossNotices;
 
 const REASON: &str = "every change table was locked exclusively";
 
@@ -67,8 +67,8 @@ pub(super) async fn close(client: &Client) -> Result<(), tokio_postgres::Error> 
 }
 
 /// Stores what notifications said; whether there was anything. A table that is not captured is none of a writer's.
-pub(super) async fn note(client: &Client, notes: &LossNotes) -> Result<bool, tokio_postgres::Error> {
-    let waiting = notes.waiting();
+pub(super) async fn note(client: &Client, notices: &LossNotices) -> Result<bool, tokio_postgres::Error> {
+    let waiting = notices.waiting();
     if waiting.is_empty() {
         return Ok(false);
     }
@@ -87,6 +87,6 @@ pub(super) async fn note(client: &Client, notes: &LossNotes) -> Result<bool, tok
         let table: &str = row.get(0);
         tracing::error!(%table, reason = REASON, "changes are lost");
     }
-    notes.stored(&waiting);
+    notices.stored(&waiting);
     Ok(true)
 }

@@ -1,6 +1,6 @@
 //! Changes and events that could not be read: kept raw, counted, and out of the pipeline's way.
 //!
-//! Guarantees: [`Undecoded::store`] and [`keep_raw`] are the only ways in. Each records a gap, so that consumers are told (see
+//! Guarantees: [`QuarantineEntry::store`] and [`keep_raw`] are the only ways in. Each records a gap, so that consumers are told (see
 //! `gaps`), and keeps the table within [`MAX_ROWS`] and [`MAX_BYTES`]: what comes beyond that is discarded, and the gap says so.
 //! Nothing of an object that was erased since the change was made is kept (see `pipeline::erase`). Whoever writes here holds
 //! the table's lock for writers from before it looks at `erased`; whoever erases waits for those.
@@ -36,7 +36,7 @@ pub(crate) fn discarded() -> u64 {
 
 /// What became of something that was to be put aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aside {
+pub enum QuarantineOutcome {
     /// It is in the quarantine, in the row with this id.
     Kept(i64),
     /// The quarantine is full: only its gap is recorded.
@@ -45,7 +45,7 @@ pub enum Aside {
     Erased,
 }
 
-impl Aside {
+impl QuarantineOutcome {
     /// Whether consumers miss something by it.
     #[must_use]
     pub const fn is_missing(self) -> bool {
@@ -84,7 +84,7 @@ pub(super) async fn keep_raw(
     key: ChangeKey,
     adopted: bool,
     reason: &str,
-) -> Result<Aside, Error> {
+) -> Result<QuarantineOutcome, Error> {
     let table = if adopted { "change_adopted" } else { "change" };
     let source = format!(
         "SELECT lsn, xid, ordinal, tbl, op, found, old, new, pid, at, $4::text AS reason FROM openregister_webhooks.{table} c \
@@ -111,7 +111,7 @@ async fn put(
     source: &str,
     parameters: &[(&(dyn ToSql + Sync), Type)],
     reason: &str,
-) -> Result<Aside, Error> {
+) -> Result<QuarantineOutcome, Error> {
     tx.batch_execute(LOCK).await?;
     let size =
         "coalesce(octet_length(old), 0)::bigint + coalesce(octet_length(new), 0) + octet_length(reason)";
@@ -129,18 +129,18 @@ async fn put(
     let rows = tx.query_typed(&sql, parameters).await?;
     let Some(row) = rows.first() else {
         // `erase` removed it from the outbox meanwhile.
-        return Ok(Aside::Erased);
+        return Ok(QuarantineOutcome::Erased);
     };
     let (table, at): (&str, DateTime<Utc>) = (row.try_get("tbl")?, row.try_get("at")?);
     if row.try_get("erased")? {
         tracing::warn!(%table, %at, "a change that cannot be worked on is of an erased object: dropped");
-        return Ok(Aside::Erased);
+        return Ok(QuarantineOutcome::Erased);
     }
     let aside = row
         .try_get::<_, Option<i64>>("id")?
-        .map_or(Aside::Discarded, Aside::Kept);
+        .map_or(QuarantineOutcome::Discarded, QuarantineOutcome::Kept);
     match aside {
-        Aside::Kept(id) => {
+        QuarantineOutcome::Kept(id) => {
             tracing::error!(%table, id, %at, %reason, "a change cannot be worked on: quarantined, the rest goes on");
         }
         _ => {
@@ -148,7 +148,7 @@ async fn put(
             tracing::error!(%table, %at, %reason, "a change cannot be worked on, and the quarantine is full: discarded; empty it (see `doctor`)");
         }
     }
-    record_gap(tx, table, at, aside == Aside::Discarded).await?;
+    record_gap(tx, table, at, aside == QuarantineOutcome::Discarded).await?;
     Ok(aside)
 }
 
@@ -216,7 +216,7 @@ const fn letter(op: Op) -> i8 {
 
 /// Something for the quarantine table.
 #[derive(Debug)]
-pub struct Undecoded {
+pub struct QuarantineEntry {
     lsn: PgLsn,
     xid: String,
     ordinal: i32,
@@ -230,7 +230,7 @@ pub struct Undecoded {
     reason: String,
 }
 
-impl Undecoded {
+impl QuarantineEntry {
     /// A row of the outbox as the reader selects it.
     pub(super) fn of(row: &Row, reason: String) -> Self {
         Self {
@@ -288,7 +288,7 @@ impl Undecoded {
     ///
     /// # Errors
     /// Where the database refuses.
-    pub async fn store(&self, tx: &impl GenericClient) -> Result<Aside, Error> {
+    pub async fn store(&self, tx: &impl GenericClient) -> Result<QuarantineOutcome, Error> {
         let reason = presentable(&self.reason);
         put(
             tx,

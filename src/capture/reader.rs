@@ -16,9 +16,9 @@ use tokio_postgres::{Client, Row, Transaction};
 
 use super::change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
 use super::fault::Fault;
-use super::narrowing::{Narrowing, Next, Place};
+use super::bisection::{BatchBisection, Next, Place};
 use super::position::{self, Floors, Identity, LoadError, NoSnapshot, Position, Snapshot};
-use super::{Gap, Undecoded, adopted, locks, quarantine};
+use super::{Gap, QuarantineEntry, adopted, locks, quarantine};
 use orw_model::TableName;
 
 /// Bytes of row images in one batch; one change more than that is a batch of its own.
@@ -152,7 +152,7 @@ impl Reader {
         &mut self,
         client: &mut Client,
         consumer: &mut C,
-        narrowing: &mut Narrowing,
+        bisection: &mut BatchBisection,
     ) -> Result<Progress, ReadError<C::Error>> {
         if self.per_transaction {
             self.reload(client).await?;
@@ -177,7 +177,7 @@ impl Reader {
                 return Err(ReadError::NotLeader);
             }
         }
-        let limit = narrowing.limit(self.batch_size);
+        let limit = bisection.limit(self.batch_size);
         let unseen = self.unseen.take();
         if self.adopted {
             // What a restore brought from another cluster comes before anything of this one, in the order of the clock,
@@ -187,14 +187,14 @@ impl Reader {
                 Err(error) => return self.look_away(tx, error, unseen.is_some()).await,
             };
             if !rows.is_empty() {
-                let worked = self.work(&tx, &rows, true, unseen, consumer, narrowing).await;
+                let worked = self.work(&tx, &rows, true, unseen, consumer, bisection).await;
                 let worked = match worked {
                     Ok(worked) => worked,
-                    Err(error) => return give_up::<C>(tx, error, &rows, true, narrowing).await,
+                    Err(error) => return give_up::<C>(tx, error, &rows, true, bisection).await,
                 };
                 adopted::remove(&tx, &rows).await?;
                 tx.commit().await?;
-                after(consumer, &worked, narrowing, rows.len());
+                after(consumer, &worked, bisection, rows.len());
                 return Ok(Progress::More(rows.len()));
             }
             self.adopted = false;
@@ -234,17 +234,17 @@ impl Reader {
             tx.commit().await?;
             self.position.snapshot = new;
             // What was searched for is gone: somebody emptied the outbox.
-            narrowing.done(usize::MAX);
+            bisection.done(usize::MAX);
             return Ok(Progress::Empty);
         }
-        let worked = self.work(&tx, rows, false, unseen, consumer, narrowing).await;
+        let worked = self.work(&tx, rows, false, unseen, consumer, bisection).await;
         let worked = match worked {
             Ok(worked) => worked,
-            Err(error) => return give_up::<C>(tx, error, rows, false, narrowing).await,
+            Err(error) => return give_up::<C>(tx, error, rows, false, bisection).await,
         };
         let own = position::save(&tx, &next, self.identity).await?;
         tx.commit().await?;
-        after(consumer, &worked, narrowing, rows.len());
+        after(consumer, &worked, bisection, rows.len());
         self.floors.mark(own, observed, &next.snapshot);
         self.position = next;
         Ok(if complete {
@@ -263,11 +263,11 @@ impl Reader {
         adopted: bool,
         unseen: Option<String>,
         consumer: &mut C,
-        narrowing: &mut Narrowing,
+        bisection: &mut BatchBisection,
     ) -> Result<Worked, ReadError<C::Error>> {
         if let [row] = rows {
             let key = key_of(row);
-            if let Some(reason) = narrowing.condemned(Place { adopted, key }) {
+            if let Some(reason) = bisection.must_quarantine(Place { adopted, key }) {
                 let kept = quarantine::keep_raw(tx, key, adopted, reason).await?;
                 return Ok(Worked {
                     aside: u64::from(kept.is_missing()),
@@ -278,7 +278,7 @@ impl Reader {
         if let Some(reason) = unseen.filter(|_| !rows.is_empty()) {
             return Err(ReadError::Unseen(reason));
         }
-        narrowing.begin(rows.len());
+        bisection.begin(rows.len());
         // A consumer that panicked is given smaller batches: it must forget what it was about (see `Consumer`).
         let working = AssertUnwindSafe(async {
             let (changes, aside) = self.decode(tx, rows).await?;
@@ -374,7 +374,7 @@ impl Reader {
             match decode(row, &self.table_prefix) {
                 Ok(change) => changes.push(change),
                 Err(reason) => {
-                    let aside_now = Undecoded::of(row, reason).store(tx).await?;
+                    let aside_now = QuarantineEntry::of(row, reason).store(tx).await?;
                     aside += u64::from(aside_now.is_missing());
                 }
             }
@@ -393,14 +393,14 @@ pub(super) const fn texts(unseen: bool) -> &'static str {
 }
 
 /// Tells everybody that a batch is committed.
-fn after<C: Consumer>(consumer: &mut C, worked: &Worked, narrowing: &mut Narrowing, rows: usize) {
+fn after<C: Consumer>(consumer: &mut C, worked: &Worked, bisection: &mut BatchBisection, rows: usize) {
     if worked.consumed {
         consumer.committed();
     }
     if worked.aside > 0 {
         consumer.quarantined(worked.aside);
     }
-    narrowing.done(rows);
+    bisection.done(rows);
 }
 
 /// Rolls a batch back that failed: an error where it must be waited for, else the next batch is smaller.
@@ -409,7 +409,7 @@ async fn give_up<C: Consumer>(
     error: ReadError<C::Error>,
     rows: &[Row],
     adopted: bool,
-    narrowing: &mut Narrowing,
+    bisection: &mut BatchBisection,
 ) -> Result<Progress, ReadError<C::Error>> {
     let fault = match &error {
         ReadError::Consumer(error) => C::fault(error),
@@ -421,7 +421,7 @@ async fn give_up<C: Consumer>(
     };
     let reason = crate::error_text::chain(&error);
     let place = Place { adopted, key: first };
-    if narrowing.failed(fault, rows.len(), place, &reason) == Next::Wait {
+    if bisection.failed(fault, rows.len(), place, &reason) == Next::Wait {
         return Err(error);
     }
     tracing::warn!(changes = rows.len(), at = ?first.lsn, error = %reason, "a batch failed: looking for the change that it fails at");

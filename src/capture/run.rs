@@ -7,13 +7,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::leader::{Stop, Term};
-use super::narrowing::Narrowing;
-use super::notes::LossNotes;
+use super::bisection::BatchBisection;
+use super::loss_notices::LossNotices;
 use super::position::Identity;
 use super::reader::{Consumer, ReadError};
 use super::settings::CaptureSettings;
 use super::{doorbell, losses};
-use crate::db::{Database, DbError};
+use crate::database::{Database, DatabaseError};
 use crate::supervise::ending;
 
 /// The longest a sleeping reader goes without a look.
@@ -34,25 +34,25 @@ pub enum CaptureStatus {
     Leading,
 }
 
-/// Leads whenever it can, until `shutdown`. Errors end a term, never the loop. `notes` may be those of an earlier run that ended
+/// Leads whenever it can, until `shutdown`. Errors end a term, never the loop. `notices` may be those of an earlier run that ended
 /// before it could store them.
 pub async fn run<C: Consumer>(
     database: Database,
     settings: CaptureSettings,
     mut consumer: C,
     status: watch::Sender<CaptureStatus>,
-    notes: LossNotes,
+    notices: LossNotices,
     shutdown: CancellationToken,
 ) {
     let status = UntilEnded(status);
     let mut pause = Duration::from_millis(50);
-    let mut narrowing = Narrowing::default();
+    let mut bisection = BatchBisection::default();
     // It goes on listening when a term ends: whoever finds the change tables locked, as the reader does then, says so by it.
     let mut bell = doorbell::Doorbell::new(
         database.clone(),
         settings.doorbell,
         settings.table_prefix.clone(),
-        notes.clone(),
+        notices.clone(),
     );
     while !shutdown.is_cancelled() {
         let began = Instant::now();
@@ -60,11 +60,11 @@ pub async fn run<C: Consumer>(
             database: &database,
             settings: &settings,
             status: &status.0,
-            notes: &notes,
+            notices: &notices,
             shutdown: &shutdown,
         };
         let ended = tokio::select! {
-            ended = term.serve(&mut consumer, &mut narrowing, &mut bell) => ended,
+            ended = term.serve(&mut consumer, &mut bisection, &mut bell) => ended,
             // A batch is kept whole or not at all.
             () = too_late(&shutdown) => {
                 tracing::warn!("a batch was cut off, since the database did not answer in time");
@@ -91,7 +91,7 @@ pub async fn run<C: Consumer>(
         pause = pause.min(Duration::from_secs(2));
         tokio::select! { () = sleep(pause) => {} () = shutdown.cancelled() => {} }
     }
-    store_last(&database, &notes).await;
+    store_last(&database, &notices).await;
 }
 
 /// Waits until the process has been ending for so long that nothing is waited for any more.
@@ -101,20 +101,20 @@ async fn too_late(shutdown: &CancellationToken) {
 }
 
 /// Stores what was heard and not stored yet, before the process forgets it.
-async fn store_last(database: &Database, notes: &LossNotes) {
-    if notes.waiting().is_empty() {
+async fn store_last(database: &Database, notices: &LossNotices) {
+    if notices.waiting().is_empty() {
         return;
     }
     let store = async {
         let (client, _) = database.connect().await?;
-        Ok::<_, DbError>(losses::note(&client, notes).await?)
+        Ok::<_, DatabaseError>(losses::note(&client, notices).await?)
     };
     let error = match timeout(ending::GOODBYE, store).await {
         Ok(Ok(_)) => return,
         Ok(Err(error)) => crate::error_text::chain(&error),
         Err(_) => "the database did not answer in time".to_owned(),
     };
-    tracing::error!(tables = ?notes.waiting().tables(), %error, "changes of these tables are lost, and no gap says so: it cannot be stored");
+    tracing::error!(tables = ?notices.waiting().tables(), %error, "changes of these tables are lost, and no gap says so: it cannot be stored");
 }
 
 /// However capture ends, nobody is left to believe that it reads.

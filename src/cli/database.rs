@@ -8,7 +8,7 @@ use super::args::SettingsArgs;
 use super::failure::Failure;
 use super::output;
 use crate::config::Settings;
-use crate::db::Database;
+use crate::database::Database;
 use crate::delivery::tls;
 use crate::doctor;
 

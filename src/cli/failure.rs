@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::capture::{AdoptError, InstallError};
 use crate::config::ConfigError;
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::tls::TlsError;
 use crate::doctor::Finding;
 use crate::registry::{RegistryError, VaultError};
@@ -31,7 +31,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Database(#[from] DbError),
+    Database(#[from] DatabaseError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A part of the running sidecar failed again and again.
@@ -91,7 +91,7 @@ impl Failure {
             | Self::Registry(RegistryError::Vault(
                 VaultError::NoKey | VaultError::BadKey | VaultError::WrongKey { .. },
             ))
-            | Self::Database(DbError::Url(_) | DbError::Away(_)) => ExitCode::from(2),
+            | Self::Database(DatabaseError::Url(_) | DatabaseError::Away(_)) => ExitCode::from(2),
             Self::Part(_) => ExitCode::from(3),
             _ => ExitCode::from(1),
         }

@@ -16,7 +16,7 @@ use tokio_postgres::error::Severity;
 use super::ask::ask;
 use super::queue::EventRef;
 use crate::capture::Fault;
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::lifecycle::{Stored, store};
 use crate::supervise::Crew;
 
@@ -119,8 +119,8 @@ async fn load(pool: &Pool, patience: Duration, asked: &[(EventRef, Reply)]) -> F
 
 /// Whether the server answered that it cannot read what is stored: that is the fault of one event's data, and will be again.
 /// What ends a connection or prevents it is the fault of none, whatever its code.
-pub(super) fn is_damage(error: &DbError) -> bool {
-    let DbError::Query(error) = error else {
+pub(super) fn is_damage(error: &DatabaseError) -> bool {
+    let DatabaseError::Query(error) = error else {
         return false;
     };
     // Internal error, data or index corrupted; the file or a block of it cannot be read.
@@ -134,7 +134,7 @@ pub(super) fn is_damage(error: &DbError) -> bool {
     damaged || Fault::of(error) == Fault::Data
 }
 
-async fn load_part(pool: &Pool, patience: Duration, events: &[EventRef]) -> Result<Found, DbError> {
+async fn load_part(pool: &Pool, patience: Duration, events: &[EventRef]) -> Result<Found, DatabaseError> {
     // LIMIT 1 keeps this a look-up per event: a join could be planned as a scan of all events.
     let sql = "SELECT e.* FROM unnest($1::date[], $2::bigint[]) AS r(day, seq) CROSS JOIN LATERAL \
         (SELECT day, seq, id, class, lane, at, pid, new, old, actor, awaiting FROM openregister_webhooks.event e \

@@ -6,30 +6,30 @@ use std::io;
 use tokio_postgres::error::{DbError as Refusal, SqlState};
 
 use super::Finding;
-use crate::db::{DbError, Target};
+use crate::database::{DatabaseError, Target};
 
 const CHECK: &str = "connection";
 
 /// What is in the way of a connection to `target`. The password is in none of the errors that this reads: the driver's
 /// do not hold it, and the server never sends it back.
 #[must_use]
-pub fn explain(error: &DbError, target: &Target) -> Finding {
+pub fn explain(error: &DatabaseError, target: &Target) -> Finding {
     match error {
-        DbError::Url(_) => Finding::error(
+        DatabaseError::Url(_) => Finding::error(
             CHECK,
             "the connection string cannot be used",
             error.to_string(),
             "set ORW_DATABASE_URL to postgres://user:password@host:5432/nextcloud, with characters like @ : / in the password \
              percent-encoded",
         ),
-        DbError::Away(reason) => Finding::error(
+        DatabaseError::Away(reason) => Finding::error(
             CHECK,
             format!("no connection to {target}"),
             reason.clone(),
             "see that PostgreSQL runs and takes connections from here",
         ),
-        DbError::Connect(error) | DbError::Query(error) => connecting(error, target),
-        DbError::Pool(error) => Finding::error(
+        DatabaseError::Connect(error) | DatabaseError::Query(error) => connecting(error, target),
+        DatabaseError::Pool(error) => Finding::error(
             CHECK,
             format!("no connection to {target}"),
             error.to_string(),

@@ -26,7 +26,7 @@ pub use finding::{Finding, Level, Report};
 pub(crate) use pooler::{Pooling, is_pooled, pooling};
 
 use crate::config::Settings;
-use crate::db::Database;
+use crate::database::Database;
 
 /// How long a check may take: through a pooler no statement has a timeout of its own.
 const PATIENCE: Duration = Duration::from_secs(30);

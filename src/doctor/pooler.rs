@@ -11,7 +11,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::Finding;
 use crate::capture::DoorbellMode;
-use crate::db::{Database, DbError, Notifications};
+use crate::database::{Database, DatabaseError, Notifications};
 
 const CHECK: &str = "pooler";
 /// One may be lucky and get the same session again.
@@ -20,7 +20,7 @@ const ROUNDS: usize = 3;
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Whether two connections share server sessions.
-pub(crate) async fn is_pooled(database: &Database) -> Result<bool, DbError> {
+pub(crate) async fn is_pooled(database: &Database) -> Result<bool, DatabaseError> {
     let (first, _) = database.connect().await?;
     let (second, _) = database.connect().await?;
     Ok(sessions_are_shared(&first, &second).await?)
@@ -38,7 +38,7 @@ pub(crate) enum Pooling {
 }
 
 /// What sits between us and the server.
-pub(crate) async fn pooling(database: &Database) -> Result<Pooling, DbError> {
+pub(crate) async fn pooling(database: &Database) -> Result<Pooling, DatabaseError> {
     let (first, _) = database.connect().await?;
     let (second, _) = database.connect().await?;
     if !sessions_are_shared(&first, &second).await? {

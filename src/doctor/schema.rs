@@ -32,7 +32,7 @@ pub(super) async fn check(
         return Ok((false, vec![finding]));
     };
     // Before anything of the schema is run.
-    if let Some((what, remedy)) = capture::strangers(client, &examined.settings.table_prefix).await? {
+    if let Some((what, remedy)) = capture::foreign_objects(client, &examined.settings.table_prefix).await? {
         let finding = Finding::error(
             CHECK,
             what,

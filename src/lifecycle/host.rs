@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, GenericClient, Row, Statement, Transaction};
 
-use crate::db::{Database, DbError};
+use crate::database::{Database, DatabaseError};
 
 /// The longest that a statement may take.
 const LONGEST: &str = "2s";
@@ -32,7 +32,7 @@ pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error(transparent)]
-    Connect(#[from] DbError),
+    Connect(#[from] DatabaseError),
     #[error(transparent)]
     Query(#[from] tokio_postgres::Error),
     #[error("the database did not answer within {} s", DEAD.as_secs())]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use chrono::Utc;
 use tokio_postgres::Transaction;
 
-use crate::capture::{Change, Consumer, Fault, Gap, Undecoded};
+use crate::capture::{Change, Consumer, Fault, Gap, QuarantineEntry};
 use crate::delivery::queue::{self, resolve_user};
 use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
 use crate::lifecycle::{self, ActivityWanted, Event, Lifecycle, LookupError};
@@ -135,7 +135,7 @@ impl Consumer for Pipeline {
         let mut processed = self.lifecycle.process(tx, changes).await?;
         for undecodable in std::mem::take(&mut processed.undecodable) {
             let reason = undecodable.reason;
-            let kept = Undecoded::of_change(undecodable.change, &self.table_prefix, reason)
+            let kept = QuarantineEntry::of_change(undecodable.change, &self.table_prefix, reason)
                 .store(tx)
                 .await?;
             self.batch.quarantined += u64::from(kept.is_missing());

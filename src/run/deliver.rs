@@ -10,7 +10,7 @@ use super::RunError;
 use super::ground::Ground;
 use crate::capture::CaptureStatus;
 use crate::capture::DoorbellMode;
-use crate::db::Database;
+use crate::database::Database;
 use crate::delivery::{self, Client, Dispatcher};
 use crate::pipeline::Registered;
 use crate::pipeline::jobs::{Runner, RunnerSettings};

@@ -9,7 +9,7 @@ use super::RunError;
 use crate::capture::CaptureStatus;
 use crate::capture::DoorbellMode;
 use crate::config::Settings;
-use crate::db::Database;
+use crate::database::Database;
 use crate::delivery::{self, Client, Outgoing, Wake};
 use crate::doctor;
 use crate::lifecycle::Host;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::ground::Ground;
-use crate::capture::{self, CaptureSettings, LossNotes};
+use crate::capture::{self, CaptureSettings, LossNotices};
 use crate::config::Settings;
 use crate::lifecycle::{Lifecycle, LifecycleSettings};
 use crate::pipeline::{Activity, ActivityFinder, Pipeline};
@@ -30,14 +30,14 @@ pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
     });
 
     let (ground, settings) = (ground.clone(), capture_settings(ground));
-    let notes = LossNotes::default();
+    let notices = LossNotices::default();
     supervisor.start_simple("capture", move |stop| {
         capture::run(
             ground.database.clone(),
             settings.clone(),
             pipeline(&ground, activity.clone()),
             ground.status.clone(),
-            notes.clone(),
+            notices.clone(),
             stop,
         )
     });

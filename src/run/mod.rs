@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::ground::Ground;
 use crate::config::Settings;
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::tls::TlsError;
 use crate::ocs::{AuthError, TlsFileError};
 use crate::proxy::BadUrl;
@@ -26,7 +26,7 @@ pub enum RunError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
-    Database(#[from] DbError),
+    Database(#[from] DatabaseError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use tokio::time::Instant;
 
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::ask::ask;
 use crate::delivery::queue::{Outcome, Settled};
 
@@ -75,7 +75,7 @@ impl Counts {
         }
     }
 
-    async fn try_write(&self, pool: &Pool, patience: Duration) -> Result<(), DbError> {
+    async fn try_write(&self, pool: &Pool, patience: Duration) -> Result<(), DatabaseError> {
         let sql = "INSERT INTO openregister_webhooks.webhook_count AS c (webhook, day, outcome, count, total_ms) \
             SELECT n.webhook, (clock_timestamp() AT TIME ZONE 'UTC')::date, n.outcome, n.count, n.total_ms \
             FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (webhook, outcome, count, total_ms) ORDER BY 1, 3 \

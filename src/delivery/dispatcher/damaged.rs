@@ -7,8 +7,8 @@ use deadpool_postgres::{Client, Pool};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 
-use crate::capture::{Op, Undecoded};
-use crate::db::DbError;
+use crate::capture::{Op, QuarantineEntry};
+use crate::database::DatabaseError;
 use crate::delivery::ask::ask;
 use crate::delivery::events::{EventError, is_damage};
 use crate::delivery::queue::{Claimed, EventRef};
@@ -20,7 +20,7 @@ pub(super) async fn put_aside(
     patience: Duration,
     delivery: &Claimed,
     error: &EventError,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     let event = delivery.event;
     let known = match ask(pool, patience, async |client| look(client, event).await).await {
         Ok(row) => Known::of(&row)?,
@@ -75,7 +75,7 @@ async fn store(
     };
     let reason = format!("{name} ({}) cannot be delivered: {error}", known.id);
     let at = known.at.unwrap_or_else(Utc::now);
-    Undecoded::of_event(format!("{prefix}{table}"), known.op, at, known.pid, reason)
+    QuarantineEntry::of_event(format!("{prefix}{table}"), known.op, at, known.pid, reason)
         .store(&*tx)
         .await?;
     tx.commit().await

@@ -10,7 +10,7 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use tokio::sync::Notify;
 
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::ask::ask;
 use crate::delivery::queue::Doing;
 use crate::delivery::{Webhooks, queue};
@@ -164,7 +164,7 @@ async fn write(
     patience: Duration,
     webhooks: &dyn Webhooks,
     batch: &BTreeMap<WebhookId, Report>,
-) -> Result<(), DbError> {
+) -> Result<(), DatabaseError> {
     for (webhook, report) in batch {
         if report.forgiven {
             ask(pool, patience, async |client| {

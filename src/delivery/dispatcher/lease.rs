@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::db::{Database, DbError};
+use crate::database::{Database, DatabaseError};
 use crate::delivery::queue::{self, LEASE, WorkerId};
 use crate::supervise::{Crew, ending};
 
@@ -190,31 +190,31 @@ impl Keeper {
         &self,
         hold: Duration,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, DbError> {
+    ) -> Result<T, DatabaseError> {
         match tokio::time::timeout(self.left(hold), work).await {
             Ok(done) => Ok(done?),
             Err(_) => {
                 self.expire(Duration::ZERO);
-                Err(DbError::Away("a heartbeat got no answer".to_owned()))
+                Err(DatabaseError::Away("a heartbeat got no answer".to_owned()))
             }
         }
     }
 
     /// Beats over one connection until told to stop.
-    async fn session(&mut self, stop: &CancellationToken) -> Result<(), DbError> {
+    async fn session(&mut self, stop: &CancellationToken) -> Result<(), DatabaseError> {
         let connect = async {
             let (client, notifications) = self.database.connect().await?;
             client
                 .batch_execute(&format!("LISTEN {}", queue::CHANNEL))
                 .await?;
-            Ok::<_, DbError>((client, notifications))
+            Ok::<_, DatabaseError>((client, notifications))
         };
         // Until the worker has beaten over this connection, others go by the one that is gone.
         let mut hold = BROKEN;
         let time = self.left(hold).max(Duration::from_millis(500));
         let Ok(connected) = tokio::time::timeout(time, connect).await else {
             self.expire(BROKEN);
-            return Err(DbError::Away("no connection in time".to_owned()));
+            return Err(DatabaseError::Away("no connection in time".to_owned()));
         };
         let (client, mut notifications) = connected?;
         let notify = format!("NOTIFY {}", queue::CHANNEL);
@@ -250,7 +250,7 @@ impl Keeper {
                     }
                     open = notifications.ring() => match open {
                         true => self.lease.shared.told.notify_one(),
-                        false => return Err(DbError::Away("the server closed it".to_owned())),
+                        false => return Err(DatabaseError::Away("the server closed it".to_owned())),
                     },
                 }
             }

@@ -29,7 +29,7 @@ use super::client::Client;
 use super::events::Events;
 use super::{Metrics, Webhooks, queue};
 use crate::backoff::Backoff;
-use crate::db::Database;
+use crate::database::Database;
 use crate::registry::WebhookId;
 use crate::supervise::{Crew, Fault, Part, Reported, ending};
 

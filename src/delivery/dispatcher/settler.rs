@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::counts::Counts;
 use crate::backoff::Backoff;
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::Metrics;
 use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Lease, Settled};
@@ -113,6 +113,6 @@ async fn until(due: Option<tokio::time::Instant>) {
     }
 }
 
-async fn write(pool: &Pool, patience: Duration, batch: Vec<Settled>) -> Result<queue::SettledBatch, DbError> {
+async fn write(pool: &Pool, patience: Duration, batch: Vec<Settled>) -> Result<queue::SettledBatch, DatabaseError> {
     ask(pool, patience, async |client| queue::settle(client, batch).await).await
 }

@@ -17,7 +17,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 use tokio_postgres::Error;
 
 use super::*;
-use crate::db::Database;
+use crate::database::Database;
 use crate::delivery::tls;
 use orw_testkit::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
 

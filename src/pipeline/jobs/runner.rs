@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
 use super::{Job, JobKind, JobState, backfill, replay, store};
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::Wake;
 use crate::lifecycle::{Host, HostError, LookupError};
 use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
@@ -44,7 +44,7 @@ const SETUP: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LO
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StepError {
     #[error(transparent)]
-    Connection(#[from] DbError),
+    Connection(#[from] DatabaseError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openregister_webhooks::capture::{Change, Decision, InstallOptions, Op, adopt, install, uninstall};
 use openregister_webhooks::config::Settings;
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::doctor::{self, Level};
 use orw_model::EntityKind;

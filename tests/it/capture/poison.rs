@@ -134,7 +134,7 @@ impl Scene {
             settings(),
             consumer,
             status,
-            capture::LossNotes::default(),
+            capture::LossNotices::default(),
             self.shutdown.clone(),
         )));
     }

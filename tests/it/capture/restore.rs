@@ -10,7 +10,7 @@ use std::time::Duration;
 use openregister_webhooks::capture::DoorbellMode;
 use openregister_webhooks::capture::{AdoptError, CaptureStatus, Change, Decision, Origin, adopt};
 use openregister_webhooks::config::Settings;
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::doctor::{self, Level};
 use orw_testkit::Generation;

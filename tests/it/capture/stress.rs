@@ -150,7 +150,7 @@ async fn stress(writers: u64, changes: u64, aborts: u64) {
             small,
             Ledger,
             status,
-            capture::LossNotes::default(),
+            capture::LossNotices::default(),
             end.clone(),
         ));
         let led = leading.wait_for(|status| *status == CaptureStatus::Leading);

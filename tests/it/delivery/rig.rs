@@ -7,7 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use futures::future::BoxFuture;
 use openregister_webhooks::config::AllowedTarget;
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::{
     Client, Dispatcher, EventRef, Guard, NewDelivery, Options, Outgoing, Reason, Wake, Webhooks, enqueue, tls,
 };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use openregister_webhooks::capture::DoorbellMode;
 use openregister_webhooks::config::Settings;
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::doctor::{self, Finding, Level, Report};
 use orw_testkit::Generation;

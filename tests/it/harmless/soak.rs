@@ -95,7 +95,7 @@ async fn held_snapshot(length: Duration, holding: &str) {
         settings(),
         meter,
         status,
-        capture::LossNotes::default(),
+        capture::LossNotices::default(),
         end.clone(),
     ));
     traffic.more(20).await;

@@ -143,7 +143,7 @@ async fn what_the_pipeline_fails_at_is_not_kept_raw_once_its_object_is_erased() 
         settings(),
         Failing,
         status,
-        capture::LossNotes::default(),
+        capture::LossNotices::default(),
         stop.clone(),
     ));
     // The last one: what comes before it has been decided when it is there.

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{Event, Host, Lifecycle, LifecycleSettings, locks, store};
 use orw_testkit::Generation;

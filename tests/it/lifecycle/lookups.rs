@@ -8,7 +8,7 @@ use openregister_webhooks::capture::{
     self, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions,
 };
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{Event, Host, Lifecycle, LifecycleSettings, LookupError};
 use orw_testkit::Generation;
@@ -122,7 +122,7 @@ async fn a_batch_that_is_worked_on_keeps_nobody_from_altering_what_it_looked_up(
         settings,
         consumer,
         status,
-        capture::LossNotes::default(),
+        capture::LossNotices::default(),
         shutdown.clone(),
     ));
     let (events, locks) = timeout(PATIENCE, batches.recv()).await.unwrap().unwrap();

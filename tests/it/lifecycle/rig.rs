@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openregister_webhooks::capture::{self, CaptureSettings, Change, Consumer, InstallOptions};
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{
     ActorState, Event, Host, Lifecycle, LifecycleSettings, LookupError, Outcome, locks, store,
@@ -78,7 +78,7 @@ impl Rig {
             settings,
             collector,
             status,
-            capture::LossNotes::default(),
+            capture::LossNotices::default(),
             stop,
         ));
         Self {

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use openregister_webhooks::capture::{self, InstallOptions};
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::{Guard, tls};
 use openregister_webhooks::ocs::{Api, Authenticator, ListenerTls, LocalAccounts, NextcloudAccounts, Server};
 use openregister_webhooks::proxy::{Proxy, Upstream};

@@ -9,7 +9,7 @@ use openregister_webhooks::capture::{
     self, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions, Installed, Op,
 };
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use orw_testkit::Generation;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -142,7 +142,7 @@ impl Capture {
             settings,
             recorder,
             status_sender,
-            capture::LossNotes::default(),
+            capture::LossNotices::default(),
             shutdown.clone(),
         );
         let this = Self {

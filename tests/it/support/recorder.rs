@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::wait::PATIENCE;
 use openregister_webhooks::capture::{self, CaptureSettings, CaptureStatus, Change, Consumer};
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
-use openregister_webhooks::db::Database;
+use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -107,7 +107,7 @@ impl Capture {
             settings,
             recorder,
             sender,
-            capture::LossNotes::default(),
+            capture::LossNotices::default(),
             stop.clone(),
         ));
         Self {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::super::slot::Wanted;
 use super::timers::Timer;
 use super::{MAX_UNSETTLED, Scheduler};
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Claim, Want};
 use crate::registry::WebhookId;
@@ -23,7 +23,7 @@ const MAX_WANTS: usize = 256;
 const FOREIGN: Duration = Duration::from_secs(2);
 const SILENT: Duration = Duration::from_millis(250);
 
-pub(super) type Claiming = JoinHandle<Result<Claim, DbError>>;
+pub(super) type Claiming = JoinHandle<Result<Claim, DatabaseError>>;
 
 impl Scheduler {
     /// Asks for what is due, unless that is being asked already.
@@ -99,7 +99,7 @@ impl Scheduler {
     /// What the query for what is due brought.
     pub(super) fn claimed(
         &mut self,
-        (result, wants): (Result<Result<Claim, DbError>, JoinError>, Vec<Want>),
+        (result, wants): (Result<Result<Claim, DatabaseError>, JoinError>, Vec<Want>),
     ) {
         let claim = match result {
             Ok(Ok(claim)) => claim,
@@ -171,7 +171,7 @@ impl Scheduler {
 /// Waits for the claim under way, if there is one. Cancel-safe.
 pub(super) async fn claimed(
     claiming: &mut Option<(Claiming, Vec<Want>)>,
-) -> (Result<Result<Claim, DbError>, JoinError>, Vec<Want>) {
+) -> (Result<Result<Claim, DatabaseError>, JoinError>, Vec<Want>) {
     let Some((task, _)) = claiming else {
         return std::future::pending().await;
     };

@@ -32,7 +32,7 @@ use super::lease::Lease;
 use super::settler::Written;
 use super::slot::Slot;
 use super::{Options, Wake};
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Claimed, Health, Settled, Want};
 use crate::delivery::{Webhooks, partitions};
@@ -257,7 +257,7 @@ impl Scheduler {
                 {
                     total += count;
                 }
-                Ok::<_, DbError>(total)
+                Ok::<_, DatabaseError>(total)
             };
             match clean.await {
                 Ok(0) => {}

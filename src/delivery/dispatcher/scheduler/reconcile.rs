@@ -6,7 +6,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::Scheduler;
-use crate::db::DbError;
+use crate::database::DatabaseError;
 use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Reconciled};
 use crate::supervise::Fault;
@@ -16,7 +16,7 @@ const CLAIMS: i64 = 1024;
 /// How soon after a failure it is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-pub(super) type Reconciling = JoinHandle<Result<Reconciled, DbError>>;
+pub(super) type Reconciling = JoinHandle<Result<Reconciled, DatabaseError>>;
 
 impl Scheduler {
     /// Looks for leases that nobody knows of, where it is time for that.
@@ -55,7 +55,7 @@ impl Scheduler {
     }
 
     /// What became of the look; where there is none, it is time for one.
-    pub(super) fn reconciled(&mut self, result: Option<Result<Result<Reconciled, DbError>, JoinError>>) {
+    pub(super) fn reconciled(&mut self, result: Option<Result<Result<Reconciled, DatabaseError>, JoinError>>) {
         let done = match result {
             Some(Ok(Ok(done))) => done,
             Some(Ok(Err(error))) => {
@@ -90,7 +90,7 @@ impl Scheduler {
 pub(super) async fn reconciled(
     reconciling: &mut Option<Reconciling>,
     at: Instant,
-) -> Option<Result<Result<Reconciled, DbError>, JoinError>> {
+) -> Option<Result<Result<Reconciled, DatabaseError>, JoinError>> {
     let Some(task) = reconciling else {
         tokio::time::sleep_until(at).await;
         return None;

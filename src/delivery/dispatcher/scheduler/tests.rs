@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use serde_json::json;
 
 use super::*;
-use crate::db::Database;
+use crate::database::Database;
 use crate::delivery::client::{Client, Outgoing};
 use crate::delivery::dispatcher::{health, lease};
 use crate::delivery::events::Events;

@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub enum DbError {
+pub enum DatabaseError {
     #[error(
         "ORW_DATABASE_URL is not a PostgreSQL connection string: {0}; it looks like postgres://user:password@host:5432/nextcloud"
     )]
@@ -69,8 +69,8 @@ impl Database {
     ///
     /// # Errors
     /// Where it is none, or TLS cannot be set up.
-    pub fn new(url: &SecretString, tls: rustls::ClientConfig) -> Result<Self, DbError> {
-        let mut config = Config::from_str(url.expose_secret()).map_err(DbError::Url)?;
+    pub fn new(url: &SecretString, tls: rustls::ClientConfig) -> Result<Self, DatabaseError> {
+        let mut config = Config::from_str(url.expose_secret()).map_err(DatabaseError::Url)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -122,24 +122,24 @@ impl Database {
     /// the one channel that is listened to carries payloads that are empty or short, which PostgreSQL folds within a transaction.
     ///
     /// # Errors
-    /// [`DbError::Connect`].
-    pub async fn connect(&self) -> Result<(Client, Notifications), DbError> {
+    /// [`DatabaseError::Connect`].
+    pub async fn connect(&self) -> Result<(Client, Notifications), DatabaseError> {
         self.connect_hearing(|_| {}).await
     }
 
     /// The same; `hear` is given what each notification says, before the receiver rings.
     ///
     /// # Errors
-    /// [`DbError::Connect`].
+    /// [`DatabaseError::Connect`].
     pub(crate) async fn connect_hearing(
         &self,
         hear: impl Fn(&str) + Send + 'static,
-    ) -> Result<(Client, Notifications), DbError> {
+    ) -> Result<(Client, Notifications), DatabaseError> {
         let (client, mut connection) = self
             .config
             .connect(self.tls.clone())
             .await
-            .map_err(DbError::Connect)?;
+            .map_err(DatabaseError::Connect)?;
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         tokio::spawn(async move {
             loop {
@@ -165,7 +165,7 @@ impl Database {
     ///
     /// # Errors
     /// Where the pool cannot be built.
-    pub fn pool(&self, size: usize) -> Result<Pool, DbError> {
+    pub fn pool(&self, size: usize) -> Result<Pool, DatabaseError> {
         self.pool_with(size, "")
     }
 
@@ -173,7 +173,7 @@ impl Database {
     ///
     /// # Errors
     /// Where the pool cannot be built.
-    pub fn pool_with(&self, size: usize, setup: &'static str) -> Result<Pool, DbError> {
+    pub fn pool_with(&self, size: usize, setup: &'static str) -> Result<Pool, DatabaseError> {
         let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             Box::pin(async move {
                 if setup.is_empty() {
@@ -196,7 +196,7 @@ impl Database {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .post_create(prepare)
             .build()
-            .map_err(|error| DbError::Away(error.to_string()))
+            .map_err(|error| DatabaseError::Away(error.to_string()))
     }
 }
 

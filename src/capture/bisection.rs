@@ -1,7 +1,7 @@
 //! Finds the one change that makes a batch fail.
 //!
 //! A batch that fails by its data's fault is halved, and the half that fails again halved again, until one change is left; that
-//! fails once more alone, and is then condemned: the reader puts it aside. Whatever is read meanwhile is read in order, and
+//! fails once more alone, and is then quarantined by the reader. Whatever is read meanwhile is read in order, and
 //! its position kept. It lives as long as the process: a new connection does not make it forget.
 
 use super::change::ChangeKey;
@@ -19,7 +19,7 @@ const ALONE: u32 = 2;
 
 /// How far the search is.
 #[derive(Debug, Default)]
-pub(super) struct Narrowing {
+pub(super) struct BatchBisection {
     /// How many changes are left of the smallest batch that failed; 0: nothing is wrong.
     suspects: usize,
     /// The change that failed alone, how often, and why.
@@ -37,7 +37,7 @@ pub(super) enum Next {
     Wait,
 }
 
-impl Narrowing {
+impl BatchBisection {
     /// How many changes to read, where a batch usually has `full`.
     pub(super) fn limit(&self, full: i64) -> i64 {
         match self.suspects {
@@ -47,9 +47,9 @@ impl Narrowing {
     }
 
     /// Why the change at `place` must be put aside, where it must be.
-    pub(super) fn condemned(&self, place: Place) -> Option<&str> {
-        let (condemned, failures, reason) = self.alone.as_ref()?;
-        (*condemned == place && *failures >= ALONE).then_some(reason)
+    pub(super) fn must_quarantine(&self, place: Place) -> Option<&str> {
+        let (suspect, failures, reason) = self.alone.as_ref()?;
+        (*suspect == place && *failures >= ALONE).then_some(reason)
     }
 
     /// So many changes are about to be worked on.
@@ -119,23 +119,23 @@ mod tests {
     /// Reads `total` changes, of which `poison` fail; what was put aside, what was done, in how many reads.
     fn read(total: u64, full: i64, poison: &BTreeSet<u64>, fault: Fault) -> (Vec<u64>, Vec<u64>, u32) {
         let (mut aside, mut done, mut reads) = (Vec::new(), Vec::new(), 0);
-        let mut narrowing = Narrowing::default();
+        let mut bisection = BatchBisection::default();
         let mut next = 0;
         while next < total && reads < 10_000 {
             reads += 1;
-            let end = total.min(next + u64::try_from(narrowing.limit(full)).unwrap());
+            let end = total.min(next + u64::try_from(bisection.limit(full)).unwrap());
             let count = usize::try_from(end - next).unwrap();
-            if count == 1 && narrowing.condemned(place(next)).is_some() {
+            if count == 1 && bisection.must_quarantine(place(next)).is_some() {
                 aside.push(next);
             } else if (next..end).any(|n| poison.contains(&n)) {
-                if narrowing.failed(fault, count, place(next), "poison") == Next::Wait {
+                if bisection.failed(fault, count, place(next), "poison") == Next::Wait {
                     break;
                 }
                 continue;
             } else {
                 done.extend(next..end);
             }
-            narrowing.done(count);
+            bisection.done(count);
             next = end;
         }
         (aside, done, reads)
@@ -167,13 +167,13 @@ mod tests {
 
     #[test]
     fn what_does_not_end_in_time_is_halved() {
-        let mut narrowing = Narrowing::default();
-        narrowing.begin(100);
-        narrowing.stuck();
-        assert_eq!(narrowing.limit(1000), 50);
-        narrowing.begin(1);
-        narrowing.stuck();
-        narrowing.done(100);
-        assert_eq!(narrowing.limit(1000), 1000);
+        let mut bisection = BatchBisection::default();
+        bisection.begin(100);
+        bisection.stuck();
+        assert_eq!(bisection.limit(1000), 50);
+        bisection.begin(1);
+        bisection.stuck();
+        bisection.done(100);
+        assert_eq!(bisection.limit(1000), 1000);
     }
 }

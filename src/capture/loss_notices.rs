@@ -14,7 +14,7 @@ const MOST: usize = 1000;
 
 /// Cheap to clone; every clone holds the same.
 #[derive(Debug, Clone, Default)]
-pub struct LossNotes(Arc<Mutex<BTreeMap<String, u64>>>);
+pub struct LossNotices(Arc<Mutex<BTreeMap<String, u64>>>);
 
 /// Tables, and how often each was named by then.
 #[derive(Debug)]
@@ -30,18 +30,18 @@ impl Waiting {
     }
 }
 
-impl LossNotes {
+impl LossNotices {
     /// A notification came. Every role of the database can send any.
     pub(super) fn hear(&self, payload: &str, table_prefix: &str) {
         let table = payload.strip_prefix("missed ");
         let Some(table) = table.filter(|table| TableName::parse(table, table_prefix).is_some()) else {
             return;
         };
-        let mut notes = self.lock();
-        if let Some(times) = notes.get_mut(table) {
+        let mut notices = self.lock();
+        if let Some(times) = notices.get_mut(table) {
             *times += 1;
-        } else if notes.len() < MOST {
-            notes.insert(table.to_owned(), 1);
+        } else if notices.len() < MOST {
+            notices.insert(table.to_owned(), 1);
         } else {
             tracing::error!(%table, "changes are lost, and too many tables are said to have lost some: this one gets no gap");
         }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_was_heard_is_kept_until_it_is_stored() {
-        let notes = LossNotes::default();
+        let notices = LossNotices::default();
         for payload in [
             "missed oc_openregister_table_1_1",
             "missed oc_openregister_registers",
@@ -77,27 +77,27 @@ mod tests {
             "oc_openregister_table_2_2",
             "",
         ] {
-            notes.hear(payload, "oc_");
+            notices.hear(payload, "oc_");
         }
-        let waiting = notes.waiting();
+        let waiting = notices.waiting();
         assert_eq!(
             waiting.tables(),
             ["oc_openregister_registers", "oc_openregister_table_1_1"]
         );
         // One of them is named again while both are being stored.
-        notes.hear("missed oc_openregister_registers", "oc_");
-        notes.stored(&waiting);
-        assert_eq!(notes.waiting().tables(), ["oc_openregister_registers"]);
-        notes.stored(&notes.waiting());
-        assert!(notes.waiting().is_empty());
+        notices.hear("missed oc_openregister_registers", "oc_");
+        notices.stored(&waiting);
+        assert_eq!(notices.waiting().tables(), ["oc_openregister_registers"]);
+        notices.stored(&notices.waiting());
+        assert!(notices.waiting().is_empty());
     }
 
     #[test]
     fn there_is_room_for_so_many_tables() {
-        let notes = LossNotes::default();
+        let notices = LossNotices::default();
         for n in 0..MOST + 10 {
-            notes.hear(&format!("missed oc_openregister_table_1_{n}"), "oc_");
+            notices.hear(&format!("missed oc_openregister_table_1_{n}"), "oc_");
         }
-        assert_eq!(notes.waiting().tables().len(), MOST);
+        assert_eq!(notices.waiting().tables().len(), MOST);
     }
 }
