@@ -14,9 +14,9 @@ use futures::FutureExt as _;
 use tokio_postgres::types::{PgLsn, Type};
 use tokio_postgres::{Client, Row, Transaction};
 
+use super::bisection::{BatchBisection, Next, Place};
 use super::change::{Change, ChangeKey, Lsn, Op, Origin, Xid};
 use super::fault::Fault;
-use super::bisection::{BatchBisection, Next, Place};
 use super::position::{self, Floors, Identity, LoadError, NoSnapshot, Position, Snapshot};
 use super::{Gap, QuarantineEntry, adopted, locks, quarantine};
 use orw_model::TableName;

@@ -6,8 +6,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::leader::{Stop, Term};
 use super::bisection::BatchBisection;
+use super::leader::{Stop, Term};
 use super::loss_notices::LossNotices;
 use super::position::Identity;
 use super::reader::{Consumer, ReadError};

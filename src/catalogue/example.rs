@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::capture::Gap;
 use crate::delivery::format;
-use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, Stored};
+use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, StoredEvent};
 use orw_model::{
     Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Reference, Row, Schema, TableName,
     object, plain,
@@ -58,10 +58,10 @@ fn actor(source: ActorSource) -> Option<Actor> {
 
 /// An event of this type.
 #[must_use]
-pub fn example_of(wanted: EventType) -> Stored {
+pub fn example_of(wanted: EventType) -> StoredEvent {
     match wanted {
         EventType::Class(class) => example_event(class).into(),
-        EventType::Gap => Stored::Gap(example_gap()),
+        EventType::Gap => StoredEvent::Gap(example_gap()),
     }
 }
 
@@ -90,7 +90,7 @@ fn example_gap() -> GapNotice {
 ///
 /// # Errors
 /// Where the system gives no randomness for its id.
-pub fn test_event(wanted: EventType) -> Result<Stored, crate::random::NoRandom> {
+pub fn test_event(wanted: EventType) -> Result<StoredEvent, crate::random::NoRandom> {
     let random: [u8; 16] = crate::random::random()?;
     let (id, at) = (EventId::made("test", &[&random]), Utc::now());
     Ok(match wanted {
@@ -103,7 +103,7 @@ pub fn test_event(wanted: EventType) -> Result<Stored, crate::random::NoRandom> 
         EventType::Gap => {
             let mut notice = example_gap();
             (notice.id, notice.at) = (id, at);
-            Stored::Gap(notice)
+            StoredEvent::Gap(notice)
         }
     })
 }

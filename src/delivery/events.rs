@@ -17,7 +17,7 @@ use super::ask::ask;
 use super::queue::EventRef;
 use crate::capture::Fault;
 use crate::database::DatabaseError;
-use crate::lifecycle::{Stored, store};
+use crate::lifecycle::{StoredEvent, store};
 use crate::supervise::Crew;
 
 /// Events a query.
@@ -38,7 +38,7 @@ pub(crate) enum EventError {
     Database(String),
 }
 
-type Reply = oneshot::Sender<Result<Arc<Stored>, EventError>>;
+type Reply = oneshot::Sender<Result<Arc<StoredEvent>, EventError>>;
 
 /// Reads events; cheap to clone.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Events {
         Self { sender, patience }
     }
 
-    pub(crate) async fn get(&self, event: EventRef) -> Result<Arc<Stored>, EventError> {
+    pub(crate) async fn get(&self, event: EventRef) -> Result<Arc<StoredEvent>, EventError> {
         let failed = |why: &str| EventError::Database(why.to_owned());
         let answer = timeout(self.patience, async {
             let (sender, receiver) = oneshot::channel();
@@ -82,7 +82,7 @@ impl Events {
     }
 }
 
-type Found = HashMap<EventRef, Result<Arc<Stored>, EventError>>;
+type Found = HashMap<EventRef, Result<Arc<StoredEvent>, EventError>>;
 
 /// Reads them together; where the server cannot read one of them, that one is found by halving, and the others are read without it.
 async fn load(pool: &Pool, patience: Duration, asked: &[(EventRef, Reply)]) -> Found {
@@ -157,6 +157,6 @@ async fn load_part(pool: &Pool, patience: Duration, events: &[EventRef]) -> Resu
     .await
 }
 
-fn read(row: &Row) -> Result<Stored, EventError> {
+fn read(row: &Row) -> Result<StoredEvent, EventError> {
     store::read(row).map_err(|error| EventError::Unreadable(error.to_string()))
 }

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::queue::Claimed;
 use super::sign::{LEGACY_HEADER, legacy_signature, signatures};
-use crate::lifecycle::Stored;
+use crate::lifecycle::StoredEvent;
 use crate::registry::{Auth, HttpMethod, Webhook};
 
 const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
@@ -44,7 +44,7 @@ pub(crate) struct Payload {
 }
 
 /// Renders the payload.
-pub(crate) fn render(event: &Stored, webhook: &Webhook) -> Payload {
+pub(crate) fn render(event: &StoredEvent, webhook: &Webhook) -> Payload {
     let rendered = super::format::render(event, webhook);
     Payload {
         body: Bytes::from(rendered.body),
@@ -65,7 +65,7 @@ pub(crate) enum RequestError {
 pub(crate) fn build(
     webhook: &Webhook,
     delivery: &Claimed,
-    event: &Stored,
+    event: &StoredEvent,
     attempt: u32,
     now: DateTime<Utc>,
     payload: Payload,

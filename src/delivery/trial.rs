@@ -15,7 +15,7 @@ use super::dispatcher::attempt::{Verdict, judge};
 use super::kept::Kept;
 use super::queue::{AttemptRecord, Claimed, EventRef, Reason, WorkerId};
 use super::request;
-use crate::lifecycle::Stored;
+use crate::lifecycle::StoredEvent;
 use crate::registry::Webhook;
 
 /// What came of a test.
@@ -40,7 +40,7 @@ pub struct Trial {
 }
 
 /// Sends `event` to the webhook.
-pub async fn send(client: &Client, webhook: &Webhook, event: &Stored) -> Trial {
+pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Trial {
     let delivery = Claimed {
         worker: WorkerId::new(),
         id: 0,

@@ -9,14 +9,14 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use tokio_postgres::GenericClient;
 
-use super::core::{creator, owner};
-use super::difference::is_plain_deleted;
+use super::classify::update::is_plain_deleted;
+use super::classify::{creator, owner};
 use super::event::{ActorState, Event, EventId, Lane, States};
 use super::facts::{Facts, Needs};
-use super::host::Host;
+use super::host_connection::HostConnection;
 use super::lookup::{LookupError, look_up};
-use super::people::People;
 use super::references::References;
+use super::users::KnownUsers;
 use orw_model::{
     Action, ActorSource, EntityKind, EventClass, ObjectRow, Row, Store, TableName, object, plain,
 };
@@ -28,7 +28,7 @@ use orw_model::{
 /// Where a lookup fails.
 pub async fn created(
     tx: &impl GenericClient,
-    host: &mut Host,
+    host: &mut HostConnection,
     prefix: &str,
     table: &TableName,
     rows: &[Row],
@@ -64,7 +64,7 @@ pub async fn created(
             lane,
             at,
             states: States::One(state),
-            actor: ActorState::Known(uid.map(|uid| known.people.actor(&uid, None, ActorSource::Owner))),
+            actor: ActorState::Known(uid.map(|uid| known.users.actor(&uid, None, ActorSource::Owner))),
             pid: 0,
         })
     });
@@ -98,7 +98,7 @@ fn twin(register: i64, schema: i64) -> String {
 /// What was looked up.
 struct Known {
     references: References,
-    people: People,
+    users: KnownUsers,
 }
 
 impl Known {
@@ -110,12 +110,12 @@ impl Known {
         for id in needs.schemas {
             references.learn(EntityKind::Schema, id, facts.schemas.get(&id));
         }
-        let mut people = People::default();
+        let mut users = KnownUsers::default();
         for uid in needs.users {
             let user = facts.users.get(&uid).cloned();
-            people.learn(uid, user, at);
+            users.learn(uid, user, at);
         }
-        Self { references, people }
+        Self { references, users }
     }
 
     fn object(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::event::Lane;
-use super::locks::Held;
+use super::locks::LockSource;
 use crate::capture::ChangeKey;
 use orw_model::{Action, Row};
 
@@ -28,14 +28,14 @@ pub struct Needs {
     /// Uuids of objects of which an audit row `lock` or `unlock` tells: was a lock announced, and its end not?
     pub held: BTreeSet<String>,
     /// Audit rows `lock`/`unlock` of which no row change is remembered: which lock events did the backend cause lately?
-    pub locks: BTreeSet<LockNeed>,
+    pub locks: BTreeSet<LockQuery>,
     /// Present rows of objects, by table (without prefix) and uuid.
     pub rows: BTreeSet<(String, String)>,
 }
 
 /// Asks for the events of the last seconds before `at`, and for the row as the backend last wrote it before `key`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LockNeed {
+pub struct LockQuery {
     pub uuid: String,
     pub pid: i32,
     pub at: DateTime<Utc>,
@@ -45,7 +45,7 @@ pub struct LockNeed {
     pub tables: Vec<String>,
 }
 
-impl LockNeed {
+impl LockQuery {
     /// The lane of the object.
     #[must_use]
     pub fn lane(&self) -> Lane {
@@ -53,9 +53,9 @@ impl LockNeed {
     }
 }
 
-/// The answer to a [`LockNeed`].
+/// The answer to a [`LockQuery`].
 #[derive(Debug, Default, Clone)]
-pub struct LockFacts {
+pub struct LockAnswer {
     /// The actions of the events, the newest first.
     pub events: Vec<Action>,
     /// The table (without prefix) and the row, if the outbox still has it.
@@ -92,7 +92,7 @@ pub struct Facts {
     /// inserted after the one in question is no home of it.
     pub homes_since: HashMap<String, ChangeKey>,
     pub rows_exist: HashSet<(String, String)>,
-    pub held: HashMap<String, Held>,
-    pub locks: HashMap<LockNeed, LockFacts>,
+    pub held: HashMap<String, LockSource>,
+    pub locks: HashMap<LockQuery, LockAnswer>,
     pub rows: HashMap<(String, String), Row>,
 }

@@ -161,12 +161,12 @@ pub async fn insert(
 
 /// What is stored to be delivered.
 #[derive(Debug, Clone)]
-pub enum Stored {
+pub enum StoredEvent {
     Event(Box<Event>),
     Gap(GapNotice),
 }
 
-impl Stored {
+impl StoredEvent {
     /// The `webhook-id`.
     #[must_use]
     pub const fn id(&self) -> &EventId {
@@ -211,7 +211,7 @@ impl Stored {
     }
 }
 
-impl From<Event> for Stored {
+impl From<Event> for StoredEvent {
     fn from(event: Event) -> Self {
         Self::Event(Box::new(event))
     }

@@ -17,11 +17,11 @@ pub const MOST: i64 = 1_000_000;
 
 /// What announced the lock of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum LockSource {
     /// Its own row, which holds the lock and will also tell when it ends.
-    ByRow,
+    Row,
     /// The audit row with this id, and nothing else. No column tells when such a lock ends.
-    ByAudit(i64),
+    AuditRow(i64),
 }
 
 /// What a batch made of the lock of one object.
@@ -31,7 +31,7 @@ pub struct LockChange {
     /// When the change was made that this follows from.
     pub at: DateTime<Utc>,
     /// `None`: no lock is announced any more.
-    pub held: Option<Held>,
+    pub held: Option<LockSource>,
 }
 
 impl LockChange {
@@ -46,7 +46,7 @@ impl LockChange {
 pub(super) async fn look_up(
     tx: &impl GenericClient,
     uuids: &BTreeSet<String>,
-) -> Result<HashMap<String, Held>, Error> {
+) -> Result<HashMap<String, LockSource>, Error> {
     let uuids: Vec<&str> = uuids.iter().map(String::as_str).collect();
     let rows = tx
         .query_typed(
@@ -59,7 +59,10 @@ pub(super) async fn look_up(
     rows.iter()
         .map(|row| {
             let audit: Option<i64> = row.try_get(1)?;
-            Ok((row.try_get(0)?, audit.map_or(Held::ByRow, Held::ByAudit)))
+            Ok((
+                row.try_get(0)?,
+                audit.map_or(LockSource::Row, LockSource::AuditRow),
+            ))
         })
         .collect()
 }
@@ -77,8 +80,8 @@ pub async fn store(tx: &impl GenericClient, changes: &[LockChange]) -> Result<()
             Some(by) => {
                 held.push(&change.uuid);
                 audits.push(match by {
-                    Held::ByRow => None,
-                    Held::ByAudit(id) => Some(id),
+                    LockSource::Row => None,
+                    LockSource::AuditRow(id) => Some(id),
                 });
             }
         }

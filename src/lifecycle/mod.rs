@@ -5,32 +5,32 @@
 //! it (a restart) costs lookups, not correctness.
 
 mod audit;
-mod bounded;
-mod core;
+mod bounded_map;
+mod classify;
 mod current;
-mod difference;
+
 mod event;
 mod facts;
 pub mod gap;
-mod host;
+mod host_connection;
 mod local_time;
 pub mod locks;
 mod lookup;
 mod outcome;
-mod people;
 mod references;
 mod settings;
 pub mod store;
+mod users;
 
-pub use self::core::{Core, Decoded};
+pub use classify::{Classifier, Decoded};
 pub use current::created;
 pub use event::{Actor, ActorState, Event, EventId, Lane, States};
-pub use facts::{Facts, LockFacts, LockNeed, Needs, User};
-pub use gap::{EventType, GAP_EVENT, GapNotice, Stored};
-pub(crate) use host::Tables;
-pub use host::{Host, HostError};
-pub use locks::{Held, LockChange};
-pub(crate) use lookup::users;
+pub use facts::{Facts, LockAnswer, LockQuery, Needs, User};
+pub use gap::{EventType, GAP_EVENT, GapNotice, StoredEvent};
+pub(crate) use host_connection::HostTables;
+pub use host_connection::{HostConnection, HostError};
+pub use locks::{LockChange, LockSource};
+pub(crate) use lookup::look_up_users;
 pub use lookup::{Lifecycle, LookupError};
-pub use outcome::{ActivityWanted, ActorFound, Outcome, Undecodable};
+pub use outcome::{ActivityLookup, ActorFound, Outcome, Undecodable};
 pub use settings::{LifecycleSettings, OBJECT_HOUSEKEEPING, PLAIN_HOUSEKEEPING};

@@ -15,7 +15,7 @@ pub struct Outcome {
     /// Who caused events of earlier batches.
     pub actors: Vec<ActorFound>,
     /// Events whose actor the activity app may know.
-    pub activities: Vec<ActivityWanted>,
+    pub activities: Vec<ActivityLookup>,
     /// What became of the locks that were announced, by uuid; to be stored together with the events ([`super::locks::store`]).
     pub locks: Vec<LockChange>,
     /// For quarantine.
@@ -37,7 +37,7 @@ pub struct ActorFound {
 /// An event of a register or a schema: no audit row names its actor, but a row of the activity app may, which the same
 /// request writes a moment later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActivityWanted {
+pub struct ActivityLookup {
     /// Its place among the outcome's events.
     pub event: usize,
     pub kind: EntityKind,

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Row};
 
 use super::event::{Actor, ActorState, Event, EventId, Lane, States};
-use super::gap::{GAP_EVENT, GapNotice, Stored};
+use super::gap::{GAP_EVENT, GapNotice, StoredEvent};
 use orw_model::{Action, ActorSource, Entity, EventClass};
 
 /// The columns that [`from_row`] reads, by name.
@@ -97,13 +97,13 @@ pub async fn insert_for(
 ///
 /// # Errors
 /// Where a column is missing, or a newer or broken version wrote the row.
-pub fn read(row: &Row) -> Result<Stored, StoredEventError> {
+pub fn read(row: &Row) -> Result<StoredEvent, StoredEventError> {
     let column = |error: tokio_postgres::Error| StoredEventError {
         id: row.try_get("id").unwrap_or_default(),
         reason: error.to_string(),
     };
     if row.try_get::<_, &str>("class").map_err(column)? != GAP_EVENT {
-        return from_row(row).map(Stored::from);
+        return from_row(row).map(StoredEvent::from);
     }
     let id: String = row.try_get("id").map_err(column)?;
     let fail = |reason: String| StoredEventError {
@@ -118,7 +118,7 @@ pub fn read(row: &Row) -> Result<Stored, StoredEventError> {
         row.try_get("at").map_err(column)?,
         fields,
     )
-    .map(Stored::Gap)
+    .map(StoredEvent::Gap)
     .ok_or_else(|| fail("it does not say whose events are missing".into()))
 }
 

@@ -17,7 +17,7 @@ use crate::catalogue;
 use crate::delivery::log::{self, STATES};
 use crate::delivery::{Client, queue, statistics, trial};
 use crate::lifecycle::EventType;
-use crate::pipeline::jobs::{self, BackfillAsk, Job, ReplayAsk, StartError};
+use crate::pipeline::jobs::{self, BackfillRequest, Job, ReplayRequest, StartError};
 use crate::registry::{
     Caller, Fields, InvalidField, Ordering, Refused, Registry, RegistryError, Webhook, WebhookId,
 };
@@ -200,7 +200,7 @@ impl DeliveryContext {
     }
 
     async fn replay(&self, webhook: &Webhook, fields: &Fields, by: &Caller) -> Answered {
-        let ask = ReplayAsk {
+        let ask = ReplayRequest {
             since: since_of(fields)?.ok_or_else(|| invalid("since", "is required"))?,
             class: class_of(fields)?,
             object: field(fields.short_text("object", 255))?.map(str::to_owned),
@@ -211,7 +211,7 @@ impl DeliveryContext {
 
     async fn backfill(&self, webhook: &Webhook, fields: &Fields, by: &Caller) -> Answered {
         let text = |name| Ok::<_, RegistryError>(field(fields.short_text(name, 255))?.map(str::to_owned));
-        let ask = BackfillAsk {
+        let ask = BackfillRequest {
             register: text("register")?,
             schema: text("schema")?,
             table: text("table")?,

@@ -20,7 +20,7 @@ use orw_model::{Entity, EntityKind};
 pub enum Match {
     Yes,
     /// It depends on who did it, or its payload says so, and that may still become known.
-    OnceTheUserIsKnown,
+    AwaitUser,
 }
 
 /// The webhooks of `registrations` that want `event`, in their order.
@@ -84,7 +84,7 @@ fn wanted(
 ) -> Option<Match> {
     let filter = &webhook.filter;
     if awaited && filter.needs().user() {
-        return Some(Match::OnceTheUserIsKnown);
+        return Some(Match::AwaitUser);
     }
     if let Some(uid) = &webhook.user_id_filter
         && !awaited
@@ -115,7 +115,7 @@ fn wanted(
     }
     let depends = webhook.user_id_filter.is_some() || webhook.format == Format::Nextcloud;
     Some(if awaited && depends {
-        Match::OnceTheUserIsKnown
+        Match::AwaitUser
     } else {
         Match::Yes
     })
@@ -196,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::catalogue::example_event;
-    use crate::lifecycle::Stored;
+    use crate::lifecycle::StoredEvent;
     use orw_filter::Filter;
     use orw_model::{EventClass, object_has_field};
 
@@ -212,7 +212,7 @@ mod tests {
     fn a_filter_sees_what_the_nextcloud_body_carries() {
         for class in EventClass::all() {
             let event = example_event(class);
-            let body = format::sample(&Stored::from(event.clone()), Format::Nextcloud).body;
+            let body = format::sample(&StoredEvent::from(event.clone()), Format::Nextcloud).body;
             let body: Value = serde_json::from_slice(&body).unwrap();
             let states = body["event"].as_object().unwrap();
             assert!(states.contains_key(class.kind().name()), "{class}");

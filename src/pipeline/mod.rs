@@ -10,7 +10,7 @@ pub mod erase;
 mod gaps;
 pub mod jobs;
 mod matching;
-mod registered;
+mod webhooks;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use tokio_postgres::Transaction;
 use crate::capture::{Change, Consumer, Fault, Gap, QuarantineEntry};
 use crate::delivery::queue::{self, resolve_user};
 use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
-use crate::lifecycle::{self, ActivityWanted, Event, Lifecycle, LookupError};
+use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle, LookupError};
 use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
 use crate::telemetry::Metrics;
 
-pub use activity::{Activity, ActivityFinder};
+pub use activity::{ActivityFinder, ActivityRequests};
 pub use matching::{Match, matches};
-pub use registered::Registered;
+pub use webhooks::RegistryWebhooks;
 
 /// Why a batch could not be turned into deliveries; it is tried again as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub struct Pipeline {
     lifecycle: Lifecycle,
     metrics: Metrics,
     wake: Wake,
-    activity: Activity,
+    activity: ActivityRequests,
     /// The longest that a delivery waits for the row that names the user.
     actor_wait: Duration,
     table_prefix: Arc<str>,
@@ -66,7 +66,7 @@ struct Batch {
     enqueued: u64,
     gaps: u64,
     events: Vec<Event>,
-    asked: Vec<activity::Asked>,
+    asked: Vec<activity::ActivityRequest>,
 }
 
 impl Pipeline {
@@ -76,7 +76,7 @@ impl Pipeline {
         lifecycle: Lifecycle,
         metrics: Metrics,
         wake: Wake,
-        activity: Activity,
+        activity: ActivityRequests,
         actor_wait: Duration,
         table_prefix: Arc<str>,
     ) -> Self {
@@ -110,7 +110,7 @@ impl Pipeline {
                     event: *stored,
                     lane: event.lane.clone(),
                     ordered: webhook.ordering == Ordering::Object,
-                    await_user: (wanted == Match::OnceTheUserIsKnown).then_some(self.actor_wait),
+                    await_user: (wanted == Match::AwaitUser).then_some(self.actor_wait),
                     reason: Reason::Live,
                 });
             }
@@ -211,10 +211,10 @@ impl Consumer for Pipeline {
 
 /// What is asked about the events of a batch: nothing, where no delivery waits for the answer.
 fn asked(
-    activities: Vec<ActivityWanted>,
+    activities: Vec<ActivityLookup>,
     stored: &[EventRef],
     deliveries: &[NewDelivery],
-) -> Vec<activity::Asked> {
+) -> Vec<activity::ActivityRequest> {
     let waiting: HashSet<i64> = deliveries
         .iter()
         .filter(|delivery| delivery.await_user.is_some())
@@ -224,7 +224,7 @@ fn asked(
         .into_iter()
         .filter_map(|change| {
             let event = *stored.get(change.event)?;
-            Some(activity::Asked {
+            Some(activity::ActivityRequest {
                 event,
                 needed: waiting.contains(&event.seq),
                 change,

@@ -12,7 +12,7 @@ use crate::capture::CaptureStatus;
 use crate::capture::DoorbellMode;
 use crate::database::Database;
 use crate::delivery::{self, Client, Dispatcher};
-use crate::pipeline::Registered;
+use crate::pipeline::RegistryWebhooks;
 use crate::pipeline::jobs::{Runner, RunnerSettings};
 use crate::supervise::{Part, Reported, Supervisor};
 
@@ -38,7 +38,7 @@ pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) -> Result<(), 
 struct Deliver {
     database: Database,
     pool: deadpool_postgres::Pool,
-    registered: Arc<Registered>,
+    registered: Arc<RegistryWebhooks>,
     client: Client,
     options: delivery::Options,
     wake: delivery::Wake,
@@ -50,7 +50,7 @@ impl Deliver {
         Ok(Self {
             database: ground.database.clone(),
             pool: ground.database.pool(POOL)?,
-            registered: Arc::new(Registered::new(
+            registered: Arc::new(RegistryWebhooks::new(
                 Arc::clone(&ground.registry),
                 ground.metrics.clone(),
             )),

@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::database::Database;
 use crate::delivery::{self, Client, Outgoing, Wake};
 use crate::doctor;
-use crate::lifecycle::Host;
+use crate::lifecycle::HostConnection;
 use crate::measure::Measured;
 use crate::registry::{Defaults, Registry};
 use crate::supervise::Board;
@@ -86,8 +86,8 @@ impl Ground {
     }
 
     /// Connections of its own for look-ups in Nextcloud's tables.
-    pub(super) fn host(&self) -> Host {
-        Host::new(
+    pub(super) fn host(&self) -> HostConnection {
+        HostConnection::new(
             self.database.clone(),
             self.settings.doorbell == DoorbellMode::Poll,
         )

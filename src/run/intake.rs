@@ -8,7 +8,7 @@ use super::ground::Ground;
 use crate::capture::{self, CaptureSettings, LossNotices};
 use crate::config::Settings;
 use crate::lifecycle::{Lifecycle, LifecycleSettings};
-use crate::pipeline::{Activity, ActivityFinder, Pipeline};
+use crate::pipeline::{ActivityFinder, ActivityRequests, Pipeline};
 use crate::supervise::Supervisor;
 
 pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
@@ -55,7 +55,7 @@ fn capture_settings(ground: &Ground) -> CaptureSettings {
     }
 }
 
-fn pipeline(ground: &Ground, activity: Activity) -> Pipeline {
+fn pipeline(ground: &Ground, activity: ActivityRequests) -> Pipeline {
     Pipeline::new(
         Arc::clone(&ground.registry),
         Lifecycle::new(lifecycle_settings(&ground.settings), ground.host()),

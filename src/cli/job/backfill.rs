@@ -10,7 +10,7 @@ use crate::cli::args::CommonArgs;
 use crate::cli::failure::Failure;
 use crate::cli::{caller, database, output, registry};
 use crate::config::Settings;
-use crate::pipeline::jobs::{BackfillAsk, start_backfill};
+use crate::pipeline::jobs::{BackfillRequest, start_backfill};
 use orw_model::{Action, EventClass, TableName};
 
 /// Deliver every current object, or those of a register or schema, as created; in order with its live changes.
@@ -62,7 +62,7 @@ async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, F
         ));
     }
     let mut client = database::connect(&database::database(settings)?).await?;
-    let ask = BackfillAsk {
+    let ask = BackfillRequest {
         register: args.register,
         schema: args.schema,
         table: args.table,

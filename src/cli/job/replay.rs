@@ -11,7 +11,7 @@ use crate::cli::args::CommonArgs;
 use crate::cli::failure::Failure;
 use crate::cli::{caller, database, registry};
 use crate::config::Settings;
-use crate::pipeline::jobs::{ReplayAsk, start_replay};
+use crate::pipeline::jobs::{ReplayRequest, start_replay};
 use orw_model::EventClass;
 
 /// Deliver again what was stored since a time, through the webhook's filter as it is now; new events of the webhook follow
@@ -47,7 +47,7 @@ async fn replay(settings: &Settings, args: ReplayArgs) -> Result<ExitCode, Failu
     let registry = registry::open(settings).await?;
     let webhook = registry::find(&registry, args.webhook)?;
     let mut client = database::connect(&database::database(settings)?).await?;
-    let ask = ReplayAsk {
+    let ask = ReplayRequest {
         since: args.since,
         class: args.class,
         object: args.object,

@@ -14,7 +14,7 @@ use crate::delivery::events::{EventError, Events};
 use crate::delivery::kept::{Kept, cut};
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Reason, Settled};
 use crate::delivery::{Metrics, Webhooks, request, retry_schedule};
-use crate::lifecycle::Stored;
+use crate::lifecycle::StoredEvent;
 use crate::registry::{RetryPolicy, Webhook};
 
 /// How long a delivery waits at least whose event could not be read, by no fault of the event.
@@ -80,7 +80,7 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
     };
     let about = (event.id().as_str().to_owned(), event.event_type().to_string());
     if delivery.awaited
-        && let Stored::Event(event) = &*event
+        && let StoredEvent::Event(event) = &*event
         && !context.webhooks.wants(&webhook, event)
     {
         return untried(delivery, Some(about), Outcome::Dropped);
@@ -101,7 +101,7 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
     };
     let verdict = judge(sent, &webhook, &mut record);
     context.metrics.attempt(record.cause, duration);
-    if let (Verdict::Good, Reason::Live, Stored::Event(event)) = (&verdict, delivery.reason, &*event) {
+    if let (Verdict::Good, Reason::Live, StoredEvent::Event(event)) = (&verdict, delivery.reason, &*event) {
         context.metrics.arrived(event.at);
     }
     let outcome = match &verdict {
@@ -148,7 +148,7 @@ async fn send(
     client: &Client,
     webhook: &Webhook,
     delivery: &Claimed,
-    event: &Stored,
+    event: &StoredEvent,
 ) -> Result<Answer, Failure> {
     let payload = request::render(event, webhook);
     let request = request::build(

@@ -113,6 +113,10 @@ async fn until(due: Option<tokio::time::Instant>) {
     }
 }
 
-async fn write(pool: &Pool, patience: Duration, batch: Vec<Settled>) -> Result<queue::SettledBatch, DatabaseError> {
+async fn write(
+    pool: &Pool,
+    patience: Duration,
+    batch: Vec<Settled>,
+) -> Result<queue::SettledBatch, DatabaseError> {
     ask(pool, patience, async |client| queue::settle(client, batch).await).await
 }

@@ -15,7 +15,7 @@ pub use documented::{data, document};
 
 use serde_json::Value;
 
-use crate::lifecycle::Stored;
+use crate::lifecycle::StoredEvent;
 use crate::registry::{Format, Webhook, WebhookId};
 
 /// A body and its `Content-Type`.
@@ -29,23 +29,23 @@ const JSON: &str = "application/json";
 
 /// Renders `event` as `webhook` wants it.
 #[must_use]
-pub fn render(event: &Stored, webhook: &Webhook) -> Rendered {
+pub fn render(event: &StoredEvent, webhook: &Webhook) -> Rendered {
     shape(event, webhook.format, || sender(webhook))
 }
 
 /// Renders `event` as a webhook of this format would receive it.
 #[must_use]
-pub fn sample(event: &Stored, format: Format) -> Rendered {
+pub fn sample(event: &StoredEvent, format: Format) -> Rendered {
     shape(event, format, || Sender {
         id: WebhookId::FIRST.to_string(),
         name: "my-app".to_owned(),
     })
 }
 
-fn shape(event: &Stored, format: Format, sender: impl FnOnce() -> Sender) -> Rendered {
+fn shape(event: &StoredEvent, format: Format, sender: impl FnOnce() -> Sender) -> Rendered {
     let value = match event {
-        Stored::Gap(notice) => gap::body(notice, format, sender),
-        Stored::Event(event) => match format {
+        StoredEvent::Gap(notice) => gap::body(notice, format, sender),
+        StoredEvent::Event(event) => match format {
             Format::Documented => documented::body(event),
             Format::Nextcloud => nextcloud::body(event),
             Format::CloudEvents => cloudevents::body(event),

@@ -1,5 +1,5 @@
 //! The classifier with its lookups: in the outbox and the stored events within the batch's transaction, in Nextcloud's tables
-//! on a connection of their own ([`Host`]), so that no batch holds a lock that an upgrade of Nextcloud would wait for.
+//! on a connection of their own ([`HostConnection`]), so that no batch holds a lock that an upgrade of Nextcloud would wait for.
 //!
 //! What is not there (a table, a column) is as if it held nothing. Where it cannot be looked up now, the batch is tried
 //! again, since a filter would be evaluated wrongly without; but whether an inserted object has a row in another magic
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
-use super::core::{Core, Decoded};
-use super::facts::{Facts, LockFacts, Needs, User};
-use super::host::{Host, HostError, Parameter, Tables};
+use super::classify::{Classifier, Decoded};
+use super::facts::{Facts, LockAnswer, Needs, User};
+use super::host_connection::{HostConnection, HostError, HostTables, Parameter};
 use super::local_time;
 use super::locks;
 use super::outcome::Outcome;
@@ -38,7 +38,7 @@ pub enum LookupError {
     #[error(
         "cannot look up {what} in Nextcloud's tables: {source}; does the sidecar's role have SELECT on them? `doctor` says"
     )]
-    Host {
+    HostConnection {
         what: &'static str,
         #[source]
         source: HostError,
@@ -51,11 +51,11 @@ impl LookupError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Query { source, .. }
-            | Self::Host {
+            | Self::HostConnection {
                 source: HostError::Query(source),
                 ..
             } => Fault::of(source),
-            Self::Host { .. } => Fault::Elsewhere,
+            Self::HostConnection { .. } => Fault::Elsewhere,
         }
     }
 }
@@ -74,8 +74,8 @@ const COMPLAINTS: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Lifecycle {
     prefix: String,
-    core: Core,
-    host: Host,
+    classifier: Classifier,
+    host: HostConnection,
     /// When it was last logged that a search of all magic tables failed.
     complained: Option<Instant>,
     /// A batch was worked on and [`Self::committed`] was not called since: memory may be ahead of the database.
@@ -84,10 +84,10 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     #[must_use]
-    pub fn new(settings: LifecycleSettings, host: Host) -> Self {
+    pub fn new(settings: LifecycleSettings, host: HostConnection) -> Self {
         Self {
             prefix: settings.table_prefix.clone(),
-            core: Core::new(settings),
+            classifier: Classifier::new(settings),
             host,
             complained: None,
             uncommitted: false,
@@ -106,7 +106,7 @@ impl Lifecycle {
         changes: Vec<Change>,
     ) -> Result<Outcome, LookupError> {
         if std::mem::replace(&mut self.uncommitted, true) {
-            self.core.forget();
+            self.classifier.forget();
         }
         let mut decoded = Vec::with_capacity(changes.len());
         let mut undecodable = Vec::new();
@@ -116,7 +116,7 @@ impl Lifecycle {
                 Err(reason) => undecodable.push(*reason),
             }
         }
-        let needs = self.core.needs(&decoded);
+        let needs = self.classifier.needs(&decoded);
         let last = decoded.last().map(|decoded| decoded.change.key);
         let (facts, failure) = look_up(tx, &mut self.host, &self.prefix, &needs, last).await?;
         if let Some(error) = failure
@@ -125,7 +125,7 @@ impl Lifecycle {
             self.complained = Some(Instant::now());
             tracing::warn!(error = %crate::error_text::chain(&error), "not every table could be searched for objects that were migrated: such an object now counts as created");
         }
-        let mut outcome = self.core.classify(decoded, needs, &facts);
+        let mut outcome = self.classifier.classify(decoded, needs, &facts);
         outcome.undecodable = undecodable;
         Ok(outcome)
     }
@@ -137,7 +137,7 @@ impl Lifecycle {
 
     /// Forgets what it knows of earlier batches, as a restart does.
     pub fn forget(&mut self) {
-        self.core.forget();
+        self.classifier.forget();
     }
 }
 
@@ -145,7 +145,7 @@ impl Lifecycle {
 /// why not every table could be searched for objects that were migrated, where that is so.
 pub(super) async fn look_up(
     tx: &impl GenericClient,
-    host: &mut Host,
+    host: &mut HostConnection,
     prefix: &str,
     needs: &Needs,
     last: Option<ChangeKey>,
@@ -161,7 +161,7 @@ pub(super) async fn look_up(
         facts.schemas = before_batch(host, prefix, "openregister_schemas", &needs.schemas).await?;
     }
     if !needs.users.is_empty() {
-        facts.users = users(host, prefix, &needs.users).await?;
+        facts.users = look_up_users(host, prefix, &needs.users).await?;
     }
     if !needs.local_times.is_empty() {
         let found = local_time::to_utc(tx, &needs.local_times).await;
@@ -178,7 +178,7 @@ pub(super) async fn look_up(
         })?;
     }
     for need in &needs.locks {
-        let found = LockFacts {
+        let found = LockAnswer {
             events: lock_events(tx, need).await?,
             image: lock_image(tx, prefix, need).await?,
         };
@@ -202,9 +202,9 @@ pub(super) async fn look_up(
 
 /// Asks Nextcloud's tables. What is not there holds nothing.
 async fn ask(
-    host: &mut Host,
+    host: &mut HostConnection,
     what: &'static str,
-    tables: &Tables,
+    tables: &HostTables,
     statements: &[&str],
     parameters: &[Parameter<'_>],
 ) -> Result<Vec<tokio_postgres::Row>, LookupError> {
@@ -213,13 +213,13 @@ async fn ask(
             tracing::warn!(what, error = %crate::error_text::chain(&error), "what is to be looked up is not there");
             Ok(Vec::new())
         }
-        done => done.map_err(|source| LookupError::Host { what, source }),
+        done => done.map_err(|source| LookupError::HostConnection { what, source }),
     }
 }
 
 /// Names tables of Nextcloud for a statement.
-async fn tables_of(host: &mut Host) -> Result<Tables, LookupError> {
-    host.tables().await.map_err(|source| LookupError::Host {
+async fn tables_of(host: &mut HostConnection) -> Result<HostTables, LookupError> {
+    host.tables().await.map_err(|source| LookupError::HostConnection {
         what: "anything",
         source,
     })
@@ -244,7 +244,7 @@ fn image(text: Option<&str>) -> Option<Row> {
 /// Registers or schemas as they were before this batch: the reader may be far behind, and what it has yet to read of
 /// them is undone. Row and outbox are of one snapshot; the row comes last, so that its table is locked for an instant only.
 async fn before_batch(
-    host: &mut Host,
+    host: &mut HostConnection,
     prefix: &str,
     name: &str,
     wanted: &BTreeSet<i64>,
@@ -302,8 +302,8 @@ async fn before_batch(
 }
 
 /// Display names and groups.
-pub(crate) async fn users(
-    host: &mut Host,
+pub(crate) async fn look_up_users(
+    host: &mut HostConnection,
     prefix: &str,
     wanted: &BTreeSet<String>,
 ) -> Result<HashMap<String, User>, LookupError> {

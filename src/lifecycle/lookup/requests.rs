@@ -5,7 +5,7 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::{PgLsn, Type};
 
 use super::{LOOK_AHEAD, LookupError, image, query};
-use crate::lifecycle::facts::LockNeed;
+use crate::lifecycle::facts::LockQuery;
 use orw_model::{Action, EventClass, ObjectRow, Row, TableName};
 
 /// How far before an audit row the lock events of its request can be.
@@ -14,7 +14,7 @@ const LOCK_WINDOW: TimeDelta = TimeDelta::seconds(10);
 /// What the events were that a backend caused of an object lately, the newest first.
 pub(super) async fn lock_events(
     tx: &impl GenericClient,
-    need: &LockNeed,
+    need: &LockQuery,
 ) -> Result<Vec<Action>, LookupError> {
     let since: DateTime<Utc> = need.at - LOCK_WINDOW;
     let rows = query(
@@ -41,7 +41,7 @@ pub(super) async fn lock_events(
 pub(super) async fn lock_image(
     tx: &impl GenericClient,
     prefix: &str,
-    need: &LockNeed,
+    need: &LockQuery,
 ) -> Result<Option<(String, Row)>, LookupError> {
     let tables: Vec<String> = need
         .tables

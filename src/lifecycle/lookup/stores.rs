@@ -8,7 +8,7 @@ use tokio_postgres::types::{PgLsn, Type};
 use super::{LOOK_AHEAD, LookupError, ask, image, query, tables_of};
 use crate::capture::{ChangeKey, Lsn, Xid};
 use crate::lifecycle::facts::{Facts, Needs};
-use crate::lifecycle::host::{Host, HostError};
+use crate::lifecycle::host_connection::{HostConnection, HostError};
 use orw_model::{ObjectRow, Store, TableName};
 
 /// The table of the first generation's objects.
@@ -18,7 +18,10 @@ const BLOB: &str = "openregister_objects";
 const TABLES_PER_QUERY: usize = 20;
 
 /// Nextcloud's own tables that hold objects, or views, and that can be read, without prefix; the oldest first.
-pub(super) async fn object_tables(host: &mut Host, prefix: &str) -> Result<Vec<String>, LookupError> {
+pub(super) async fn object_tables(
+    host: &mut HostConnection,
+    prefix: &str,
+) -> Result<Vec<String>, LookupError> {
     let first = format!("{prefix}openregister_");
     let nothing = tables_of(host).await?;
     let rows = ask(
@@ -39,7 +42,7 @@ pub(super) async fn object_tables(host: &mut Host, prefix: &str) -> Result<Vec<S
 
 /// The questions that name their table.
 pub(super) async fn stores(
-    host: &mut Host,
+    host: &mut HostConnection,
     prefix: &str,
     needs: &Needs,
     tables: &[String],
@@ -79,7 +82,7 @@ pub(super) async fn stores(
 /// Which of the inserted objects the blob table holds, or held until a DELETE that is yet to be read: the migration
 /// deletes a row right after it has copied it. Table and outbox are of one snapshot.
 async fn in_blob(
-    host: &mut Host,
+    host: &mut HostConnection,
     prefix: &str,
     needs: &Needs,
     last: Option<ChangeKey>,
@@ -135,7 +138,7 @@ fn uuid_column(table: &str) -> &'static str {
 /// Whether objects inserted into one magic table have a row in another. Fails for as few tables as it can: gives the first
 /// failure, if there was one.
 pub(super) async fn homes(
-    host: &mut Host,
+    host: &mut HostConnection,
     prefix: &str,
     needs: &Needs,
     tables: &[String],

@@ -1,6 +1,6 @@
 //! Which activity is that of a change: the first that came after it, unless another change came between.
 
-use crate::lifecycle::ActivityWanted;
+use crate::lifecycle::ActivityLookup;
 
 /// An activity of the change's row and kind of change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,19 +21,19 @@ pub(super) enum Verdict {
 }
 
 /// Transaction ids go round; what is less than half of them ahead is later.
-fn not_before(row: u32, change: &ActivityWanted) -> bool {
+fn not_before(row: u32, change: &ActivityLookup) -> bool {
     row.wrapping_sub(low(change)) < 1 << 31
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "`xmin` has the low half")]
-const fn low(change: &ActivityWanted) -> u32 {
+const fn low(change: &ActivityLookup) -> u32 {
     change.xid.0 as u32
 }
 
 /// Whose change it was. `all` are the changes under way, this one among them; `last`: nothing more is waited for.
 pub(super) fn choose<'a>(
-    change: &ActivityWanted,
-    all: impl Iterator<Item = &'a ActivityWanted>,
+    change: &ActivityLookup,
+    all: impl Iterator<Item = &'a ActivityLookup>,
     rows: &[Row],
     last: bool,
 ) -> Verdict {
@@ -51,7 +51,7 @@ pub(super) fn choose<'a>(
         return named(&first.user);
     }
     // Another request changed the same row, and the row that was found may be its activity.
-    let rivals: Vec<&ActivityWanted> = all
+    let rivals: Vec<&ActivityLookup> = all
         .filter(|other| {
             (other.kind, other.action, other.id) == (change.kind, change.action, change.id)
                 && other.pid != change.pid
@@ -87,8 +87,8 @@ mod tests {
     use crate::capture::Xid;
     use orw_model::{Action, EntityKind};
 
-    fn change(xid: u64, pid: i32) -> ActivityWanted {
-        ActivityWanted {
+    fn change(xid: u64, pid: i32) -> ActivityLookup {
+        ActivityLookup {
             event: 0,
             kind: EntityKind::Register,
             action: Action::Updated,
@@ -108,7 +108,7 @@ mod tests {
             .collect()
     }
 
-    fn verdict(own: &ActivityWanted, all: &[ActivityWanted], found: &[(u32, &str)], last: bool) -> Verdict {
+    fn verdict(own: &ActivityLookup, all: &[ActivityLookup], found: &[(u32, &str)], last: bool) -> Verdict {
         choose(own, all.iter(), &rows(found), last)
     }
 
@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(verdict(own, &all, &[(12, "bob"), (13, "bob")], false), by("bob"));
         }
         // Another register is no rival.
-        let other = ActivityWanted { id: 2, ..bob };
+        let other = ActivityLookup { id: 2, ..bob };
         assert_eq!(
             verdict(&alice, &[alice.clone(), other], &[(12, "alice")], false),
             by("alice")

@@ -21,7 +21,7 @@ use self::choose::{Row, Verdict, choose};
 use crate::delivery::queue::resolve_user;
 use crate::delivery::{EventRef, Wake};
 use crate::lifecycle::store::actor_to_text;
-use crate::lifecycle::{ActivityWanted, Actor, Host, HostError, LookupError, users};
+use crate::lifecycle::{ActivityLookup, Actor, HostConnection, HostError, LookupError, look_up_users};
 use orw_model::ActorSource;
 
 /// Batches that may wait to be taken up.
@@ -37,20 +37,20 @@ const GIVEN_UP: Duration = Duration::from_secs(60);
 
 /// A change and the stored event that it gave.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct ActivityRequest {
     pub(super) event: EventRef,
-    pub(super) change: ActivityWanted,
+    pub(super) change: ActivityLookup,
     /// A delivery waits for it. What nobody waits for still tells whose activity a row is not.
     pub(super) needed: bool,
 }
 
 /// Where the pipeline puts its questions.
 #[derive(Debug, Clone)]
-pub struct Activity(mpsc::Sender<Vec<Asked>>);
+pub struct ActivityRequests(mpsc::Sender<Vec<ActivityRequest>>);
 
-impl Activity {
+impl ActivityRequests {
     /// Asks; where too much is asked already, nobody is looked for and the deliveries go out when their wait is over.
-    pub(super) fn ask(&self, asked: Vec<Asked>) {
+    pub(super) fn ask(&self, asked: Vec<ActivityRequest>) {
         if !asked.is_empty() && self.0.try_send(asked).is_err() {
             tracing::warn!(
                 "who changed some registers or schemas is not looked up: too many changes at once"
@@ -63,11 +63,11 @@ impl Activity {
 #[derive(Debug)]
 pub struct ActivityFinder {
     pool: deadpool_postgres::Pool,
-    host: Host,
+    host: HostConnection,
     table_prefix: String,
     wait: Duration,
     wake: Wake,
-    questions: mpsc::Receiver<Vec<Asked>>,
+    questions: mpsc::Receiver<Vec<ActivityRequest>>,
     open: Vec<Open>,
     given_up: Option<Instant>,
 }
@@ -75,7 +75,7 @@ pub struct ActivityFinder {
 /// A change under way.
 #[derive(Debug)]
 struct Open {
-    asked: Asked,
+    asked: ActivityRequest,
     until: Instant,
     /// Answered, or nobody waits: kept because it may be another one's rival.
     settled: bool,
@@ -99,11 +99,11 @@ impl ActivityFinder {
     #[must_use]
     pub fn new(
         pool: deadpool_postgres::Pool,
-        host: Host,
+        host: HostConnection,
         table_prefix: &str,
         wait: Duration,
         wake: Wake,
-    ) -> (Activity, Self) {
+    ) -> (ActivityRequests, Self) {
         let (sender, questions) = mpsc::channel(BATCHES);
         let finder = Self {
             pool,
@@ -115,7 +115,7 @@ impl ActivityFinder {
             open: Vec::new(),
             given_up: None,
         };
-        (Activity(sender), finder)
+        (ActivityRequests(sender), finder)
     }
 
     /// Runs until `shutdown`, or until nobody can ask any more. What an earlier run had under way is forgotten.
@@ -142,7 +142,7 @@ impl ActivityFinder {
         }
     }
 
-    fn take_up(&mut self, asked: Vec<Asked>) {
+    fn take_up(&mut self, asked: Vec<ActivityRequest>) {
         let until = Instant::now() + self.wait;
         let room = UNDER_WAY.saturating_sub(self.open.len());
         self.open.extend(asked.into_iter().take(room).map(|asked| Open {
@@ -195,13 +195,13 @@ impl ActivityFinder {
             return Ok(());
         }
         let uids: BTreeSet<String> = answers.iter().filter_map(|(_, user)| user.clone()).collect();
-        let people = if uids.is_empty() {
+        let users = if uids.is_empty() {
             HashMap::new()
         } else {
-            users(&mut self.host, &self.table_prefix, &uids).await?
+            look_up_users(&mut self.host, &self.table_prefix, &uids).await?
         };
         let actor = |uid: String| {
-            let user = people.get(&uid).cloned().unwrap_or_default();
+            let user = users.get(&uid).cloned().unwrap_or_default();
             Actor {
                 uid,
                 display_name: user.display_name,
@@ -233,7 +233,7 @@ impl ActivityFinder {
 
     /// The activities that may be those of the changes at `places`, by place.
     async fn rows(&mut self, places: &[usize]) -> Result<HashMap<usize, Vec<Row>>, HostError> {
-        let changes: Vec<&ActivityWanted> = places.iter().map(|n| &self.open[*n].asked.change).collect();
+        let changes: Vec<&ActivityLookup> = places.iter().map(|n| &self.open[*n].asked.change).collect();
         let kinds: Vec<&str> = changes.iter().map(|change| change.kind.name()).collect();
         let ids: Vec<i64> = changes.iter().map(|change| change.id).collect();
         let subjects: Vec<String> = changes.iter().map(|change| subject(change)).collect();
@@ -288,7 +288,7 @@ impl ActivityFinder {
 }
 
 /// What the activity app calls the change: `register_updated`.
-fn subject(change: &ActivityWanted) -> String {
+fn subject(change: &ActivityLookup) -> String {
     format!(
         "{}_{}",
         change.kind.name(),

@@ -11,11 +11,11 @@ use chrono::Utc;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, GenericClient, Transaction};
 
-use super::runner::{StepError, Stepper};
+use super::runner::{StepContext, StepError};
 use super::start::{RowPlace, StoredBackfill, to_json};
 use super::{Job, JobState};
 use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
-use crate::lifecycle::{self, Event, EventId, Host, HostError, store};
+use crate::lifecycle::{self, Event, EventId, HostConnection, HostError, store};
 use crate::pipeline::matching::{self, Match};
 use crate::registry::{Ordering, Webhook};
 use orw_model::{Row, Store, TableName, parse_row};
@@ -62,14 +62,14 @@ pub(super) async fn tables<C: GenericClient + Sync>(tx: &C, prefix: &str) -> Res
 
 /// Makes one step; since when it holds the lock of the queue.
 pub(super) async fn step(
-    stepper: &Stepper<'_>,
+    context: &StepContext<'_>,
     tx: &Transaction<'_>,
     webhook: &Webhook,
     job: &mut Job,
 ) -> Result<Option<Instant>, StepError> {
     let ask: StoredBackfill = StepError::stored(job.ask.clone())?;
     let mut place: RowPlace = StepError::stored(job.place.clone())?;
-    let all = tables(tx, stepper.table_prefix).await?;
+    let all = tables(tx, context.table_prefix).await?;
     let table = all
         .iter()
         .filter(|table| ask.takes(&table.full, &table.name))
@@ -89,8 +89,8 @@ pub(super) async fn step(
     }
     let day = queue::lock(tx).await?;
     let locked = Instant::now();
-    let host = &mut *stepper.host.lock().await;
-    let rows = read(host, table, &ask, place.after, stepper.rows).await?;
+    let host = &mut *context.host.lock().await;
+    let rows = read(host, table, &ask, place.after, context.rows).await?;
     let at = Utc::now();
     let images: Vec<Row> = rows
         .iter()
@@ -110,10 +110,10 @@ pub(super) async fn step(
     let id = |lane: &lifecycle::Lane| {
         EventId::made("backfill", &[&job.id.to_be_bytes(), lane.as_str().as_bytes()])
     };
-    let events = lifecycle::created(tx, host, stepper.table_prefix, &table.name, &images, at, id).await?;
+    let events = lifecycle::created(tx, host, context.table_prefix, &table.name, &images, at, id).await?;
     let wanted: Vec<Event> = events
         .into_iter()
-        .filter(|event| wants(stepper, webhook, event))
+        .filter(|event| wants(context, webhook, event))
         .collect();
     let stored = store::insert_for(tx, day, &wanted, Some(webhook.id.0)).await?;
     let deliveries: Vec<NewDelivery> = wanted
@@ -143,13 +143,13 @@ pub(super) async fn step(
     Ok(Some(locked))
 }
 
-fn wants(stepper: &Stepper<'_>, webhook: &Webhook, event: &Event) -> bool {
-    matching::matches_one(webhook, event, stepper.metrics) == Some(Match::Yes)
+fn wants(context: &StepContext<'_>, webhook: &Webhook, event: &Event) -> bool {
+    matching::matches_one(webhook, event, context.metrics) == Some(Match::Yes)
 }
 
 /// The next rows after an id, so many at most; `None` for one that is too large.
 async fn read(
-    host: &mut Host,
+    host: &mut HostConnection,
     table: &Table,
     ask: &StoredBackfill,
     after: Option<i64>,

@@ -9,10 +9,10 @@
 //!   comes to them. It ends under the same lock, when nothing is left, and the reader goes on from there.
 
 mod backfill;
-mod pace;
 mod replay;
 mod runner;
 mod start;
+mod step_size;
 mod store;
 
 use std::fmt;
@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use runner::{Runner, RunnerSettings};
-pub use start::{BackfillAsk, ReplayAsk, StartError, start_backfill, start_replay};
+pub use start::{BackfillRequest, ReplayRequest, StartError, start_backfill, start_replay};
 pub use store::{cancel, get, list};
 
 pub(crate) use store::replaying;

@@ -11,11 +11,11 @@ use chrono::Utc;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Transaction};
 
-use super::runner::{StepError, Stepper};
+use super::runner::{StepContext, StepError};
 use super::start::{EventPlace, StoredReplay, to_json};
 use super::{Job, JobState};
 use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
-use crate::lifecycle::{ActorState, Event, Lane, Stored, store};
+use crate::lifecycle::{ActorState, Event, Lane, StoredEvent, store};
 use crate::pipeline::matching::{self, Match};
 use crate::registry::{Ordering, Webhook};
 
@@ -39,7 +39,7 @@ struct Look {
 
 /// Makes one step.
 pub(super) async fn step(
-    stepper: &Stepper<'_>,
+    context: &StepContext<'_>,
     tx: &Transaction<'_>,
     webhook: &Webhook,
     job: &mut Job,
@@ -64,7 +64,7 @@ pub(super) async fn step(
                 continue;
             }
         };
-        let Some(wanted) = wanted(&event, webhook, stepper) else {
+        let Some(wanted) = wanted(&event, webhook, context) else {
             continue;
         };
         deliveries.push(NewDelivery {
@@ -75,7 +75,7 @@ pub(super) async fn step(
             },
             lane: event.lane().clone(),
             ordered: webhook.ordering == Ordering::Object,
-            await_user: (wanted == Match::OnceTheUserIsKnown).then_some(stepper.actor_wait),
+            await_user: (wanted == Match::AwaitUser).then_some(context.actor_wait),
             reason: if is_old(at, &ask) {
                 Reason::Replay
             } else {
@@ -121,20 +121,20 @@ fn is_old(at: EventPlace, ask: &StoredReplay) -> bool {
 }
 
 /// What the webhook wants of an event as it is registered now; `None` where it does not want it.
-fn wanted(event: &Stored, webhook: &Webhook, stepper: &Stepper<'_>) -> Option<Match> {
+fn wanted(event: &StoredEvent, webhook: &Webhook, context: &StepContext<'_>) -> Option<Match> {
     match event {
-        Stored::Gap(notice) => webhook.hears_of_gaps(notice.kind).then_some(Match::Yes),
-        Stored::Event(event) if webhook.event.classes().contains(&event.class) => {
-            matching::matches_one(webhook, &settled(event, stepper), stepper.metrics)
+        StoredEvent::Gap(notice) => webhook.hears_of_gaps(notice.kind).then_some(Match::Yes),
+        StoredEvent::Event(event) if webhook.event.classes().contains(&event.class) => {
+            matching::matches_one(webhook, &settled(event, context), context.metrics)
         }
-        Stored::Event(_) => None,
+        StoredEvent::Event(_) => None,
     }
 }
 
 /// Nobody will tell any more who caused an event of long ago.
-fn settled<'e>(event: &'e Event, stepper: &Stepper<'_>) -> Cow<'e, Event> {
+fn settled<'e>(event: &'e Event, context: &StepContext<'_>) -> Cow<'e, Event> {
     let age = (Utc::now() - event.at).to_std().unwrap_or_default();
-    if age <= 2 * stepper.actor_wait || matches!(event.actor, ActorState::Known(_)) {
+    if age <= 2 * context.actor_wait || matches!(event.actor, ActorState::Known(_)) {
         return Cow::Borrowed(event);
     }
     Cow::Owned(Event {
@@ -192,7 +192,7 @@ async fn look(tx: &Transaction<'_>, ask: &StoredReplay, place: EventPlace) -> Re
     Ok(found)
 }
 
-type Read = Result<(EventPlace, Stored), store::StoredEventError>;
+type Read = Result<(EventPlace, StoredEvent), store::StoredEventError>;
 
 /// Reads events, in their order.
 async fn read(tx: &Transaction<'_>, wanted: &[EventPlace]) -> Result<Vec<Read>, Error> {

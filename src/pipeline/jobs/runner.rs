@@ -17,11 +17,11 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Transaction};
 use tokio_util::sync::CancellationToken;
 
-use super::pace::Pace;
+use super::step_size::StepSize;
 use super::{Job, JobKind, JobState, backfill, replay, store};
 use crate::database::DatabaseError;
 use crate::delivery::Wake;
-use crate::lifecycle::{Host, HostError, LookupError};
+use crate::lifecycle::{HostConnection, HostError, LookupError};
 use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
 use crate::telemetry::Metrics;
 
@@ -50,7 +50,7 @@ pub(super) enum StepError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     #[error("a table of Nextcloud cannot be read")]
-    Host(#[from] HostError),
+    HostConnection(#[from] HostError),
     #[error("the database says no: {0}")]
     Query(#[from] tokio_postgres::Error),
     #[error(
@@ -90,17 +90,17 @@ pub struct RunnerSettings {
 pub struct Runner {
     pool: Pool,
     /// For look-ups in Nextcloud's tables.
-    host: Mutex<Host>,
+    host: Mutex<HostConnection>,
     registry: Arc<Registry>,
     metrics: Metrics,
     wake: Wake,
     settings: RunnerSettings,
-    pace: Pace,
+    step_size: StepSize,
 }
 
 /// What a step is made with.
-pub(super) struct Stepper<'a> {
-    pub(super) host: &'a Mutex<Host>,
+pub(super) struct StepContext<'a> {
+    pub(super) host: &'a Mutex<HostConnection>,
     pub(super) metrics: &'a Metrics,
     pub(super) table_prefix: &'a str,
     pub(super) actor_wait: Duration,
@@ -130,7 +130,7 @@ impl Runner {
     #[must_use]
     pub fn new(
         pool: Pool,
-        host: Host,
+        host: HostConnection,
         registry: Arc<Registry>,
         metrics: Metrics,
         wake: Wake,
@@ -143,7 +143,7 @@ impl Runner {
             metrics,
             wake,
             settings,
-            pace: Pace::default(),
+            step_size: StepSize::default(),
         }
     }
 
@@ -201,7 +201,7 @@ impl Runner {
                     let wait = (last * 2).clamp(AGAIN.0, STEP_AGAIN);
                     let until = Instant::now() + wait;
                     failing.insert(job, Failing { until, wait });
-                    self.pace.failed();
+                    self.step_size.failed();
                     let reason = crate::error_text::chain(&error);
                     tracing::warn!(job, error = %reason, "a step of a job failed; it is tried again");
                     self.note(job, &format!("the last step failed and is tried again: {reason}"))
@@ -242,7 +242,7 @@ impl Runner {
         }
         tx.commit().await?;
         drop(client);
-        let rest = locked.map_or(Duration::ZERO, |since| self.pace.held(since.elapsed()));
+        let rest = locked.map_or(Duration::ZERO, |since| self.step_size.held(since.elapsed()));
         if job.enqueued > before.1 {
             self.wake.wake([WebhookId(job.webhook)]);
         }
@@ -263,16 +263,16 @@ impl Runner {
         webhook: &Webhook,
         job: &mut Job,
     ) -> Result<Option<Instant>, StepError> {
-        let stepper = Stepper {
+        let context = StepContext {
             host: &self.host,
             metrics: &self.metrics,
             table_prefix: &self.settings.table_prefix,
             actor_wait: self.settings.actor_wait,
-            rows: self.pace.rows().min(may_wait(webhook)),
+            rows: self.step_size.rows().min(may_wait(webhook)),
         };
         match job.kind {
-            JobKind::Replay => replay::step(&stepper, tx, webhook, job).await.map(|()| None),
-            JobKind::Backfill => backfill::step(&stepper, tx, webhook, job).await,
+            JobKind::Replay => replay::step(&context, tx, webhook, job).await.map(|()| None),
+            JobKind::Backfill => backfill::step(&context, tx, webhook, job).await,
         }
     }
 

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, GenericClient, Transaction};
 
 use super::{Job, JobKind, store};
 use crate::delivery::queue;
-use crate::lifecycle::Tables;
+use crate::lifecycle::HostTables;
 use crate::registry::{Caller, Webhook, WebhookId};
 use orw_model::{Action, EventClass, Store, TableName};
 
@@ -33,7 +33,7 @@ pub enum StartError {
 
 /// Which events are replayed.
 #[derive(Debug, Clone)]
-pub struct ReplayAsk {
+pub struct ReplayRequest {
     /// Those of changes that were made then or later.
     pub since: DateTime<Utc>,
     /// Only those of this class.
@@ -71,7 +71,7 @@ pub(super) struct StoredReplay {
 pub async fn start_replay(
     client: &mut Client,
     webhook: &Webhook,
-    ask: &ReplayAsk,
+    ask: &ReplayRequest,
     by: &Caller,
 ) -> Result<Job, StartError> {
     if ask.since > Utc::now() {
@@ -156,7 +156,7 @@ async fn oldest<C: GenericClient + Sync>(tx: &C) -> Result<Option<DateTime<Utc>>
 
 /// What is backfilled: everything where nothing is named.
 #[derive(Debug, Clone, Default)]
-pub struct BackfillAsk {
+pub struct BackfillRequest {
     /// Numeric id, uuid or slug.
     pub register: Option<String>,
     /// Numeric id, uuid or slug.
@@ -210,7 +210,7 @@ pub async fn start_backfill(
     client: &mut Client,
     table_prefix: &str,
     webhook: &Webhook,
-    ask: &BackfillAsk,
+    ask: &BackfillRequest,
     by: &Caller,
 ) -> Result<Job, StartError> {
     if ask.table.is_some() && (ask.register.is_some() || ask.schema.is_some()) {
@@ -297,7 +297,7 @@ pub async fn start_backfill(
 
 /// The numeric ids of the registers or schemas that a name stands for.
 async fn ids_of(tx: &Transaction<'_>, what: &str, table: &str, name: &str) -> Result<Vec<i64>, StartError> {
-    let mut tables = Tables::new(tx).await?;
+    let mut tables = HostTables::new(tx).await?;
     let sql = format!(
         "SELECT id::int8 FROM {} WHERE id::text = $1 OR uuid = $1 OR lower(slug) = lower($1) ORDER BY 1 LIMIT 100",
         tables.name(table)

@@ -10,7 +10,7 @@ use openregister_webhooks::capture::{
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
-use openregister_webhooks::lifecycle::{Event, Host, Lifecycle, LifecycleSettings, LookupError};
+use openregister_webhooks::lifecycle::{Event, HostConnection, Lifecycle, LifecycleSettings, LookupError};
 use orw_testkit::Generation;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
@@ -103,7 +103,10 @@ async fn a_batch_that_is_worked_on_keeps_nobody_from_altering_what_it_looked_up(
     let (sender, mut batches) = mpsc::unbounded_channel();
     let go_on = Arc::new(Semaphore::new(0));
     let consumer = Holding {
-        lifecycle: Lifecycle::new(LifecycleSettings::new("oc_"), Host::new(database.clone(), false)),
+        lifecycle: Lifecycle::new(
+            LifecycleSettings::new("oc_"),
+            HostConnection::new(database.clone(), false),
+        ),
         batches: sender,
         go_on: Arc::clone(&go_on),
     };

@@ -8,7 +8,7 @@ use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{
-    ActorState, Event, Host, Lifecycle, LifecycleSettings, LookupError, Outcome, locks, store,
+    ActorState, Event, HostConnection, Lifecycle, LifecycleSettings, LookupError, Outcome, locks, store,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -57,7 +57,10 @@ impl Rig {
         let database = Database::new(&db.url(NEXTCLOUD).into(), tls::client_config(None).unwrap()).unwrap();
         let (sender, events) = watch::channel(Vec::new());
         let collector = Collector {
-            lifecycle: Lifecycle::new(LifecycleSettings::new("oc_"), Host::new(database.clone(), false)),
+            lifecycle: Lifecycle::new(
+                LifecycleSettings::new("oc_"),
+                HostConnection::new(database.clone(), false),
+            ),
             reading,
             uncommitted: Outcome::default(),
             events: sender,

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use openregister_webhooks::capture::{Change, ChangeKey, Op};
 use openregister_webhooks::lifecycle::{
-    ActorState, Core, Decoded, Event, Facts, Held, LifecycleSettings, LockFacts, Needs, Outcome, User,
+    ActorState, Classifier, Decoded, Event, Facts, LifecycleSettings, LockAnswer, LockSource, Needs, Outcome,
+    User,
 };
 use orw_model::{Row, Store, TableName, parse_row};
 
@@ -15,7 +16,7 @@ pub(crate) struct World {
     pub(crate) users: HashMap<String, User>,
     pub(crate) events: Vec<Event>,
     /// The locks that were announced.
-    locks: HashMap<String, Held>,
+    locks: HashMap<String, LockSource>,
     /// When rows were inserted, by table and key.
     inserted: HashMap<(String, String), ChangeKey>,
 }
@@ -116,13 +117,13 @@ impl World {
                 .collect();
             facts
                 .locks
-                .insert(need.clone(), LockFacts { events, image: None });
+                .insert(need.clone(), LockAnswer { events, image: None });
         }
         facts
     }
 
     /// Works on one batch as the pipeline does, and keeps the events.
-    pub(crate) fn batch(&mut self, core: &mut Core, changes: &[Change]) -> Outcome {
+    pub(crate) fn batch(&mut self, classifier: &mut Classifier, changes: &[Change]) -> Outcome {
         let mut undecodable = Vec::new();
         let mut decoded = Vec::new();
         for change in changes {
@@ -131,9 +132,9 @@ impl World {
                 Err(reason) => undecodable.push(*reason),
             }
         }
-        let needs = core.needs(&decoded);
+        let needs = classifier.needs(&decoded);
         let facts = self.answer(&needs);
-        let mut outcome = core.classify(decoded, needs, &facts);
+        let mut outcome = classifier.classify(decoded, needs, &facts);
         outcome.undecodable = undecodable;
         self.events.extend(outcome.events.iter().cloned());
         for lock in &outcome.locks {
@@ -166,7 +167,7 @@ impl World {
         ahead: usize,
         restart: bool,
     ) -> Vec<Event> {
-        let mut core = Core::new(LifecycleSettings::new("oc_"));
+        let mut classifier = Classifier::new(LifecycleSettings::new("oc_"));
         let mut applied = 0;
         let mut done = 0;
         let mut sizes = sizes
@@ -180,9 +181,9 @@ impl World {
                 applied += 1;
             }
             if restart {
-                core = Core::new(LifecycleSettings::new("oc_"));
+                classifier = Classifier::new(LifecycleSettings::new("oc_"));
             }
-            let outcome = self.batch(&mut core, &changes[done..to]);
+            let outcome = self.batch(&mut classifier, &changes[done..to]);
             assert!(outcome.undecodable.is_empty(), "{:?}", outcome.undecodable);
             done = to;
         }

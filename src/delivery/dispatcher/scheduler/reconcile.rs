@@ -55,7 +55,10 @@ impl Scheduler {
     }
 
     /// What became of the look; where there is none, it is time for one.
-    pub(super) fn reconciled(&mut self, result: Option<Result<Result<Reconciled, DatabaseError>, JoinError>>) {
+    pub(super) fn reconciled(
+        &mut self,
+        result: Option<Result<Result<Reconciled, DatabaseError>, JoinError>>,
+    ) {
         let done = match result {
             Some(Ok(Ok(done))) => done,
             Some(Ok(Err(error))) => {

@@ -4,16 +4,16 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
 use super::recent::{Recent, SAME_REQUEST};
-use super::{Batch, Core, event};
+use super::{Batch, Classifier, event};
 use crate::capture::Change;
 use crate::lifecycle::audit::{self, Audit};
 use crate::lifecycle::event::{Actor, ActorState, Lane, States};
-use crate::lifecycle::facts::{Facts, LockNeed};
-use crate::lifecycle::locks::Held;
+use crate::lifecycle::facts::{Facts, LockQuery};
+use crate::lifecycle::locks::LockSource;
 use crate::lifecycle::outcome::ActorFound;
 use orw_model::{Action, ActorSource, EventClass, ObjectRow, Row, TableName, is_set, parse_row};
 
-impl Core {
+impl Classifier {
     pub(super) fn audit_row(&mut self, batch: &mut Batch, facts: &Facts, change: &Change, audit: &Audit) {
         if audit.is_read() {
             return;
@@ -25,7 +25,7 @@ impl Core {
         let Some(uuid) = uuid else { return };
         let key = (change.pid, uuid);
         let actor = audit.user.as_ref().map(|uid| {
-            self.people
+            self.users
                 .actor(uid, audit.user_name.as_deref(), ActorSource::AuditTrail)
         });
         self.settle(batch, change, &key, actor.as_ref());
@@ -85,15 +85,15 @@ impl Core {
         let image = self.image(facts, change, audit, &key.1, recent);
         let told_before = || forgotten && told_by_row(facts, change, audit, &key.1);
         let row_decides = match held {
-            Some(Held::ByAudit(_)) => false,
+            Some(LockSource::AuditRow(_)) => false,
             // Also where the lock was renewed to what it was: the row will tell when it ends.
-            Some(Held::ByRow) => image.is_held() || told_before(),
+            Some(LockSource::Row) => image.is_held() || told_before(),
             None => told_before(),
         };
         if row_decides {
             return;
         }
-        batch.set_held(&key.1, change.at, Some(Held::ByAudit(audit.id)));
+        batch.set_held(&key.1, change.at, Some(LockSource::AuditRow(audit.id)));
         self.push_lock_event(batch, change, audit, &key.1, Action::Locked, image, actor);
     }
 
@@ -114,9 +114,9 @@ impl Core {
         };
         let image = self.image(facts, change, audit, &key.1, recent);
         let goes_on = match held {
-            Held::ByRow => image.is_held(),
+            LockSource::Row => image.is_held(),
             // An unlock from before that lock, read again: after a restore, or out of the quarantine.
-            Held::ByAudit(lock) => audit.id < lock,
+            LockSource::AuditRow(lock) => audit.id < lock,
         };
         if goes_on {
             return;
@@ -211,8 +211,8 @@ pub(super) fn audit_tables(audit: &Audit) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn lock_need(change: &Change, audit: &Audit, uuid: &str) -> LockNeed {
-    LockNeed {
+pub(super) fn lock_need(change: &Change, audit: &Audit, uuid: &str) -> LockQuery {
+    LockQuery {
         uuid: uuid.to_owned(),
         pid: change.pid,
         at: change.at,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::settings::LifecycleSettings;
+use crate::lifecycle::settings::LifecycleSettings;
 use orw_model::{Action, EntityKind, ObjectRow, Row, decode_text, is_set};
 
 /// The columns that differ. A column that is missing equals one that is null: adding a column to a table changes no

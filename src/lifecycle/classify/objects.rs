@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Batch, Core, event};
+use super::{Batch, Classifier, event};
 use crate::capture::{Change, Op, Origin};
-use crate::lifecycle::difference;
+use crate::lifecycle::classify::update;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
-use crate::lifecycle::locks::Held;
+use crate::lifecycle::locks::LockSource;
 use orw_model::{Action, ActorSource, EventClass, ObjectRow, Row, Store, TableName, decode_text};
 
-impl Core {
+impl Classifier {
     pub(super) fn object_change(
         &mut self,
         batch: &mut Batch,
@@ -33,7 +33,7 @@ impl Core {
                     ObjectRow::new(&change.table, old),
                     ObjectRow::new(&change.table, new),
                 );
-                difference::of_object(&self.settings, before, after)
+                update::of_object(&self.settings, before, after)
                     .into_iter()
                     .map(|action| (action, self.states(&change.table, action, old, new)))
                     .collect()
@@ -55,14 +55,14 @@ impl Core {
             .find(|action| matches!(action, Action::Locked | Action::Unlocked));
         for (action, states) in actions {
             match action {
-                Action::Locked => batch.set_held(&uuid, change.at, Some(Held::ByRow)),
+                Action::Locked => batch.set_held(&uuid, change.at, Some(LockSource::Row)),
                 // A new object is not locked, whatever is remembered of an earlier one by its uuid.
                 Action::Created | Action::Deleted | Action::Unlocked => {
                     batch.set_held(&uuid, change.at, None);
                 }
                 Action::Updated | Action::Reverted => {}
             }
-            let fallback = fallback(action, row).map(|(uid, source)| self.people.actor(&uid, None, source));
+            let fallback = fallback(action, row).map(|(uid, source)| self.users.actor(&uid, None, source));
             let actor = match change.origin {
                 Origin::Live => ActorState::Awaited { fallback },
                 Origin::Discovered => ActorState::Known(fallback),

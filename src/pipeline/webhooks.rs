@@ -12,19 +12,19 @@ use crate::telemetry::Metrics;
 
 /// Delivery's view of the registrations.
 #[derive(Debug, Clone)]
-pub struct Registered {
+pub struct RegistryWebhooks {
     registry: Arc<Registry>,
     metrics: Metrics,
 }
 
-impl Registered {
+impl RegistryWebhooks {
     #[must_use]
     pub const fn new(registry: Arc<Registry>, metrics: Metrics) -> Self {
         Self { registry, metrics }
     }
 }
 
-impl Webhooks for Registered {
+impl Webhooks for RegistryWebhooks {
     fn get(&self, id: WebhookId) -> Option<Arc<Webhook>> {
         self.registry.snapshot().get(id).cloned()
     }

@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Batch, Core, event};
+use super::{Batch, Classifier, event};
 use crate::capture::{Change, Op, Origin};
-use crate::lifecycle::difference;
+use crate::lifecycle::classify::update;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
-use crate::lifecycle::outcome::ActivityWanted;
+use crate::lifecycle::outcome::ActivityLookup;
 use orw_model::{Action, ActorSource, EntityKind, EventClass, Row, TableName, plain};
 
-impl Core {
+impl Classifier {
     pub(super) fn plain_change(
         &mut self,
         batch: &mut Batch,
@@ -23,14 +23,14 @@ impl Core {
         let Some(id) = row_id(new.or(old)) else { return };
         self.references.set(kind, id, new);
         let action = match (change.op, old, new) {
-            (Op::Insert, _, Some(new)) if !difference::is_plain_deleted(kind, new) => {
+            (Op::Insert, _, Some(new)) if !update::is_plain_deleted(kind, new) => {
                 let copied = other_view_table(&change.table)
                     .zip(text(new, "uuid"))
                     .is_some_and(|(other, uuid)| facts.rows_exist.contains(&(other.to_owned(), uuid)));
                 (!copied).then_some(Action::Created)
             }
-            (Op::Update, Some(old), Some(new)) => difference::of_plain(&self.settings, kind, old, new),
-            (Op::Delete, Some(old), _) if !difference::is_plain_deleted(kind, old) => Some(Action::Deleted),
+            (Op::Update, Some(old), Some(new)) => update::of_plain(&self.settings, kind, old, new),
+            (Op::Delete, Some(old), _) if !update::is_plain_deleted(kind, old) => Some(Action::Deleted),
             _ => None,
         };
         let Some((action, class)) = action.and_then(|action| Some((action, EventClass::new(kind, action)?)))
@@ -48,7 +48,7 @@ impl Core {
         let creator = new
             .filter(|_| action == Action::Created)
             .and_then(|row| creator(kind, row));
-        let actor = creator.map(|uid| self.people.actor(&uid, None, ActorSource::Owner));
+        let actor = creator.map(|uid| self.users.actor(&uid, None, ActorSource::Owner));
         let lane = Lane::row(change.table.name(), &id.to_string());
         let by_activity = class.actor_source() == ActorSource::Activity && change.origin == Origin::Live;
         let actor = if by_activity {
@@ -58,7 +58,7 @@ impl Core {
         };
         let place = batch.push(event(change, class, lane, states, actor));
         if by_activity {
-            batch.out.activities.push(ActivityWanted {
+            batch.out.activities.push(ActivityLookup {
                 event: place,
                 kind,
                 action,

@@ -5,8 +5,9 @@ mod audits;
 mod decode;
 mod needs;
 mod objects;
-mod plain;
+mod other_kinds;
 mod recent;
+pub(super) mod update;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,21 +15,21 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::capture::{Change, Op};
-use crate::lifecycle::bounded::Bounded;
+use crate::lifecycle::bounded_map::BoundedMap;
 use crate::lifecycle::event::{ActorState, Event, EventId, Lane, States};
 use crate::lifecycle::facts::{Facts, Needs};
 use crate::lifecycle::local_time;
-use crate::lifecycle::locks::{Held, LockChange};
+use crate::lifecycle::locks::{LockChange, LockSource};
 use crate::lifecycle::outcome::Outcome;
-use crate::lifecycle::people::People;
 use crate::lifecycle::references::References;
 use crate::lifecycle::settings::LifecycleSettings;
+use crate::lifecycle::users::KnownUsers;
 use orw_model::{Entity, EntityKind, EventClass, ObjectRow, Row, TableName, object, time};
 
 pub use decode::Decoded;
 use decode::DecodedKind;
 pub(super) use objects::owner;
-pub(super) use plain::creator;
+pub(super) use other_kinds::creator;
 use recent::Recent;
 
 /// What is remembered of recent changes, in bytes.
@@ -36,15 +37,15 @@ const MEMORY: usize = 16 << 20;
 
 /// The classifier.
 #[derive(Debug)]
-pub struct Core {
+pub struct Classifier {
     settings: LifecycleSettings,
     references: References,
-    people: People,
-    recent: Bounded<(i32, String), Recent>,
+    users: KnownUsers,
+    recent: BoundedMap<(i32, String), Recent>,
     /// Objects whose row was copied into another table: the copy's table. A DELETE elsewhere is then no event.
-    moved: Bounded<String, TableName>,
+    moved: BoundedMap<String, TableName>,
     /// The last object of a backend, by numeric id: the first generation's audit rows name no uuid.
-    last_object: Bounded<i32, (i64, String)>,
+    last_object: BoundedMap<i32, (i64, String)>,
     /// The batch's times that are not in UTC, in UTC.
     utc: HashMap<String, String>,
 }
@@ -58,21 +59,21 @@ struct Batch {
     /// Rows deleted from a table later in the batch, by uuid: what lookups can no longer see.
     deleted_later: HashMap<String, Vec<(usize, TableName, Row)>>,
     /// What became of the locks that were announced, by the object's uuid.
-    locks: BTreeMap<String, (DateTime<Utc>, Option<Held>)>,
+    locks: BTreeMap<String, (DateTime<Utc>, Option<LockSource>)>,
     /// Where in the batch rows are inserted, by uuid: a row that comes later is no home of an earlier one.
     inserted: HashMap<String, Vec<(usize, TableName)>>,
 }
 
-impl Core {
+impl Classifier {
     #[must_use]
     pub fn new(settings: LifecycleSettings) -> Self {
         Self {
             settings,
             references: References::default(),
-            people: People::default(),
-            recent: Bounded::new(MEMORY),
-            moved: Bounded::new(MEMORY / 4),
-            last_object: Bounded::new(MEMORY / 16),
+            users: KnownUsers::default(),
+            recent: BoundedMap::new(MEMORY),
+            moved: BoundedMap::new(MEMORY / 4),
+            last_object: BoundedMap::new(MEMORY / 16),
             utc: HashMap::new(),
         }
     }
@@ -80,7 +81,7 @@ impl Core {
     /// Forgets everything; what is needed is looked up again.
     pub fn forget(&mut self) {
         self.references.clear();
-        self.people.clear();
+        self.users.clear();
         self.recent.clear();
         self.moved.clear();
         self.last_object.clear();
@@ -147,7 +148,7 @@ impl Core {
         if let Some(now) = changes.last().map(|decoded| decoded.change.at) {
             for uid in needs.users {
                 let user = facts.users.get(&uid).cloned();
-                self.people.learn(uid, user, now);
+                self.users.learn(uid, user, now);
             }
         }
     }
@@ -175,14 +176,14 @@ impl Batch {
     }
 
     /// What announced the lock of an object, at the present point of the stream.
-    fn held(&self, facts: &Facts, uuid: &str) -> Option<Held> {
+    fn held(&self, facts: &Facts, uuid: &str) -> Option<LockSource> {
         match self.locks.get(uuid) {
             Some((_, held)) => *held,
             None => facts.held.get(uuid).copied(),
         }
     }
 
-    fn set_held(&mut self, uuid: &str, at: DateTime<Utc>, held: Option<Held>) {
+    fn set_held(&mut self, uuid: &str, at: DateTime<Utc>, held: Option<LockSource>) {
         self.locks.insert(uuid.to_owned(), (at, held));
     }
 }

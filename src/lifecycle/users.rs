@@ -15,9 +15,9 @@ const FRESH: TimeDelta = TimeDelta::seconds(30);
 
 /// The users seen lately.
 #[derive(Debug, Default)]
-pub(crate) struct People(HashMap<String, (Option<User>, DateTime<Utc>)>);
+pub(crate) struct KnownUsers(HashMap<String, (Option<User>, DateTime<Utc>)>);
 
-impl People {
+impl KnownUsers {
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

@@ -3,7 +3,7 @@
 //! Guarantees: no lock on a table of Nextcloud is held longer than one statement of at most [`LONGEST`], whatever the batch
 //! that asks does; a statement waits [`LOCK_WAIT`] at most for a lock, since writers queue behind whoever waits; nothing
 //! but `pg_catalog` is searched for functions and operators, so that no role can have its own picked up; no table is read
-//! that is not Nextcloud's own ([`Tables`]).
+//! that is not Nextcloud's own ([`HostTables`]).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl HostError {
 /// and it is seen that they are Nextcloud's own (`openregister_webhooks.hold`): until its transaction ends nobody can give
 /// their names to something else. A table that is missing, or a stranger's, counts as one that is not there.
 #[derive(Debug, Clone)]
-pub(crate) struct Tables {
+pub(crate) struct HostTables {
     /// The schema that they are in, quoted.
     schema: String,
     named: Vec<String>,
@@ -70,7 +70,7 @@ pub(crate) struct Tables {
 /// What makes sure that tables are Nextcloud's own.
 const HOLD: &str = "SELECT openregister_webhooks.hold($1)";
 
-impl Tables {
+impl HostTables {
     /// Where the tables are.
     pub(crate) async fn new(client: &impl GenericClient) -> Result<Self, tokio_postgres::Error> {
         let rows = client
@@ -116,7 +116,7 @@ impl Tables {
 
 /// The connection, made when it is first needed.
 #[derive(Debug)]
-pub struct Host {
+pub struct HostConnection {
     database: Database,
     /// A session is ours alone: prepared statements stay with it.
     direct: bool,
@@ -126,11 +126,11 @@ pub struct Host {
 #[derive(Debug)]
 struct Session {
     client: Client,
-    tables: Tables,
+    tables: HostTables,
     plans: HashMap<String, Statement>,
 }
 
-impl Host {
+impl HostConnection {
     /// `pooled`: connections go through a transaction pooler.
     #[must_use]
     pub const fn new(database: Database, pooled: bool) -> Self {
@@ -163,7 +163,7 @@ impl Host {
                 )
                 .await?;
         }
-        let tables = Tables::new(&client).await?;
+        let tables = HostTables::new(&client).await?;
         Ok(Session {
             client,
             tables,
@@ -172,7 +172,7 @@ impl Host {
     }
 
     /// Names tables for a statement.
-    pub(crate) async fn tables(&mut self) -> Result<Tables, HostError> {
+    pub(crate) async fn tables(&mut self) -> Result<HostTables, HostError> {
         Ok(self.session().await?.tables.clone())
     }
 
@@ -180,7 +180,7 @@ impl Host {
     /// trip; the locks are given back at its end.
     pub(crate) async fn query(
         &mut self,
-        tables: &Tables,
+        tables: &HostTables,
         statements: &[&str],
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, HostError> {
@@ -211,7 +211,7 @@ impl Host {
     /// its own. One round trip, where their plans are known. Gives what succeeded, and the first failure.
     pub(super) async fn each(
         &mut self,
-        statements: &[(Tables, String)],
+        statements: &[(HostTables, String)],
         parameter: &(dyn ToSql + Sync),
         kind: &Type,
     ) -> Result<(Vec<Row>, Option<HostError>), HostError> {
@@ -259,7 +259,7 @@ impl Session {
     /// than that. What cannot be planned fails when it is run.
     async fn plan(
         &mut self,
-        statements: &[(Tables, String)],
+        statements: &[(HostTables, String)],
         kind: &Type,
     ) -> Result<(), tokio_postgres::Error> {
         if self.plans.len() > PLANS {
@@ -288,7 +288,7 @@ impl Session {
 /// One statement in a transaction of its own, in one round trip.
 async fn one(
     client: &Client,
-    tables: &Tables,
+    tables: &HostTables,
     plan: Option<&Statement>,
     sql: &str,
     parameter: &(dyn ToSql + Sync),

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 /// A map bounded by the sum of its entries' weights.
 #[derive(Debug)]
-pub(crate) struct Bounded<K, V> {
+pub(crate) struct BoundedMap<K, V> {
     entries: HashMap<K, Entry<V>>,
     /// From when an entry was last used to its key; the first is forgotten first.
     order: BTreeMap<u64, K>,
@@ -24,7 +24,7 @@ struct Entry<V> {
 /// What an entry weighs beyond its own weight: keys and bookkeeping, in bytes.
 const OVERHEAD: usize = 256;
 
-impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
+impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
     /// A map that holds entries of at most `bound` bytes.
     pub(crate) fn new(bound: usize) -> Self {
         Self {
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_forgotten_when_the_bound_is_reached() {
-        let mut map = Bounded::new(10 * (OVERHEAD + 100));
+        let mut map = BoundedMap::new(10 * (OVERHEAD + 100));
         for n in 0..100 {
             map.insert(n, n, 100);
         }

@@ -4,19 +4,19 @@ use std::collections::HashSet;
 
 use super::audits::{audit_tables, lock_need};
 use super::objects::{deleted_by, locked_by, owner};
-use super::plain::{creator, other_view_table, row_id, text};
-use super::{Core, Decoded, DecodedKind};
+use super::other_kinds::{creator, other_view_table, row_id, text};
+use super::{Classifier, Decoded, DecodedKind};
 use crate::capture::{Change, Op};
 use crate::lifecycle::audit::Audit;
 use crate::lifecycle::facts::Needs;
 use crate::lifecycle::local_time;
 use orw_model::{EntityKind, ObjectRow, Row, Store};
 
-impl Core {
+impl Classifier {
     /// What must be looked up before [`Self::classify`] can work on `changes`.
     pub fn needs(&mut self, changes: &[Decoded]) -> Needs {
         self.references.make_room();
-        self.people.make_room();
+        self.users.make_room();
         let mut needs = Needs::default();
         let mut touched = HashSet::new();
         for decoded in changes {
@@ -61,7 +61,7 @@ impl Core {
         needs.users.extend(
             uids.into_iter()
                 .flatten()
-                .filter(|uid| !self.people.knows(uid, change.at)),
+                .filter(|uid| !self.users.knows(uid, change.at)),
         );
         match (change.op, change.table.store()) {
             (Op::Insert, Store::Magic { .. }) => {
@@ -103,7 +103,7 @@ impl Core {
         }
         if change.op == Op::Insert {
             if let Some(uid) = new.and_then(|row| creator(kind, row))
-                && !self.people.knows(&uid, change.at)
+                && !self.users.knows(&uid, change.at)
             {
                 needs.users.insert(uid);
             }
@@ -123,7 +123,7 @@ impl Core {
         touched: &HashSet<(i32, String)>,
     ) {
         if let Some(uid) = &audit.user
-            && !self.people.knows(uid, change.at)
+            && !self.users.knows(uid, change.at)
         {
             needs.users.insert(uid.clone());
         }

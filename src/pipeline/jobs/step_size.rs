@@ -18,15 +18,15 @@ const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Learns from each step; shared by all jobs of a process.
 #[derive(Debug)]
-pub(super) struct Pace(AtomicI64);
+pub(super) struct StepSize(AtomicI64);
 
-impl Default for Pace {
+impl Default for StepSize {
     fn default() -> Self {
         Self(AtomicI64::new(FIRST))
     }
 }
 
-impl Pace {
+impl StepSize {
     /// Rows of the next step.
     pub(super) fn rows(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
@@ -63,22 +63,23 @@ mod tests {
     use super::*;
 
     /// Steps whose rows take so long each, with what a step takes anyway.
-    fn settle(pace: &Pace, row: Duration) -> Duration {
-        let step = |pace: &Pace| Duration::from_millis(5) + row * u32::try_from(pace.rows()).unwrap();
+    fn settle(step_size: &StepSize, row: Duration) -> Duration {
+        let step =
+            |step_size: &StepSize| Duration::from_millis(5) + row * u32::try_from(step_size.rows()).unwrap();
         for _ in 0..50 {
-            pace.held(step(pace));
+            step_size.held(step(step_size));
         }
-        step(pace)
+        step(step_size)
     }
 
     #[test]
     fn the_lock_is_held_for_about_the_target_whatever_a_row_takes() {
-        let pace = Pace::default();
+        let step_size = StepSize::default();
         for micros in [30, 400, 1_500, 100, 1_000] {
-            let held = settle(&pace, Duration::from_micros(micros));
+            let held = settle(&step_size, Duration::from_micros(micros));
             assert!(held <= 2 * TARGET, "{micros} µs a row: {held:?}");
             assert!(
-                held >= TARGET / 2 || pace.rows() == MOST,
+                held >= TARGET / 2 || step_size.rows() == MOST,
                 "{micros} µs a row: {held:?}"
             );
         }
@@ -86,23 +87,27 @@ mod tests {
 
     #[test]
     fn a_slow_step_leaves_the_lock_to_others_for_as_long() {
-        let pace = Pace::default();
-        assert_eq!(pace.held(TARGET), Duration::ZERO);
-        assert_eq!(pace.held(10 * TARGET), 10 * TARGET);
-        assert_eq!(pace.held(Duration::from_secs(60)), LONGEST_REST);
+        let step_size = StepSize::default();
+        assert_eq!(step_size.held(TARGET), Duration::ZERO);
+        assert_eq!(step_size.held(10 * TARGET), 10 * TARGET);
+        assert_eq!(step_size.held(Duration::from_secs(60)), LONGEST_REST);
     }
 
     #[test]
     fn there_is_always_a_row_and_never_too_many() {
-        let pace = Pace::default();
+        let step_size = StepSize::default();
         for _ in 0..20 {
-            pace.failed();
+            step_size.failed();
         }
-        assert_eq!(pace.rows(), 1);
+        assert_eq!(step_size.rows(), 1);
         // What is slow by itself gets no quicker with fewer rows.
-        settle(&pace, Duration::from_secs(1));
-        assert!((FEWEST..2 * FEWEST).contains(&pace.rows()), "{}", pace.rows());
-        settle(&pace, Duration::ZERO);
-        assert_eq!(pace.rows(), MOST);
+        settle(&step_size, Duration::from_secs(1));
+        assert!(
+            (FEWEST..2 * FEWEST).contains(&step_size.rows()),
+            "{}",
+            step_size.rows()
+        );
+        settle(&step_size, Duration::ZERO);
+        assert_eq!(step_size.rows(), MOST);
     }
 }

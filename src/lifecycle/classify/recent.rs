@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::Core;
+use super::Classifier;
 use crate::capture::Change;
 use orw_model::{Action, TableName};
 
@@ -22,7 +22,7 @@ pub(super) struct Recent {
     pub(super) awaiting: bool,
 }
 
-impl Core {
+impl Classifier {
     pub(super) fn remember(&mut self, change: Change, uuid: String, lock: Option<Action>, id: Option<i64>) {
         if let Some(id) = id {
             let weight = uuid.len();
