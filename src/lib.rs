@@ -16,6 +16,8 @@ pub mod demo;
 pub mod doctor;
 mod error_text;
 mod failpoint;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lifecycle;
 mod measure;
 pub mod ocs;

@@ -8,7 +8,7 @@ mod activity;
 mod api;
 mod auth;
 mod deliveries;
-mod input;
+pub(crate) mod input;
 mod nextcloud_accounts;
 mod operations;
 mod probe;
@@ -20,7 +20,7 @@ mod session_cache;
 mod stall;
 mod throttle;
 mod tls;
-mod xml;
+pub(crate) mod xml;
 
 pub use api::{Api, PlainHandler, text};
 pub use auth::{AuthError, Authenticator, Denied, LocalAccounts, Session};

@@ -10,6 +10,7 @@ mod capture;
 mod cli;
 mod delivery;
 mod doctor;
+mod fuzzing;
 mod harmless;
 mod jobs;
 mod lifecycle;

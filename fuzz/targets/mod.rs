@@ -1,0 +1,21 @@
+//! The fuzz targets. Each is a function that takes any bytes and panics if a law does not hold.
+//!
+//! libFuzzer runs them (`fuzz/run.sh`), and the test suite does too (`tests/it/fuzzing.rs`), with the seeds and with random
+//! input, so that they stay true while nobody fuzzes.
+
+pub(crate) mod filter;
+pub(crate) mod form;
+pub(crate) mod json;
+mod source;
+pub(crate) mod xml;
+
+/// The name of a target, which is also that of its seeds and its dictionary, and its function.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub(crate) const TARGETS: [Target; 4] = [
+    ("filter", filter::check),
+    ("form", form::check),
+    ("json", json::check),
+    ("xml", xml::check),
+];
