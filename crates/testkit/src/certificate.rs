@@ -1,4 +1,4 @@
-//! A certificate authority of one's own, made at start and forgotten at the end.
+//! A throw-away certificate authority: it exists in memory only.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 
-/// Why there is no certificate.
+/// A certificate, or a TLS configuration with it, could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     #[error("a certificate cannot be made: {0}")]
@@ -21,16 +21,16 @@ pub enum CertificateError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-/// What is wrong with a leaf, for tests of who refuses it.
+/// What is wrong with a certificate: clients must refuse it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Flaw {
     #[default]
     None,
-    /// For a host of another name.
+    /// It is for another host name.
     WrongName,
-    /// Ended long ago.
+    /// It expired years ago.
     Expired,
-    /// Signed by itself.
+    /// It is signed by its own key.
     SelfSigned,
 }
 
@@ -43,13 +43,13 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// PEM of the certificate.
+    /// The certificate in PEM.
     #[must_use]
     pub fn certificate_pem(&self) -> &str {
         &self.pem
     }
 
-    /// PEM of the key.
+    /// The key in PEM.
     #[must_use]
     pub fn key_pem(&self) -> String {
         self.key.serialize_pem()
@@ -68,10 +68,10 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Makes one with a new key.
+    /// Makes an authority with a new key.
     ///
     /// # Errors
-    /// Where there is no randomness.
+    /// If the system gives no random numbers.
     pub fn new() -> Result<Self, CertificateError> {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -83,26 +83,26 @@ impl Authority {
         Ok(Self { issuer })
     }
 
-    /// PEM of the authority's certificate, for `ORW_CA_FILE`.
+    /// The authority's certificate in PEM, for `ORW_CA_FILE`.
     #[must_use]
     pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 
-    /// A root store that trusts it alone.
+    /// A root store with this authority alone.
     ///
     /// # Errors
-    /// Where the certificate is not accepted as a root.
+    /// If rustls does not accept the certificate as a root.
     pub fn roots(&self) -> Result<RootCertStore, CertificateError> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone())?;
         Ok(roots)
     }
 
-    /// A leaf for these host names and addresses, good for servers and clients.
+    /// A certificate for these host names and addresses, for servers and for clients.
     ///
     /// # Errors
-    /// Where a name is none.
+    /// If a name is neither a host name nor an address.
     pub fn leaf(&self, names: &[&str], flaw: Flaw) -> Result<Leaf, CertificateError> {
         let names: Vec<String> = match flaw {
             Flaw::WrongName => vec!["somewhere-else.invalid".to_owned()],
@@ -131,11 +131,11 @@ impl Authority {
         })
     }
 
-    /// What a TLS server needs to show `leaf`, offering `protocols` (ALPN), and asking clients for a certificate of
-    /// this authority where `ask_clients`.
+    /// The configuration of a TLS server that shows `leaf`, offers `protocols` (ALPN) and, if `ask_clients`, demands a
+    /// certificate of this authority from clients.
     ///
     /// # Errors
-    /// Where rustls refuses.
+    /// If rustls refuses the certificate or its key.
     pub fn server_config(
         &self,
         leaf: &Leaf,

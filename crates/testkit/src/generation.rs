@@ -1,20 +1,20 @@
-//! The generations of OpenRegister whose tables the demo and the tests make.
+//! The generations of OpenRegister: their tables as recorded from real installations.
 
 use std::fmt;
 
-/// A generation of OpenRegister, by the release that stands for it.
+/// A generation of OpenRegister, named after one of its releases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Generation {
-    /// 0.2.13: objects in one table per register and schema; a lock leaves no trace but its audit row.
+    /// 0.2.13: each register and schema has a table for its objects; a lock is recorded in an audit row only.
     V0_2_13,
-    /// 0.2.9: objects in the blob table; a lock is in the row.
+    /// 0.2.9: all objects are in one table, their data in a JSON column; a lock is in the row.
     V0_2_9,
 }
 
 impl Generation {
     pub const ALL: [Self; 2] = [Self::V0_2_13, Self::V0_2_9];
 
-    /// Its tables; to be run by the role that is to own them.
+    /// The SQL that creates its tables; the role that runs it owns them.
     #[must_use]
     pub const fn tables(self) -> &'static str {
         match self {
@@ -23,13 +23,13 @@ impl Generation {
         }
     }
 
-    /// The rows it starts with: users, groups, an organisation, register 1 `people` with schema 1 `person`.
+    /// The SQL that inserts its first rows: users, groups, an organisation, register 1 `people` with schema 1 `person`.
     #[must_use]
     pub const fn seed(self) -> &'static str {
         include_str!("sql/seed.sql")
     }
 
-    /// A name for a database of it.
+    /// A name for a database with its tables.
     #[must_use]
     pub const fn database(self) -> &'static str {
         match self {

@@ -1,13 +1,13 @@
-//! A shell that outlives us just long enough to clean up.
+//! A shell process that cleans up after this process.
 //!
-//! Guarantees: however this process ends, also by SIGKILL, the guardian's standard input ends with it, because nobody else
-//! holds the pipe; then the rest of its script runs. Ctrl-C does not reach it: it has a process group of its own.
+//! Guarantees: however this process ends, even by SIGKILL, the standard input of the guardian ends, because no other process
+//! holds the pipe; then the rest of its script runs. Ctrl-C does not reach it, because it has a process group of its own.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// A running guardian. Dropping it lets it clean up, and waits until it has.
+/// A running guardian. When it is dropped, it cleans up, and the drop waits for that.
 #[derive(Debug)]
 pub struct Guardian {
     child: Child,
@@ -15,28 +15,37 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// Starts `command`: a shell with a script that reads its standard input to the end and then cleans up.
+    /// Starts `command`, a shell whose script reads its standard input to the end and then cleans up.
+    ///
+    /// # Errors
+    /// If the shell cannot be started.
     pub fn spawn(mut command: Command) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).spawn()?;
         let pipe = child.stdin.take();
         Ok(Self { child, pipe })
     }
 
-    /// Removes a directory.
+    /// A guardian that removes a directory.
+    ///
+    /// # Errors
+    /// If the shell cannot be started.
     pub fn of_directory(dir: &Path) -> io::Result<Self> {
         let mut command = shell("read -r _; cd / && rm -rf \"$1\"");
         command.arg(dir);
         Self::spawn(command)
     }
 
-    /// Kills a process of ours, unless [`Self::dismiss`]ed before.
+    /// A guardian that kills a process, unless it is [`Self::dismiss`]ed before.
+    ///
+    /// # Errors
+    /// If the shell cannot be started.
     pub fn of_process(pid: u32) -> io::Result<Self> {
         let mut command = shell("read -r word; [ \"$word\" = done ] || kill -KILL \"$1\"");
         command.arg(pid.to_string());
         Self::spawn(command)
     }
 
-    /// There is nothing to clean up any more.
+    /// Ends the guardian; it has nothing left to clean up.
     pub fn dismiss(mut self) {
         if let Some(pipe) = &mut self.pipe {
             let _ = pipe.write_all(b"done\n");

@@ -1,13 +1,17 @@
-//! What the tests test with, and the demo shows the main job with: a private PostgreSQL with OpenRegister's tables, a
-//! writer that writes as OpenRegister does, and an HTTPS receiver.
+//! A private PostgreSQL with OpenRegister's tables, a writer that writes as OpenRegister does, and an HTTPS receiver: for
+//! tests, and for the demo and `receive` of the shipped program.
 //!
-//! Guarantees: nothing of it outlives the process; it knows nothing of the sidecar.
+//! Guarantees: nothing of it outlives the process that uses it; it does not know the sidecar. The feature `faults` adds what
+//! only tests need: databases and receivers that fail on demand.
 
 #![forbid(unsafe_code)]
 
 pub mod certificate;
 mod generation;
 pub mod guardian;
+#[cfg(feature = "faults")]
+pub mod lossy;
+mod mutex;
 pub mod nextcloud;
 pub mod postgres;
 pub mod receiver;

@@ -1,4 +1,4 @@
-//! Databases as Nextcloud has them: owned by an unprivileged role, with OpenRegister's tables of a generation.
+//! Databases as Nextcloud has them: owned by an unprivileged role, with the tables of a generation of OpenRegister.
 
 use tokio_postgres::{Client, NoTls};
 
@@ -7,10 +7,10 @@ use crate::postgres::{PrivatePostgres, SUPERUSER};
 
 /// The unprivileged role that owns Nextcloud's database and tables, as in a real installation.
 pub const OWNER: &str = "nextcloud";
-/// Its password, where the server asks for one.
+/// Its password, which is needed over TCP only.
 pub const OWNER_PASSWORD: &str = "nextcloud-password";
 
-/// Why there is no such database.
+/// The role or the database could not be created.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} failed: {source}")]
 pub struct NextcloudError {
@@ -18,10 +18,10 @@ pub struct NextcloudError {
     source: tokio_postgres::Error,
 }
 
-/// Creates the role.
+/// Creates the role [`OWNER`].
 ///
 /// # Errors
-/// Where it exists already.
+/// If it exists already.
 pub async fn create_owner(postgres: &PrivatePostgres) -> Result<(), NextcloudError> {
     let dba = connect(&postgres.url(SUPERUSER, "postgres")).await?;
     run(
@@ -31,10 +31,10 @@ pub async fn create_owner(postgres: &PrivatePostgres) -> Result<(), NextcloudErr
     .await
 }
 
-/// Creates a database that the role owns; with the tables and the seed rows of a generation, or empty.
+/// Creates a database that the role owns, with the tables and the seed rows of a generation, or empty.
 ///
 /// # Errors
-/// Where it exists already.
+/// If it exists already.
 pub async fn create_database(
     postgres: &PrivatePostgres,
     name: &str,

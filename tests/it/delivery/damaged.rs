@@ -6,7 +6,7 @@ use openregister_webhooks::delivery::{EventRef, Options};
 use openregister_webhooks::registry::RetryPolicy;
 
 use super::rig::{Rig, delivery, webhook};
-use crate::support::lossy::{How, Loss, Lossy, Statement};
+use crate::support::lossy::{self, How, Loss, Statement};
 use crate::support::postgres::{DBA, NEXTCLOUD};
 use crate::support::receiver::https;
 use crate::support::skipped::skipped;
@@ -155,7 +155,7 @@ async fn the_silence_of_the_database_is_waited_for_with_a_limit() {
     let (rig, receiver) = tokio::join!(Rig::new(), https());
     rig.webhooks.put(webhook(1, receiver.url("/")));
     rig.send(1, "a", 0..2).await;
-    let way = Lossy::before(&rig.db);
+    let way = lossy::before(&rig.db);
     way.plan(vec![Loss {
         statement: Statement::Read,
         after: 0,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use openregister_webhooks::delivery::Options;
 
 use super::rig::{Rig, delivery, webhook};
-use crate::support::lossy::Lossy;
+use crate::support::lossy;
 use crate::support::postgres::{DBA, NEXTCLOUD};
 use crate::support::receiver::{Answer, https};
 use crate::support::wait::PATIENCE;
@@ -78,7 +78,7 @@ async fn a_drain_is_cut_off_when_the_leases_are_lost() {
         drain: NEVER,
         ..Options::default()
     };
-    let way = Lossy::before(&rig.db);
+    let way = lossy::before(&rig.db);
     let url = way.url(NEXTCLOUD, rig.db.name());
     let draining = rig.dispatcher_over(&url, &receiver.ca_pem(), options);
     receiver.wait_for(1, PATIENCE).await.unwrap();

@@ -14,7 +14,7 @@ use openregister_webhooks::registry::{Status, WebhookId};
 
 use super::rig::{Rig, Running, delivery, webhook};
 use crate::support::dice::Dice;
-use crate::support::lossy::{How, Loss, Lossy, Statement};
+use crate::support::lossy::{self, How, Loss, Lossy, Statement};
 use crate::support::postgres::NEXTCLOUD;
 use crate::support::receiver::{Answer, Receiver, https};
 use crate::support::wait::{PATIENCE, number};
@@ -136,7 +136,7 @@ struct Place {
 impl Place {
     async fn new() -> Self {
         let (rig, receiver) = tokio::join!(Rig::new(), https());
-        let way = Lossy::before(&rig.db);
+        let way = lossy::before(&rig.db);
         Self { rig, receiver, way }
     }
 

@@ -1,4 +1,4 @@
-//! Where the server lives, and as whom it runs.
+//! The directory of the server, and the user that it runs as.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,19 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{PostgresError, io_error};
+use super::error::{PostgresError, io_error};
 
-/// A socket's path may be 107 bytes long; this leaves room for the names below it.
+/// The longest path of the parent directory, in bytes: a socket's path may have 107, and this leaves room for the names below.
 const LONGEST_PARENT: usize = 60;
 
-/// The user that the server runs as, where we are root.
+/// The user that the server runs as if this process is root.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunAs {
     uid: u32,
     gid: u32,
 }
 
-/// A command that runs as the server's user, in a process group of its own so that Ctrl-C reaches us alone.
+/// A command that runs as the server's user, in a process group of its own, so that Ctrl-C does not reach it.
 pub(super) fn command_as(program: impl AsRef<OsStr>, dir: &Path, run_as: Option<RunAs>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(dir).process_group(0).stdin(Stdio::null());
@@ -36,7 +36,7 @@ pub(super) fn command_as(program: impl AsRef<OsStr>, dir: &Path, run_as: Option<
     command
 }
 
-/// Makes the directory, with the server's user as its owner.
+/// Makes the directory; its owner is the server's user.
 pub(super) fn make_directory() -> Result<(PathBuf, Option<RunAs>), PostgresError> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let system = PathBuf::from("/tmp");
@@ -64,7 +64,7 @@ pub(super) fn make_directory() -> Result<(PathBuf, Option<RunAs>), PostgresError
         None
     };
     if run_as.is_some() && parent != system {
-        // Another user may not get through root's own temporary directory.
+        // Another user may not be able to enter root's own temporary directory.
         fs::remove_dir(&dir).map_err(|e| io_error(&dir, e))?;
         parent = system;
         dir = make(&parent).map_err(|e| io_error(&parent, e))?;
@@ -81,7 +81,7 @@ pub(super) fn make_directory() -> Result<(PathBuf, Option<RunAs>), PostgresError
     Ok((dir, run_as))
 }
 
-/// `postgres` if there is such a user, else `nobody`.
+/// `postgres` if there is such a user, otherwise `nobody`.
 fn unprivileged_user(dir: &Path) -> Result<RunAs, PostgresError> {
     let ask = |flag: &str, user: &str| -> Option<u32> {
         let out = Command::new("id").args([flag, user]).output().ok()?;

@@ -1,10 +1,10 @@
-//! The server programs that are installed.
+//! Finds the server programs that are installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{BIN_VARIABLE, PostgresError};
+use super::error::{BIN_VARIABLE, PostgresError};
 
 /// The installed server programs.
 #[derive(Debug, Clone)]
@@ -13,7 +13,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Looks in `ORW_TEST_PG_BIN` (then nowhere else), in `/usr/lib/postgresql/*/bin` (newest first) and in `PATH`.
+    /// Looks in the directory named by `ORW_TEST_PG_BIN`; if it is not set, in `/usr/lib/postgresql/*/bin` (newest version first)
+    /// and then in `PATH`.
     ///
     /// # Errors
     /// [`PostgresError::NotInstalled`].
@@ -47,7 +48,7 @@ impl Programs {
     /// The programs in one directory.
     ///
     /// # Errors
-    /// Where they are not there.
+    /// If they are missing.
     pub fn at(bin: PathBuf) -> Result<Self, PostgresError> {
         if has_programs(&bin) {
             return Ok(Self { bin });
@@ -65,10 +66,10 @@ impl Programs {
         &self.bin
     }
 
-    /// The version, `15.18`, perhaps followed by who packaged it.
+    /// The version, such as `15.18`; a packager may have added to it.
     ///
     /// # Errors
-    /// Where it does not run.
+    /// If the program does not run.
     pub fn version(&self) -> Result<String, PostgresError> {
         let run = Command::new(self.bin.join("postgres")).arg("--version").output();
         match run {

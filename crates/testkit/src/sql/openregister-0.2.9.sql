@@ -1,6 +1,6 @@
 -- The tables of Nextcloud 32 and OpenRegister 0.2.9 that this project reads or captures, as a fresh installation has
 -- them on PostgreSQL. Objects live in the blob table unless their register asks for a table of their own.
--- For the demo and the tests; run as the role that owns Nextcloud's tables.
+-- For the demo and the tests; run it as the role that owns Nextcloud's tables.
 
 CREATE TABLE oc_accounts (
     uid varchar(64) DEFAULT '' PRIMARY KEY, data text DEFAULT '' NOT NULL

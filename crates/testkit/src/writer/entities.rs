@@ -1,19 +1,21 @@
-//! The nine kinds of entity that are not objects: QBMapper's statements, which set only what changed.
+//! The nine kinds of entity that are not objects. As Nextcloud's `QBMapper` does, an update sets only the columns that changed.
 
 use serde_json::json;
 
-use super::{ORGANISATION, Row, Writer, WriterError, object_of, uuid};
+use super::error::WriterError;
+use super::rows::{ORGANISATION, Row, object_of, uuid};
+use super::session::Writer;
 use crate::Generation;
 use orw_model::EntityKind;
 
-/// A row of one of the nine.
+/// A row of one of these kinds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntityRow {
     pub kind: EntityKind,
     pub id: i64,
 }
 
-/// The table of a kind; an object has none of its own.
+/// The table of a kind.
 const fn table(kind: EntityKind) -> &'static str {
     match kind {
         EntityKind::Object => "oc_openregister_objects",
@@ -30,10 +32,10 @@ const fn table(kind: EntityKind) -> &'static str {
 }
 
 impl Writer {
-    /// Creates an entity of `kind` (not an object) with this name or title.
+    /// Creates an entity of `kind`, which is not an object, with this name or title.
     ///
     /// # Errors
-    /// Where a statement fails.
+    /// If a statement fails.
     pub async fn create_entity(&self, kind: EntityKind, name: &str) -> Result<EntityRow, WriterError> {
         let mut row = self.new_row(kind, name);
         row.insert("created".to_owned(), json!(self.timestamp()));
@@ -52,14 +54,14 @@ impl Writer {
         Ok(entity)
     }
 
-    /// Gives it another name or title, and what else changes with it.
+    /// Changes its name or title, and the columns that OpenRegister changes with it.
     ///
     /// # Errors
-    /// Where a statement fails or the row is gone.
+    /// If a statement fails or the row does not exist.
     pub async fn update_entity(&self, entity: &EntityRow, name: &str) -> Result<(), WriterError> {
         let now = self.timestamp();
         let row = match entity.kind {
-            // Neither touches `updated`; a register is written twice.
+            // Neither changes `updated`; a register is written twice.
             EntityKind::Register => json!({"version": "0.0.2", "title": name}),
             EntityKind::Object | EntityKind::Schema => json!({"version": "0.0.2", "title": name}),
             // Every update gives an agent a new uuid.
@@ -80,7 +82,7 @@ impl Writer {
     /// Deletes the row.
     ///
     /// # Errors
-    /// Where the statement fails or the row is gone.
+    /// If the statement fails or the row does not exist.
     pub async fn delete_entity(&self, entity: &EntityRow) -> Result<(), WriterError> {
         self.delete(table(entity.kind), "id", &entity.id.to_string())
             .await?;
@@ -104,7 +106,7 @@ impl Writer {
         Ok(())
     }
 
-    /// What each kind's controller fills in.
+    /// The columns that the controller of each kind sets.
     fn new_row(&self, kind: EntityKind, name: &str) -> Row {
         let owner = &self.user;
         let uuid = uuid();

@@ -1,40 +1,15 @@
-//! Objects: in a table of their own per register and schema (0.2.13) or in the blob table (0.2.9).
+//! Objects: in a table for each register and schema (0.2.13) or all in one table (0.2.9).
 
 use serde_json::{Value, json};
 
-use super::{ORGANISATION, Request, Row, Writer, WriterError, iso, object_of, uuid};
+use super::error::WriterError;
+use super::place::{Object, Place};
+use super::rows::{ORGANISATION, Row, iso, object_of, uuid};
+use super::session::Writer;
+use super::trail::Request;
 use crate::Generation;
 
-/// The register and schema that an object belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Place {
-    pub register: i64,
-    pub schema: i64,
-}
-
-impl Place {
-    /// Register `people`, schema `person`, as the seed rows have them.
-    pub const PEOPLE: Self = Self {
-        register: 1,
-        schema: 1,
-    };
-
-    /// The table of its own that 0.2.13 keeps its objects in.
-    #[must_use]
-    pub fn table(self) -> String {
-        format!("oc_openregister_table_{}_{}", self.register, self.schema)
-    }
-}
-
-/// An object that was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
-    pub place: Place,
-    pub id: i64,
-    pub uuid: String,
-}
-
-/// How the two stores name the same things.
+/// The names of the same columns in the two generations.
 struct Names {
     table: String,
     id: &'static str,
@@ -72,10 +47,10 @@ impl Writer {
         }
     }
 
-    /// POST of an object: its row, then its audit row.
+    /// Does what a POST of an object does: writes its row, then its audit row.
     ///
     /// # Errors
-    /// Where a statement fails.
+    /// If a statement fails.
     pub async fn create(&self, place: Place, properties: &Row) -> Result<Object, WriterError> {
         let request = Request::new();
         let names = self.names(place);
@@ -116,10 +91,10 @@ impl Writer {
         Ok(object)
     }
 
-    /// PUT of an object: the whole row, the audit row, and the unlock that follows every update.
+    /// Does what a PUT of an object does: writes all columns and the audit row, and then unlocks, as every update does.
     ///
     /// # Errors
-    /// Where a statement fails or the object is gone.
+    /// If a statement fails or the object does not exist.
     pub async fn put(&self, object: &Object, properties: &Row) -> Result<(), WriterError> {
         let request = Request::new();
         let names = self.names(object.place);
@@ -154,10 +129,10 @@ impl Writer {
         self.audit(&request, object, "unlock", json!([])).await
     }
 
-    /// Lock (or renew the lock): 0.2.13 writes the row as it was and an audit row; 0.2.9 writes the lock.
+    /// Locks the object, or renews the lock: 0.2.13 writes the row unchanged and an audit row; 0.2.9 writes the lock into the row.
     ///
     /// # Errors
-    /// Where a statement fails or the object is gone.
+    /// If a statement fails or the object does not exist.
     pub async fn lock(&self, object: &Object, seconds: i64) -> Result<(), WriterError> {
         let now = self.now();
         let lock = json!({
@@ -167,10 +142,10 @@ impl Writer {
         self.set_lock(object, "lock", lock).await
     }
 
-    /// Unlock.
+    /// Unlocks the object.
     ///
     /// # Errors
-    /// Where a statement fails or the object is gone.
+    /// If a statement fails or the object does not exist.
     pub async fn unlock(&self, object: &Object) -> Result<(), WriterError> {
         self.set_lock(object, "unlock", Value::Null).await
     }
@@ -186,10 +161,10 @@ impl Writer {
         self.audit(&request, object, action, json!([])).await
     }
 
-    /// DELETE over the API: a soft delete. Deleting again writes `deleted` again.
+    /// Does what a DELETE of an object does, a soft delete. Another DELETE writes `deleted` again.
     ///
     /// # Errors
-    /// Where a statement fails or the object is gone.
+    /// If a statement fails or the object does not exist.
     pub async fn soft_delete(&self, object: &Object) -> Result<(), WriterError> {
         let request = Request::new();
         let names = self.names(object.place);
@@ -203,10 +178,10 @@ impl Writer {
         self.audit(&request, object, "delete", json!([])).await
     }
 
-    /// Takes a soft delete back.
+    /// Undoes a soft delete.
     ///
     /// # Errors
-    /// Where a statement fails or the object is gone.
+    /// If a statement fails or the object does not exist.
     pub async fn restore(&self, object: &Object) -> Result<(), WriterError> {
         let names = self.names(object.place);
         let mut row = self.row(&names, object).await?;
@@ -215,10 +190,10 @@ impl Writer {
         self.write(&names, object, &row).await
     }
 
-    /// Removes the row, without an audit row.
+    /// Removes the row and writes no audit row.
     ///
     /// # Errors
-    /// Where the statement fails or the object is gone.
+    /// If the statement fails or the object does not exist.
     pub async fn purge(&self, object: &Object) -> Result<(), WriterError> {
         let names = self.names(object.place);
         self.delete(&names.table, names.uuid, &object.uuid).await
@@ -228,7 +203,7 @@ impl Writer {
         self.select(&names.table, names.uuid, &object.uuid).await
     }
 
-    /// Every column but the key, changed or not.
+    /// Writes every column but the key, changed or not.
     async fn write(&self, names: &Names, object: &Object, row: &Row) -> Result<(), WriterError> {
         let mut row = row.clone();
         row.shift_remove(names.id);
@@ -241,7 +216,7 @@ impl Writer {
     }
 }
 
-/// The column of a property: `firstName` is in `first_name`.
+/// The column of a property: `firstName` is stored in `first_name`.
 fn column(property: &str) -> String {
     let mut column = String::with_capacity(property.len() + 2);
     let mut previous = '_';
@@ -263,14 +238,14 @@ fn column(property: &str) -> String {
     column
 }
 
-/// The JSON column of the blob table.
+/// The value of the JSON column in 0.2.9.
 fn blob(uuid: &str, properties: &Row) -> Value {
     let mut object = Row::from_iter([("id".to_owned(), json!(uuid))]);
     object.extend(properties.clone());
     Value::Object(object)
 }
 
-/// What an audit row says of a change.
+/// What an audit row says about a change.
 fn changes(old: &Row, new: &Row) -> Value {
     let before = |name: &str| old.get(&column(name)).cloned().unwrap_or_default();
     let changed = new

@@ -1,10 +1,13 @@
-//! The table of its own that a register and schema get when their first object is written (0.2.13).
+//! The table that a register and schema get when their first object is written (0.2.13).
 
 use serde_json::json;
 
-use super::{Object, Place, Row, Writer, WriterError, failed, object_of, uuid};
+use super::error::{WriterError, failed};
+use super::place::{Object, Place};
+use super::rows::{Row, object_of, uuid};
+use super::session::Writer;
 
-/// The columns that every such table begins with.
+/// The first columns of every such table.
 const METADATA: &str = "_id bigserial PRIMARY KEY, _uuid varchar(40) NOT NULL UNIQUE, _slug varchar(255), _uri text, \
     _version varchar(50), _register varchar(255) NOT NULL, _schema varchar(255) NOT NULL, _owner varchar(64), \
     _organisation varchar(36), _application varchar(255), _folder varchar(255), _name varchar(255), \
@@ -13,10 +16,10 @@ const METADATA: &str = "_id bigserial PRIMARY KEY, _uuid varchar(40) NOT NULL UN
     _authorization jsonb, _validation jsonb, _deleted jsonb, _geo jsonb, _retention jsonb, _groups jsonb, _tmlo jsonb";
 
 impl Writer {
-    /// `CREATE TABLE` and its indexes; nothing else yet. `columns` are those of the schema's properties, in SQL.
+    /// Creates the table and its indexes, and writes nothing. `columns` is the SQL of the columns for the schema's properties.
     ///
     /// # Errors
-    /// Where a statement fails.
+    /// If a statement fails.
     pub async fn create_table(&self, place: Place, columns: &str) -> Result<(), WriterError> {
         let table = place.table();
         let statements = [
@@ -33,10 +36,10 @@ impl Writer {
         Ok(())
     }
 
-    /// The row of `oc_appconfig` that says which version of the schema the table has.
+    /// Writes the row of `oc_appconfig` that says which version of the schema the table has.
     ///
     /// # Errors
-    /// Where the statement fails.
+    /// If the statement fails.
     pub async fn announce_table(&self, place: Place) -> Result<(), WriterError> {
         let row = object_of(json!({
             "appid": "openregister", "configkey": format!("table_version_{}_{}", place.register, place.schema),
@@ -45,11 +48,11 @@ impl Writer {
         self.insert("oc_appconfig", &row).await
     }
 
-    /// The first object of a register and schema: the table, its row in `oc_appconfig`, the object; each statement
-    /// by itself, with no pause.
+    /// Creates the first object of a register and schema: its table, the row in `oc_appconfig`, the object. Each statement
+    /// commits by itself, without a pause between them.
     ///
     /// # Errors
-    /// Where a statement fails.
+    /// If a statement fails.
     pub async fn create_first(
         &self,
         place: Place,

@@ -1,4 +1,4 @@
-//! A TCP connection that can be ended by a reset instead of an orderly end.
+//! A TCP connection that can end with a reset (RST) instead of an orderly close.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Makes a [`Socket`] end with a reset.
+/// Makes its [`Socket`] end with a reset once it is armed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reset(Arc<AtomicBool>);
 
