@@ -1,12 +1,15 @@
 //! The statements of the dispatcher whose answers a test can have lost.
 
+pub(crate) use orw_testkit::lossy::How;
 use orw_testkit::lossy::LossyProxy;
-pub(crate) use orw_testkit::lossy::{How, Loss};
 
 use super::postgres::Db;
 
 /// A proxy in front of the database that loses answers of the dispatcher's statements.
 pub(crate) type Lossy = LossyProxy<Statement>;
+
+/// A planned loss of the answer to one of them.
+pub(crate) type Loss = orw_testkit::lossy::Loss<Statement>;
 
 /// Starts a proxy in front of the server of this database.
 pub(crate) fn before(db: &Db) -> Lossy {
