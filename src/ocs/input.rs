@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as HttpBody;
 use hyper::header::{self, HeaderMap};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::reply::{BoxError, Reply};
@@ -159,25 +160,18 @@ fn next_number(map: &Map<String, Value>) -> String {
     numbers.max().map_or(0, |n| n.saturating_add(1)).to_string()
 }
 
-/// A path segment without its percent signs; what is no UTF-8 is replaced.
+/// The last part of a path that varies, decoded: the id, the app. Empty if no part varies.
+pub(crate) fn last_parameter(params: &matchit::Params<'_, '_>) -> String {
+    params
+        .iter()
+        .last()
+        .map(|(_, value)| decode_segment(value))
+        .unwrap_or_default()
+}
+
+/// A path segment, percent-decoded; what is not UTF-8 is replaced.
 pub(crate) fn decode_segment(segment: &str) -> String {
-    let bytes = segment.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                at += 3;
-            }
-            (byte, _, _) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -2,31 +2,38 @@
 //!
 //! Guarantees: what Nextcloud answers is answered here, in both versions and formats, unless the manual lists why it is
 //! better otherwise; nothing is read or changed for a caller who may not; every body, header and wait is bounded; no answer
-//! holds a secret but the one to the request that set it.
+//! holds a secret except the one to the request that set it.
 
 mod activity;
 mod api;
 mod auth;
-mod deliveries;
+mod fixed_answers;
+mod handlers;
 pub(crate) mod input;
+mod local_accounts;
 mod nextcloud_accounts;
-mod operations;
+mod ocs_path;
 mod probe;
 mod reply;
 mod routes;
 mod routing;
 mod server;
+mod service;
+mod session;
 mod session_cache;
 mod stall;
 mod throttle;
 mod tls;
 pub(crate) mod xml;
 
-pub use api::{Api, PlainHandler, text};
-pub use auth::{AuthError, Authenticator, Denied, LocalAccounts, Session};
-pub use deliveries::DeliveryContext;
+pub use api::{Api, PlainHandler};
+pub use auth::Authenticator;
+pub use fixed_answers::text;
+pub use handlers::context::DeliveryContext;
+pub use local_accounts::{AuthError, LocalAccounts};
 pub use nextcloud_accounts::NextcloudAccounts;
 pub use reply::{Body, BoxError, full};
 pub use server::Server;
+pub use session::{Denied, Session};
 pub use session_cache::Clock;
 pub use tls::{ListenerTls, TlsFileError};

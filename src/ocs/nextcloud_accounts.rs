@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
-use super::auth::{Denied, Digest};
 use super::probe::{self, Credentials, Identified};
+use super::session::{Denied, Digest};
 use super::session_cache::{Clock, SessionCache};
 use super::throttle::Throttle;
 use crate::proxy::Proxy;
@@ -71,13 +71,13 @@ impl NextcloudAccounts {
     ///
     /// # Errors
     /// [`Denied`].
-    pub(crate) async fn known(self: &Arc<Self>, credentials: &Credentials) -> Result<Identified, Denied> {
+    pub(crate) async fn identify(self: &Arc<Self>, credentials: &Credentials) -> Result<Identified, Denied> {
         let key = credentials.digest(&self.key);
         if let Some(session) = self.remembered.get(&key) {
             return Ok(Identified {
                 session: Some(session),
                 cookies: Vec::new(),
-                theirs: probe::TheirWebhooks::Listed(Vec::new()),
+                webhooks: probe::NextcloudWebhooks::Listed(Vec::new()),
             });
         }
         self.question(key, credentials)?.await

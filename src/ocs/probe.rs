@@ -11,7 +11,7 @@ use hyper::{Method, StatusCode};
 use serde_json::Value;
 use sha2::Sha256;
 
-use super::auth::{Denied, Digest, Session};
+use super::session::{Denied, Digest, Session};
 use crate::error_text::chain;
 use crate::proxy::{
     Arrival, BufferedResponse, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, Proxy, ProxyError,
@@ -164,10 +164,10 @@ impl Credentials {
 
 /// Nextcloud's own webhooks.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum TheirWebhooks {
+pub(crate) enum NextcloudWebhooks {
     Listed(Vec<Value>),
     /// The app is not enabled there.
-    Off,
+    AppDisabled,
 }
 
 /// A caller, as Nextcloud knows them.
@@ -177,7 +177,7 @@ pub(crate) struct Identified {
     pub(crate) session: Option<Session>,
     /// Cookies that Nextcloud renewed at this occasion: the client's to keep.
     pub(crate) cookies: Vec<HeaderValue>,
-    pub(crate) theirs: TheirWebhooks,
+    pub(crate) webhooks: NextcloudWebhooks,
 }
 
 /// Asks who calls, and for the webhooks with this `uri` (all where it is `None`).
@@ -223,7 +223,7 @@ pub(crate) async fn list(
                         .await,
                 }),
                 cookies,
-                theirs: TheirWebhooks::Listed(listed),
+                webhooks: NextcloudWebhooks::Listed(listed),
             })
         }
         StatusCode::FORBIDDEN => Ok(Identified {
@@ -233,7 +233,7 @@ pub(crate) async fn list(
                 app_id: None,
             }),
             cookies,
-            theirs: TheirWebhooks::Listed(Vec::new()),
+            webhooks: NextcloudWebhooks::Listed(Vec::new()),
         }),
         StatusCode::NOT_FOUND => {
             let (session, more) = who(proxy, credentials).await?;
@@ -241,14 +241,14 @@ pub(crate) async fn list(
             Ok(Identified {
                 session,
                 cookies,
-                theirs: TheirWebhooks::Off,
+                webhooks: NextcloudWebhooks::AppDisabled,
             })
         }
         StatusCode::UNAUTHORIZED if !credentials.headers.contains_key(header::AUTHORIZATION) => {
             Ok(Identified {
                 session: None,
                 cookies,
-                theirs: TheirWebhooks::Listed(Vec::new()),
+                webhooks: NextcloudWebhooks::Listed(Vec::new()),
             })
         }
         _ => Err(refusal(&answered)),

@@ -124,6 +124,13 @@ impl Reply {
     }
 }
 
+/// An answer of ours, or Nextcloud's.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Reply(Reply),
+    Nextcloud(Response<Body>),
+}
+
 const SECURITY: [(&str, &str); 6] = [
     ("cache-control", "no-cache, no-store, must-revalidate"),
     (

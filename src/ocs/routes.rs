@@ -1,32 +1,12 @@
-//! The routes of the API. The OpenAPI document is checked against this list.
+//! The routes of the API, each with its handler. The OpenAPI document is checked against this list.
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use hyper::Method;
 
-use super::deliveries::DeliveryOperation;
-
-/// What a route does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
-    List,
-    Create,
-    Show,
-    Update,
-    Delete,
-    DeleteByApp,
-    OwnList,
-    OwnShow,
-    Enable,
-    Disable,
-    Pause,
-    Resume,
-    RotateSecret,
-    Events,
-    Audit,
-    OpenApi,
-    OnDeliveries(DeliveryOperation),
-    CloudUser,
-    Capabilities,
-}
+use super::handlers::context::{Call, Context};
+use super::handlers::error::Answer;
+use super::handlers::{about, deliveries, jobs, registrations, webhooks};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,174 +16,198 @@ pub(crate) enum Access {
     Admin,
 }
 
+/// Who answers a route if the sidecar runs in front of Nextcloud. On its own, it answers every route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// We do: Nextcloud does not know the route.
+    Ours,
+    /// Nextcloud does.
+    Nextcloud,
+    /// We do if the id in the path is one of ours.
+    ById,
+    /// We do if the event in the body is one of OpenRegister's.
+    ByEvent,
+    /// The id and the event decide; a request in which they contradict each other is refused.
+    ByIdAndEvent,
+    /// Both do: the answer lists our webhooks and Nextcloud's.
+    MergedList,
+    /// Both do: an app's webhooks are deleted on both sides.
+    MergedDelete,
+}
+
+/// Answers a call.
+pub(crate) type Handler = for<'a> fn(&'a Context, Call) -> BoxFuture<'a, Answer>;
+
 /// A route below `/ocs/v1.php` or `/ocs/v2.php`.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
-    pub(crate) operation: Operation,
     pub(crate) access: Access,
+    pub(crate) ownership: Ownership,
     /// Also below `/ocs/v1.php`.
     pub(crate) v1: bool,
+    pub(crate) handler: Handler,
 }
 
-const LISTENERS: &str = "/apps/webhook_listeners/api/v1/webhooks";
-const LISTENER: &str = "/apps/webhook_listeners/api/v1/webhooks/{id}";
-
-const fn nextcloud(method: Method, path: &'static str, operation: Operation, access: Access) -> Route {
-    Route {
-        method,
-        path,
-        operation,
-        access,
-        v1: true,
-    }
+/// A route of Nextcloud's, in both versions; and, as in [`own`], the handler with what it is given of the call.
+macro_rules! nextcloud {
+    ($method:ident, $path:literal, $access:ident, $ownership:ident, |$context:ident, $call:ident| $answer:expr) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            access: Access::$access,
+            ownership: Ownership::$ownership,
+            v1: true,
+            handler: |$context, $call| async move { $answer.await }.boxed(),
+        }
+    };
 }
 
-const fn own(method: Method, path: &'static str, operation: Operation) -> Route {
-    Route {
-        method,
-        path,
-        operation,
-        access: Access::Admin,
-        v1: false,
-    }
-}
-
-const fn work(method: Method, path: &'static str, operation: DeliveryOperation) -> Route {
-    own(method, path, Operation::OnDeliveries(operation))
+/// A route of our own, for administrators.
+macro_rules! own {
+    ($method:ident, $path:literal, |$context:ident, $call:ident| $answer:expr) => {
+        Route {
+            method: Method::$method,
+            path: concat!("/apps/openregister_webhooks/api/v1", $path),
+            access: Access::Admin,
+            ownership: Ownership::Ours,
+            v1: false,
+            handler: |$context, $call| async move { $answer.await }.boxed(),
+        }
+    };
 }
 
 /// Every route.
 pub(crate) const ROUTES: [Route; 30] = [
-    nextcloud(Method::GET, LISTENERS, Operation::List, Access::Admin),
-    nextcloud(Method::POST, LISTENERS, Operation::Create, Access::Admin),
-    nextcloud(Method::GET, LISTENER, Operation::Show, Access::Admin),
-    nextcloud(Method::POST, LISTENER, Operation::Update, Access::Admin),
-    nextcloud(Method::DELETE, LISTENER, Operation::Delete, Access::Admin),
-    nextcloud(
-        Method::DELETE,
+    nextcloud!(
+        GET,
+        "/apps/webhook_listeners/api/v1/webhooks",
+        Admin,
+        MergedList,
+        |context, call| registrations::list(context, &call.query, call.nextcloud)
+    ),
+    nextcloud!(
+        POST,
+        "/apps/webhook_listeners/api/v1/webhooks",
+        Admin,
+        ByEvent,
+        |context, call| registrations::create(context, &call)
+    ),
+    nextcloud!(
+        GET,
+        "/apps/webhook_listeners/api/v1/webhooks/{id}",
+        Admin,
+        ById,
+        |context, call| registrations::show(context, call.id())
+    ),
+    nextcloud!(
+        POST,
+        "/apps/webhook_listeners/api/v1/webhooks/{id}",
+        Admin,
+        ByIdAndEvent,
+        |context, call| registrations::update(context, &call)
+    ),
+    nextcloud!(
+        DELETE,
+        "/apps/webhook_listeners/api/v1/webhooks/{id}",
+        Admin,
+        ById,
+        |context, call| registrations::delete(context, &call)
+    ),
+    nextcloud!(
+        DELETE,
         "/apps/webhook_listeners/api/v1/webhooks/byappid/{appid}",
-        Operation::DeleteByApp,
-        Access::Admin,
+        Admin,
+        MergedDelete,
+        |context, call| registrations::delete_by_app(context, &call)
     ),
-    nextcloud(Method::GET, "/cloud/user", Operation::CloudUser, Access::LoggedIn),
-    nextcloud(
-        Method::GET,
+    nextcloud!(GET, "/cloud/user", LoggedIn, Nextcloud, |_context, call| {
+        about::user(call.session.as_ref())
+    }),
+    nextcloud!(
+        GET,
         "/cloud/capabilities",
-        Operation::Capabilities,
-        Access::Anyone,
+        Anyone,
+        Nextcloud,
+        |_context, _call| about::capabilities()
     ),
-    own(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/webhooks",
-        Operation::OwnList,
-    ),
-    own(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}",
-        Operation::OwnShow,
-    ),
-    own(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/enable",
-        Operation::Enable,
-    ),
-    own(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/disable",
-        Operation::Disable,
-    ),
-    own(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/pause",
-        Operation::Pause,
-    ),
-    own(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/resume",
-        Operation::Resume,
-    ),
-    own(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/secret",
-        Operation::RotateSecret,
-    ),
-    own(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/events",
-        Operation::Events,
-    ),
-    own(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/audit",
-        Operation::Audit,
-    ),
-    own(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/openapi.json",
-        Operation::OpenApi,
-    ),
-    work(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/deliveries",
-        DeliveryOperation::Deliveries,
-    ),
-    work(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/deliveries/{id}",
-        DeliveryOperation::Delivery,
-    ),
-    work(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/deliveries/{id}/retry",
-        DeliveryOperation::RetryDelivery,
-    ),
-    work(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/retry",
-        DeliveryOperation::RetryWebhook,
-    ),
-    work(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/test",
-        DeliveryOperation::Test,
-    ),
-    work(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/replay",
-        DeliveryOperation::Replay,
-    ),
-    work(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/backfill",
-        DeliveryOperation::Backfill,
-    ),
-    work(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/jobs",
-        DeliveryOperation::Jobs,
-    ),
-    work(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/jobs/{id}",
-        DeliveryOperation::Job,
-    ),
-    work(
-        Method::POST,
-        "/apps/openregister_webhooks/api/v1/jobs/{id}/cancel",
-        DeliveryOperation::CancelJob,
-    ),
-    work(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/statistics",
-        DeliveryOperation::Statistics,
-    ),
-    work(
-        Method::GET,
-        "/apps/openregister_webhooks/api/v1/webhooks/{id}/statistics",
-        DeliveryOperation::WebhookStatistics,
-    ),
+    own!(GET, "/webhooks", |context, _call| webhooks::list(context)),
+    own!(GET, "/webhooks/{id}", |context, call| webhooks::show(
+        context,
+        call.id()
+    )),
+    own!(POST, "/webhooks/{id}/enable", |context, call| webhooks::enable(
+        context, &call
+    )),
+    own!(POST, "/webhooks/{id}/disable", |context, call| webhooks::disable(
+        context, &call
+    )),
+    own!(POST, "/webhooks/{id}/pause", |context, call| webhooks::pause(
+        context, &call
+    )),
+    own!(POST, "/webhooks/{id}/resume", |context, call| webhooks::enable(
+        context, &call
+    )),
+    own!(POST, "/webhooks/{id}/secret", |context, call| {
+        webhooks::rotate_secret(context, &call)
+    }),
+    own!(GET, "/events", |_context, _call| about::events()),
+    own!(GET, "/audit", |context, call| webhooks::audit(
+        context,
+        call.list_query()?
+    )),
+    own!(GET, "/openapi.json", |_context, _call| about::openapi()),
+    own!(GET, "/deliveries", |context, call| deliveries::list(
+        context.deliveries()?,
+        call.delivery_query()?
+    )),
+    own!(GET, "/deliveries/{id}", |context, call| deliveries::show(
+        context.deliveries()?,
+        call.id()
+    )),
+    own!(POST, "/deliveries/{id}/retry", |context, call| deliveries::retry(
+        context,
+        context.deliveries()?,
+        &call
+    )),
+    own!(POST, "/webhooks/{id}/retry", |context, call| {
+        deliveries::retry_webhook(context, context.deliveries()?, &call)
+    }),
+    own!(POST, "/webhooks/{id}/test", |context, call| deliveries::test(
+        context,
+        context.deliveries()?,
+        &call
+    )),
+    own!(POST, "/webhooks/{id}/replay", |context, call| jobs::replay(
+        context,
+        context.deliveries()?,
+        &call
+    )),
+    own!(POST, "/webhooks/{id}/backfill", |context, call| jobs::backfill(
+        context,
+        context.deliveries()?,
+        &call
+    )),
+    own!(GET, "/jobs", |context, call| jobs::list(
+        context.deliveries()?,
+        call.list_query()?
+    )),
+    own!(GET, "/jobs/{id}", |context, call| jobs::show(
+        context.deliveries()?,
+        call.id()
+    )),
+    own!(POST, "/jobs/{id}/cancel", |context, call| jobs::cancel(
+        context.deliveries()?,
+        &call
+    )),
+    own!(GET, "/statistics", |context, _call| deliveries::statistics(
+        context,
+        context.deliveries()?
+    )),
+    own!(GET, "/webhooks/{id}/statistics", |context, call| {
+        deliveries::webhook_statistics(context, context.deliveries()?, call.id())
+    }),
 ];
 
 /// Finds routes by path, then by method.
@@ -269,7 +273,8 @@ mod tests {
 
     #[test]
     fn the_document_describes_every_route_and_no_other() {
-        let document: serde_json::Value = serde_json::from_str(super::super::operations::OPENAPI).unwrap();
+        let document: serde_json::Value =
+            serde_json::from_str(super::super::handlers::about::OPENAPI).unwrap();
         let mut described: Vec<String> = Vec::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for method in item
@@ -296,30 +301,41 @@ mod tests {
 
     #[test]
     fn routes_are_found_by_path_then_method() {
+        const LISTENERS: &str = "/apps/webhook_listeners/api/v1/webhooks";
         let table = Table::new().unwrap();
-        let operation = |v1, method: Method, path: &str| match table.find(v1, &method, path) {
-            Found::Route(route, _) => Some(route.operation),
+        let found = |v1, method: Method, path: &str| match table.find(v1, &method, path) {
+            Found::Route(route, _) => Some((route.method, route.path)),
             _ => None,
         };
-        assert_eq!(operation(true, Method::GET, LISTENERS), Some(Operation::List));
-        assert_eq!(operation(true, Method::HEAD, LISTENERS), Some(Operation::List));
+        assert_eq!(
+            found(true, Method::GET, LISTENERS),
+            Some((Method::GET, LISTENERS))
+        );
+        assert_eq!(
+            found(true, Method::HEAD, LISTENERS),
+            Some((Method::GET, LISTENERS))
+        );
         let one = "/apps/webhook_listeners/api/v1/webhooks/5";
-        assert_eq!(operation(false, Method::POST, one), Some(Operation::Update));
+        let listener = "/apps/webhook_listeners/api/v1/webhooks/{id}";
+        assert_eq!(found(false, Method::POST, one), Some((Method::POST, listener)));
         assert!(matches!(
             table.find(false, &Method::PUT, one),
             Found::OtherMethod(_)
         ));
         let by_app = "/apps/webhook_listeners/api/v1/webhooks/byappid/x";
         assert_eq!(
-            operation(false, Method::DELETE, by_app),
-            Some(Operation::DeleteByApp)
+            found(false, Method::DELETE, by_app),
+            Some((
+                Method::DELETE,
+                "/apps/webhook_listeners/api/v1/webhooks/byappid/{appid}"
+            ))
         );
         assert!(matches!(
             table.find(false, &Method::GET, by_app),
             Found::OtherMethod(_)
         ));
         let own = "/apps/openregister_webhooks/api/v1/events";
-        assert_eq!(operation(false, Method::GET, own), Some(Operation::Events));
+        assert_eq!(found(false, Method::GET, own), Some((Method::GET, own)));
         assert!(matches!(table.find(true, &Method::GET, own), Found::Nothing));
         assert!(matches!(
             table.find(false, &Method::GET, "/apps/webhook_listeners/api/v1/nothing"),

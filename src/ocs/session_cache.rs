@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::auth::{Digest, Session};
+use super::session::{Digest, Session};
 
 /// How long a good answer holds.
 pub(crate) const HOLDS: Duration = Duration::from_secs(30);

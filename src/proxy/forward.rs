@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -68,7 +69,7 @@ impl Proxy {
             places: Shares::new(limits.requests),
             tunnels: Shares::new(limits.tunnels),
             pace: limits.pace,
-            name: name.iter().map(|byte| format!("{byte:02x}")).collect(),
+            name: HEXLOWER.encode(&name),
         })
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, StatusCode, Version};
+use percent_encoding::percent_decode_str;
 
 use super::error::ProxyError;
 
@@ -109,33 +110,13 @@ fn decode(path: &str) -> Cow<'_, str> {
         if !decoded.contains('%') {
             break;
         }
-        let once = percent(&decoded);
+        let once = percent_decode_str(&decoded).decode_utf8_lossy().into_owned();
         if once == decoded {
             break;
         }
         decoded = Cow::Owned(once);
     }
     decoded
-}
-
-fn percent(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let digit = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                at += 3;
-            }
-            (byte, _, _) => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

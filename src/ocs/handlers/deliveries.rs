@@ -1,0 +1,122 @@
+//! Routes about deliveries: the log, retries, tests and statistics.
+//!
+//! Guarantee: a page holds at most 500 entries and costs the same however long the log is.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::context::{Call, Context, DeliveryContext};
+use super::error::{Answer, HandlerError};
+use super::parameters::{PathId, cursor, type_of};
+use crate::catalogue;
+use crate::delivery::{log, queue, statistics, trial};
+use crate::lifecycle::EventType;
+use crate::ocs::reply::Reply;
+use crate::registry::{Ordering, Webhook};
+
+/// How long one request may put deliveries back into the queue; the next request goes on where it stopped.
+const RETRY_TIME: Duration = Duration::from_secs(20);
+
+pub(crate) async fn list(deliveries: &DeliveryContext, query: log::Query) -> Answer {
+    let client = deliveries.pool.get().await?;
+    let page = log::list(&**client, &query).await?;
+    Ok(Reply::data(
+        json!({"deliveries": page.entries, "cursor": page.next.map(cursor)}),
+    ))
+}
+
+/// One delivery with its attempts.
+pub(crate) async fn show(deliveries: &DeliveryContext, id: PathId<'_>) -> Answer {
+    let client = deliveries.pool.get().await?;
+    match log::show(&**client, id.number).await? {
+        Some((entry, attempts)) => Ok(Reply::data(json!({"delivery": entry, "attempts": attempts}))),
+        None => Err(id.missing("Delivery")),
+    }
+}
+
+/// Puts one delivery back into the queue.
+pub(crate) async fn retry(context: &Context, deliveries: &DeliveryContext, call: &Call) -> Answer {
+    let id = call.id();
+    let found = {
+        let client = deliveries.pool.get().await?;
+        log::show(&**client, id.number).await?
+    };
+    let Some((entry, _)) = found else {
+        return Err(id.missing("Delivery"));
+    };
+    match context.find_webhook(entry.webhook).await? {
+        Some(webhook) => put_back(deliveries, &webhook, Some(id.number), call).await,
+        None => Err(HandlerError::new(
+            409,
+            format!("Webhook {} does not exist any more", entry.webhook),
+        )),
+    }
+}
+
+/// Puts everything back that was given up of one webhook.
+pub(crate) async fn retry_webhook(context: &Context, deliveries: &DeliveryContext, call: &Call) -> Answer {
+    let webhook = context.webhook(call.id()).await?;
+    put_back(deliveries, &webhook, None, call).await
+}
+
+async fn put_back(
+    deliveries: &DeliveryContext,
+    webhook: &Webhook,
+    delivery: Option<i64>,
+    call: &Call,
+) -> Answer {
+    let ordered = webhook.ordering == Ordering::Object;
+    let mut client = deliveries.pool.get().await?;
+    let by = call.caller();
+    let done = queue::retry(&mut client, webhook.id, delivery, ordered, RETRY_TIME, &by).await?;
+    if delivery.is_some() && done.count == 0 {
+        return Err(HandlerError::new(
+            409,
+            "There is nothing to retry: the delivery succeeded, still waits or was put back already, or its event is no longer kept",
+        ));
+    }
+    Ok(Reply::data(
+        json!({"webhook": webhook.id.0, "retried": done.count, "more": done.last.is_some()}),
+    ))
+}
+
+/// Sends a test event, and answers what the receiver said.
+pub(crate) async fn test(context: &Context, deliveries: &DeliveryContext, call: &Call) -> Answer {
+    let webhook = context.webhook(call.id()).await?;
+    let class = match type_of(&call.fields)? {
+        Some(class) => class,
+        None => match webhook.event.classes().first() {
+            Some(class) => EventType::Class(*class),
+            None => {
+                return Err(HandlerError::new(
+                    409,
+                    "The webhook is not registered for any event",
+                ));
+            }
+        },
+    };
+    let event = catalogue::test_event(class)?;
+    let result = trial::send(&deliveries.client, &webhook, &event).await;
+    Ok(Reply::data(json!(result)))
+}
+
+/// The statistics of every webhook.
+pub(crate) async fn statistics(context: &Context, deliveries: &DeliveryContext) -> Answer {
+    let snapshot = context.registry.refresh().await?;
+    let all: Vec<i64> = snapshot.all().iter().map(|webhook| webhook.id.0).collect();
+    let client = deliveries.pool.get().await?;
+    Ok(Reply::data(json!(statistics::of(&**client, &all).await?)))
+}
+
+/// The statistics of one webhook.
+pub(crate) async fn webhook_statistics(
+    context: &Context,
+    deliveries: &DeliveryContext,
+    id: PathId<'_>,
+) -> Answer {
+    let webhook = context.webhook(id).await?;
+    let client = deliveries.pool.get().await?;
+    let one = statistics::of(&**client, &[webhook.id.0]).await?;
+    Ok(Reply::data(json!(one.first())))
+}
