@@ -1,28 +1,31 @@
-# The commands of this project; each does what its script under scripts/ says.
-# All work as root and as an ordinary user, and a second run is quick.
+# The commands of this project. Each runs a script below scripts/.
+# All of them work as root and as an ordinary user, and are quick when they run again.
 
-.PHONY: help demo test test-api check bench test-matrix soak
+.PHONY: help demo test test-api check bench test-matrix soak fuzz
 
-help: ## Say what there is
+help: ## List the commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile
 
-demo: ## Show the main job: OpenRegister's writes arrive as webhooks (DEMO_ARGS=--keep leaves it running)
+demo: ## Show the program at work: OpenRegister's writes arrive as webhooks (DEMO_ARGS=--keep leaves it running)
 	@scripts/demo.sh
 
-test: ## Run the whole test suite (TEST_ARGS=name runs a part)
+test: ## Run the whole test suite (TEST_ARGS=name runs the tests with this name)
 	@scripts/test.sh
 
-test-api: ## Try the API with requests made up from docs/openapi.json (schemathesis; needs PyPI)
+test-api: ## Test the API with requests generated from docs/openapi.json (schemathesis; needs PyPI)
 	@scripts/test_api.sh
 
-check: ## Formatting, lints, documentation, unused and unwanted dependencies, known vulnerabilities
+check: ## Check formatting, lints, documentation, unused and unwanted dependencies, known vulnerabilities
 	@scripts/check.sh
 
-bench: ## Run the benchmarks of docs/BENCHMARKS.md
+bench: ## Run the benchmarks of docs/BENCHMARKS.md (BENCH=name runs one)
 	@scripts/bench.sh
 
-test-matrix: ## Install, capture and uninstall on PostgreSQL 14, 15, 16, 17 and 18
+test-matrix: ## Test installation, capture and removal on PostgreSQL 14, 15, 16, 17 and 18
 	@scripts/matrix.sh
 
 soak: ## Run the long tests: crashes, restarts, long transactions (SOAK_ARGS=name runs one)
 	@scripts/soak.sh
+
+fuzz: ## Fuzz each parser for a minute (FUZZ=name picks one, FUZZ_SECONDS=600 takes longer)
+	@scripts/fuzz.sh

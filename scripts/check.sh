@@ -2,7 +2,6 @@
 # Everything that can be said of the source without running it; what is quick comes first.
 . "$(dirname "$0")/common.sh"
 need_cargo
-need_program cc "gcc libc6-dev"
 need_tools
 
 step() { say "== $1"; }

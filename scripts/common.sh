@@ -9,13 +9,14 @@ ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
-# Cargo, from PATH or from where rustup puts it. Sets $target to the directory that cargo builds in: target/, unless
+# Cargo, from PATH or from where rustup puts it, and a linker. Sets $target to the directory that cargo builds in: target/, unless
 # CARGO_TARGET_DIR or a configuration file of cargo says otherwise.
 need_cargo() {
     command -v cargo >/dev/null 2>&1 || PATH="$PATH:$HOME/.cargo/bin"
     command -v cargo >/dev/null 2>&1 ||
         fail "cargo is not installed; get Rust from https://rustup.rs, then run this again"
     use_installed_toolchain
+    need_program cc "gcc libc6-dev"
     target=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
     [ -n "$target" ] || fail "cargo does not say where it builds"
 }
