@@ -9,7 +9,6 @@ use super::failure::Failure;
 use super::output;
 use crate::config::Settings;
 use crate::database::Database;
-use crate::delivery::tls;
 use crate::doctor;
 
 /// Runs a command that needs the settings, and says what went wrong.
@@ -32,7 +31,7 @@ where
 
 /// The database of these settings; nothing is connected yet.
 pub(super) fn database(settings: &Settings) -> Result<Database, Failure> {
-    let tls = tls::client_config(settings.ca_file.as_deref())?;
+    let tls = orw_egress::client_config(settings.ca_file.as_deref())?;
     Ok(Database::new(&settings.database_url, tls)?)
 }
 

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use crate::capture::{AdoptError, InstallError};
 use crate::config::ConfigError;
 use crate::database::DatabaseError;
-use crate::delivery::tls::TlsError;
 use crate::doctor::Finding;
 use crate::registry::{RegistryError, VaultError};
 use crate::run::RunError;
 use crate::supervise::KeepsFailing;
+use orw_egress::TlsError;
 
 /// Why a command did not do what was asked; the text names the thing, the reason and the next step.
 #[derive(Debug, thiserror::Error)]

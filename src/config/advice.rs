@@ -2,7 +2,9 @@
 
 use ipnet::IpNet;
 
-use super::{AllowedTarget, Settings};
+use orw_egress::AllowedTarget;
+
+use super::Settings;
 
 impl Settings {
     /// What an administrator should think about once more, a sentence each.

@@ -9,7 +9,7 @@ use super::parse::{self, Parsed};
 use super::setting::{SETTINGS, Setting, Visibility};
 use super::sources::{Origin, RawSetting, Sources, Values, gather};
 use crate::capture::OutboxPolicy;
-use crate::delivery::proxy::NoProxy;
+use orw_egress::NoProxy;
 
 /// The change tables grow to a few of these 4 MiB in the best of health, and beyond that at every larger import.
 const LEAST_OUTBOX: u64 = 64 * 1024 * 1024;

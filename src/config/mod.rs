@@ -19,10 +19,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use orw_egress::{AllowedTarget, Guard, Outgoing, Proxies};
 use secrecy::SecretString;
 
 use crate::capture::{DoorbellMode, OutboxLimits};
-use crate::delivery::proxy::Proxies;
 use crate::registry::{Limits, RetryPolicy};
 use crate::telemetry::LogFormat;
 
@@ -150,12 +150,16 @@ impl Settings {
             log_format: LogFormat::default(),
         }
     }
-}
 
-/// An exception of the address guard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowedTarget {
-    Network(IpNet),
-    /// A host name, lower case, without a trailing dot.
-    Host(String),
+    /// What webhooks are sent with.
+    #[must_use]
+    pub fn outgoing(&self, tls: rustls::ClientConfig) -> Outgoing {
+        let guard = Guard::new(self.targets_allow.clone(), self.targets_allow_http);
+        Outgoing {
+            bind: self.bind_address,
+            connect_timeout: self.connect_timeout,
+            proxies: self.proxies.clone(),
+            ..Outgoing::new(guard, tls)
+        }
+    }
 }

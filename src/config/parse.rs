@@ -13,9 +13,9 @@ use secrecy::SecretString;
 use tokio_postgres::Config;
 use zeroize::Zeroizing;
 
-use super::AllowedTarget;
+use orw_egress::{AllowedTarget, ConnectBy, ProxyUrl};
+
 use crate::capture::{DoorbellMode, OutboxPolicy};
-use crate::delivery::proxy::{ConnectBy, ProxyUrl};
 use crate::registry::RetryPolicy;
 use crate::telemetry::LogFormat;
 

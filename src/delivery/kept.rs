@@ -7,10 +7,10 @@
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
+use orw_egress::Answer;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::client::Answer;
 use crate::registry::{Auth, Webhook};
 
 /// How much of a body is kept.

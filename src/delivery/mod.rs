@@ -5,37 +5,28 @@
 
 mod ask;
 mod breaker;
-pub mod client;
-mod connect;
+mod cause;
 pub mod depth;
 mod dispatcher;
 mod events;
 pub mod format;
-pub mod guard;
 mod kept;
 pub mod log;
 mod metrics;
 pub mod partitions;
-mod pool;
-pub mod proxy;
 pub mod queue;
 mod request;
-pub mod resolve;
 mod retry_schedule;
 mod sign;
 pub mod statistics;
-mod stream;
-pub mod tls;
 pub mod trial;
-mod trust;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-pub use client::{Answer, Cause, Client, Failure, Outgoing};
+pub use cause::{Cause, Failure};
 pub use dispatcher::{Dispatcher, Options, Wake};
-pub use guard::Guard;
 pub use metrics::Metrics;
 pub use queue::{EventRef, NewDelivery, Reason, enqueue};
 pub use sign::{BadSecret, BadSignature, legacy_signature, signatures, verify, verify_legacy};

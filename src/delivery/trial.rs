@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use chrono::{NaiveDate, Utc};
+use orw_egress::Client;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::client::{Cause, Client, Failure};
+use super::cause::{Cause, Failure};
 use super::dispatcher::attempt::{Verdict, judge};
 use super::kept::Kept;
 use super::queue::{AttemptRecord, Claimed, EventRef, Reason, WorkerId};
@@ -64,7 +65,10 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Tr
     let sent = match request::build(webhook, &delivery, event, 1, at, payload) {
         Ok(request) => {
             let identity = webhook.client_certificate.as_deref();
-            client.send(request, identity, webhook.limits.timeout).await
+            client
+                .send(request, identity, webhook.limits.timeout)
+                .await
+                .map_err(Failure::from)
         }
         Err(error) => Err(Failure {
             cause: Cause::Request,

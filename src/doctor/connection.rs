@@ -194,7 +194,7 @@ fn tls_failed(error: &rustls::Error, target: &Target) -> Finding {
         }
         _ => format!("see the server's certificate and protocol settings; or, {trusted_network}"),
     };
-    // Our verifier's own words (`delivery::trust`) stand inside; rustls would show their debug form.
+    // Our verifier's own words (`orw_egress::trust`) stand inside; rustls would show their debug form.
     let cause = match error {
         Error::InvalidCertificate(CertificateError::Other(words)) => words.to_string(),
         other => other.to_string(),

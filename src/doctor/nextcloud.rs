@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use crate::config::Settings;
-use crate::delivery::tls;
 use crate::error_text::chain;
 use crate::proxy::{Arrival, BufferedResponse, Proxy, ProxyError, Upstream};
 
@@ -35,7 +34,7 @@ pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
 }
 
 async fn ask(settings: &Settings, url: &str) -> Result<BufferedResponse, String> {
-    let tls = tls::client_config(settings.ca_file.as_deref()).map_err(|error| chain(&error))?;
+    let tls = orw_egress::client_config(settings.ca_file.as_deref()).map_err(|error| chain(&error))?;
     let upstream = Upstream::new(url, tls, settings.connect_timeout, settings.nextcloud_timeout)
         .map_err(|error| error.to_string())?;
     let host = HeaderValue::from_str(upstream.authority()).map_err(|error| error.to_string())?;

@@ -7,7 +7,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 
-use super::certificate::{CertificateChoice, ClientCertificate};
+use orw_egress::ClientCertificate;
+
+use super::certificate::CertificateChoice;
 use super::registration::{Headers, MASK, Refused, Registration, SecretChoice, looks_secret, unmask};
 use super::secret::{self, StoredSecret};
 use super::settle::settle;

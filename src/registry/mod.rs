@@ -32,7 +32,7 @@ use secrecy::SecretString;
 use tokio_postgres::{GenericClient, Transaction};
 use tokio_util::sync::CancellationToken;
 
-pub use certificate::{CertificateChoice, ClientCertificate, Fingerprint};
+pub use certificate::CertificateChoice;
 pub use change::{AuditEntry, Changed};
 pub use fields::Fields;
 pub use registration::{

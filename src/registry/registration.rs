@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::advice;
-use super::certificate::CertificateChoice;
+use super::certificate::{self, CertificateChoice};
 use super::fields::{Fields, invalid, kind, within};
 use super::secret;
 use super::target::{self, TargetPolicy};
@@ -170,7 +170,7 @@ impl Registration {
         let asks_for_user = asks_for_user || !user_id_filter.is_empty();
         warnings.extend(advice::about_user(&event, asks_for_user, shows_user));
         if let Some(CertificateChoice::Given(certificate)) = &extras.client_certificate {
-            certificate.check(&target, &mut warnings)?;
+            certificate::check(certificate, &target, &mut warnings)?;
         }
         for (name, _) in headers.iter().chain(&auth_data).flatten() {
             if !can_be_sent(name) {

@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use tokio_postgres::{Row, Transaction};
 use zeroize::Zeroizing;
 
-use super::certificate::ClientCertificate;
+use orw_egress::ClientCertificate;
+
+use super::certificate;
 use super::reading::{Readings, STAMP, Stamp};
 use super::registration::{AuthMethod, Headers, Refused};
 use super::secret::{self, StoredSecret};
@@ -315,7 +317,13 @@ pub(crate) async fn write(
     let certificate = record
         .client_certificate
         .as_ref()
-        .map(|certificate| vault.seal(&place, Field::ClientCertificate, certificate.stored().as_bytes()))
+        .map(|certificate| {
+            vault.seal(
+                &place,
+                Field::ClientCertificate,
+                certificate.pem().expose_secret().as_bytes(),
+            )
+        })
         .transpose()?;
     let classes: Vec<String> = record.event.classes().iter().map(ToString::to_string).collect();
     let (status, reason) = match &record.status {
@@ -432,7 +440,7 @@ impl Record {
                 .transpose()?
                 .unwrap_or_default(),
             client_certificate: open("client_certificate", Field::ClientCertificate)?
-                .map(|pem| ClientCertificate::from_stored(&pem))
+                .map(|pem| certificate::from_stored(&pem))
                 .transpose()?,
             legacy_signature: row.get("legacy_signature"),
             gap_events: row.get("gap_events"),

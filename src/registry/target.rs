@@ -3,7 +3,7 @@
 use hyper::Uri;
 use url::{Host, Url};
 
-use crate::delivery::Guard;
+use orw_egress::Guard;
 
 /// The longest `uri`, as in Nextcloud's table.
 const LONGEST: usize = 4000;

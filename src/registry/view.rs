@@ -5,10 +5,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::certificate::ClientCertificate;
 use super::change::{AuditEntry, Changed};
 use super::registration::{Extras, MASK, Registration, looks_secret};
 use super::webhook::{Auth, Status, Webhook};
+use orw_egress::ClientCertificate;
 
 /// The eleven fields of Nextcloud's answers, in its order.
 pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hyper::Uri;
+use orw_egress::ClientCertificate;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::certificate::ClientCertificate;
 use orw_filter::Filter;
 use orw_model::{EntityKind, EventClass};
 

@@ -11,10 +11,11 @@ use super::ground::Ground;
 use crate::capture::CaptureStatus;
 use crate::capture::DoorbellMode;
 use crate::database::Database;
-use crate::delivery::{self, Client, Dispatcher};
+use crate::delivery::{self, Dispatcher};
 use crate::pipeline::RegistryWebhooks;
 use crate::pipeline::jobs::{Runner, RunnerSettings};
 use crate::supervise::{Part, Reported, Supervisor};
+use orw_egress::Client;
 
 /// Connections for delivery alone: whatever the API is asked for, events are read and outcomes written.
 const POOL: usize = 3;

@@ -8,13 +8,13 @@ use tokio::net::TcpListener;
 use super::RunError;
 use super::ground::Ground;
 use crate::config::Settings;
-use crate::delivery::Guard;
 use crate::ocs::{
     Api, Authenticator, DeliveryContext, ListenerTls, LocalAccounts, NextcloudAccounts, Server,
 };
 use crate::proxy::{Proxy, Upstream};
 use crate::supervise::Supervisor;
 use crate::telemetry::{self, Health};
+use orw_egress::Guard;
 
 pub(super) async fn start(ground: &Ground, supervisor: &mut Supervisor) -> Result<(), RunError> {
     if let Some(address) = ground.settings.metrics_listen {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
+use orw_egress::Client;
 use tokio::sync::watch;
 
 use super::RunError;
@@ -10,7 +11,7 @@ use crate::capture::CaptureStatus;
 use crate::capture::DoorbellMode;
 use crate::config::Settings;
 use crate::database::Database;
-use crate::delivery::{self, Client, Outgoing, Wake};
+use crate::delivery::{self, Wake};
 use crate::doctor;
 use crate::lifecycle::HostConnection;
 use crate::measure::Measured;
@@ -43,7 +44,7 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) async fn new(settings: Settings) -> Result<Self, RunError> {
-        let tls = delivery::tls::client_config(settings.ca_file.as_deref())?;
+        let tls = orw_egress::client_config(settings.ca_file.as_deref())?;
         let database = Database::new(&settings.database_url, tls.clone())?;
         check_pooling(&database, settings.doorbell).await?;
         let pool = database.pool(POOL)?;
@@ -70,7 +71,7 @@ impl Ground {
         });
         Ok(Self {
             table_prefix: settings.table_prefix.as_str().into(),
-            client: Client::new(Outgoing::of(&settings, tls.clone())),
+            client: Client::new(settings.outgoing(tls.clone())),
             tls,
             database,
             pool,

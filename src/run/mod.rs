@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use self::ground::Ground;
 use crate::config::Settings;
 use crate::database::DatabaseError;
-use crate::delivery::tls::TlsError;
 use crate::ocs::{AuthError, TlsFileError};
 use crate::proxy::BadUrl;
 use crate::random::NoRandom;
 use crate::registry::RegistryError;
 use crate::supervise::{KeepsFailing, Policy, Supervisor, ending};
+use orw_egress::TlsError;
 
 /// Why the sidecar did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]

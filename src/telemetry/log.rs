@@ -38,7 +38,7 @@ pub struct InvalidFilter {
 /// # Errors
 /// Where `filter` is none.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
-    let parsed = EnvFilter::try_new(filter)
+    let parsed = EnvFilter::try_new(with_own_crates(filter))
         .map_err(|source| InvalidFilter {
             filter: filter.to_owned(),
             source,
@@ -70,6 +70,25 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
             .try_init(),
     };
     Ok(())
+}
+
+/// The program's other crates: whoever asks for its lines means theirs, too.
+const OWN_CRATES: [&str; 3] = ["orw_egress", "orw_filter", "orw_model"];
+
+/// The filter in which a level for `openregister_webhooks` is one for [`OWN_CRATES`], unless it says otherwise of them.
+fn with_own_crates(filter: &str) -> String {
+    let items = || filter.split(',').map(str::trim);
+    let Some(level) = items()
+        .rev()
+        .find_map(|item| item.strip_prefix("openregister_webhooks="))
+    else {
+        return filter.to_owned();
+    };
+    let unnamed = OWN_CRATES
+        .iter()
+        .filter(|name| !items().any(|item| item.starts_with(**name)));
+    let more: String = unnamed.map(|name| format!("{name}={level},")).collect();
+    format!("{more}{filter}")
 }
 
 /// Panics go to the log, as every line does: where it happened, and what was said.
@@ -220,6 +239,28 @@ mod tests {
         let text = written(LogFormat::Text, true);
         assert_eq!(text.matches('\u{1b}').count(), 2, "{text:?}");
         assert!(text.contains("\u{1b}[33mWARN\u{1b}[0m said: a"), "{text:?}");
+    }
+
+    #[test]
+    fn a_level_for_the_program_is_one_for_its_crates() {
+        for (given, read) in [
+            ("info", "info"),
+            (
+                "openregister_webhooks=debug,info",
+                "orw_egress=debug,orw_filter=debug,orw_model=debug,openregister_webhooks=debug,info",
+            ),
+            (
+                "warn, openregister_webhooks=debug, orw_egress=trace",
+                "orw_filter=debug,orw_model=debug,warn, openregister_webhooks=debug, orw_egress=trace",
+            ),
+            (
+                "openregister_webhooks::capture=debug",
+                "openregister_webhooks::capture=debug",
+            ),
+        ] {
+            assert_eq!(with_own_crates(given), read);
+            assert!(EnvFilter::try_new(with_own_crates(given)).is_ok());
+        }
     }
 
     #[test]

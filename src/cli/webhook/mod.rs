@@ -16,12 +16,12 @@ use super::failure::Failure;
 use super::registry::{find, open, unknown};
 use super::{caller, database, output};
 use crate::config::Settings;
-use crate::delivery::Guard;
 use crate::lifecycle::EventType;
 use crate::registry::{
     AuditEntry, Changed, Fields, Refused, Registration, RegistryError, Status, Webhook, WebhookId,
     parse_secret, view,
 };
+use orw_egress::Guard;
 
 use flags::WebhookFlags;
 

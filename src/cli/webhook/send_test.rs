@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use orw_egress::Client;
 use serde_json::json;
 
 use crate::catalogue;
 use crate::cli::failure::Failure;
 use crate::cli::{output, response};
 use crate::config::Settings;
-use crate::delivery::{Client, Outgoing, tls, trial};
+use crate::delivery::trial;
 use crate::lifecycle::EventType;
 use crate::registry::Webhook;
 
@@ -23,8 +24,8 @@ pub(super) async fn run(
         .or_else(|| webhook.event.classes().first().copied().map(EventType::Class))
         .ok_or_else(|| Failure::Failed(format!("webhook {} is registered for nothing", webhook.id)))?;
     let event = catalogue::test_event(class).map_err(|error| Failure::Failed(error.to_string()))?;
-    let tls = tls::client_config(settings.ca_file.as_deref())?;
-    let client = Client::new(Outgoing::of(settings, tls));
+    let tls = orw_egress::client_config(settings.ca_file.as_deref())?;
+    let client = Client::new(settings.outgoing(tls));
     let done = trial::send(&client, webhook, &event).await;
     if json {
         output::json(&json!(done));

@@ -3,10 +3,11 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use super::super::{AllowedTarget, SETTINGS, Settings, Sources};
+use super::super::{SETTINGS, Settings, Sources};
 use super::{ConfigError, Loaded};
 use crate::capture::{DoorbellMode, OutboxPolicy};
 use crate::telemetry::LogFormat;
+use orw_egress::AllowedTarget;
 
 const URL: &str = "postgres://nc:s3cret@db.example:5432/nextcloud";
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

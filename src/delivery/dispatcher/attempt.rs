@@ -6,10 +6,11 @@ use std::time::Duration;
 use chrono::Utc;
 use deadpool_postgres::Pool;
 use hyper::StatusCode;
+use orw_egress::{Answer, Client};
 use tokio::time::Instant;
 
 use super::damaged;
-use crate::delivery::client::{Answer, Cause, Client, Failure};
+use crate::delivery::cause::{Cause, Failure};
 use crate::delivery::events::{EventError, Events};
 use crate::delivery::kept::{Kept, cut};
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Reason, Settled};
@@ -170,6 +171,7 @@ async fn send(
             webhook.limits.timeout,
         )
         .await
+        .map_err(Failure::from)
 }
 
 /// Reads an answer, and fills the record in.
@@ -182,7 +184,7 @@ pub(in crate::delivery) fn judge(
         Ok(answer) => {
             record.status = Some(answer.status.as_u16());
             record.answer = Kept::of(&answer, webhook);
-            record.error = answer.note;
+            record.error = answer.incomplete.map(|why| crate::error_text::chain(&why));
             if answer.status.is_success() {
                 return Verdict::Good;
             }
@@ -203,7 +205,7 @@ pub(in crate::delivery) fn judge(
             Verdict::Bad {
                 why: cut(why),
                 pause: None,
-                blameless: failure.cause == Cause::Proxy,
+                blameless: failure.cause == Cause::NoAnswer(orw_egress::Cause::Proxy),
             }
         }
     }

@@ -25,13 +25,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::ask::ask;
-use super::client::Client;
 use super::events::Events;
 use super::{Metrics, Webhooks, queue};
 use crate::backoff::Backoff;
 use crate::database::Database;
 use crate::registry::WebhookId;
 use crate::supervise::{Crew, Fault, Part, Reported, ending};
+use orw_egress::Client;
 
 /// Connections that only take leases and write outcomes.
 const QUEUE_POOL: usize = 3;

@@ -18,7 +18,6 @@ use tokio_postgres::Error;
 
 use super::*;
 use crate::database::Database;
-use crate::delivery::tls;
 use orw_testkit::postgres::{Options, PrivatePostgres, Programs, SUPERUSER};
 
 const WORKERS: usize = 2;
@@ -670,7 +669,7 @@ fn run(cases: u32, steps: usize) {
         .build()
         .expect("a runtime");
     let url = postgres.url(SUPERUSER, "postgres");
-    let config = tls::client_config(None).expect("TLS");
+    let config = orw_egress::client_config(None).expect("TLS");
     let pool = Database::new(&url.into(), config)
         .and_then(|database| database.pool(4))
         .expect("a pool");

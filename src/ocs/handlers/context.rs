@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use super::super::session::Session;
 use super::error::HandlerError;
 use super::parameters::{self, ListQuery, PathId};
-use crate::delivery::{Client, log};
+use crate::delivery::log;
 use crate::registry::{Caller, Fields, Registry, TargetPolicy, Webhook, WebhookId};
+use orw_egress::Client;
 
 /// What handlers work on.
 #[derive(Debug, Clone)]

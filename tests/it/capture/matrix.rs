@@ -5,7 +5,6 @@ use std::time::Duration;
 use openregister_webhooks::capture::{Change, Decision, InstallOptions, Op, adopt, install, uninstall};
 use openregister_webhooks::config::Settings;
 use openregister_webhooks::database::Database;
-use openregister_webhooks::delivery::tls;
 use openregister_webhooks::doctor::{self, Level};
 use orw_model::EntityKind;
 use orw_testkit::Generation;
@@ -183,7 +182,7 @@ async fn matrix_a_role_with_few_rights_reads_every_commit() {
         .await;
     assert_eq!(operations(&seen, "openregister_table_7_9"), [Op::Insert]);
     let settings = Settings::new(db.url(&role));
-    let database = Database::new(&settings.database_url, tls::client_config(None).unwrap()).unwrap();
+    let database = Database::new(&settings.database_url, orw_egress::client_config(None).unwrap()).unwrap();
     let report = doctor::examine(&database, &settings).await;
     assert!(report.worst() <= Level::Note, "{report:#?}");
 }

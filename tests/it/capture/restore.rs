@@ -11,7 +11,6 @@ use openregister_webhooks::capture::DoorbellMode;
 use openregister_webhooks::capture::{AdoptError, CaptureStatus, Change, Decision, Origin, adopt};
 use openregister_webhooks::config::Settings;
 use openregister_webhooks::database::Database;
-use openregister_webhooks::delivery::tls;
 use openregister_webhooks::doctor::{self, Level};
 use orw_testkit::Generation;
 use orw_testkit::postgres::Options;
@@ -143,7 +142,7 @@ async fn restored() -> Restored {
 
 async fn examine(db: &Db) -> doctor::Report {
     let settings = Settings::new(db.url(NEXTCLOUD));
-    let database = Database::new(&settings.database_url, tls::client_config(None).unwrap()).unwrap();
+    let database = Database::new(&settings.database_url, orw_egress::client_config(None).unwrap()).unwrap();
     doctor::examine(&database, &settings).await
 }
 

@@ -3,10 +3,10 @@
 
 use std::net::IpAddr;
 
-use openregister_webhooks::config::AllowedTarget;
-use openregister_webhooks::delivery::proxy::{ConnectBy, Proxies};
-use openregister_webhooks::delivery::{Cause, Client, Guard, Outgoing};
 use openregister_webhooks::registry::{Fields, Registration};
+use orw_egress::AllowedTarget;
+use orw_egress::{Cause, Client, Guard, Outgoing};
+use orw_egress::{ConnectBy, Proxies};
 use serde_json::json;
 
 use super::hostile::{cause, post};
@@ -261,7 +261,7 @@ async fn hostile_targets_are_refused_directly_and_through_a_proxy() {
             for client in &clients {
                 let Some(request) = request(url) else { continue };
                 let failed = client.send(request, None, PATIENCE).await.unwrap_err();
-                assert_eq!(failed.cause, Cause::Guard, "{url}: {}", failed.error);
+                assert_eq!(failed.cause(), Cause::Guard, "{url}: {failed}");
             }
         }
     }

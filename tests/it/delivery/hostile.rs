@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
-use openregister_webhooks::delivery::{Answer as Got, Cause, Client, Failure};
+use openregister_webhooks::delivery::Failure;
+use orw_egress::{Answer as Got, Cause, Client, Incomplete, SendError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -18,12 +19,12 @@ use crate::support::wait::PATIENCE;
 pub(super) const LIMIT: Duration = Duration::from_secs(3);
 
 /// Sends, with a patience that no receiver exhausts.
-pub(super) async fn post(client: &Client, url: &str) -> Result<Got, Failure> {
+pub(super) async fn post(client: &Client, url: &str) -> Result<Got, Failed> {
     post_within(client, url, PATIENCE).await
 }
 
 /// Sends, and demands that the client itself ends it.
-pub(super) async fn post_within(client: &Client, url: &str, limit: Duration) -> Result<Got, Failure> {
+pub(super) async fn post_within(client: &Client, url: &str, limit: Duration) -> Result<Got, Failed> {
     let request = Request::post(url)
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from_static(b"{}")))
@@ -31,9 +32,26 @@ pub(super) async fn post_within(client: &Client, url: &str, limit: Duration) -> 
     tokio::time::timeout(limit + PATIENCE, client.send(request, None, limit))
         .await
         .expect("the client waits for longer than its limit")
+        .map_err(Failed::from)
 }
 
-pub(super) fn cause(result: Result<Got, Failure>) -> Cause {
+/// Why no answer came, with the words of the delivery log.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) cause: Cause,
+    pub(super) error: String,
+}
+
+impl From<SendError> for Failed {
+    fn from(error: SendError) -> Self {
+        Self {
+            cause: error.cause(),
+            error: Failure::from(error).error,
+        }
+    }
+}
+
+pub(super) fn cause(result: Result<Got, Failed>) -> Cause {
     match result {
         Err(failure) => failure.cause,
         Ok(answer) => panic!("answered {answer:?}"),
@@ -81,16 +99,17 @@ async fn bodies_are_read_to_their_bound_and_the_status_counts() {
     let endless = post(&client, &url).await.unwrap();
     assert_eq!(endless.status, 200);
     assert_eq!(endless.body.len(), 64 * 1024);
-    assert!(endless.note.unwrap().contains("longer"));
+    assert!(matches!(endless.incomplete, Some(Incomplete::TooLong)));
     let trickle = post_within(&client, &url, LIMIT).await.unwrap();
-    assert!(trickle.note.unwrap().contains("in time"));
+    assert!(matches!(trickle.incomplete, Some(Incomplete::Late)));
     assert!(!trickle.body.is_empty() && trickle.body.len() < 100);
     let cut = post(&client, &url).await.unwrap();
-    assert!(cut.note.unwrap().contains("broke off"));
+    assert!(matches!(cut.incomplete, Some(Incomplete::BrokenOff(_))));
     let wrong = post(&client, &url).await.unwrap();
-    assert!(wrong.note.is_some());
+    assert!(wrong.incomplete.is_some());
     let whole = post(&client, &url).await.unwrap();
-    assert_eq!((whole.body.len(), whole.note), (64 * 1024, None));
+    assert_eq!(whole.body.len(), 64 * 1024);
+    assert!(whole.incomplete.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

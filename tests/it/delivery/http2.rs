@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use openregister_webhooks::delivery::Cause;
+use orw_egress::Cause;
 use orw_testkit::certificate::Authority;
 
 use super::hostile::{LIMIT, cause, post, post_within};
@@ -10,7 +10,7 @@ use super::net::frame::{self, frame as make, goaway, ok, reset, settings};
 use super::net::{Names, RawH2, Write, lenient, outgoing};
 use super::rig::client;
 use crate::support::receiver::https;
-use openregister_webhooks::delivery::Client;
+use orw_egress::Client;
 
 const REFUSED_STREAM: u32 = 7;
 const INTERNAL_ERROR: u32 = 2;
@@ -205,7 +205,7 @@ async fn attacks_end_soon_with_their_cause_and_others_do_not_notice() {
                     "{name}: {failure:?}"
                 ),
                 // The head came and told the outcome; what followed it did not.
-                Ok(answer) => assert!(answer.note.is_some(), "{name}: {answer:?}"),
+                Ok(answer) => assert!(answer.incomplete.is_some(), "{name}: {answer:?}"),
             }
         }
     });

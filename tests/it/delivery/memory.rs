@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use openregister_webhooks::delivery::Client;
+use orw_egress::Client;
 use orw_testkit::certificate::Authority;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -36,7 +36,10 @@ async fn child() {
         let all = (0..AT_ONCE).map(|_| post_within(&client, url, LIMIT));
         // A head may have told the outcome; then the body was read to its bound.
         for answer in futures::future::join_all(all).await.into_iter().flatten() {
-            assert!(answer.body.len() <= 64 * 1024 && answer.note.is_some(), "{url}");
+            assert!(
+                answer.body.len() <= 64 * 1024 && answer.incomplete.is_some(),
+                "{url}"
+            );
         }
         println!("{url} {} KiB", peak() - before);
     }

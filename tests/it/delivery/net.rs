@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
-use openregister_webhooks::config::AllowedTarget;
-use openregister_webhooks::delivery::proxy::{NoProxy, Proxies, ProxyUrl};
-use openregister_webhooks::delivery::resolve::Resolve;
-use openregister_webhooks::delivery::{Client, Guard, Outgoing, tls};
+use orw_egress::AllowedTarget;
+use orw_egress::Resolve;
+use orw_egress::{Client, Guard, Outgoing};
+use orw_egress::{NoProxy, Proxies, ProxyUrl};
 use orw_testkit::certificate::{Authority, Flaw};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -182,7 +182,7 @@ pub(super) fn outgoing(ca_pem: &str, guard: Guard, names: &Names) -> Outgoing {
     std::fs::write(ca.path(), ca_pem).unwrap();
     Outgoing {
         resolver: Arc::new(names.clone()),
-        ..Outgoing::new(guard, tls::client_config(Some(ca.path())).unwrap())
+        ..Outgoing::new(guard, orw_egress::client_config(Some(ca.path())).unwrap())
     }
 }
 

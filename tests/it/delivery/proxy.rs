@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openregister_webhooks::config::AllowedTarget;
-use openregister_webhooks::delivery::proxy::{ConnectBy, NoProxy, Proxies};
-use openregister_webhooks::delivery::{Cause, Client, Dispatcher, Guard, Options, Outgoing, Webhooks};
+use openregister_webhooks::delivery::{Dispatcher, Options, Webhooks};
 use openregister_webhooks::registry::{Status, WebhookId};
+use orw_egress::AllowedTarget;
+use orw_egress::{Cause, Client, Guard, Outgoing};
+use orw_egress::{ConnectBy, NoProxy, Proxies};
 use orw_testkit::certificate::Authority;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures::future::BoxFuture;
-use openregister_webhooks::config::AllowedTarget;
 use openregister_webhooks::database::Database;
 use openregister_webhooks::delivery::{
-    Client, Dispatcher, EventRef, Guard, NewDelivery, Options, Outgoing, Reason, Wake, Webhooks, enqueue, tls,
+    Dispatcher, EventRef, NewDelivery, Options, Reason, Wake, Webhooks, enqueue,
 };
 use openregister_webhooks::lifecycle::{Event, Lane};
 use openregister_webhooks::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
 };
 use openregister_webhooks::supervise::Reported;
+use orw_egress::{AllowedTarget, Client, Guard, Outgoing};
 use orw_filter::Filter;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -246,7 +246,10 @@ pub(super) fn client(ca_pem: &str) -> Client {
 pub(super) fn client_with(ca_pem: &str, guard: Guard) -> Client {
     let ca = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(ca.path(), ca_pem).unwrap();
-    Client::new(Outgoing::new(guard, tls::client_config(Some(ca.path())).unwrap()))
+    Client::new(Outgoing::new(
+        guard,
+        orw_egress::client_config(Some(ca.path())).unwrap(),
+    ))
 }
 
 pub(super) fn database(db: &Db) -> Database {
@@ -254,7 +257,7 @@ pub(super) fn database(db: &Db) -> Database {
 }
 
 fn database_at(url: &str) -> Database {
-    Database::new(&url.into(), tls::client_config(None).unwrap()).unwrap()
+    Database::new(&url.into(), orw_egress::client_config(None).unwrap()).unwrap()
 }
 
 pub(super) fn delivery(webhook: i64, object: &str, event: EventRef) -> NewDelivery {

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use openregister_webhooks::delivery::{Answer as Got, Cause, Client, Failure};
-use openregister_webhooks::registry::ClientCertificate;
+use orw_egress::ClientCertificate;
+use orw_egress::{Answer as Got, Cause, Client};
 use orw_testkit::certificate::{Authority, Flaw, Leaf};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::hostile::post;
+use super::hostile::{Failed, post};
 use super::net::{Names, lenient, outgoing};
 use super::rig::client;
 use crate::support::receiver::{Options, Receiver, https};
@@ -214,11 +214,14 @@ fn certificate(leaf: &Leaf) -> ClientCertificate {
     ClientCertificate::parse(leaf.certificate_pem(), &leaf.key_pem()).unwrap()
 }
 
-async fn send(client: &Client, url: &str, identity: Option<&ClientCertificate>) -> Result<Got, Failure> {
+async fn send(client: &Client, url: &str, identity: Option<&ClientCertificate>) -> Result<Got, Failed> {
     let request = hyper::Request::post(url)
         .body(http_body_util::Full::default())
         .unwrap();
-    client.send(request, identity, PATIENCE).await
+    client
+        .send(request, identity, PATIENCE)
+        .await
+        .map_err(Failed::from)
 }
 
 #[tokio::test(flavor = "multi_thread")]

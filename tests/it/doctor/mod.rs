@@ -7,7 +7,6 @@ use std::path::Path;
 use openregister_webhooks::capture::DoorbellMode;
 use openregister_webhooks::config::Settings;
 use openregister_webhooks::database::Database;
-use openregister_webhooks::delivery::tls;
 use openregister_webhooks::doctor::{self, Finding, Level, Report};
 use orw_testkit::Generation;
 use orw_testkit::postgres::Options;
@@ -21,7 +20,7 @@ use crate::support::skipped::skipped;
 async fn examine(url: &str, change: impl FnOnce(&mut Settings)) -> Report {
     let mut settings = Settings::new(url);
     change(&mut settings);
-    let database = Database::new(&settings.database_url, tls::client_config(None).unwrap()).unwrap();
+    let database = Database::new(&settings.database_url, orw_egress::client_config(None).unwrap()).unwrap();
     doctor::examine(&database, &settings).await
 }
 
@@ -32,7 +31,7 @@ async fn examine_as(db: &Db, role: &str) -> Report {
 /// Trusts the authority of this file too.
 async fn examine_trusting(url: &str, ca_file: &Path) -> Report {
     let settings = Settings::new(url);
-    let tls = tls::client_config(Some(ca_file)).unwrap();
+    let tls = orw_egress::client_config(Some(ca_file)).unwrap();
     let database = Database::new(&settings.database_url, tls).unwrap();
     doctor::examine(&database, &settings).await
 }

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use openregister_webhooks::database::Database;
-use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{Event, HostConnection, Lifecycle, LifecycleSettings, locks, store};
 use orw_testkit::Generation;
 use orw_testkit::receiver::Received;
@@ -363,7 +362,11 @@ async fn a_lock_is_forgotten_with_its_object_and_while_nobody_listens() {
 async fn a_batch_that_is_worked_on_again_gives_the_same_events_with_the_same_ids() {
     let recorded = recording("0.2.13.80");
     let db = Tour::V0_2_13_80.database(&recorded).await;
-    let database = Database::new(&db.url(NEXTCLOUD).into(), tls::client_config(None).unwrap()).unwrap();
+    let database = Database::new(
+        &db.url(NEXTCLOUD).into(),
+        orw_egress::client_config(None).unwrap(),
+    )
+    .unwrap();
     let mut lifecycle = Lifecycle::new(
         LifecycleSettings::new("oc_"),
         HostConnection::new(database, false),

@@ -9,7 +9,6 @@ use openregister_webhooks::capture::{
 };
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
-use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{Event, HostConnection, Lifecycle, LifecycleSettings, LookupError};
 use orw_testkit::Generation;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -99,7 +98,7 @@ async fn a_batch_that_is_worked_on_keeps_nobody_from_altering_what_it_looked_up(
         .await
         .unwrap();
 
-    let database = Database::new(&db.url(&role).into(), tls::client_config(None).unwrap()).unwrap();
+    let database = Database::new(&db.url(&role).into(), orw_egress::client_config(None).unwrap()).unwrap();
     let (sender, mut batches) = mpsc::unbounded_channel();
     let go_on = Arc::new(Semaphore::new(0));
     let consumer = Holding {

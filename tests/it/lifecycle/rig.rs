@@ -6,7 +6,6 @@ use std::time::Duration;
 use openregister_webhooks::capture::{self, CaptureSettings, Change, Consumer, InstallOptions};
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
-use openregister_webhooks::delivery::tls;
 use openregister_webhooks::lifecycle::{
     ActorState, Event, HostConnection, Lifecycle, LifecycleSettings, LookupError, Outcome, locks, store,
 };
@@ -54,7 +53,11 @@ pub(super) async fn install(db: &Db) {
 impl Rig {
     /// Starts to read what is captured in `db`, where [`install`] was called.
     pub(super) fn start(db: Db, reading: Reading) -> Self {
-        let database = Database::new(&db.url(NEXTCLOUD).into(), tls::client_config(None).unwrap()).unwrap();
+        let database = Database::new(
+            &db.url(NEXTCLOUD).into(),
+            orw_egress::client_config(None).unwrap(),
+        )
+        .unwrap();
         let (sender, events) = watch::channel(Vec::new());
         let collector = Collector {
             lifecycle: Lifecycle::new(

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::delivery::tls;
 use openregister_webhooks::ocs::{Authenticator, NextcloudAccounts};
 use openregister_webhooks::patience::Pace;
 use openregister_webhooks::proxy::{Limits, Proxy, Upstream};
@@ -51,7 +50,7 @@ fn setup(proxy: Arc<Proxy>, trusted_proxies: &[&str]) -> Setup {
 }
 
 fn limited(nextcloud: &Nextcloud, limits: Limits) -> Arc<Proxy> {
-    let tls = tls::client_config(None).unwrap();
+    let tls = orw_egress::client_config(None).unwrap();
     let upstream = Upstream::new(&nextcloud.url(), tls, PATIENCE, PATIENCE).unwrap();
     Arc::new(Proxy::with_limits(Arc::new(upstream), limits).unwrap())
 }

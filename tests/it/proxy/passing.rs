@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::Request;
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use openregister_webhooks::delivery::tls;
+
 use openregister_webhooks::ocs::{Authenticator, ListenerTls, NextcloudAccounts};
 use openregister_webhooks::proxy::{Proxy, Upstream};
 use orw_testkit::certificate::{Authority, Flaw};
@@ -395,7 +395,7 @@ async fn http2_and_tls_are_spoken_on_both_sides() {
     let ca = file("ca.pem", &authority.pem());
     let second = Duration::from_secs(60);
     let proxy = |ca: Option<&std::path::Path>| {
-        let tls = tls::client_config(ca).unwrap();
+        let tls = orw_egress::client_config(ca).unwrap();
         let upstream = Upstream::new(&nextcloud.url(), tls, second, second).unwrap();
         Arc::new(Proxy::new(Arc::new(upstream)).unwrap())
     };

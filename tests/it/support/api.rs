@@ -15,10 +15,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use openregister_webhooks::capture::{self, InstallOptions};
 use openregister_webhooks::database::Database;
-use openregister_webhooks::delivery::{Guard, tls};
 use openregister_webhooks::ocs::{Api, Authenticator, ListenerTls, LocalAccounts, NextcloudAccounts, Server};
 use openregister_webhooks::proxy::{Proxy, Upstream};
 use openregister_webhooks::registry::{Defaults, Registry};
+use orw_egress::Guard;
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -53,7 +53,7 @@ pub(crate) async fn installed() -> Db {
 
 /// A pool of connections as the sidecar makes them.
 pub(crate) fn pool(db: &Db) -> Pool {
-    let tls = tls::client_config(None).unwrap();
+    let tls = orw_egress::client_config(None).unwrap();
     Database::new(&db.url(NEXTCLOUD).into(), tls)
         .unwrap()
         .pool(8)
@@ -158,7 +158,7 @@ impl Service {
 
 /// A proxy to the Nextcloud at this URL, which may keep silent as long as that.
 pub(crate) fn proxy_to(url: &str, silence: Duration) -> Arc<Proxy> {
-    let tls = tls::client_config(None).unwrap();
+    let tls = orw_egress::client_config(None).unwrap();
     let upstream = Upstream::new(url, tls, Duration::from_secs(5), silence).unwrap();
     Arc::new(Proxy::new(Arc::new(upstream)).unwrap())
 }

@@ -8,7 +8,6 @@ use crate::support::wait::PATIENCE;
 use openregister_webhooks::capture::{self, CaptureSettings, CaptureStatus, Change, Consumer};
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
-use openregister_webhooks::delivery::tls;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Transaction;
@@ -85,7 +84,7 @@ pub(crate) struct Capture {
 
 impl Capture {
     pub(crate) fn start(url: &str, plan: Plan) -> Self {
-        let database = Database::new(&url.into(), tls::client_config(None).unwrap()).unwrap();
+        let database = Database::new(&url.into(), orw_egress::client_config(None).unwrap()).unwrap();
         let shared = Arc::new(Shared::default());
         shared.refuse.store(plan.refuse, Ordering::Relaxed);
         let recorder = Recorder {

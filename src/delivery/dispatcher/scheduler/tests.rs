@@ -8,16 +8,15 @@ use serde_json::json;
 
 use super::*;
 use crate::database::Database;
-use crate::delivery::client::{Client, Outgoing};
 use crate::delivery::dispatcher::{health, lease};
 use crate::delivery::events::Events;
-use crate::delivery::guard::Guard;
 use crate::delivery::queue::{EventRef, Reason, WorkerId};
 use crate::lifecycle::{Event, Lane};
 use crate::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
 };
 use crate::supervise::Crew;
+use orw_egress::{Client, Guard, Outgoing};
 use orw_filter::Filter;
 
 const ID: WebhookId = WebhookId(1);
@@ -113,7 +112,7 @@ fn leased(worker: WorkerId, id: i64) -> Claimed {
 
 /// A scheduler that has leases to send for, and a database that is never there.
 fn scheduler(crew: &mut Crew, lease: Lease, one: One) -> Scheduler {
-    let tls = crate::delivery::tls::client_config(None).unwrap();
+    let tls = orw_egress::client_config(None).unwrap();
     let url = "postgres://nobody@127.0.0.1:1/nothing".to_owned().into();
     let pool = Database::new(&url, tls.clone()).unwrap().pool(1).unwrap();
     let webhooks: Arc<dyn Webhooks> = Arc::new(one);

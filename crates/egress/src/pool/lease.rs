@@ -8,9 +8,9 @@ use hyper::client::conn::TrySendError;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 
-use super::{Body, Connection, FAREWELL, Key, SendError, Shared};
-use crate::delivery::connect::ConnectError;
-use crate::delivery::stream::Meter;
+use super::{Body, Connection, FAREWELL, Key, NoResponse, Shared};
+use crate::connect::ConnectError;
+use crate::stream::Meter;
 
 /// The connection of one request; what is done with it tells what becomes of it. Dropped, it is not used again.
 pub(crate) struct Lease {
@@ -20,7 +20,10 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(super) async fn send(&mut self, mut request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, NoResponse> {
         let (sent, meter, before) = match &mut self.connection {
             Some(Connection::Http1(one)) => {
                 one.meter.asked(1);
@@ -37,7 +40,7 @@ impl Lease {
             // It is there until the lease is given back.
             None => {
                 let host = self.key.host.clone();
-                return Err(SendError::Connect(ConnectError::NoAddress { host }));
+                return Err(NoResponse::Connect(ConnectError::NoAddress { host }));
             }
         };
         match sent {
@@ -120,19 +123,19 @@ fn unanswered(
     meter: &Meter,
     written_before: u64,
     identified: bool,
-) -> SendError {
+) -> NoResponse {
     // Given back, or no byte has left since: nothing of it was sent.
     let unsent = error.take_message().is_some() || meter.written() == written_before;
     let error = error.into_error();
     // Whoever speaks HTTP/2's refusals is content with the certificate.
     if refused_by_receiver(&error) {
-        return SendError::Unprocessed(error);
+        return NoResponse::Unprocessed(error);
     }
     match meter.fault_or_verdict(identified) {
         // It would say the same again.
-        Some(fault) => SendError::Failed(error, Some(fault)),
-        None if unsent => SendError::Unprocessed(error),
-        None => SendError::Failed(error, None),
+        Some(fault) => NoResponse::Failed(error, Some(fault)),
+        None if unsent => NoResponse::Unprocessed(error),
+        None => NoResponse::Failed(error, None),
     }
 }
 

@@ -33,7 +33,7 @@ enum Untrusted {
 
 /// The platform's verifier, and words for why it does not believe.
 #[derive(Debug)]
-pub(super) struct Explaining<V>(pub(super) V);
+pub(crate) struct Explaining<V>(pub(crate) V);
 
 impl<V: ServerCertVerifier> ServerCertVerifier for Explaining<V> {
     fn verify_server_cert(
@@ -97,7 +97,7 @@ fn untrusted(end_entity: &CertificateDer<'_>, last: &CertificateDer<'_>) -> Untr
 }
 
 /// What a failure of TLS means and what to do, where `error` is one; `identified`: with a client certificate.
-pub(super) fn explain(error: &io::Error, identified: bool) -> Option<String> {
+pub(crate) fn explain(error: &io::Error, identified: bool) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
         Error::InvalidCertificate(why) => certificate(why),
@@ -137,7 +137,7 @@ pub(super) fn explain(error: &io::Error, identified: bool) -> Option<String> {
 }
 
 /// What a receiver thinks of the client certificate that it asked for, or of there being none.
-pub(super) fn certificate_verdict(said: &str, identified: bool) -> String {
+pub(crate) fn certificate_verdict(said: &str, identified: bool) -> String {
     if identified {
         format!(
             "the receiver does not accept the webhook's client certificate ({said}); check its authority and its end, and register \
@@ -152,12 +152,12 @@ pub(super) fn certificate_verdict(said: &str, identified: bool) -> String {
 
 tokio::task_local! {
     /// Whether the receiver asked for a client certificate in the handshake under way.
-    pub(super) static WANTED: Cell<bool>;
+    pub(crate) static WANTED: Cell<bool>;
 }
 
 /// The client certificate, or none; notes that it was asked for.
 #[derive(Debug)]
-pub(super) struct Shown(pub(super) Option<Arc<CertifiedKey>>);
+pub(crate) struct Shown(pub(crate) Option<Arc<CertifiedKey>>);
 
 impl ResolvesClientCert for Shown {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {

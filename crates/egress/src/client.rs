@@ -1,8 +1,9 @@
 //! One HTTPS request: sent, answered within its time, read within its size.
 //!
 //! Guarantees: redirects are not followed; head and body of the response are bounded in size, the whole exchange in
-//! time; a failure carries the [`Cause`] that log and metrics know.
+//! time; a failure has one [`Cause`].
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,16 +15,14 @@ use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{ConnectError, Connector};
-use super::guard::Guard;
-use super::pool::{Pool, SendError};
-use super::proxy::Proxies;
-use super::resolve::{Resolve, SystemResolver};
-use super::stream::Fault;
-use super::trust::Shown;
-use crate::config::Settings;
-use crate::error_text::chain;
-use crate::registry::ClientCertificate;
+use crate::certificate::ClientCertificate;
+use crate::connect::{ConnectError, Connector};
+use crate::guard::{Guard, Refused};
+use crate::pool::{Lease, NoResponse, Pool};
+use crate::proxy::Proxies;
+use crate::resolve::{Resolve, SystemResolver};
+use crate::stream::Fault;
+use crate::trust::Shown;
 
 /// How much of a response's body is read.
 const MAX_BODY: usize = 64 * 1024;
@@ -32,49 +31,78 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a request is sent that the receiver has surely not processed.
 const MAX_SENDS: usize = 3;
 
-/// Why an attempt failed, as log and metrics name it.
+/// What kind of failure it was that no answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
     Dns,
     Connect,
     Tls,
     Timeout,
+    /// The guard lets nothing go there.
     Guard,
     /// The outgoing proxy did not connect us: no fault of the receiver's.
     Proxy,
-    /// A response that is not 2xx.
-    Status,
     /// The connection broke, or what came was no HTTP.
     Protocol,
-    /// The request could not be made from the registration.
+    /// The request cannot be sent as it is.
     Request,
-    /// The event could not be read or rendered.
-    Event,
-    /// A fault of our own.
-    Internal,
 }
 
-impl Cause {
+/// Why no answer came.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("a webhook with a client certificate needs an https:// uri")]
+    CertificateInClear,
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("no response within {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// TLS failed after the handshake, with this in words that say what to do.
+    #[error("{0}")]
+    Tls(String),
+    #[error("the receiver sends without end; the connection was closed")]
+    Flood,
+    #[error(transparent)]
+    Http(hyper::Error),
+    #[error("the receiver refused the request unread {sends} times")]
+    Unprocessed {
+        sends: usize,
+        #[source]
+        source: hyper::Error,
+    },
+}
+
+impl SendError {
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn cause(&self) -> Cause {
         match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Guard => "guard",
-            Self::Proxy => "proxy",
-            Self::Status => "status",
-            Self::Protocol => "protocol",
-            Self::Request => "request",
-            Self::Event => "event",
-            Self::Internal => "internal",
+            Self::Refused(_) | Self::Connect(ConnectError::Refused(_)) => Cause::Guard,
+            Self::CertificateInClear => Cause::Request,
+            Self::Connect(ConnectError::Dns { .. } | ConnectError::NoAddress { .. }) => Cause::Dns,
+            Self::Connect(ConnectError::Tcp { .. }) => Cause::Connect,
+            Self::Connect(ConnectError::Tls { .. }) | Self::Tls(_) => Cause::Tls,
+            Self::Connect(ConnectError::Timeout { .. }) | Self::Timeout(_) => Cause::Timeout,
+            Self::Connect(ConnectError::Proxy { .. }) => Cause::Proxy,
+            Self::Flood | Self::Http(_) | Self::Unprocessed { .. } => Cause::Protocol,
         }
     }
 }
 
+/// Why a body is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Incomplete {
+    #[error("the response body is longer than {MAX_BODY} bytes")]
+    TooLong,
+    #[error("the response body did not end in time")]
+    Late,
+    #[error("the response body broke off")]
+    BrokenOff(#[source] hyper::Error),
+}
+
 /// What came back.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -83,20 +111,13 @@ pub struct Answer {
     /// `Retry-After`, where it was there and could be read.
     pub retry_after: Option<Duration>,
     /// Why the body is not whole, if it is not.
-    pub note: Option<String>,
-}
-
-/// Why nothing came back.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    pub cause: Cause,
-    pub error: String,
+    pub incomplete: Option<Incomplete>,
 }
 
 /// What requests are sent with.
 pub struct Outgoing {
     pub guard: Guard,
-    /// See [`super::tls::client_config`]; ALPN is set here.
+    /// See [`crate::tls::client_config`]; ALPN is set here.
     pub tls: rustls::ClientConfig,
     /// The local address.
     pub bind: Option<IpAddr>,
@@ -116,20 +137,6 @@ impl Outgoing {
             connect_timeout: Duration::from_secs(5),
             proxies: Proxies::default(),
             resolver: Arc::new(SystemResolver::default()),
-        }
-    }
-}
-
-impl Outgoing {
-    /// As the settings say.
-    #[must_use]
-    pub fn of(settings: &Settings, tls: rustls::ClientConfig) -> Self {
-        let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
-        Self {
-            bind: settings.bind_address,
-            connect_timeout: settings.connect_timeout,
-            proxies: settings.proxies.clone(),
-            ..Self::new(guard, tls)
         }
     }
 }
@@ -178,39 +185,30 @@ impl Client {
     /// request that the receiver has surely not processed is sent again at once, over a new connection.
     ///
     /// # Errors
-    /// [`Failure`], where no response head came.
+    /// [`SendError`], where no response head came.
     pub async fn send(
         &self,
         request: Request<Full<Bytes>>,
         identity: Option<&ClientCertificate>,
         limit: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, SendError> {
         let deadline = Instant::now() + limit;
         let (response, lease) = timeout_at(deadline, self.exchange(request, identity))
             .await
-            .map_err(|_| Failure {
-                cause: Cause::Timeout,
-                error: format!("no response within {} s", limit.as_secs_f32()),
-            })??;
+            .map_err(|_| SendError::Timeout(limit))??;
         let (head, body) = response.into_parts();
-        let (body, end) = read_body(body, deadline.min(Instant::now() + BODY_TIMEOUT)).await;
-        let note = match end {
-            End::Whole => {
-                lease.give_back();
-                None
-            }
-            End::Long => {
-                lease.cut();
-                Some(format!("the response body is longer than {MAX_BODY} bytes"))
-            }
-            End::Broken(why) => Some(why),
-        };
+        let (body, incomplete) = read_body(body, deadline.min(Instant::now() + BODY_TIMEOUT)).await;
+        match incomplete {
+            None => lease.give_back(),
+            Some(Incomplete::TooLong) => lease.cut(),
+            Some(Incomplete::Late | Incomplete::BrokenOff(_)) => drop(lease),
+        }
         Ok(Answer {
             status: head.status,
             retry_after: retry_after(&head.headers),
             headers: head.headers,
             body,
-            note,
+            incomplete,
         })
     }
 
@@ -218,16 +216,10 @@ impl Client {
         &self,
         request: Request<Full<Bytes>>,
         identity: Option<&ClientCertificate>,
-    ) -> Result<(Response<Incoming>, super::pool::Lease), Failure> {
-        let target = self.guard().target(request.uri()).map_err(|refused| Failure {
-            cause: Cause::Guard,
-            error: refused.to_string(),
-        })?;
+    ) -> Result<(Response<Incoming>, Lease), SendError> {
+        let target = self.guard().target(request.uri())?;
         if identity.is_some() && !target.tls {
-            return Err(Failure {
-                cause: Cause::Request,
-                error: "a webhook with a client certificate needs an https:// uri".to_owned(),
-            });
+            return Err(SendError::CertificateInClear);
         }
         let mut sends = 0;
         loop {
@@ -235,59 +227,47 @@ impl Client {
             sends += 1;
             match sent {
                 Ok(answered) => return Ok(answered),
-                Err(SendError::Connect(error)) => return Err(unconnected(&error)),
-                Err(SendError::Failed(error, fault)) => return Err(unanswered(&error, fault)),
-                Err(SendError::Unprocessed(error)) if sends < MAX_SENDS => {
-                    tracing::debug!(host = target.host, error = %chain(&error), "not processed; sent again");
+                Err(NoResponse::Connect(error)) => return Err(error.into()),
+                // What broke the connection from below is the cause, where it is known.
+                Err(NoResponse::Failed(_, Some(Fault::Tls(why)))) => return Err(SendError::Tls(why)),
+                Err(NoResponse::Failed(_, Some(Fault::Flood))) => return Err(SendError::Flood),
+                Err(NoResponse::Failed(error, None)) => return Err(SendError::Http(error)),
+                Err(NoResponse::Unprocessed(error)) if sends < MAX_SENDS => {
+                    tracing::debug!(
+                        host = target.host,
+                        error = &error as &dyn Error,
+                        "not processed; sent again"
+                    );
                 }
-                Err(SendError::Unprocessed(error)) => {
-                    return Err(Failure {
-                        cause: Cause::Protocol,
-                        error: format!(
-                            "the receiver refused the request unread {sends} times: {}",
-                            chain(&error)
-                        ),
-                    });
-                }
+                Err(NoResponse::Unprocessed(source)) => return Err(SendError::Unprocessed { sends, source }),
             }
         }
     }
 }
 
-/// How a body ended.
-enum End {
-    Whole,
-    /// More came than is read.
-    Long,
-    /// It was late or broke off.
-    Broken(String),
-}
-
 /// Reads at most [`MAX_BODY`]; a body that is longer, late or broken gives what came and why there is no more.
-async fn read_body(mut body: Incoming, deadline: Instant) -> (Bytes, End) {
+async fn read_body(mut body: Incoming, deadline: Instant) -> (Bytes, Option<Incomplete>) {
     let mut read = BytesMut::new();
-    let end = loop {
+    let incomplete = loop {
         if body.is_end_stream() {
-            break End::Whole;
+            break None;
         }
         match timeout_at(deadline, body.frame()).await {
-            Err(_) => break End::Broken("the response body did not end in time".to_owned()),
-            Ok(None) => break End::Whole,
-            Ok(Some(Err(error))) => {
-                break End::Broken(format!("the response body broke off: {}", chain(&error)));
-            }
+            Err(_) => break Some(Incomplete::Late),
+            Ok(None) => break None,
+            Ok(Some(Err(error))) => break Some(Incomplete::BrokenOff(error)),
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
                     let room = MAX_BODY - read.len();
                     read.extend_from_slice(&data[..data.len().min(room)]);
                     if data.len() > room {
-                        break End::Long;
+                        break Some(Incomplete::TooLong);
                     }
                 }
             }
         }
     };
-    (read.freeze(), end)
+    (read.freeze(), incomplete)
 }
 
 /// `Retry-After` in seconds or as a date.
@@ -298,29 +278,4 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let at = chrono::DateTime::parse_from_rfc2822(value).ok()?;
     (at.to_utc() - chrono::Utc::now()).to_std().ok()
-}
-
-fn unconnected(error: &ConnectError) -> Failure {
-    let cause = match error {
-        ConnectError::Refused(_) => Cause::Guard,
-        ConnectError::Dns { .. } | ConnectError::NoAddress { .. } => Cause::Dns,
-        ConnectError::Tcp { .. } => Cause::Connect,
-        ConnectError::Tls { .. } => Cause::Tls,
-        ConnectError::Timeout { .. } => Cause::Timeout,
-        ConnectError::Proxy { .. } => Cause::Proxy,
-    };
-    Failure {
-        cause,
-        error: error.to_string(),
-    }
-}
-
-/// What broke the connection from below is the cause, where it is known.
-fn unanswered(error: &hyper::Error, fault: Option<Fault>) -> Failure {
-    let (cause, error) = match fault {
-        Some(Fault::Tls(why)) => (Cause::Tls, why),
-        Some(Fault::Flood(why)) => (Cause::Protocol, why),
-        None => (Cause::Protocol, chain(error)),
-    };
-    Failure { cause, error }
 }

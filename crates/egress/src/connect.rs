@@ -18,12 +18,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::guard::{Guard, Refused, Target};
-use super::proxy::{ASKED, ConnectBy, Proxies, ProxyFault, ProxyUrl, host_port, tunnel};
-use super::resolve::Resolve;
-use super::stream::{Meter, Metered, Noted, Stream};
-use super::trust::{Shown, WANTED, explain};
-use crate::registry::{ClientCertificate, Fingerprint};
+use crate::certificate::{ClientCertificate, Fingerprint};
+use crate::guard::{Guard, Refused, Target};
+use crate::proxy::{ASKED, ConnectBy, Proxies, ProxyFault, ProxyUrl, host_port, tunnel};
+use crate::resolve::Resolve;
+use crate::stream::{Meter, Metered, Noted, Stream};
+use crate::trust::{Shown, WANTED, explain};
 
 /// How many of a name's addresses are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -32,7 +32,7 @@ const MAX_IDENTITIES: usize = 256;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
+pub enum ConnectError {
     #[error(transparent)]
     Refused(#[from] Refused),
     #[error("{host} cannot be resolved: {source}")]

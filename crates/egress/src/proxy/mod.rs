@@ -19,7 +19,8 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 pub use no_proxy::NoProxy;
-pub(crate) use tunnel::{ASKED, ProxyFault, tunnel};
+pub use tunnel::ProxyFault;
+pub(crate) use tunnel::{ASKED, tunnel};
 
 /// A proxy.
 #[derive(Clone)]

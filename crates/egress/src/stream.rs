@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::trust::certificate_verdict;
+use crate::trust::certificate_verdict;
 
 /// What may be read while nothing was asked: a TLS handshake, then HTTP/2's own frames.
 const UNASKED: i64 = 256 * 1024;
@@ -34,7 +34,7 @@ struct Flood;
 pub(crate) enum Fault {
     /// In words that say what to do.
     Tls(String),
-    Flood(String),
+    Flood,
 }
 
 /// How much may still be read from one connection, and what broke it; shared with whoever sends over it.
@@ -202,7 +202,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.meter.0.left.load(Ordering::Relaxed) <= 0 {
-            this.meter.note(Fault::Flood(Flood.to_string()));
+            this.meter.note(Fault::Flood);
             return Poll::Ready(Err(io::Error::other(Flood)));
         }
         let before = buf.filled().len();
@@ -268,7 +268,7 @@ mod tests {
                 }
             };
             assert!(error.get_ref().is_some_and(|e| e.is::<Flood>()), "{error}");
-            assert!(matches!(meter.fault_or_verdict(false), Some(Fault::Flood(_))));
+            assert!(matches!(meter.fault_or_verdict(false), Some(Fault::Flood)));
             let most = usize::try_from(most).unwrap();
             assert!((most..most + 32 * 1024).contains(&read), "{read}");
         }

@@ -26,10 +26,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use lease::Lease;
 
-use super::connect::{ConnectError, Connected, Connector};
-use super::guard::Target;
-use super::stream::{Fault, Meter};
-use crate::registry::{ClientCertificate, Fingerprint};
+use crate::certificate::{ClientCertificate, Fingerprint};
+use crate::connect::{ConnectError, Connected, Connector};
+use crate::guard::Target;
+use crate::stream::{Fault, Meter};
 
 /// How much of a response's head is read.
 const MAX_HEAD: usize = 64 * 1024;
@@ -61,7 +61,7 @@ struct Key {
 
 /// Why a request got no response.
 #[derive(Debug)]
-pub(crate) enum SendError {
+pub(crate) enum NoResponse {
     Connect(ConnectError),
     /// The receiver has surely not processed it: it was not sent, or the receiver itself says so.
     Unprocessed(hyper::Error),
@@ -139,7 +139,7 @@ impl Pool {
         identity: Option<&ClientCertificate>,
         request: Request<Body>,
         fresh: bool,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+    ) -> Result<(Response<Incoming>, Lease), NoResponse> {
         let key = Key {
             tls: target.tls,
             host: target.host.clone(),
@@ -151,11 +151,11 @@ impl Pool {
             Some(connection) => connection,
             None => {
                 let connected = self.0.connector.connect(target, identity).await;
-                let connected = connected.map_err(SendError::Connect)?;
+                let connected = connected.map_err(NoResponse::Connect)?;
                 let meter = connected.meter.clone();
                 let opened = self.0.open(&key, connected).await;
                 opened
-                    .map_err(|error| SendError::Failed(error, meter.fault_or_verdict(identity.is_some())))?
+                    .map_err(|error| NoResponse::Failed(error, meter.fault_or_verdict(identity.is_some())))?
             }
         };
         let mut lease = Lease {
@@ -389,7 +389,7 @@ where
     tokio::select! {
         result = ended => {
             if let Err(error) = result {
-                tracing::debug!(error = %crate::error_text::chain(&error), "a connection ended");
+                tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
             }
             return;
         }

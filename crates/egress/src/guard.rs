@@ -11,8 +11,6 @@ use hyper::Uri;
 use ipnet::IpNet;
 use url::Host;
 
-use crate::config::AllowedTarget;
-
 /// Why a target is refused; the reason names the address and what to configure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -51,6 +49,14 @@ fn address_refused(host: &str, address: IpAddr, kind: &str) -> String {
             "{address} ({host}) is {kind}; where that is meant, add {address} or its network, or {host}, to ORW_TARGETS_ALLOW"
         )
     }
+}
+
+/// An exception of the address guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedTarget {
+    Network(IpNet),
+    /// A host name, lower case, without a trailing dot.
+    Host(String),
 }
 
 /// Where a URL leads, as far as it can be told without looking names up.

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 
-use super::trust::Explaining;
+use crate::trust::Explaining;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]

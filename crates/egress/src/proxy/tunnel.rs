@@ -13,7 +13,7 @@ const MAX_ANSWER: usize = 16 * 1024;
 
 /// Why a proxy did not connect us. Never the receiver's fault as far as we can tell.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProxyFault {
+pub enum ProxyFault {
     #[error("its name cannot be resolved: {0}")]
     Dns(#[source] io::Error),
     #[error("its name has no address")]

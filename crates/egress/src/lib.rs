@@ -1,0 +1,29 @@
+//! One HTTP request to a host that somebody else named: everything between "send this" and the answer.
+//!
+//! Guarantees: a connection is made only to an address that the [`Guard`] has let through in that very call; redirects
+//! are not followed; certificates are verified; every wait, head and body is bounded.
+
+#![forbid(unsafe_code)]
+
+mod certificate;
+mod client;
+mod connect;
+mod guard;
+mod pool;
+mod proxy;
+mod resolve;
+mod stream;
+mod tls;
+mod trust;
+
+pub use certificate::{ClientCertificate, Fingerprint};
+pub use client::{Answer, Cause, Client, Incomplete, Outgoing, SendError};
+pub use connect::ConnectError;
+pub use guard::{AllowedTarget, Guard, Refused};
+pub use proxy::{ConnectBy, NoProxy, Proxies, ProxyFault, ProxyUrl};
+pub use resolve::{Resolve, SystemResolver};
+pub use tls::{TlsError, client_config};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
