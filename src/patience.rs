@@ -1,24 +1,25 @@
-//! How long the other side of a connection may keep us waiting: a minimum rate, with time in hand.
+//! How long the other side of a connection may keep us waiting: a minimum rate, and a budget of time for pauses.
 //!
-//! Waiting spends a budget of time, every byte earns some back, and there is never more of it than at the beginning. So a
-//! line may be silent for as long as the budget is, and in the long run must move `rate` bytes a second. What we wait for
-//! ourselves (a slow Nextcloud, say) costs the other side nothing.
+//! Waiting spends the budget; every byte earns time back, but the budget never exceeds what it was at the beginning. So a
+//! connection may be silent for as long as the budget lasts, and in the long run has to move `rate` bytes a second. While we wait
+//! for somebody else, such as a slow Nextcloud, the other side's budget is not spent.
 
 use std::time::{Duration, Instant};
 
-/// Bodies of requests, and what a client takes of an answer.
+/// The budget for bodies of requests, and for answers that a client reads.
 const BUDGET: Duration = Duration::from_secs(60);
-/// The same while places are scarce.
+/// The budget while places are scarce.
 const SCARCE: Duration = Duration::from_secs(15);
 /// Bytes a second: a tenth of what the slowest mobile networks manage.
 const RATE: u32 = 500;
 
-/// A budget and a rate.
+/// How long pauses may be, and how fast bytes have to move.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     pub budget: Duration,
-    /// What is left of a budget while places are scarce.
+    /// The most that is left of a budget while places are scarce.
     pub scarce: Duration,
+    /// Bytes a second.
     pub rate: u32,
 }
 
@@ -38,7 +39,7 @@ impl Pace {
         }
     }
 
-    /// How long one piece may take.
+    /// How long a piece of this size may take.
     pub(crate) fn for_piece(self, bytes: usize, scarce: bool) -> Duration {
         let budget = if scarce { self.scarce } else { self.budget };
         budget.saturating_add(self.earned(bytes))
@@ -57,7 +58,7 @@ impl Pace {
 pub(crate) struct Patience {
     pace: Pace,
     left: Duration,
-    /// Since when it is waited for.
+    /// Since when we wait for this side.
     since: Option<Instant>,
 }
 
@@ -70,7 +71,7 @@ impl Patience {
         }
     }
 
-    /// It is waited for: how long still, nothing where the budget is spent.
+    /// Notes that we wait for this side, and says for how long still: zero if the budget is spent.
     pub(crate) fn wait(&mut self, now: Instant, scarce: bool) -> Duration {
         let since = *self.since.get_or_insert(now);
         let left = if scarce {
@@ -81,7 +82,7 @@ impl Patience {
         left.saturating_sub(now.saturating_duration_since(since))
     }
 
-    /// It moved so many bytes.
+    /// Notes that this side moved so many bytes.
     pub(crate) fn moved(&mut self, now: Instant, bytes: usize) {
         if let Some(since) = self.since.take() {
             self.left = self.left.saturating_sub(now.saturating_duration_since(since));
@@ -97,7 +98,7 @@ impl Patience {
 mod tests {
     use super::*;
 
-    /// Sends so many bytes every so many seconds: for how long it is waited for, at most an hour.
+    /// How many seconds we wait for a side that sends `bytes` every `each` seconds, up to an hour.
     fn held_out(bytes: usize, each: u64, scarce: bool) -> u64 {
         let begun = Instant::now();
         let mut patience = Patience::new(Pace::default());

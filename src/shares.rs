@@ -1,8 +1,8 @@
 //! Places that client networks share fairly.
 //!
-//! Guarantee: however many places a few networks take, a place is left for another one. The rule is one sentence: a network
-//! gets a place only while it holds fewer than are free. So one network gets half of all at most, and where `k` networks
-//! take all they can, a (k + 1)th part stays free.
+//! Guarantee: however many places a few networks take, a place is left for another one. The rule: a network gets a place only while
+//! it holds fewer places than are free. So one network gets at most half of all places; if `k` networks take all they can get, at
+//! least one in 2^k places stays free.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ pub(crate) struct Shares {
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
-    /// By network; twice as many entries as places at most.
+    /// How many places each network holds; at most twice as many entries as places.
     held: HashMap<IpNet, usize>,
 }
 
@@ -39,7 +39,7 @@ impl Shares {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a client; `None` where one of its networks holds as many as are free.
+    /// A place for a client; `None` if one of its networks holds as many as are free.
     pub(crate) fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
         let mut state = self.state();
         let free = self.total - state.taken;
@@ -57,7 +57,7 @@ impl Shares {
         })
     }
 
-    /// A place for whoever speaks for many clients; `None` where none is free.
+    /// A place for a proxy that speaks for many clients; `None` if none is free.
     pub(crate) fn take_for_many(self: &Arc<Self>) -> Option<Place> {
         let mut state = self.state();
         if state.taken >= self.total {
@@ -70,13 +70,13 @@ impl Shares {
         })
     }
 
-    /// Whether so many are taken that everybody has to be quicker.
+    /// Whether at most a quarter of the places is free: then everybody has to be quicker.
     pub(crate) fn scarce(&self) -> bool {
         let free = self.total - self.state().taken;
         free * 4 <= self.total
     }
 
-    /// Waits until a place is free. Only one task may wait, and nobody else may take places meanwhile.
+    /// Waits until a place is free. Only one task may wait, and no other may take places in the meantime.
     pub(crate) async fn room(&self) {
         loop {
             let freed = self.freed.notified();
@@ -118,9 +118,9 @@ impl Drop for Place {
     }
 }
 
-/// The networks that a client is in, the narrowest first. An IPv4 address is one of its own: a wider network would lump strangers
-/// of one provider together. A host has all 2^64 addresses of its /64 to itself, and whoever asks a provider gets a /48, which
-/// is 65,536 of those: each is one client, and all of it together, too.
+/// The networks that a client belongs to, the narrowest first. An IPv4 address is a network of its own: a wider one would count
+/// strangers of one provider as one client. An IPv6 host has all 2^64 addresses of its /64, and anybody gets a /48 from a provider,
+/// which is 65,536 of those: so the /64 counts as a client, and the /48, too.
 pub(crate) fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
     let address = address.to_canonical();
     let lengths: &[u8] = match address {
@@ -153,7 +153,7 @@ mod tests {
         assert!(shares.scarce());
         held.extend(all_it_gets(&shares, "192.0.2.3"));
         assert_eq!(held.len(), 56);
-        // A newcomer still gets one, and so does whoever speaks for many.
+        // A new client still gets one, and so does a proxy that speaks for many.
         assert!(shares.take("192.0.2.4".parse().unwrap()).is_some());
         held.extend(std::iter::from_fn(|| shares.take_for_many()));
         assert_eq!(held.len(), 64);
@@ -171,7 +171,7 @@ mod tests {
         assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 
-    /// A /48 is had for the asking, and is 65,536 clients.
+    /// Anybody can get a /48, and it counts as 65,536 clients.
     #[test]
     fn many_clients_of_one_wide_network_leave_places_for_the_others() {
         let shares = Shares::new(64);

@@ -1,5 +1,5 @@
-//! What a client's connection does: between two requests it may wait, but not for long, and a head has to arrive at a minimum
-//! rate.
+//! Watches a client's connection: it may be idle between two requests for a bounded time, the head of a request has to arrive
+//! at a minimum rate, and answers have to be read.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -12,16 +12,16 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use super::reply::{Body, BoxError};
 use crate::patience::Pace;
 
-/// How long the first request's head may take, and how many bytes earn it a second more.
+/// How long the first request's head may take, and how many bytes earn it one more second.
 const HEAD: Duration = Duration::from_secs(10);
 const HEAD_RATE: u64 = 500;
-/// However fast it arrives. The server itself holds later heads of HTTP/1.1 to this.
+/// The most that a head may take, however fast it arrives. The HTTP server applies this to the later heads of HTTP/1.1.
 pub(super) const LONGEST_HEAD: Duration = Duration::from_secs(30);
-/// Between two requests.
+/// How long a connection may be idle between two requests.
 const IDLE: Duration = Duration::from_secs(75);
-/// How fast an answer is taken.
+/// How fast a client has to read an answer.
 const PACE: Pace = Pace::usual();
-/// Either, while places are scarce.
+/// The limit for heads and for idling while places are scarce.
 const SCARCE: Duration = Duration::from_secs(5);
 
 /// What a connection has done lately.
@@ -32,22 +32,22 @@ pub(super) struct Activity(Mutex<State>);
 struct State {
     requests: u64,
     under_way: usize,
-    /// Answers of which a piece waits for the client to take it: since when, and how large it is. A write that waits is seen
-    /// by [`super::stall`]; a window of HTTP/2 that the client leaves shut is not.
+    /// Pieces of answers that the client has not read yet, by the number of the request: since when, and how many bytes.
+    /// [`super::stall`] notices a write that is blocked, but not a window of HTTP/2 that the client keeps closed.
     handed_out: HashMap<u64, (Instant, usize)>,
-    /// Since when no request is under way, and what was read since.
+    /// Since when no request is under way, and how many bytes were read since then.
     since: Instant,
     bytes: u64,
 }
 
-/// Why a connection has to go.
+/// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
     /// It never sent a whole request.
     Head,
-    /// It is done with its requests, and may end in good order.
+    /// It has been idle for too long; it is closed in good order.
     Idle,
-    /// It does not take an answer.
+    /// The client does not read an answer.
     Answer,
 }
 
@@ -66,13 +66,13 @@ impl Activity {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So many bytes came from the client.
+    /// Counts bytes that came from the client.
     pub(super) fn read(&self, bytes: usize) {
         let mut state = self.state();
         state.bytes = state.bytes.saturating_add(bytes as u64);
     }
 
-    /// A request's head is whole; it is under way until the guard is dropped.
+    /// Notes that a request's head has arrived. The request is under way until the guard is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
         let mut state = self.state();
         state.requests += 1;
@@ -83,7 +83,7 @@ impl Activity {
         }
     }
 
-    /// Whether it has waited for too long.
+    /// Whether the connection keeps us waiting for too long, and with what.
     pub(super) fn overdue(&self, now: Instant, scarce: bool) -> Option<Overdue> {
         let state = self.state();
         if state.under_way > 0 {
@@ -116,11 +116,12 @@ pub(super) struct UnderWay {
 }
 
 impl UnderWay {
-    /// The next piece of the answer is asked for: the client has taken the one before.
+    /// Notes that the next piece of the answer is asked for: the client has read the one before.
     fn taken(&self) {
         self.activity.state().handed_out.remove(&self.number);
     }
 
+    /// Notes that a piece of the answer was handed to the connection.
     fn handed_out(&self, now: Instant, bytes: usize) {
         let mut state = self.activity.state();
         state.handed_out.insert(self.number, (now, bytes));
@@ -139,7 +140,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// An answer's body; the request is under way until it has gone out.
+/// An answer's body. The request is under way until the body was sent.
 pub(super) struct Counted {
     pub(super) body: Body,
     pub(super) under_way: UnderWay,
@@ -184,22 +185,22 @@ mod tests {
         assert_eq!(activity.overdue(after(9), false), None);
         assert_eq!(activity.overdue(after(10), false), Some(Overdue::Head));
         assert_eq!(activity.overdue(after(5), true), Some(Overdue::Head));
-        // 500 bytes a second are waited for, half a minute at most.
+        // Each 500 bytes earn a second, up to half a minute in all.
         activity.read(10_000);
         assert_eq!(activity.overdue(after(29), false), None);
         assert_eq!(activity.overdue(after(30), false), Some(Overdue::Head));
-        // Whatever a request takes, it is not idle.
+        // While a request is under way, the connection is not idle.
         let first = activity.begin();
         let second = activity.begin();
         assert_eq!(activity.overdue(after(1_000_000), true), None);
-        // But what is handed out to the client has to be taken: at 500 bytes a second, with a minute in hand.
+        // But the client has to read what is handed out to it: 500 bytes a second after the first minute.
         let handed_out = Instant::now();
         let later = |seconds| handed_out + Duration::from_secs(seconds);
         first.handed_out(handed_out, 50_000);
         assert_eq!(activity.overdue(later(159), false), None);
         assert_eq!(activity.overdue(later(161), false), Some(Overdue::Answer));
         assert_eq!(activity.overdue(later(116), true), Some(Overdue::Answer));
-        // What Nextcloud does not send yet is not the client's fault.
+        // A Nextcloud that sends nothing yet is not the client's fault.
         first.taken();
         assert_eq!(activity.overdue(later(1_000_000), true), None);
         drop((first, second));

@@ -1,4 +1,4 @@
-//! What a request says: its query and its body, read as PHP reads them, within bounds.
+//! Reads a request's query and body as PHP reads them, within bounds.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::registry::view::php_lists;
 pub(crate) const LARGEST_BODY: usize = 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
-/// Bounds of a form, as PHP has them.
+/// How many parameters a form has at most, and how deep their names nest: PHP's `max_input_vars` and `max_input_nesting_level`.
 const MOST_PARAMETERS: usize = 1000;
 const DEEPEST: usize = 64;
 
@@ -42,7 +42,7 @@ where
     }
 }
 
-/// The fields of a request: its body's, and its query's where the body does not name them.
+/// The fields of a request: those of its body, and those of its query that the body does not name.
 pub(crate) fn fields(headers: &HeaderMap, body: &[u8], query: &Map<String, Value>) -> Result<Fields, Reply> {
     let kind = headers
         .get(header::CONTENT_TYPE)
@@ -90,7 +90,7 @@ fn json_object(body: &[u8]) -> Result<Map<String, Value>, Reply> {
     }
 }
 
-/// A query or form: `a=1&b[c]=2&d[]=3`, where brackets make objects and lists as in PHP.
+/// A query or form such as `a=1&b[c]=2&d[]=3`; brackets make objects and lists as in PHP.
 pub(crate) fn form(text: &[u8]) -> Result<Map<String, Value>, Reply> {
     let mut root = Map::new();
     for (at, (name, value)) in url::form_urlencoded::parse(text).enumerate() {
@@ -116,7 +116,7 @@ pub(crate) fn form(text: &[u8]) -> Result<Map<String, Value>, Reply> {
                 *place = Value::Object(Map::new());
             }
             let Value::Object(map) = place else { continue };
-            // `[]`: the next number.
+            // `[]` stands for the next number.
             let key = if key.is_empty() {
                 next_number(map)
             } else {
@@ -132,7 +132,7 @@ pub(crate) fn form(text: &[u8]) -> Result<Map<String, Value>, Reply> {
         .collect())
 }
 
-/// `a[b][c]` as `a` and `b`, `c`; a bracket that does not close belongs to the name.
+/// Splits `a[b][c]` into `a` and `b`, `c`. A bracket that is not closed belongs to the name.
 fn split_name(name: &str) -> (String, Vec<&str>) {
     let Some((first, mut rest)) = name.split_once('[') else {
         return (name.to_owned(), Vec::new());
@@ -183,7 +183,7 @@ mod tests {
         Value::Object(form(text.as_bytes()).unwrap())
     }
 
-    /// Whatever `serde_json` itself uses such keys for: a filter that has one is refused for its operator, not read as 12.
+    /// `serde_json` uses such keys itself; a filter that has one must be refused for its operator, not read as 12.
     #[test]
     fn a_body_may_hold_any_key() {
         let body = r#"{"eventFilter":{"a":{"$serde_json::private::Number":"12"}},"headers":{"$serde_json::private::RawValue":"[1]"}}"#;

@@ -23,27 +23,27 @@ use super::throttle::Throttle;
 use crate::random::{NoRandom, random};
 use crate::shares::Shares;
 
-/// How long a checked password is not checked again; accounts change only when the process starts anew.
+/// How long a password that was right is not checked again. Accounts change only when the process is restarted.
 const REMEMBERED: Duration = Duration::from_secs(600);
-/// Checked passwords that are remembered.
+/// How many passwords are remembered at most.
 const MOST_REMEMBERED: usize = 1000;
-/// Passwords whose hashes are computed at once.
+/// How many password hashes are computed at the same time.
 const HASHING: usize = 2;
-/// Passwords that are waited for at once; one network has half of these places at most.
+/// How many passwords may wait for that; one network gets at most half of these places.
 const MOST_WAITING: usize = 64;
-/// The longest user name and password that are looked at.
+/// The longest user name and password that are checked, in bytes.
 const LONGEST: usize = 1024;
 
 /// Why the configured accounts cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     #[error(
-        "ORW_ADMINS: the password hash of {user} cannot be read: {reason}; it looks like $argon2id$v=19$m=19456,t=2,p=1$…"
+        "ORW_ADMINS: the password hash of {user} cannot be read: {reason}; a hash looks like $argon2id$v=19$m=19456,t=2,p=1$…"
     )]
     Hash { user: String, reason: String },
     #[error(
-        "ORW_ADMINS is empty: nobody could register a webhook; set it to user:password, or ORW_NEXTCLOUD_URL to Nextcloud's address \
-         to have Nextcloud say who may"
+        "ORW_ADMINS is empty, so nobody could register a webhook: set it to user:password, or set ORW_NEXTCLOUD_URL to Nextcloud's \
+         address, and Nextcloud decides who may"
     )]
     Nobody,
     #[error(transparent)]
@@ -64,7 +64,7 @@ fn basic(headers: &HeaderMap) -> Option<(String, SecretString)> {
 
 #[derive(Debug, Clone)]
 enum Password {
-    /// Keyed hash of a password that is configured in clear.
+    /// The keyed hash of a password that is configured in clear text.
     Keyed(Digest),
     Argon2(Arc<str>),
 }
@@ -80,12 +80,12 @@ struct Account {
 pub struct LocalAccounts {
     key: Digest,
     accounts: Vec<Account>,
-    /// A hash to check where the account has none, so that every check takes as long; `None` where no account has one.
+    /// A hash to check if the account has none, so that every check takes equally long; `None` if no account has one.
     dummy: Option<Arc<str>>,
     remembered: Mutex<HashMap<Digest, Instant>>,
     throttle: Throttle,
     hashing: Semaphore,
-    /// Who waits for one of them.
+    /// The places in which passwords wait to be checked.
     waiting: Arc<Shares>,
 }
 
@@ -101,7 +101,7 @@ impl LocalAccounts {
     /// Administrators, and users who may log in and do nothing.
     ///
     /// # Errors
-    /// Where there is no administrator, or a hash cannot be read.
+    /// If there is no administrator, or a hash cannot be read.
     pub fn new(
         admins: &[(String, SecretString)],
         users: &[(String, SecretString)],
@@ -129,7 +129,7 @@ impl LocalAccounts {
             } else {
                 tracing::warn!(
                     user,
-                    "the password is configured in clear; an argon2id hash ($argon2id$…) is safer"
+                    "this password is configured in clear text; an argon2id hash ($argon2id$…) is safer"
                 );
                 Password::Keyed(keyed(&key, b"password", text))
             };
@@ -150,10 +150,10 @@ impl LocalAccounts {
         })
     }
 
-    /// The caller; `None` where the request names none.
+    /// The caller; `None` if the request names none.
     ///
     /// # Errors
-    /// Where it names one and the credentials are not good.
+    /// [`Denied`] if it names one and the credentials are not accepted.
     pub async fn session(&self, headers: &HeaderMap, client: IpAddr) -> Result<Option<Session>, Denied> {
         match basic(headers) {
             Some((user, password)) => self.check(&user, &password, client).await.map(Some),
@@ -168,7 +168,7 @@ impl LocalAccounts {
         }
         let whole = keyed(&self.key, b"both", &format!("{}:{user}:{text}", user.len()));
         let account = self.account(user);
-        // Whoever was right a moment ago is let in even while others guess from the same address.
+        // A caller whose password was right a moment ago is let in even while others guess from the same address.
         if let Some(account) = account
             && self.is_remembered(&whole, Instant::now())
         {
@@ -204,7 +204,7 @@ impl LocalAccounts {
         }
     }
 
-    /// The account of this name; looks at every one, whichever it is.
+    /// The account of this name. It compares every account, so the time does not tell whether there is one.
     fn account(&self, user: &str) -> Option<&Account> {
         let name = keyed(&self.key, b"name", user);
         let mut found = None;
@@ -216,7 +216,7 @@ impl LocalAccounts {
         found
     }
 
-    /// Does the same work whether there is such an account or not, and of whichever kind it is.
+    /// Whether the password is right. It does the same work for every kind of account, and if there is none.
     async fn is_right(&self, account: Option<&Account>, password: &str) -> Result<bool, Denied> {
         let given = keyed(&self.key, b"password", password);
         let (wanted, hash) = match account.map(|account| &account.password) {

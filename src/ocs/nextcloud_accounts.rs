@@ -1,8 +1,9 @@
-//! NextcloudAccounts whom Nextcloud knows.
+//! The accounts of Nextcloud: its own API decides who a caller is.
 //!
-//! Guarantees: a caller is let in for half a minute at most after Nextcloud last said so; what it refused is asked again
-//! every time, and slowed down by address, and so is whoever keeps Nextcloud busy; many at once who show the same credentials are one question; credentials are
-//! kept as keyed hashes only.
+//! Guarantees: a caller is let in for at most half a minute after Nextcloud last accepted the credentials; credentials that it
+//! refused are sent there again every time; whoever is refused, or keeps Nextcloud busy, is slowed down by address; requests
+//! that come at the same time with the same credentials cause one question to Nextcloud; credentials are kept as keyed hashes
+//! only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,15 +20,16 @@ use crate::proxy::Proxy;
 use crate::random::{NoRandom, random};
 use crate::shares::Shares;
 
-/// Questions to Nextcloud at once, about callers who are new and about those who were right a moment ago.
+/// How many questions Nextcloud is asked at the same time: so many about new callers, and as many about those whom it accepted
+/// a moment ago.
 const MOST_QUESTIONS: usize = 64;
-/// How long one may take in all, and how long while many are asked.
-const PATIENCE: Duration = Duration::from_secs(30);
-const SHORT: Duration = Duration::from_secs(5);
+/// How long a question may take, and how long while places are scarce.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const SCARCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Question = Shared<BoxFuture<'static, Result<Identified, Denied>>>;
 
-/// Tells callers by asking Nextcloud.
+/// Identifies callers by asking Nextcloud.
 #[derive(Debug)]
 pub struct NextcloudAccounts {
     proxy: Arc<Proxy>,
@@ -36,13 +38,13 @@ pub struct NextcloudAccounts {
     throttle: Throttle,
     asked: Mutex<HashMap<Digest, Question>>,
     places: Arc<Shares>,
-    /// Nobody who guesses stands in the way of whoever was right.
+    /// For callers whom Nextcloud accepted a moment ago: whoever guesses passwords cannot take their places.
     known_places: Arc<Shares>,
 }
 
 impl NextcloudAccounts {
     /// # Errors
-    /// Where the operating system gives no random bytes.
+    /// If the operating system gives no random bytes.
     pub fn new(proxy: Arc<Proxy>) -> Result<Self, NoRandom> {
         Self::with_clock(proxy, Arc::new(Instant::now))
     }
@@ -50,7 +52,7 @@ impl NextcloudAccounts {
     /// The same with another clock.
     ///
     /// # Errors
-    /// Where the operating system gives no random bytes.
+    /// If the operating system gives no random bytes.
     pub fn with_clock(proxy: Arc<Proxy>, clock: Clock) -> Result<Self, NoRandom> {
         Ok(Self {
             proxy,
@@ -67,7 +69,7 @@ impl NextcloudAccounts {
         &self.proxy
     }
 
-    /// Who calls: remembered, or asked for.
+    /// Who the caller is: remembered, or asked for.
     ///
     /// # Errors
     /// [`Denied`].
@@ -83,7 +85,7 @@ impl NextcloudAccounts {
         self.question(key, credentials)?.await
     }
 
-    /// Who calls, and Nextcloud's own webhooks: always asked for.
+    /// Who the caller is, and Nextcloud's own webhooks: always asked for.
     ///
     /// # Errors
     /// [`Denied`].
@@ -104,12 +106,12 @@ impl NextcloudAccounts {
         outcome
     }
 
-    /// Nextcloud refused these credentials elsewhere.
+    /// Forgets that Nextcloud accepted these credentials: it has refused them for something else.
     pub(crate) fn forget(&self, credentials: &Credentials) {
         self.remembered.forget(&credentials.digest(&self.key));
     }
 
-    /// The one question that is under way for these credentials, or a new one.
+    /// The question that is under way for these credentials, or a new one.
     fn question(self: &Arc<Self>, key: Digest, credentials: &Credentials) -> Result<Question, Denied> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(question) = asked.get(&key) {
@@ -117,7 +119,7 @@ impl NextcloudAccounts {
         }
         self.charge(credentials)?;
         let (this, credentials) = (Arc::clone(self), credentials.clone());
-        // A task of its own: it ends, and is concluded, also where whoever began it has gone.
+        // A task of its own: it ends and is concluded even if the request that began it has gone.
         let task = tokio::spawn(async move {
             let begun = this.remembered.now();
             let _answered = Answered(Arc::clone(&this), key);
@@ -143,7 +145,7 @@ impl NextcloudAccounts {
             .map_err(|retry_after| Denied::TooMany { retry_after })
     }
 
-    /// Remembers who may, forgets who may not, and gives the attempt back where nothing was wrong with it.
+    /// Remembers a caller who may manage webhooks, forgets one who may not, and refunds the attempt if the credentials were right.
     fn conclude(
         &self,
         key: Digest,
@@ -160,19 +162,19 @@ impl NextcloudAccounts {
         let wrong = match outcome {
             Ok(known) => known.session.is_none(),
             Err(Denied::Wrong | Denied::TooMany { .. }) => true,
-            // Whoever keeps Nextcloud busy pays as for a wrong password.
+            // Keeping Nextcloud busy costs as much as a wrong password.
             Err(Denied::Busy(_)) => return,
             Err(Denied::NoApiRequest | Denied::Unavailable | Denied::Away(_)) => false,
         };
         if wrong {
-            tracing::warn!(client = %credentials.client(), "Nextcloud does not know the caller");
+            tracing::warn!(client = %credentials.client(), "Nextcloud does not accept the caller's credentials");
         } else if charged {
             self.throttle.refund(credentials.client());
         }
     }
 }
 
-/// A question in a place of its own, which one client's network cannot take from all others, and in a bounded time.
+/// Asks in a bounded time and in one of the places, which one client's network cannot take from all others.
 async fn limited(
     places: &Arc<Shares>,
     credentials: &Credentials,
@@ -183,13 +185,13 @@ async fn limited(
             "Too many callers are being checked with Nextcloud, in all or from your network",
         ));
     };
-    let patience = if places.scarce() { SHORT } else { PATIENCE };
-    tokio::time::timeout(patience, asking)
+    let timeout = if places.scarce() { SCARCE_TIMEOUT } else { TIMEOUT };
+    tokio::time::timeout(timeout, asking)
         .await
         .unwrap_or(Err(Denied::Busy(probe::LATE)))
 }
 
-/// A question that ends, however it does, is not joined any more.
+/// Removes a question from those under way when it ends, however it ends.
 struct Answered(Arc<NextcloudAccounts>, Digest);
 
 impl Drop for Answered {

@@ -1,7 +1,8 @@
-//! What Nextcloud says of a caller: the caller's own credentials are tried there.
+//! Asks Nextcloud who a caller is, by trying the caller's own credentials there.
 //!
-//! Whoever Nextcloud lets list webhooks is an administrator here (or has been given that right there). Where the app
-//! `webhook_listeners` is off, or older than Nextcloud 30 (404, 998), members of the group `admin` are.
+//! A caller whom Nextcloud lets list webhooks is an administrator here: in Nextcloud, administrators may, and those whom they gave
+//! that right. If the app `webhook_listeners` is disabled, or Nextcloud is older than 30 and does not have it (404, 998), the
+//! members of the group `admin` are.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,18 +20,18 @@ use crate::proxy::{
 
 const WEBHOOKS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks?format=json";
 const USER: &str = "/ocs/v2.php/cloud/user?format=json";
-/// No webhook has it, so that the answer to a mere question is short.
+/// No webhook has this `uri`, so the answer is short if only the caller is asked for.
 const NO_URI: &str = "urn:openregister-webhooks:nobody";
 pub(super) const LATE: &str = "Nextcloud, which knows who you are, does not answer in time";
-/// After a 429 of Nextcloud's that does not say how long.
+/// How long a caller has to wait after a 429 of Nextcloud that does not say how long.
 const WAIT: Duration = Duration::from_secs(30);
 
 pub(super) const REQUEST_TOKEN: HeaderName = HeaderName::from_static("requesttoken");
 /// An external app's secret, as AppAPI has it, and the name that it is the secret of.
 const APP_SECRET: HeaderName = HeaderName::from_static("authorization-app-api");
 const APP_NAME: HeaderName = HeaderName::from_static("ex-app-id");
-/// What tells Nextcloud who calls.
-const TELLING: [HeaderName; 7] = [
+/// The headers by which Nextcloud knows who calls.
+const IDENTIFYING: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::COOKIE,
     REQUEST_TOKEN,
@@ -39,14 +40,15 @@ const TELLING: [HeaderName; 7] = [
     HeaderName::from_static("ex-app-version"),
     HeaderName::from_static("aa-version"),
 ];
-/// What goes along: Nextcloud's own demand on API requests, never added where the client did not send it.
-const ALONG: [HeaderName; 3] = [
+/// The headers that are sent along. The first is what Nextcloud demands of API requests; it is never added if the client did not
+/// send it.
+const SENT_ALONG: [HeaderName; 3] = [
     HeaderName::from_static("ocs-apirequest"),
     header::USER_AGENT,
     header::ACCEPT_LANGUAGE,
 ];
 
-/// A caller who names himself.
+/// The credentials of a caller, as a request carries them.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     headers: HeaderMap,
@@ -61,21 +63,21 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// `None` where a request names nobody.
+    /// `None` if a request has no credentials.
     pub(crate) fn of(headers: &HeaderMap, host: HeaderValue, arrival: Arrival) -> Option<Self> {
         let names = [header::AUTHORIZATION, header::COOKIE, APP_SECRET];
         if !names.iter().any(|name| headers.contains_key(name)) {
             return None;
         }
         let mut kept = HeaderMap::new();
-        for name in TELLING.iter().chain(&ALONG) {
+        for name in IDENTIFYING.iter().chain(&SENT_ALONG) {
             for value in headers.get_all(name) {
                 kept.append(name.clone(), value.clone());
             }
         }
         kept.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if arrival.trusted {
-            // Nextcloud's own brute-force protection is to count the client, not the proxy before us.
+            // Nextcloud's own brute-force protection has to count the client, not the proxy in front of us.
             if arrival.client != arrival.peer
                 && let Ok(client) = HeaderValue::from_str(&arrival.client.to_string())
             {
@@ -98,8 +100,8 @@ impl Credentials {
         self.arrival.client
     }
 
-    /// A keyed hash of everything that Nextcloud decides by: the credentials, what stands in for them against forged
-    /// requests (`OCS-APIRequest`), and the address, which it may bind administrators to.
+    /// A keyed hash of everything that Nextcloud decides by: the credentials, the protection against forged requests
+    /// (`OCS-APIRequest`), and the address, to which it may restrict administrators.
     pub(crate) fn digest(&self, key: &Digest) -> Digest {
         use hmac::{Hmac, KeyInit as _, Mac as _};
         #[allow(clippy::expect_used, reason = "HMAC takes keys of every length")]
@@ -109,9 +111,9 @@ impl Credentials {
             mac.update(bytes);
         };
         part(self.client().to_string().as_bytes());
-        for name in TELLING.iter().chain(&ALONG[..1]) {
+        for name in IDENTIFYING.iter().chain(&SENT_ALONG[..1]) {
             part(name.as_str().as_bytes());
-            // How many, so that no value passes for the next name.
+            // The number of values, so that no value can be mistaken for the next name.
             part(&(self.headers.get_all(name).iter().count() as u64).to_be_bytes());
             for value in self.headers.get_all(name) {
                 part(value.as_bytes());
@@ -120,12 +122,12 @@ impl Credentials {
         mac.finalize().into_bytes().into()
     }
 
-    /// The external app that acts, once Nextcloud has taken these credentials: it has checked the app's secret only where
-    /// nothing else could have let the caller in.
+    /// The external app that acts, after Nextcloud accepted these credentials. Nextcloud has checked the app's secret only if
+    /// nothing else could have let the caller in, so everything else is left out and asked again.
     async fn app_id(&self, proxy: &Proxy, path: &str) -> Option<String> {
         self.headers.get(&APP_SECRET)?;
         let mut names = self.headers.get_all(&APP_NAME).iter();
-        // Of several, Nextcloud may have checked another one.
+        // If there are several names, Nextcloud may have checked another one.
         let (name, None) = (names.next()?, names.next()) else {
             return None;
         };
@@ -151,9 +153,12 @@ impl Credentials {
             self.arrival,
         );
         asked.await.map_err(|error| {
-            tracing::debug!(error = chain(&error), "Nextcloud could not be asked who calls");
+            tracing::debug!(
+                error = chain(&error),
+                "Nextcloud could not be asked who the caller is"
+            );
             Denied::Away(match error {
-                // Nextcloud takes its time over an address that guesses, so this counts as an attempt.
+                // Nextcloud delays its answers to an address that guesses, so this counts as an attempt.
                 ProxyError::Late { .. } => return Denied::Busy(LATE),
                 ProxyError::Away { .. } => "Nextcloud, which knows who you are, cannot be reached",
                 _ => "Nextcloud, which knows who you are, gave no whole answer",
@@ -166,21 +171,21 @@ impl Credentials {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum NextcloudWebhooks {
     Listed(Vec<Value>),
-    /// The app is not enabled there.
+    /// The app `webhook_listeners` is not enabled there.
     AppDisabled,
 }
 
-/// A caller, as Nextcloud knows them.
+/// A caller as Nextcloud knows them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Identified {
-    /// `None` where nobody is logged in.
+    /// `None` if nobody is logged in.
     pub(crate) session: Option<Session>,
-    /// Cookies that Nextcloud renewed at this occasion: the client's to keep.
+    /// Cookies that Nextcloud renewed with its answer; the client has to get them.
     pub(crate) cookies: Vec<HeaderValue>,
     pub(crate) webhooks: NextcloudWebhooks,
 }
 
-/// Asks who calls, and for the webhooks with this `uri` (all where it is `None`).
+/// Asks who the caller is, and for the webhooks with this `uri`; for all of them if it is `None`.
 ///
 /// # Errors
 /// [`Denied`].
@@ -255,7 +260,7 @@ pub(crate) async fn list(
     }
 }
 
-/// Asks who calls, and nothing else.
+/// Asks who the caller is, and nothing else.
 ///
 /// # Errors
 /// [`Denied`].
@@ -263,22 +268,22 @@ pub(crate) async fn caller(proxy: &Proxy, credentials: &Credentials) -> Result<I
     list(proxy, credentials, Some(NO_URI)).await
 }
 
-/// Removes an app's webhooks in Nextcloud: how many there were, or `None` where the app is off there.
+/// Removes an app's webhooks in Nextcloud, and says how many there were; `None` if `webhook_listeners` is disabled there.
 ///
 /// # Errors
-/// The status and message of a Nextcloud that refuses.
+/// Status and message for the caller, if Nextcloud does not do it.
 pub(crate) async fn delete_by_app(
     proxy: &Proxy,
     credentials: &Credentials,
     app: &str,
 ) -> Result<Option<u64>, (u16, String)> {
     let app: String = url::form_urlencoded::byte_serialize(app.as_bytes()).collect();
-    // In a path a plus sign is a plus sign.
+    // In a path, a plus sign does not stand for a blank.
     let path = WEBHOOKS.replace('?', &format!("/byappid/{}?", app.replace('+', "%20")));
     let answered = credentials.ask(proxy, Method::DELETE, &path).await.map_err(|_| {
         (
             502,
-            "Nextcloud's own webhooks could not be removed; nothing was".to_owned(),
+            "Nextcloud's own webhooks could not be removed, so nothing was removed".to_owned(),
         )
     })?;
     match (answered.status, data(&answered)) {
@@ -300,7 +305,7 @@ pub(crate) async fn delete_by_app(
     }
 }
 
-/// The caller and their groups, where webhooks cannot be asked for.
+/// Asks for the caller and their groups, if webhooks cannot be asked for.
 async fn who(
     proxy: &Proxy,
     credentials: &Credentials,
@@ -353,7 +358,7 @@ fn refusal(answered: &BufferedResponse) -> Denied {
 }
 
 fn strange(status: StatusCode) -> Denied {
-    tracing::warn!(%status, "Nextcloud's answer does not say who calls; ORW_NEXTCLOUD_URL must be Nextcloud's own address");
+    tracing::warn!(%status, "Nextcloud's answer does not say who the caller is; ORW_NEXTCLOUD_URL must be Nextcloud's own address");
     Denied::Away("Nextcloud, which knows who you are, gave an answer that does not say so")
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum Syntax {
 }
 
 impl Syntax {
-    /// What an `Accept` header asks for: its first type that is one of ours, else XML.
+    /// The format that an `Accept` header asks for: the first type that we have, else XML.
     pub(crate) fn of_accept(headers: &HeaderMap) -> Self {
         let accept = headers
             .get(header::ACCEPT)
@@ -49,7 +49,7 @@ impl Syntax {
             .unwrap_or(Self::Xml)
     }
 
-    /// What `?format=` names.
+    /// The format that `?format=` names.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
             "xml" => Some(Self::Xml),
@@ -59,23 +59,23 @@ impl Syntax {
     }
 }
 
-/// How a request is to be answered.
+/// How a request has to be answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dialect {
     pub(crate) version: Version,
     pub(crate) syntax: Syntax,
 }
 
-/// What an operation answers.
+/// An answer of ours.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// Data, and what the caller should know.
+    /// Data, and warnings for the caller.
     Data(Value, Vec<String>),
     /// An OCS status and a message.
     Failure(u16, String),
-    /// JSON as it is, without an envelope.
+    /// JSON without an envelope.
     Plain(StatusCode, Bytes),
-    /// Nothing but a status.
+    /// A status without a body.
     Empty(StatusCode),
 }
 
@@ -143,7 +143,7 @@ const SECURITY: [(&str, &str); 6] = [
     ("x-robots-tag", "noindex, nofollow"),
 ];
 
-/// v1 answers 200 to everything but a missing login, and what no API answers: that the service is away.
+/// The status of the HTTP answer. v1 answers everything with 200, except a missing login and that the service is not available.
 fn http_status(version: Version, code: u16) -> StatusCode {
     let status = match (version, code) {
         (_, 997) => 401,

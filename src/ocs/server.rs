@@ -1,8 +1,8 @@
 //! The HTTP server: HTTP/1.1 and HTTP/2 over TCP or TLS.
 //!
-//! Guarantees: connections are counted and limited, and a place is left for other clients whatever one of them does
-//! ([`crate::shares`]); a client that sends no request, or a head bit by bit, or does not take its answer is cut off, sooner
-//! where places are scarce; a header is bounded; on shutdown, requests under way end in peace within a bounded time.
+//! Guarantees: connections are counted and limited, and whatever one client does, a place is left for the others
+//! ([`crate::shares`]); a client that sends no request, sends a head too slowly or does not read its answer is cut off, sooner if
+//! places are scarce; the size of a header is bounded; on shutdown, requests under way may finish within a bounded time.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,29 +33,29 @@ use crate::proxy::{self, Arrival};
 use crate::shares::{Place, Shares};
 use crate::supervise::ending;
 
-/// Connections at once.
+/// How many connections are open at the same time.
 const MOST_CONNECTIONS: usize = 4096;
 const LARGEST_HEADER: usize = 64 * 1024;
 const MOST_STREAMS: u32 = 100;
 const PING_EACH: Duration = Duration::from_secs(20);
-/// How long requests under way may take when the process stops.
+/// How long requests under way may take to end when the process stops.
 const GRACE: Duration = ending::REQUESTS;
-/// After an error of `accept`, such as too many open files.
+/// How long accepting pauses after an error, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often a connection is looked at.
+/// How often a connection is checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a connection may take to end in good order once it was idle for too long.
+/// How long a connection that was idle for too long may take to close in good order.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// How often the log says that connections are refused.
-const SAY_EACH: Duration = Duration::from_secs(60);
+/// The log says at most this often that connections are refused.
+const LOG_EACH: Duration = Duration::from_secs(60);
 
-/// A server that listens and does not yet serve.
+/// A server that listens, but does not serve yet.
 #[derive(Debug, Clone)]
 pub struct Server {
     listener: Arc<TcpListener>,
     trusted_proxies: Vec<IpNet>,
     tls: Option<Arc<ListenerTls>>,
-    /// Also when serving begins anew: what was accepted before may still be there.
+    /// Kept when serving starts again after a failure: connections that were accepted before may still be open.
     places: Arc<Shares>,
 }
 
@@ -63,7 +63,7 @@ impl Server {
     /// Listens. `X-Forwarded-For` is believed from `trusted_proxies` only.
     ///
     /// # Errors
-    /// Where the address cannot be listened on.
+    /// If the address cannot be listened on.
     pub async fn bind(address: SocketAddr, trusted_proxies: Vec<IpNet>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         Ok(Self {
@@ -81,30 +81,30 @@ impl Server {
         self
     }
 
-    /// The address listened on: with the port that was chosen where it was 0.
+    /// The address that it listens on. If the port was 0, this has the one that was chosen.
     ///
     /// # Errors
-    /// Where the operating system cannot tell.
+    /// If the operating system cannot tell.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// With room for so many connections; one network gets half of them at most.
+    /// Sets how many connections may be open; one network gets at most half of them.
     #[must_use]
     pub fn with_room_for(mut self, connections: usize) -> Self {
         self.places = Shares::new(connections);
         self
     }
 
-    /// Serves until `stop`, then lets requests under way end.
+    /// Serves until `stop`, then lets the requests under way finish.
     pub async fn serve(self, api: Arc<Api>, stop: CancellationToken) {
         let proxies: Arc<[IpNet]> = self.trusted_proxies.into();
         let places = self.places;
         let connections = TaskTracker::new();
-        let mut said = None;
+        let mut logged = None;
         loop {
             let next = async {
-                // Who comes when all places are taken waits in the kernel's queue.
+                // While all places are taken, further clients wait in the kernel's queue.
                 places.room().await;
                 self.listener.accept().await
             };
@@ -120,16 +120,16 @@ impl Server {
                     continue;
                 }
             };
-            // A trusted proxy speaks for many clients: each counts once the head of its request tells who it is.
+            // A trusted proxy speaks for many clients. Each of them is counted when the head of its request has told who it is.
             let place = if trusts(&proxies, peer.ip().to_canonical()) {
                 places.take_for_many()
             } else {
                 places.take(peer.ip())
             };
             let Some(place) = place else {
-                if said.is_none_or(|said: Instant| said.elapsed() >= SAY_EACH) {
-                    said = Some(Instant::now());
-                    tracing::warn!(client = %peer.ip(), "a connection is refused: this client has as many as are free; a proxy that speaks for many belongs into ORW_TRUSTED_PROXIES");
+                if logged.is_none_or(|logged: Instant| logged.elapsed() >= LOG_EACH) {
+                    logged = Some(Instant::now());
+                    tracing::warn!(client = %peer.ip(), "a connection was refused: this client already has as many connections as are free for others; a proxy that speaks for many clients belongs in ORW_TRUSTED_PROXIES");
                 }
                 continue;
             };
@@ -149,8 +149,8 @@ impl Server {
                         let limit = handshake(connection.places.scarce());
                         match tokio::time::timeout(limit, tls.accept(stream)).await {
                             Ok(Ok(stream)) => connection.serve(stream, true, place).await,
-                            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection"),
-                            Err(_) => tracing::debug!(%peer, "TLS was not agreed upon in time"),
+                            Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
+                            Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
                         }
                     }
                 }
@@ -160,14 +160,14 @@ impl Server {
         connections.close();
         if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
             tracing::warn!(
-                "requests were cut off: they took longer than {} s to end",
+                "requests were cut off: they did not end within {} s",
                 GRACE.as_secs()
             );
         }
     }
 }
 
-/// What a connection needs.
+/// A connection that was accepted, and what serving it takes.
 struct Connection {
     peer: IpAddr,
     api: Arc<Api>,
@@ -241,7 +241,7 @@ impl Connection {
                 }
                 (Some(Overdue::Idle), Some(since)) if since.elapsed() < GOODBYE => {}
                 (Some(overdue), _) => {
-                    return tracing::debug!(%peer, ?overdue, "connection cut off: it waits for too long");
+                    return tracing::debug!(%peer, ?overdue, "connection cut off: the client keeps it waiting for too long");
                 }
             }
         }
@@ -252,7 +252,7 @@ fn trusts(proxies: &[IpNet], address: IpAddr) -> bool {
     proxies.iter().any(|network| network.contains(&address))
 }
 
-/// Who is behind trusted proxies: the last address of `X-Forwarded-For` that is no proxy of ours.
+/// The client's address. Behind trusted proxies it is the last address of `X-Forwarded-For` that is none of theirs.
 fn client(headers: &HeaderMap, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
     let peer = peer.to_canonical();
     let trusted = |address: IpAddr| trusts(proxies, address);
@@ -261,7 +261,7 @@ fn client(headers: &HeaderMap, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
     }
     let mut client = peer;
     for hop in proxy::items(headers, &proxy::FORWARDED_FOR).rev() {
-        // What a trusted proxy did not write can be anything: it ends the list.
+        // What no trusted proxy wrote can be anything, so the list ends here.
         let Some(address) = std::str::from_utf8(hop).ok().and_then(hop_address) else {
             break;
         };
@@ -273,7 +273,7 @@ fn client(headers: &HeaderMap, peer: IpAddr, proxies: &[IpNet]) -> IpAddr {
     client
 }
 
-/// An address as proxies write it: with or without a port, IPv6 in brackets or bare.
+/// An address as proxies write it: with or without a port, IPv6 with or without brackets.
 fn hop_address(hop: &str) -> Option<IpAddr> {
     let bare = hop
         .strip_prefix('[')
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(of("::ffff:10.0.0.1", "[2001:db8::1]:443"), "2001:db8::1");
         assert_eq!(of("10.0.0.1", "198.51.100.7:5555"), "198.51.100.7");
         assert_eq!(of("10.0.0.1", "unknown"), "10.0.0.1");
-        // What the client itself said, with a byte that is no text, hides nobody.
+        // A byte that is no text, in what the client itself claims, hides nobody.
         let mut headers = HeaderMap::new();
         let claimed = HeaderValue::from_bytes(b"\xff, 198.51.100.7").unwrap();
         headers.insert("x-forwarded-for", claimed);

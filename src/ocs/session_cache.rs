@@ -1,4 +1,4 @@
-//! Who was let in a moment ago, by a keyed hash of what they showed.
+//! The callers whom Nextcloud accepted a moment ago, by a keyed hash of their credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::session::{Digest, Session};
 
-/// How long a good answer holds.
-pub(crate) const HOLDS: Duration = Duration::from_secs(30);
+/// How long an answer of Nextcloud is valid.
+pub(crate) const VALID: Duration = Duration::from_secs(30);
+/// How many are kept.
 const MOST: usize = 1000;
 
-/// Tells the time; tests bring their own.
+/// Tells the time. Tests have their own clock.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
-/// Good answers, for [`HOLDS`] each and bounded in number.
+/// Sessions that Nextcloud confirmed: each for [`VALID`], and bounded in number.
 pub(crate) struct SessionCache {
     clock: Clock,
     entries: Mutex<HashMap<Digest, (Session, Instant)>>,
@@ -42,16 +43,16 @@ impl SessionCache {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries
             .get(key)
-            .filter(|(_, asked)| now.saturating_duration_since(*asked) < HOLDS)
+            .filter(|(_, asked)| now.saturating_duration_since(*asked) < VALID)
             .map(|(session, _)| session.clone())
     }
 
-    /// Remembers an answer from when it was asked for, not from when it came.
+    /// Keeps a session. Its time counts from `asked`, when Nextcloud was asked, not from when it answered.
     pub(crate) fn put(&self, key: Digest, session: Session, asked: Instant) {
         let now = self.now();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= MOST && !entries.contains_key(&key) {
-            entries.retain(|_, (_, asked)| now.saturating_duration_since(*asked) < HOLDS);
+            entries.retain(|_, (_, asked)| now.saturating_duration_since(*asked) < VALID);
             if entries.len() >= MOST
                 && let Some(oldest) = entries
                     .iter()
@@ -98,10 +99,10 @@ mod tests {
         };
         let remembered = SessionCache::new(clock);
         remembered.put(key(0), session("a"), remembered.now());
-        *passed.lock().unwrap() = HOLDS - Duration::from_millis(1);
+        *passed.lock().unwrap() = VALID - Duration::from_millis(1);
         assert_eq!(remembered.get(&key(0)), Some(session("a")));
         assert_eq!(remembered.get(&key(1)), None);
-        *passed.lock().unwrap() = HOLDS;
+        *passed.lock().unwrap() = VALID;
         assert_eq!(remembered.get(&key(0)), None);
         for n in 0..MOST + 50 {
             remembered.put(key(n), session("b"), remembered.now());

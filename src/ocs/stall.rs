@@ -1,4 +1,4 @@
-//! A client's connection: it holds its place until it ends, what it sends is counted, and it is given up where it takes
+//! A client's connection: it holds its place until it ends, what the client sends is counted, and it fails if the client reads
 //! answers too slowly.
 
 use std::io::{self, IoSlice};
@@ -14,18 +14,18 @@ use super::activity::Activity;
 use crate::patience::{Pace, Patience};
 use crate::shares::Place;
 
-/// How often a wait is looked at: places may have become scarce.
+/// How often a wait is checked: places may have become scarce.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Ends with [`io::ErrorKind::TimedOut`] where writes are slower than the pace; reads wait as long as they like.
+/// Writes fail with [`io::ErrorKind::TimedOut`] if they are slower than the pace. Reads may take as long as they like.
 #[derive(Debug)]
 pub(crate) struct Stall<T> {
     io: T,
     patience: Patience,
-    /// Runs while a write waits.
+    /// Runs while a write is blocked.
     waiting: Option<Pin<Box<Sleep>>>,
     activity: Arc<Activity>,
-    /// Among the connections; also where it became a tunnel.
+    /// The connection's place; it keeps it when it becomes a tunnel.
     place: Place,
 }
 
@@ -40,7 +40,7 @@ impl<T> Stall<T> {
         }
     }
 
-    /// Lets a write that waits wait no longer than the pace allows.
+    /// Lets a blocked write wait no longer than the pace allows.
     fn bounded<R>(
         &mut self,
         cx: &mut Context<'_>,

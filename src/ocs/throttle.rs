@@ -1,4 +1,4 @@
-//! Slows down whoever guesses passwords, by address.
+//! Slows down guessing of passwords, by the client's address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,17 +9,17 @@ use ipnet::IpNet;
 
 use crate::shares::networks;
 
-/// Failures that an address may have at once.
+/// How many failures an address may have in a row.
 const BURST: u32 = 50;
-/// After this time one more is allowed.
+/// After each such time one more is allowed.
 const EACH: Duration = Duration::from_secs(3);
-/// A network of many clients may have so many times as many failures as one of them.
+/// A network of many clients may have this many times the failures of one client.
 const WIDE: u32 = 10;
-/// Addresses that are remembered.
+/// How many networks are remembered at most.
 const MOST: usize = 10_000;
 
-/// Counts attempts by client, and by the wider network that a client of IPv6 is in; bounded. An attempt is charged before it is
-/// checked, so that many at once count as many, and given back when it was right.
+/// Counts attempts by client, and by the wider network of an IPv6 client; bounded in size. An attempt is charged before it is
+/// checked, so that attempts at the same time count, and refunded if it was right.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     /// When each network will have all its attempts back.
@@ -30,7 +30,7 @@ impl Throttle {
     /// Charges an attempt.
     ///
     /// # Errors
-    /// How long to wait, where there were too many.
+    /// How long to wait, if there were too many.
     pub(crate) fn charge(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut clear_at = self.clear_at.lock().unwrap_or_else(PoisonError::into_inner);
         if clear_at.len() >= MOST {
@@ -49,7 +49,7 @@ impl Throttle {
         }
         for (network, next) in charged {
             if clear_at.len() >= MOST && !clear_at.contains_key(&network) {
-                // Thousands of addresses are guessing: make room for this one, whoever it is.
+                // Thousands of addresses are guessing: forget the oldest to remember this one.
                 if let Some(oldest) = clear_at.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key) {
                     clear_at.remove(&oldest);
                 }
@@ -59,7 +59,7 @@ impl Throttle {
         Ok(())
     }
 
-    /// Gives an attempt back: it was right.
+    /// Refunds an attempt that was right.
     pub(crate) fn refund(&self, address: IpAddr) {
         let mut clear_at = self.clear_at.lock().unwrap_or_else(PoisonError::into_inner);
         for (network, cost) in costs(address) {
@@ -97,7 +97,7 @@ mod tests {
         assert!(throttle.charge(address, now + EACH).is_ok());
     }
 
-    /// A /48 is had for the asking, and is 65,536 clients.
+    /// Anybody can get a /48, and it counts as 65,536 clients.
     #[test]
     fn many_clients_of_one_wide_network_are_slowed_down_together() {
         let throttle = Throttle::default();

@@ -1,7 +1,7 @@
 //! TLS for the listener, from `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`.
 //!
-//! Guarantees: TLS 1.2 and 1.3 only; the files are read again when they change; files that cannot be used leave the
-//! certificate in force that was read before.
+//! Guarantees: TLS 1.2 and 1.3 only; the files are read again when they change; if the new files cannot be used, the certificate
+//! that was read before stays in use.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
 
-/// How often the files are looked at.
+/// How often the files are checked for changes.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Why the listener has no certificate.
@@ -39,7 +39,7 @@ pub enum TlsFileError {
     Pair(#[source] rustls::Error),
 }
 
-/// The certificate that the listener shows.
+/// The certificate that the listener presents.
 #[derive(Debug)]
 pub struct ListenerTls {
     certificate: PathBuf,
@@ -65,7 +65,7 @@ impl ListenerTls {
         self.config.load_full()
     }
 
-    /// Reads the files again; what cannot be used changes nothing.
+    /// Reads the files again. Files that cannot be used change nothing.
     ///
     /// # Errors
     /// [`TlsFileError`], which names the file.
@@ -90,8 +90,10 @@ impl ListenerTls {
             seen = now;
             match self.reload() {
                 Ok(()) => tracing::info!("the listener's certificate was read again"),
-                // While one file is new and the other old, they do not fit; the next change is looked at too.
-                Err(error) => tracing::warn!(%error, "the listener's certificate stays as it was"),
+                // While one file is new and the other is still old, they do not fit; the next change is read, too.
+                Err(error) => {
+                    tracing::warn!(%error, "the listener keeps its certificate: the new files cannot be used")
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
-//! JSON values as the XML that Nextcloud answers.
+//! Writes JSON values as the XML that Nextcloud answers.
 //!
-//! Guarantee: well-formed for every value. One blank of indent a level; a list as `<element>`s; null, the empty list and
-//! the empty object as `<a/>`; `""` as `<a></a>`; true as `1`, false as nothing.
-//! Where Nextcloud answers an empty body, a key that is no XML name is carried in an attribute: `<element key="$or">`.
+//! Guarantee: the document is well-formed for every value. It is indented by one blank a level. A list becomes `<element>`s; null,
+//! the empty list and the empty object become `<a/>`; `""` becomes `<a></a>`; true becomes `1`, and false becomes nothing.
+//! A key that is no XML name, at which Nextcloud answers an empty body, becomes an attribute: `<element key="$or">`.
 //! A character that XML cannot hold becomes U+FFFD.
 
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ fn element(out: &mut String, depth: usize, key: &str, value: &Value) {
     let name = if is_name(key) { key } else { "element" };
     out.push('<');
     out.push_str(name);
-    // A list's elements have no key; an object's do, also where it is no name.
+    // The elements of a list have no key. A key that is no name is written as an attribute.
     if name != key && !key.is_empty() {
         out.push_str(" key=\"");
         escape(out, key, true);
@@ -54,7 +54,7 @@ fn element(out: &mut String, depth: usize, key: &str, value: &Value) {
 
 fn members(out: &mut String, depth: usize, map: &Map<String, Value>) {
     for (key, value) in map {
-        // The empty key is carried too: as an empty attribute it could not be told from a list's element.
+        // The empty key is written as a blank: as an empty attribute it would look like an element of a list.
         element(out, depth, if key.is_empty() { " " } else { key }, value);
     }
 }
@@ -72,7 +72,7 @@ fn text(out: &mut String, name: &str, text: &str) {
     let _ = writeln!(out, "</{name}>");
 }
 
-/// A reader turns a line break in an attribute into a blank unless it is a reference.
+/// Escapes what XML reserves. In an attribute also line breaks and tabs, which a reader would turn into blanks.
 fn escape(out: &mut String, text: &str, attribute: bool) {
     for c in text.chars() {
         match c {
@@ -90,7 +90,7 @@ fn escape(out: &mut String, text: &str, attribute: bool) {
     }
 }
 
-/// An XML name, without the colon, which belongs to namespaces.
+/// Whether a key is an XML name. The colon is not allowed: it belongs to namespaces.
 fn is_name(key: &str) -> bool {
     let start = |c: char| {
         matches!(c,

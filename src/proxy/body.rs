@@ -1,5 +1,5 @@
-//! Bodies on their way: each frame is handed on as it comes, a client's body comes at a minimum rate, and Nextcloud is not
-//! silent for ever.
+//! Bodies on their way: each frame is handed on as it comes, a client's body has to come at a minimum rate, and Nextcloud may be
+//! silent for a bounded time only.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +18,12 @@ use crate::shares::{Place, Shares};
 /// A body, in memory or streamed.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
-/// How often the wait for a client is looked at: places may have become scarce.
+/// How often the wait for a client is checked: places may have become scarce.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long a body is held back for a `100 Continue` that does not come.
+/// How long a body waits for a `100 Continue`; then it is sent without one.
 const CONTINUE: Duration = Duration::from_secs(1);
 
-/// How far a request is: when something of it last moved, and whether its client failed.
+/// The progress of a request: when a part of it last moved, and whether its client failed.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress(Arc<Mutex<(Instant, Option<Fault>)>>);
 
@@ -59,7 +59,7 @@ impl Progress {
     }
 }
 
-/// Lets a body begin once Nextcloud wants it, for a client that asked (`Expect: 100-continue`).
+/// Holds a body back until Nextcloud wants it, for a client that asked for that (`Expect: 100-continue`).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Gate(CancellationToken);
 
@@ -81,7 +81,7 @@ type Cancelled = Pin<Box<WaitForCancellationFutureOwned>>;
 pub(super) struct Upload {
     inner: Incoming,
     progress: Progress,
-    /// Opens when Nextcloud wants the body, or after a while.
+    /// Opens when Nextcloud wants the body, or after [`CONTINUE`].
     gate: Option<(Cancelled, Pin<Box<Sleep>>)>,
     abandoned: Cancelled,
     patience: Patience,
@@ -90,7 +90,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// `abandoned` ends the body early: nobody needs the rest of it.
+    /// `abandoned` ends the body early, if nobody needs the rest of it.
     pub(super) fn new(
         inner: Incoming,
         progress: Progress,
@@ -169,11 +169,11 @@ impl HttpBody for Upload {
     }
 }
 
-/// What ends when an answer ends, however it ends.
+/// What is held until an answer has ended, however it ends.
 pub(super) struct Held {
     /// The place among the requests under way.
     pub(super) _place: Place,
-    /// Lets go of an upload that is still held back.
+    /// Ends an upload that is still under way.
     pub(super) _upload: DropGuard,
 }
 

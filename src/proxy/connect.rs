@@ -1,4 +1,4 @@
-//! Connections to Nextcloud: TCP, and TLS where its URL says https.
+//! Connections to Nextcloud: TCP, and TLS if its URL says https.
 
 use std::io;
 use std::pin::Pin;

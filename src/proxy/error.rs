@@ -1,29 +1,27 @@
-//! Why a request was not passed on, or not answered.
+//! Why a request was not forwarded, or not answered.
 
 use std::time::Duration;
 
 use hyper::StatusCode;
 
-/// Anything that ends a body early.
+/// What ends a body early.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the caller reads; the source is for the log.
+/// The text is for the caller, the source for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// The request could be understood in more than one way, or is none that a web server gets.
+    /// Two servers could read the request differently, or it is none that a web server answers.
     #[error("{reason}")]
     Refused {
         status: StatusCode,
         reason: &'static str,
     },
-    #[error(
-        "Nextcloud cannot be reached from here; registered webhooks are delivered all the same. Try again in a moment"
-    )]
+    #[error("Nextcloud cannot be reached; registered webhooks are still delivered. Try again in a moment")]
     Away {
         #[source]
         source: BoxError,
     },
-    #[error("Nextcloud broke off before it answered; try again in a moment")]
+    #[error("Nextcloud closed the connection before it answered; try again in a moment")]
     Broken {
         #[source]
         source: BoxError,

@@ -1,4 +1,4 @@
-//! A question of our own to Nextcloud, on behalf of a caller: small, and answered in a bounded time.
+//! A request of our own to Nextcloud, on behalf of a caller. Its response is read into memory, in a bounded time.
 
 use std::time::Duration;
 
@@ -12,10 +12,12 @@ use super::body::Progress;
 use super::error::ProxyError;
 use super::forward::Proxy;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long it may take in all.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest response, in bytes.
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// What Nextcloud answered.
+/// A response of Nextcloud, read into memory.
 #[derive(Debug)]
 pub(crate) struct BufferedResponse {
     pub(crate) status: StatusCode,
@@ -24,10 +26,11 @@ pub(crate) struct BufferedResponse {
 }
 
 impl Proxy {
-    /// Asks with these headers, those that say on whose behalf added. `path` begins below Nextcloud's base.
+    /// Sends a request without a body, with these headers and those that say on whose behalf it is made. `path` begins below the path
+    /// that Nextcloud is installed below.
     ///
     /// # Errors
-    /// Where there is no whole answer in time.
+    /// If there is no complete response in time.
     pub(crate) async fn fetch(
         &self,
         method: Method,
@@ -58,8 +61,8 @@ impl Proxy {
                 body: body.to_bytes(),
             })
         };
-        tokio::time::timeout(PATIENCE, exchange)
+        tokio::time::timeout(TIMEOUT, exchange)
             .await
-            .unwrap_or(Err(ProxyError::Late { after: PATIENCE }))
+            .unwrap_or(Err(ProxyError::Late { after: TIMEOUT }))
     }
 }

@@ -21,11 +21,11 @@ use crate::patience::Pace;
 use crate::random::{NoRandom, random};
 use crate::shares::{Place, Shares};
 
-/// What is under way at once, and how fast a client's body has to come.
+/// How much is under way at the same time, and how fast a client's body has to come.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub requests: usize,
-    /// Connections that were upgraded: fewer than the listener takes, so that they leave room for requests.
+    /// Upgraded connections: fewer than the listener accepts, so that they leave room for requests.
     pub tunnels: usize,
     pub pace: Pace,
 }
@@ -53,7 +53,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// # Errors
-    /// Where the operating system gives no random bytes.
+    /// If the operating system gives no random bytes.
     pub fn new(upstream: Arc<Upstream>) -> Result<Self, NoRandom> {
         Self::with_limits(upstream, Limits::default())
     }
@@ -61,7 +61,7 @@ impl Proxy {
     /// The same with other limits.
     ///
     /// # Errors
-    /// Where the operating system gives no random bytes.
+    /// If the operating system gives no random bytes.
     pub fn with_limits(upstream: Arc<Upstream>, limits: Limits) -> Result<Self, NoRandom> {
         let name = random::<8>()?;
         Ok(Self {
@@ -90,7 +90,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Passes a request on as it streams in, and the answer back as it streams out.
+    /// Forwards a request as it streams in, and the answer as it streams back.
     ///
     /// # Errors
     /// [`ProxyError`]: there is no answer.
@@ -147,7 +147,7 @@ impl Proxy {
         }
         let mut response = self.answer(response, held);
         if chunked {
-            // Somebody before us may have gone by another length that the request named too; nothing may follow it.
+            // A server in front of us may have read another length that the request also named: no further request may follow.
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -155,7 +155,7 @@ impl Proxy {
         Ok(response)
     }
 
-    /// Passes on a request whose body has been read.
+    /// Forwards a request whose body has been read.
     ///
     /// # Errors
     /// [`ProxyError`]: there is no answer.
@@ -175,7 +175,7 @@ impl Proxy {
         *request.version_mut() = parts.version;
         *request.headers_mut() = parts.headers.clone();
         self.rewrite(&mut request, arrival)?;
-        // The length is that of the body as it was read.
+        // The HTTP client sets the length of the body that was read.
         request.headers_mut().remove(header::CONTENT_LENGTH);
         request.headers_mut().remove(header::EXPECT);
         let response = self.upstream.send(request, &Progress::new()).await?;
@@ -186,7 +186,7 @@ impl Proxy {
         self.places.take(arrival.client).ok_or(ProxyError::Busy)
     }
 
-    /// Headers as Nextcloud gets them.
+    /// Rewrites the headers for Nextcloud.
     pub(super) fn rewrite<B>(&self, request: &mut Request<B>, arrival: Arrival) -> Result<(), ProxyError> {
         let host = match target::host(request)? {
             Some(host) => host,
@@ -199,14 +199,13 @@ impl Proxy {
         Ok(())
     }
 
-    /// Sends a request without a body; once more where its connection was closed under it and nothing can be done
-    /// twice.
+    /// Sends a request without a body. If its connection was closed meanwhile, and the request changes nothing, sends it once more.
     async fn send_empty(
         &self,
         mut parts: request::Parts,
         progress: &Progress,
     ) -> Result<Response<Incoming>, ProxyError> {
-        // A length that nothing follows would make the next request on that connection a part of this one.
+        // If a length was announced and no body follows, Nextcloud would read the next request on that connection as this one's body.
         if parts.headers.contains_key(header::CONTENT_LENGTH) {
             parts
                 .headers
@@ -238,7 +237,7 @@ impl Proxy {
         response
     }
 
-    /// Joins two connections that both switch to websocket; anything else that Nextcloud answers is the answer.
+    /// Joins the two connections if both switch to websocket; anything else that Nextcloud answers is passed back.
     async fn upgrade(
         &self,
         mut request: Request<Incoming>,
@@ -278,8 +277,8 @@ impl Proxy {
     }
 }
 
-/// Websocket is the one protocol that is switched to: `h2c` would be a way past everything that is checked here. A request
-/// with a body switches to nothing: the body would be in the way.
+/// Websocket is the only protocol that is switched to: `h2c` would bypass everything that is checked here. A request with a body
+/// cannot switch.
 fn is_websocket(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_11
         && *request.method() == Method::GET
@@ -302,7 +301,7 @@ fn switch(headers: &mut HeaderMap) {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// Whether the client waits for a go-ahead before it sends its body.
+/// Whether the client waits for `100 Continue` before it sends its body.
 fn continues(headers: &HeaderMap) -> Result<bool, ProxyError> {
     match headers.get(header::EXPECT) {
         None => Ok(false),

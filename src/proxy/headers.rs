@@ -1,4 +1,4 @@
-//! Headers on their way: what belongs to one connection stays there, and who asks is said by us.
+//! Headers on their way: those of one connection are not forwarded, and we say who the client is.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::arrival::Arrival;
 
-/// Headers of one connection, besides those that `Connection` names.
+/// The headers that belong to one connection, besides those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -19,8 +19,8 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// What a request means to whoever gets it, and what is decided by. `Connection` must not take these away: a client
-/// could make a trusted proxy's word, or a condition, disappear on its way to Nextcloud.
+/// The headers that give a request its meaning, or that decisions are based on. `Connection` must not remove them: a client could
+/// make what a trusted proxy says, or a condition, disappear on its way to Nextcloud.
 const MEANING: [&str; 24] = [
     "host",
     "content-length",
@@ -48,8 +48,8 @@ const MEANING: [&str; 24] = [
     "if",
 ];
 
-/// What says on whose behalf a request is made: only a trusted proxy's word counts. `proxy` would become the
-/// variable HTTP_PROXY of a CGI program.
+/// The headers that say on whose behalf a request is made: they count from trusted proxies only. `proxy` would become the variable
+/// HTTP_PROXY of a CGI program.
 const ON_BEHALF: [&str; 13] = [
     "forwarded",
     "x-forwarded",
@@ -66,7 +66,7 @@ const ON_BEHALF: [&str; 13] = [
     "proxy",
 ];
 
-/// Which sidecars a request came through: one that comes back would go round until something gives way.
+/// The sidecars that a request came through. A request that came back to one of them would go round for ever.
 pub(super) const THROUGH: HeaderName = HeaderName::from_static("orw-through");
 
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -77,7 +77,7 @@ fn is_on_behalf(name: &str) -> bool {
     name.starts_with("x-forwarded-") || ON_BEHALF.contains(&name)
 }
 
-/// The items of a list, over all lines of it. A byte that is no text spoils its own item, never its neighbours.
+/// The items of a list, from all lines of the header. A byte that is no text affects its own item only.
 pub(crate) fn items<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -90,7 +90,7 @@ pub(crate) fn items<'a>(
     items.into_iter().map(<[u8]>::trim_ascii)
 }
 
-/// Removes what belongs to the connection that a message came on.
+/// Removes the headers that belong to the connection on which a message came.
 pub(super) fn end_to_end(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = items(headers, &header::CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
@@ -101,7 +101,7 @@ pub(super) fn end_to_end(headers: &mut HeaderMap) {
     }
 }
 
-/// A request's headers as Nextcloud gets them: end to end, `Host` as the client sent it, and who asks.
+/// Rewrites a request's headers for Nextcloud: end to end, `Host` as the client sent it, and who the client is.
 pub(super) fn request(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderValue) {
     let trailers = names(headers, &header::TE, "trailers");
     end_to_end(headers);
@@ -109,7 +109,7 @@ pub(super) fn request(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderVa
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
     }
-    // HTTP/2 splits cookies; HTTP/1.1 has one line.
+    // HTTP/2 splits cookies into several lines; HTTP/1.1 has one.
     let cookies: Vec<&[u8]> = headers
         .get_all(header::COOKIE)
         .iter()
@@ -146,7 +146,7 @@ pub(super) fn request(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderVa
     on_behalf(headers, arrival, host);
 }
 
-/// Whether a header is one that we set, remove or decide by, or that Nextcloud decides by.
+/// Whether we set or remove a header, or we or Nextcloud base decisions on it.
 fn is_managed(name: &str) -> bool {
     is_on_behalf(name)
         || name.starts_with("sec-fetch-")
@@ -155,7 +155,7 @@ fn is_managed(name: &str) -> bool {
         || HOP_BY_HOP.iter().any(|known| known.as_str() == name)
 }
 
-/// Says who asks: after what a trusted proxy said, or instead of what was claimed.
+/// Says who the client is: after what a trusted proxy said, or instead of what the client claimed.
 fn on_behalf(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderValue) {
     let peer = arrival.peer.to_canonical();
     append(headers, &FORWARDED_FOR, &peer.to_string());
@@ -174,7 +174,7 @@ fn on_behalf(headers: &mut HeaderMap, arrival: Arrival, host: &HeaderValue) {
     append(headers, &header::FORWARDED, &element);
 }
 
-/// Adds an element to a list, as one line. What was there stays, byte by byte, whatever it is.
+/// Adds an element to a list, and joins the list into one line. What was there stays as it is, byte by byte.
 pub(super) fn append(headers: &mut HeaderMap, name: &HeaderName, element: &str) {
     let mut all: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     all.push(element.as_bytes());
@@ -183,7 +183,7 @@ pub(super) fn append(headers: &mut HeaderMap, name: &HeaderName, element: &str) 
     }
 }
 
-/// Whether a list of tokens has this one.
+/// Whether a list of tokens contains this one.
 pub(super) fn names(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     items(headers, name).any(|item| {
         let item = item.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -335,7 +335,7 @@ mod tests {
         }
         assert_eq!(headers["x-forwarded-for"], "198.51.100.7, 10.0.0.1");
         assert!(!headers.contains_key("connection"));
-        // From anybody else such a header is replaced as ever.
+        // From anybody else, such a header is replaced as always.
         let headers = passed(
             &[
                 ("connection", "x-forwarded-for"),

@@ -1,9 +1,10 @@
-//! The reverse proxy to Nextcloud: what is not ours streams through.
+//! The reverse proxy to Nextcloud: requests that are not ours stream through.
 //!
-//! Guarantees: a body of any size passes in either direction without being held; what a client says of its own address is
-//! replaced unless a trusted proxy says it; one client leaves places for the others; a request that two readers could understand differently is refused, never
-//! passed on; every wait, header and number of requests under way is bounded; where Nextcloud is away, the caller reads
-//! so at once. `ORW_NEXTCLOUD_URL` is the administrator's own setting: the address guard of deliveries does not apply to it.
+//! Guarantees: a body of any size passes in either direction without being held in memory; what a client claims about its own
+//! address is replaced, unless a trusted proxy says it; one client leaves places for the others; a request that two servers could
+//! read differently is refused, never forwarded; every wait, every header and the number of requests under way is bounded; if
+//! Nextcloud cannot be reached, the caller is told so at once. `ORW_NEXTCLOUD_URL` is the administrator's own setting: the address
+//! guard of deliveries does not apply to it.
 
 mod arrival;
 mod body;

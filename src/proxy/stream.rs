@@ -1,4 +1,4 @@
-//! A connection to Nextcloud, with or without TLS.
+//! The bytes of a connection to Nextcloud.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What a request is for, read so that no two readers can disagree.
+//! The target of a request: its host and path, checked so that no two servers can read them differently.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use super::error::ProxyError;
 
-/// Refuses what an origin server does not get, and what two servers could understand differently.
+/// Refuses requests that no origin server answers, and those that two servers could read differently.
 ///
 /// # Errors
 /// Why it is refused.
@@ -51,10 +51,10 @@ pub(super) fn vet<B>(request: &Request<B>) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// The host that a request names: one, and the same wherever it is named. `None` where it names none, as HTTP/1.0 may.
+/// The host that a request names; `None` if it names none, as HTTP/1.0 allows.
 ///
 /// # Errors
-/// Where it names two, or none although it must.
+/// If it names more than one, or none although it must.
 pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, ProxyError> {
     let mut named = request.headers().get_all(header::HOST).iter();
     let (first, second) = (named.next(), named.next());
@@ -79,13 +79,13 @@ pub(crate) fn host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Proxy
     };
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]~%".contains(byte);
     if host.is_empty() || !host.as_bytes().iter().all(plain) {
-        return Err(ProxyError::refused("Host is no name of a host"));
+        return Err(ProxyError::refused("Host is not the name of a host"));
     }
     Ok(Some(host))
 }
 
-/// How a path reads to a server that decodes it, merges slashes, ignores case, or takes Nextcloud's other ways to its
-/// API (`/index.php/ocsapp/…`) for the one it is.
+/// A path as a server reads it that decodes it, merges slashes, ignores case, and knows Nextcloud's other paths to its API
+/// (`/index.php/ocsapp/…`).
 pub(crate) fn canonical(path: &str) -> String {
     let decoded = decode(path);
     let mut plain = String::with_capacity(decoded.len());
@@ -103,7 +103,7 @@ pub(crate) fn canonical(path: &str) -> String {
     plain.trim_end_matches('/').to_owned()
 }
 
-/// Without percent signs, however often they were encoded.
+/// Percent-decodes a path that may be encoded up to three times.
 fn decode(path: &str) -> Cow<'_, str> {
     let mut decoded = Cow::Borrowed(path);
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Upgraded connections: bytes both ways, until either side closes or both are silent for too long.
+//! Upgraded connections: bytes are copied both ways, until one side closes or both are silent for too long.
 
 use std::io;
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Joins the two sides once both have switched.
+/// Joins the two sides when both have switched.
 pub(super) async fn run(client: OnUpgrade, nextcloud: OnUpgrade, silence: Duration) {
     let (client, nextcloud) = match tokio::try_join!(client, nextcloud) {
         Ok(both) => both,
-        Err(error) => return tracing::debug!(%error, "an upgrade did not come about"),
+        Err(error) => return tracing::debug!(%error, "a connection was not upgraded"),
     };
     let moved = Arc::new(AtomicU64::new(0));
     let counted = |io| Counted {

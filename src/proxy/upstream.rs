@@ -1,4 +1,4 @@
-//! Nextcloud as a server that is asked: one address, pooled connections, bounded waits.
+//! The Nextcloud server behind the proxy: one address, pooled connections, bounded waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,10 +16,10 @@ use super::connect::Connector;
 use super::error::ProxyError;
 use crate::error_text::chain;
 
-/// Apache closes an idle connection after five seconds: one that is younger is not closed under a request.
+/// How long an idle connection is kept. Apache closes one after five seconds, so a younger one can be used.
 const IDLE: Duration = Duration::from_secs(4);
 const MOST_IDLE: usize = 256;
-/// The largest head of an answer, and how much of a body is read at once.
+/// The largest head of a response, and how much of a body is read at once, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
 
 /// `ORW_NEXTCLOUD_URL` names no server.
@@ -29,15 +29,15 @@ const LARGEST_HEAD: usize = 64 * 1024;
 )]
 pub struct BadUrl(String);
 
-/// Nextcloud; what is asked of it goes to its one address, whatever the request says.
+/// Nextcloud. Every request goes to its one address, whatever the request says.
 pub struct Upstream {
     client: legacy::Client<Connector, Body>,
     scheme: Scheme,
     authority: Authority,
     base: String,
-    /// How long it may say nothing.
+    /// How long it may be silent.
     silence: Duration,
-    /// Whether it could not be reached the last time: said once in the log, not with every request.
+    /// Whether the last request failed: the log says so once, not with every request.
     away: AtomicBool,
 }
 
@@ -51,7 +51,7 @@ impl Upstream {
     /// Nextcloud at `url`, its certificate verified as `tls` says.
     ///
     /// # Errors
-    /// Where `url` is no http or https URL.
+    /// If `url` is no http or https URL.
     pub fn new(
         url: &str,
         tls: ClientConfig,
@@ -96,7 +96,7 @@ impl Upstream {
         &self.base
     }
 
-    /// Its host and port, for a request that names none.
+    /// Its host and port, for requests that name none.
     #[must_use]
     pub fn authority(&self) -> &str {
         self.authority.as_str()
@@ -106,10 +106,10 @@ impl Upstream {
         self.silence
     }
 
-    /// Sends a request, its URI's path and query as they are; the head of the answer.
+    /// Sends a request, its path and query unchanged, and waits for the head of the response.
     ///
     /// # Errors
-    /// [`ProxyError`]; the wait is bounded by the silence that Nextcloud may keep once it has the body.
+    /// [`ProxyError`]. The wait is bounded: by how long Nextcloud may be silent after the last part of the body moved.
     pub(crate) async fn send(
         &self,
         mut request: Request<Body>,
@@ -143,7 +143,7 @@ impl Upstream {
                 Ok(response)
             }
             Err(error) => Err(match progress.fault() {
-                // The client's doing, not Nextcloud's.
+                // The client failed, not Nextcloud.
                 Some(fault) => fault,
                 None if error.is_connect() => self.failed(ProxyError::Away { source: error.into() }),
                 None => self.failed(ProxyError::Broken { source: error.into() }),
@@ -151,19 +151,19 @@ impl Upstream {
         }
     }
 
-    /// Tells the log, once until it answers again.
+    /// Logs a failure: as a warning once, until Nextcloud answers again.
     fn failed(&self, error: ProxyError) -> ProxyError {
         let said = chain(&error);
         if self.away.swap(true, Ordering::Relaxed) {
             tracing::debug!(error = said, "Nextcloud does not answer");
         } else {
-            tracing::warn!(error = said, nextcloud = ?self, "Nextcloud does not answer; the own routes work on");
+            tracing::warn!(error = said, nextcloud = ?self, "Nextcloud does not answer; our own routes still work");
         }
         error
     }
 }
 
-/// Whether a request broke because its connection was closed, as an idle one can be at any moment.
+/// Whether a request failed because its connection was closed, as an idle one can be at any moment.
 pub(super) fn is_closed(error: &ProxyError) -> bool {
     let ProxyError::Broken { source } = error else {
         return false;

@@ -1,4 +1,4 @@
-//! Webhooks as answers show them. No secret is among them, unless the answer is to the request that set it.
+//! Webhooks as JSON: what the API and the command line show. No secret is shown, except in the answer to the request that set it.
 
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {
         .collect()
 }
 
-/// What an update leaves out is shown as absent, as Nextcloud does, although it stays: its next answers show it again.
+/// Shows headers and credentials that an update left out as absent, as Nextcloud does, although they stay: later answers show
+/// them again.
 pub(crate) fn as_sent(mut fields: Map<String, Value>, asked: &Registration) -> Map<String, Value> {
     if asked.headers.is_none() {
         fields.insert("headers".to_owned(), Value::Null);
@@ -54,8 +55,8 @@ pub(crate) fn as_sent(mut fields: Map<String, Value>, asked: &Registration) -> M
     fields
 }
 
-/// The same with those of our own fields that the request sent, and the secret if this change set it for a caller who
-/// knows our fields.
+/// Adds those of our own fields that the request sent; and the signing secret, if this change set it and the request sent any
+/// of our fields.
 pub(crate) fn changed(
     mut fields: Map<String, Value>,
     changed: &Changed,
@@ -87,7 +88,7 @@ pub(crate) fn changed(
     fields
 }
 
-/// Everything but secrets: the answer of our own routes.
+/// Every field but the secrets: the answer of our own routes.
 pub(crate) fn whole(webhook: &Webhook) -> Map<String, Value> {
     let mut fields = recorded(webhook);
     fields.extend(own(webhook));
@@ -158,7 +159,7 @@ fn own(webhook: &Webhook) -> Map<String, Value> {
         .collect()
 }
 
-/// What tells which certificate it is and when to replace it.
+/// What says which certificate it is, and when it has to be replaced.
 fn certificate(certificate: Option<&ClientCertificate>) -> Value {
     certificate.map_or(Value::Null, |certificate| {
         json!({
@@ -188,7 +189,7 @@ fn headers(headers: Option<&[(String, SecretString)]>) -> Value {
     php_lists(Value::Object(map))
 }
 
-/// What PHP counts as a list: the keys 0, 1, 2, … in this order; the empty map too.
+/// Turns maps into lists where PHP does: if their keys are 0, 1, 2, … in this order; the empty map, too.
 pub(crate) fn php_lists(value: Value) -> Value {
     match value {
         Value::Object(map) => {
