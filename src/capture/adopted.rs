@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
-use super::reader;
+use super::row::text_columns;
 
 /// The first rows, with the columns of the reader's other query and `place`: at most `count`, and as many as `bytes` of
 /// images allow, but one in any case; without their texts where those are `unseen`.
@@ -11,7 +11,7 @@ pub(super) async fn fetch(
     tx: &Transaction<'_>,
     count: i64,
     bytes: i64,
-    unseen: bool,
+    without_texts: bool,
 ) -> Result<Vec<Row>, tokio_postgres::Error> {
     let sql = format!(
         "SELECT place::text AS place, lsn, xid::text AS xid, ordinal, op, found AS discovered, {}, pid, at FROM ( \
@@ -19,7 +19,7 @@ pub(super) async fn fetch(
                 SELECT c.ctid AS place, c.*, coalesce(octet_length(c.old), 0)::bigint + coalesce(octet_length(c.new), 0) AS bytes \
                 FROM openregister_webhooks.change_adopted c ORDER BY at, lsn, xid, ordinal LIMIT $1) w) b \
          WHERE before < $2 ORDER BY at, b.lsn, b.xid, ordinal, b.place",
-        reader::texts(unseen)
+        text_columns(without_texts)
     );
     tx.query_typed(&sql, &[(&count, Type::INT8), (&bytes, Type::INT8)])
         .await

@@ -1,43 +1,25 @@
-//! Gaps: stretches of which changes were not captured. The consumer is told of each.
+//! Announces gaps: stretches of time from which changes were not captured.
 //!
-//! Guarantees: a gap is told in the transaction that marks it as told, so once, whoever leads and whatever is killed; whoever
-//! recorded it (`losses`; `attach` in `sql/functions.sql`, also in a session of Nextcloud), and whenever. Failing to tell keeps
-//! nothing from being read. What goes into quarantine makes one gap of a table in [`QUARANTINE_SECONDS`] at most, however much it is.
+//! Guarantees: the consumer gets a gap in the transaction that marks it as announced (`told_at`), so it gets it once, whoever
+//! leads and whatever is killed. It does not matter who recorded the gap, or when (`losses`, `quarantine`; `attach` in
+//! `sql/functions.sql`, also in a session of Nextcloud). A failure to announce does not keep changes from being read. Quarantined
+//! changes give at most one gap for each table in [`QUARANTINE_SECONDS`], however many they are.
 
-use chrono::{DateTime, Utc};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::reader::{Consumer, ReadError};
+use super::consumer::{Consumer, ReadError};
+use super::gap::Gap;
 use orw_model::TableName;
 
-/// Gaps that are told in one transaction.
+/// How many gaps are announced in one transaction.
 const BATCH: i64 = 100;
 
-/// The least time between two gaps of one table's changes that went into quarantine.
+/// The shortest time between two gaps that announce quarantined changes of the same table.
 const QUARANTINE_SECONDS: f64 = 60.0;
 
-/// A stretch of which changes of one table are missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// `openregister_webhooks.gap.id`.
-    pub id: i64,
-    /// The table's full name.
-    pub name: String,
-    pub table: TableName,
-    /// The first write that is missing; `None` where nobody knows.
-    pub since: Option<DateTime<Utc>>,
-    /// A moment after the last one.
-    pub until: Option<DateTime<Utc>>,
-    /// For a person.
-    pub reason: String,
-    pub remedy: String,
-    /// When it was recorded.
-    pub at: DateTime<Utc>,
-}
-
-/// Tells the consumer of the gaps that it was not told of.
-pub(super) async fn tell<C: Consumer>(
+/// Passes the gaps that are not announced yet to the consumer.
+pub(super) async fn announce<C: Consumer>(
     client: &mut Client,
     consumer: &mut C,
     table_prefix: &str,
@@ -48,7 +30,7 @@ pub(super) async fn tell<C: Consumer>(
         return Ok(());
     }
     let tx = client.transaction().await?;
-    // No role's own functions and operators are to be picked up.
+    // Keeps functions and operators of other roles out.
     tx.batch_execute("SET LOCAL search_path = pg_catalog, pg_temp")
         .await?;
     let mut rows = tx
@@ -65,7 +47,7 @@ pub(super) async fn tell<C: Consumer>(
     rows.sort_unstable_by_key(|row| row.get::<_, i64>("id"));
     let gaps: Vec<Gap> = rows.iter().filter_map(|row| read(row, table_prefix)).collect();
     if gaps.is_empty() {
-        // The consumer was given nothing that could be committed.
+        // The consumer was not called, so it has nothing to commit.
         tx.commit().await?;
         return Ok(());
     }
@@ -75,11 +57,11 @@ pub(super) async fn tell<C: Consumer>(
     Ok(())
 }
 
-/// `None` for a table that is none of OpenRegister's: nobody can be registered for it.
+/// `None` for a table that is not OpenRegister's: nobody can be registered for its events.
 fn read(row: &Row, table_prefix: &str) -> Option<Gap> {
     let name: String = row.get("tbl");
     let Some(table) = TableName::parse(&name, table_prefix) else {
-        tracing::warn!(table = %name, "a gap of a table that is not captured: nobody is told");
+        tracing::warn!(table = %name, "a gap of a table that is not captured is announced to nobody");
         return None;
     };
     Some(Gap {

@@ -1,9 +1,9 @@
 //! One term: the wait for the leadership, and the reading loop.
 //!
-//! Guarantees: one process reads at a time (session advisory lock on the very connection that writes; behind a transaction
-//! pooler a lock per transaction); another takes over within seconds of its death; while nothing is written the loop
-//! sleeps, and a commit wakes it. Without the doorbell (the LISTEN connection is away) the loop polls; with it, a slow
-//! poll every [`SAFETY_POLL`] bounds the delay should a ring ever be lost.
+//! Guarantees: one process reads at a time (a session-level advisory lock on the connection that writes; behind a transaction
+//! pooler a lock for each transaction); another process takes over within seconds after it dies; while nothing is written the loop
+//! sleeps, and a commit wakes it. Without the doorbell (its LISTEN connection is lost) the loop polls. With it, a slow poll every
+//! [`SAFETY_POLL`] bounds the delay if a notification is lost.
 
 use std::time::Duration;
 
@@ -14,28 +14,37 @@ use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
 
 use super::bisection::BatchBisection;
+use super::consumer::{Consumer, ReadError};
+use super::doorbell::Doorbell;
 use super::loss_notices::LossNotices;
 use super::position::{self, Identity};
-use super::reader::{Consumer, Progress, ReadError, Reader};
-use super::run::{CaptureStatus, SAFETY_POLL};
+use super::reader::{Progress, Reader};
 use super::settings::{CaptureSettings, DoorbellMode};
-use super::{discovery, doorbell, gaps, install, locks, losses, outbox, rotation};
-
+use super::status::CaptureStatus;
+use super::{discovery, gaps, install, locks, losses, outbox, rotation};
+use crate::backoff::Backoff;
 use crate::database::{Database, DatabaseError};
 
-/// How often a standby asks for the leadership.
+/// The longest time that a sleeping reader goes without looking at the outbox.
+pub const SAFETY_POLL: Duration = Duration::from_secs(5);
+/// How often a standby tries to become the leader.
 const STANDBY_POLL: Duration = Duration::from_millis(500);
-/// How often a held leader looks whether somebody adopted.
+/// How often a held leader looks whether somebody ran `adopt`.
 const HELD_POLL: Duration = Duration::from_secs(1);
-/// Between two looks at the sizes of the change tables.
+/// The time between two looks at the sizes of the change tables.
 const ROTATION_CHECK: Duration = Duration::from_secs(1);
-/// The oldest that a read change gets before its table is emptied, whatever its size.
+/// The longest time that a read change stays before its table is emptied, whatever the table's size.
 const ROTATION_ALWAYS: Duration = Duration::from_secs(60);
-/// Between two looks at what notifications say was missed: every role of the database can send them.
-const NOTE: Duration = Duration::from_secs(10);
-/// Between two tries of a batch that cannot be worked on now, at first and at most.
+/// The time between two stores of loss notices: every role of the database can send them.
+const NOTICES: Duration = Duration::from_secs(10);
+/// The waits between two tries of a batch that cannot be worked on now: the first and the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
+/// The first wait of an idle reader that cannot sleep until it is woken, and the longest waits: without the doorbell's connection,
+/// and while a writer keeps the gate open.
+const FIRST_IDLE: Duration = Duration::from_millis(2);
+const IDLE_WITHOUT_BELL: Duration = Duration::from_millis(100);
+const IDLE_WITHOUT_GATE: Duration = Duration::from_millis(20);
 /// No statement of the leader takes longer unless something is wrong.
 const STUCK: Duration = Duration::from_secs(120);
 
@@ -49,7 +58,7 @@ pub(super) enum Stop<E: std::error::Error + 'static> {
     #[error("the database did not answer within {} s", STUCK.as_secs())]
     Stuck,
     #[error(
-        "the schema openregister_webhooks is not in this database, or of an older version: run `openregister-webhooks install`"
+        "the schema openregister_webhooks is not in this database, or is of an older version: run `openregister-webhooks install`"
     )]
     NotInstalled,
 }
@@ -66,16 +75,16 @@ impl<E: std::error::Error + 'static> From<position::LoadError> for Stop<E> {
     }
 }
 
-/// What became of the question whose the stored position is.
+/// The result of comparing the stored position with the database.
 #[derive(Debug, PartialEq, Eq)]
 enum Cluster {
-    /// This cluster's, and where it stands.
+    /// The position belongs to this database; there is none at the first start.
     Same(Option<position::Position>, Identity),
-    /// The process ends before anybody decided.
+    /// The process ends before anybody decided what to do about another one.
     Shutdown,
 }
 
-/// One connection's time as (candidate for) leader.
+/// The time that one connection spends as leader, or waiting to become it.
 pub(super) struct Term<'a> {
     pub(super) database: &'a Database,
     pub(super) settings: &'a CaptureSettings,
@@ -84,65 +93,38 @@ pub(super) struct Term<'a> {
     pub(super) shutdown: &'a CancellationToken,
 }
 
+/// When the leader last did what it does at intervals.
+struct Housekeeping {
+    checked: Instant,
+    emptied: Instant,
+    stored_notices: Option<Instant>,
+}
+
 impl Term<'_> {
-    /// Waits for the leadership and leads, until `shutdown`; an error ends the term.
+    /// Waits for the leadership and leads, until `shutdown`. An error ends the term.
     pub(super) async fn serve<C: Consumer>(
         &self,
         consumer: &mut C,
         bisection: &mut BatchBisection,
-        bell: &mut doorbell::Doorbell,
+        bell: &mut Doorbell,
     ) -> Result<(), Stop<C::Error>> {
         let (mut client, _notifications) = self.database.connect().await?;
         let direct = self.settings.doorbell == DoorbellMode::Notify;
         if direct {
-            // Whoever drops our schema takes our tables one after another, as a batch does in another order: PostgreSQL would
-            // cancel one of the two after its deadlock_timeout (1 s). Long before that it is us who give way.
-            // Should this process vanish without a word, the server ends its session, and with it its locks, in 20 s.
-            client
-                .batch_execute(
-                    "SET statement_timeout = '60s'; SET lock_timeout = '200ms'; SET idle_in_transaction_session_timeout = '60s'; \
-                     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2",
-                )
-                .await?;
+            limit_session(&client).await?;
         }
         if !install::is_current(&client).await? {
             return Err(Stop::NotInstalled);
         }
-        // Also a standby delivers: it must know a restored copy for what it is.
+        // A standby delivers, too, so it must also recognise a restored copy.
         if self.same_cluster(&client).await? == Cluster::Shutdown {
             return Ok(());
         }
         if let Some((what, remedy)) = install::foreign_objects(&client, &self.settings.table_prefix).await? {
             tracing::error!(%remedy, "{what}; what is in it runs with this program's rights");
         }
-        if direct {
-            // No role's own functions and operators are to be picked up; everything of ours is named with its schema.
-            client
-                .batch_execute("SET search_path = pg_catalog, pg_temp")
-                .await?;
-            let mut named = None;
-            loop {
-                let got = client
-                    .query_typed("SELECT pg_try_advisory_lock($1)", &[(&locks::LEADER, Type::INT8)])
-                    .await?;
-                if got.first().is_some_and(|r| r.get::<_, bool>(0)) {
-                    break;
-                }
-                self.set(CaptureStatus::Standby);
-                bell.close();
-                losses::note(&client, self.notices).await?;
-                let holders = locks::holders(&client, locks::LEADER).await?;
-                let stranger = holders.into_iter().find(|holder| !holder.ours);
-                if let Some(stranger) = &stranger
-                    && named.as_ref() != Some(stranger)
-                {
-                    tracing::error!(pid = stranger.pid, role = %stranger.role, "{stranger} holds the leader's lock and is no sidecar: nothing is read while it does; end that session (as a superuser: SELECT pg_terminate_backend({}))", stranger.pid);
-                }
-                named = stranger;
-                if self.pause(STANDBY_POLL).await {
-                    return Ok(());
-                }
-            }
+        if direct && !self.become_leader(&client, bell).await? {
+            return Ok(());
         }
         let Cluster::Same(stored, identity) = self.same_cluster(&client).await? else {
             return Ok(());
@@ -164,15 +146,50 @@ impl Term<'_> {
             let ended = self
                 .read(&mut client, &mut reader, consumer, bisection, bell)
                 .await;
-            // Discovery ends at its next wait; every statement of it has a timeout.
+            // Discovery ends at its next wait; each of its statements has a timeout.
             end.cancel();
             ended
         };
-        // In one task: neither goes on without the other.
+        // In one task, so that neither runs without the other.
         tokio::join!(reading, discovering).0
     }
 
-    /// Waits while the stored position belongs to another cluster.
+    /// Tries to take the leader's lock until it has it; `false` at shutdown. Only without a transaction pooler.
+    async fn become_leader<E: std::error::Error + 'static>(
+        &self,
+        client: &Client,
+        bell: &mut Doorbell,
+    ) -> Result<bool, Stop<E>> {
+        // Keeps functions and operators of other roles out; everything of ours is named with its schema.
+        client
+            .batch_execute("SET search_path = pg_catalog, pg_temp")
+            .await?;
+        let mut named = None;
+        loop {
+            let got = client
+                .query_typed("SELECT pg_try_advisory_lock($1)", &[(&locks::LEADER, Type::INT8)])
+                .await?;
+            if got.first().is_some_and(|r| r.get::<_, bool>(0)) {
+                return Ok(true);
+            }
+            self.set(CaptureStatus::Standby);
+            bell.close();
+            losses::store_notices(client, self.notices).await?;
+            let holders = locks::holders(client, locks::LEADER).await?;
+            let stranger = holders.into_iter().find(|holder| !holder.ours);
+            if let Some(stranger) = &stranger
+                && named.as_ref() != Some(stranger)
+            {
+                tracing::error!(pid = stranger.pid, role = %stranger.role, "{stranger} holds the leader's lock and is no sidecar: nothing is read while it does; end that session (as a superuser: SELECT pg_terminate_backend({}))", stranger.pid);
+            }
+            named = stranger;
+            if self.pause(STANDBY_POLL).await {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Compares the stored position with the database, and waits as long as the position belongs to another cluster.
     async fn same_cluster<E: std::error::Error + 'static>(
         &self,
         client: &Client,
@@ -205,58 +222,44 @@ impl Term<'_> {
         }
     }
 
+    /// The reading loop.
     async fn read<C: Consumer>(
         &self,
         client: &mut Client,
         reader: &mut Reader,
         consumer: &mut C,
         bisection: &mut BatchBisection,
-        bell: &mut doorbell::Doorbell,
+        bell: &mut Doorbell,
     ) -> Result<(), Stop<C::Error>> {
-        let mut checked = Instant::now();
-        let mut emptied = Instant::now();
-        let mut noted: Option<Instant> = None;
-        let mut idle = Duration::from_millis(1);
+        let mut housekeeping = Housekeeping {
+            checked: Instant::now(),
+            emptied: Instant::now(),
+            stored_notices: None,
+        };
+        let mut idle = Backoff::doubling(FIRST_IDLE, self.settings.poll_interval.max(IDLE_WITHOUT_BELL));
         while !self.shutdown.is_cancelled() {
-            let progress = self.one(client, reader, consumer, bisection).await?;
-            if checked.elapsed() >= ROTATION_CHECK {
-                checked = Instant::now();
-                let always = emptied.elapsed() >= ROTATION_ALWAYS;
-                if always {
-                    emptied = Instant::now();
-                }
-                let rotated = rotation::rotate(client, reader.position(), always);
-                timeout(STUCK, rotated).await.map_err(|_| Stop::Stuck)??;
-                losses::gather(client).await?;
-                losses::close(client).await?;
-                if noted.is_none_or(|at| at.elapsed() >= NOTE) {
-                    let stored = losses::note(client, self.notices).await?;
-                    noted = stored.then(Instant::now).or(noted);
-                }
-                self.tell(client, consumer).await?;
-            }
+            let progress = self.read_batch(client, reader, consumer, bisection).await?;
+            self.keep_house(client, reader, consumer, &mut housekeeping)
+                .await?;
             if progress != Progress::Empty {
-                idle = Duration::from_millis(1);
+                idle.reset();
                 continue;
             }
             if self.settings.doorbell == DoorbellMode::Poll {
-                idle = (idle * 2).min(self.settings.poll_interval);
-                self.pause(idle).await;
+                self.pause(idle.next().min(self.settings.poll_interval)).await;
                 continue;
             }
             if !bell.ready().await {
-                idle = (idle * 2).min(Duration::from_millis(100));
-                self.pause(idle).await;
+                self.pause(idle.next().min(IDLE_WITHOUT_BELL)).await;
                 continue;
             }
             if !bell.close_gate(client).await? {
-                // A writer that found the reader awake is still at work: its commit will not ring.
-                idle = (idle * 2).min(Duration::from_millis(20));
-                self.pause(idle).await;
+                // A writer that found the reader awake has not ended yet: its commit will not ring.
+                self.pause(idle.next().min(IDLE_WITHOUT_GATE)).await;
                 continue;
             }
-            // Whoever committed before the gate closed is visible now; whoever comes later rings.
-            if self.one(client, reader, consumer, bisection).await? == Progress::Empty {
+            // What was committed before the gate closed is visible now; whoever commits later rings.
+            if self.read_batch(client, reader, consumer, bisection).await? == Progress::Empty {
                 tokio::select! {
                     () = bell.ring() => {}
                     () = sleep(SAFETY_POLL) => bell.check().await,
@@ -264,31 +267,63 @@ impl Term<'_> {
                 }
             }
             bell.open_gate(client).await?;
-            idle = Duration::from_millis(1);
+            idle.reset();
         }
         Ok(())
     }
 
-    /// Tells of gaps; what cannot be told now is told later, and keeps nothing from being read.
-    async fn tell<C: Consumer>(&self, client: &mut Client, consumer: &mut C) -> Result<(), Stop<C::Error>> {
-        let told = gaps::tell(client, consumer, &self.settings.table_prefix);
-        if let Err(error) = timeout(STUCK, told).await.map_err(|_| Stop::Stuck)? {
+    /// Once a second: rotates the change tables, turns what was not captured into gaps, and announces gaps.
+    async fn keep_house<C: Consumer>(
+        &self,
+        client: &mut Client,
+        reader: &Reader,
+        consumer: &mut C,
+        last: &mut Housekeeping,
+    ) -> Result<(), Stop<C::Error>> {
+        if last.checked.elapsed() < ROTATION_CHECK {
+            return Ok(());
+        }
+        last.checked = Instant::now();
+        let always = last.emptied.elapsed() >= ROTATION_ALWAYS;
+        if always {
+            last.emptied = Instant::now();
+        }
+        let rotated = rotation::rotate(client, reader.position(), always);
+        timeout(STUCK, rotated).await.map_err(|_| Stop::Stuck)??;
+        losses::gather(client).await?;
+        losses::close(client).await?;
+        if last.stored_notices.is_none_or(|at| at.elapsed() >= NOTICES) {
+            let stored = losses::store_notices(client, self.notices).await?;
+            last.stored_notices = stored.then(Instant::now).or(last.stored_notices);
+        }
+        self.announce_gaps(client, consumer).await
+    }
+
+    /// Announces gaps to the consumer. What cannot be announced now is announced later, and reading goes on meanwhile.
+    async fn announce_gaps<C: Consumer>(
+        &self,
+        client: &mut Client,
+        consumer: &mut C,
+    ) -> Result<(), Stop<C::Error>> {
+        let announced = gaps::announce(client, consumer, &self.settings.table_prefix);
+        if let Err(error) = timeout(STUCK, announced).await.map_err(|_| Stop::Stuck)? {
             if client.is_closed() {
                 return Err(error.into());
             }
-            tracing::warn!(error = %crate::error_text::chain(&error), "consumers cannot be told of a gap now; it is tried again");
+            tracing::warn!(error = %crate::error_text::chain(&error), "a gap cannot be announced to consumers now; it is tried again");
         }
         Ok(())
     }
 
-    async fn one<C: Consumer>(
+    /// Reads one batch. While the consumer cannot take it, waits and tries again on the same connection.
+    async fn read_batch<C: Consumer>(
         &self,
         client: &mut Client,
         reader: &mut Reader,
         consumer: &mut C,
         bisection: &mut BatchBisection,
     ) -> Result<Progress, Stop<C::Error>> {
-        let mut pause = FIRST_RETRY;
+        let mut retry = Backoff::doubling(FIRST_RETRY, LAST_RETRY);
         loop {
             let read = timeout(STUCK, reader.read(client, consumer, bisection)).await;
             let error = match read {
@@ -303,15 +338,14 @@ impl Term<'_> {
                     return Err(Stop::Stuck);
                 }
             };
-            // A new connection would not help as long as this one is well.
+            // A new connection would not help as long as this one works.
             if client.is_closed() || self.shutdown.is_cancelled() {
                 return Err(error.into());
             }
             let reason = crate::error_text::chain(&error);
             tracing::warn!(error = %reason, "a batch cannot be worked on now and is tried again");
             self.set(CaptureStatus::Away(reason));
-            self.pause(pause).await;
-            pause = (pause * 2).min(LAST_RETRY);
+            self.pause(retry.next()).await;
         }
     }
 
@@ -323,8 +357,22 @@ impl Term<'_> {
         });
     }
 
-    /// Waits; true at shutdown.
+    /// Waits; returns true at shutdown.
     async fn pause(&self, time: Duration) -> bool {
         tokio::select! { () = sleep(time) => false, () = self.shutdown.cancelled() => true }
     }
+}
+
+/// Limits what the leader's session may wait for.
+///
+/// Whoever drops our schema locks our tables one after another, in another order than a batch: after its `deadlock_timeout` (1 s)
+/// PostgreSQL would cancel one of the two. The short `lock_timeout` makes it us who give way, long before that. If this process
+/// vanishes without closing the connection, the server ends the session after 20 s, and with it its locks.
+async fn limit_session(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client
+        .batch_execute(
+            "SET statement_timeout = '60s'; SET lock_timeout = '200ms'; SET idle_in_transaction_session_timeout = '60s'; \
+             SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2",
+        )
+        .await
 }

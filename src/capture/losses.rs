@@ -67,7 +67,10 @@ pub(super) async fn close(client: &Client) -> Result<(), tokio_postgres::Error> 
 }
 
 /// Stores what notifications said; whether there was anything. A table that is not captured is none of a writer's.
-pub(super) async fn note(client: &Client, notices: &LossNotices) -> Result<bool, tokio_postgres::Error> {
+pub(super) async fn store_notices(
+    client: &Client,
+    notices: &LossNotices,
+) -> Result<bool, tokio_postgres::Error> {
     let waiting = notices.waiting();
     if waiting.is_empty() {
         return Ok(false);

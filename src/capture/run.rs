@@ -1,4 +1,4 @@
-//! Capture for as long as the process runs: term after term.
+//! Capture as long as the process runs: one term as (candidate for) leader after another.
 
 use std::time::Duration;
 
@@ -7,35 +7,25 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::bisection::BatchBisection;
+use super::consumer::{Consumer, ReadError};
+use super::doorbell::Doorbell;
 use super::leader::{Stop, Term};
 use super::loss_notices::LossNotices;
-use super::position::Identity;
-use super::reader::{Consumer, ReadError};
+use super::losses;
 use super::settings::CaptureSettings;
-use super::{doorbell, losses};
+use super::status::CaptureStatus;
+use crate::backoff::Backoff;
 use crate::database::{Database, DatabaseError};
 use crate::supervise::ending;
 
-/// The longest a sleeping reader goes without a look.
-pub const SAFETY_POLL: Duration = Duration::from_secs(5);
+/// The waits before a new term: the first and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// After a term that lasted this long, the next one begins after the first wait again.
+const STEADY: Duration = Duration::from_secs(10);
 
-/// What this process' capture is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CaptureStatus {
-    /// Not connected (yet); the reason is for a person.
-    Away(String),
-    /// Another process leads.
-    Standby,
-    /// The position belongs to another cluster: nothing is delivered until `adopt`.
-    Held {
-        stored: Identity,
-        current: Identity,
-    },
-    Leading,
-}
-
-/// Leads whenever it can, until `shutdown`. Errors end a term, never the loop. `notices` may be those of an earlier run that ended
-/// before it could store them.
+/// Leads whenever it can, until `shutdown`. An error ends a term, never the loop. `notices` may hold what an earlier run received
+/// and could not store before it ended.
 pub async fn run<C: Consumer>(
     database: Database,
     settings: CaptureSettings,
@@ -45,10 +35,11 @@ pub async fn run<C: Consumer>(
     shutdown: CancellationToken,
 ) {
     let status = UntilEnded(status);
-    let mut pause = Duration::from_millis(50);
+    let mut pause = Backoff::doubling(FIRST_PAUSE, LAST_PAUSE);
     let mut bisection = BatchBisection::default();
-    // It goes on listening when a term ends: whoever finds the change tables locked, as the reader does then, says so by it.
-    let mut bell = doorbell::Doorbell::new(
+    // It keeps listening when a term ends: a writer that finds every change table locked (which may be why the term ended) sends
+    // its notification at that moment.
+    let mut bell = Doorbell::new(
         database.clone(),
         settings.doorbell,
         settings.table_prefix.clone(),
@@ -65,9 +56,9 @@ pub async fn run<C: Consumer>(
         };
         let ended = tokio::select! {
             ended = term.serve(&mut consumer, &mut bisection, &mut bell) => ended,
-            // A batch is kept whole or not at all.
+            // A batch is committed completely or not at all, so it may be cut off anywhere.
             () = too_late(&shutdown) => {
-                tracing::warn!("a batch was cut off, since the database did not answer in time");
+                tracing::warn!("a batch was cut off because the database did not answer in time");
                 break;
             }
         };
@@ -77,37 +68,33 @@ pub async fn run<C: Consumer>(
         if matches!(stop, Stop::Read(ReadError::NotLeader)) {
             status.0.send_replace(CaptureStatus::Standby);
         } else {
-            tracing::warn!(error = %crate::error_text::chain(&stop), "capture stopped and begins again");
+            tracing::warn!(error = %crate::error_text::chain(&stop), "capture stopped and starts again");
             status
                 .0
                 .send_replace(CaptureStatus::Away(crate::error_text::chain(&stop)));
         }
-        // A term that worked for a while was not the cause of its end.
-        pause = if began.elapsed() > Duration::from_secs(10) {
-            Duration::from_millis(50)
-        } else {
-            pause * 2
-        };
-        pause = pause.min(Duration::from_secs(2));
-        tokio::select! { () = sleep(pause) => {} () = shutdown.cancelled() => {} }
+        if began.elapsed() > STEADY {
+            pause.reset();
+        }
+        tokio::select! { () = sleep(pause.next()) => {} () = shutdown.cancelled() => {} }
     }
     store_last(&database, &notices).await;
 }
 
-/// Waits until the process has been ending for so long that nothing is waited for any more.
+/// Waits until the shutdown has lasted so long that nothing is waited for any more.
 async fn too_late(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     sleep(ending::REQUESTS).await;
 }
 
-/// Stores what was heard and not stored yet, before the process forgets it.
+/// Stores the loss notices that are not stored yet, before the process ends and they are lost.
 async fn store_last(database: &Database, notices: &LossNotices) {
     if notices.waiting().is_empty() {
         return;
     }
     let store = async {
         let (client, _) = database.connect().await?;
-        Ok::<_, DatabaseError>(losses::note(&client, notices).await?)
+        Ok::<_, DatabaseError>(losses::store_notices(&client, notices).await?)
     };
     let error = match timeout(ending::GOODBYE, store).await {
         Ok(Ok(_)) => return,
@@ -117,7 +104,7 @@ async fn store_last(database: &Database, notices: &LossNotices) {
     tracing::error!(tables = ?notices.waiting().tables(), %error, "changes of these tables are lost, and no gap says so: it cannot be stored");
 }
 
-/// However capture ends, nobody is left to believe that it reads.
+/// Sets the status when capture ends, however it ends, so that nobody takes it for running.
 struct UntilEnded(watch::Sender<CaptureStatus>);
 
 impl Drop for UntilEnded {

@@ -88,7 +88,7 @@ async fn unread(examined: &Examined<'_>) -> Checked {
     let stored = match position::load(examined.client).await {
         Ok(stored) => stored,
         Err(LoadError::Query(error)) => return Err(error),
-        Err(LoadError::Snapshot(_)) => return Ok(Vec::new()), // the check of the identity says it
+        Err(LoadError::Snapshot(_) | LoadError::Window) => return Ok(Vec::new()), // the check of the identity says it
     };
     let position = stored.map(|(position, _)| position);
     let snapshot = position
@@ -167,7 +167,7 @@ async fn limits(examined: &Examined<'_>) -> Checked {
             return Ok(Vec::new());
         }
         Err(LoadError::Query(error)) => return Err(error),
-        Err(LoadError::Snapshot(_)) => return Ok(Vec::new()), // the check of the identity says it
+        Err(LoadError::Snapshot(_) | LoadError::Window) => return Ok(Vec::new()), // the check of the identity says it
     };
     let bytes = i64::try_from(outbox.bytes).unwrap_or(i64::MAX);
     let of = match limits.max_bytes {

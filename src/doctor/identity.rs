@@ -10,7 +10,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     let stored = match position::load(examined.client).await {
         Ok(stored) => stored,
         Err(LoadError::Query(error)) => return Err(error),
-        Err(LoadError::Snapshot(error)) => {
+        Err(error @ (LoadError::Snapshot(_) | LoadError::Window)) => {
             return Ok(vec![Finding::error(
                 CHECK,
                 "the reader's position cannot be read",
