@@ -6,16 +6,20 @@
 pub(crate) mod filter;
 pub(crate) mod form;
 pub(crate) mod json;
+pub(crate) mod no_proxy;
 mod source;
+pub(crate) mod tunnel;
 pub(crate) mod xml;
 
 /// The name of a target, which is also that of its seeds and its dictionary, and its function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 4] = [
+pub(crate) const TARGETS: [Target; 6] = [
     ("filter", filter::check),
     ("form", form::check),
     ("json", json::check),
+    ("no_proxy", no_proxy::check),
+    ("tunnel", tunnel::check),
     ("xml", xml::check),
 ];

@@ -8,6 +8,8 @@
 mod certificate;
 mod client;
 mod connect;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod pool;
 mod proxy;
