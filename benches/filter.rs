@@ -17,12 +17,11 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use openregister_webhooks::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
-use openregister_webhooks::pipeline::matches;
+use openregister_webhooks::pipeline::{Metrics, matches};
 use openregister_webhooks::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Snapshot, Status, Webhook,
     WebhookId,
 };
-use openregister_webhooks::telemetry::Metrics;
 use orw_filter::{Document, Filter};
 use orw_model::{Entity, EventClass};
 use serde_json::{Value, json};

@@ -1,11 +1,11 @@
-//! Times and classes on the command line and in the API.
+//! How times and event classes are written in the arguments of commands and the parameters of the API.
 
 use chrono::{DateTime, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 
 use crate::lifecycle::EventType;
 use orw_model::EventClass;
 
-/// A time: RFC 3339, a date (its begin in UTC), or an age such as `90m`, `12h`, `3d`.
+/// A time: RFC 3339, a date (its first moment in UTC), or an age such as `90m`, `12h` or `3d`.
 pub(crate) fn since(text: &str) -> Result<DateTime<Utc>, String> {
     let text = text.trim();
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
@@ -33,17 +33,17 @@ fn age(text: &str) -> Option<TimeDelta> {
     }
 }
 
-/// A class by its full or its short name.
+/// An event class by its full or its short name.
 pub(crate) fn class(name: &str) -> Result<EventClass, String> {
     EventClass::parse(name)
         .or_else(|| EventClass::from_short(name))
-        .ok_or_else(|| format!("{name:?} is no event class; `openregister-webhooks events` lists them"))
+        .ok_or_else(|| format!("{name:?} is not an event class; `openregister-webhooks events` lists them"))
 }
 
-/// A class, or `openregister-webhooks.gap`.
+/// An event class, or `openregister-webhooks.gap`.
 pub(crate) fn event_type(name: &str) -> Result<EventType, String> {
     EventType::parse(name)
-        .ok_or_else(|| format!("{name:?} is no event; `openregister-webhooks events` lists them"))
+        .ok_or_else(|| format!("{name:?} is not an event; `openregister-webhooks events` lists them"))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Texts for people that more than one module needs.
+//! Errors and panics as text for people.
 
 use std::any::Any;
 use std::error::Error;
 
-/// An error and its causes on one line; a cause whose text the error already gives is left out.
+/// An error and its causes on one line. A cause whose text the error already contains is left out.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -18,13 +18,13 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// What a panic said, on one line.
+/// The message of a panic, on one line.
 pub(crate) fn panic(panic: &(dyn Any + Send)) -> String {
     let said = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    one_line(said.unwrap_or("it said nothing"))
+    one_line(said.unwrap_or("no message"))
 }
 
 /// A text without line breaks and other control characters.
@@ -42,10 +42,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_panic_says_is_on_one_line() {
+    fn the_message_of_a_panic_is_on_one_line() {
         let said = |panic: Box<dyn Any + Send>| super::panic(panic.as_ref());
         assert_eq!(said(Box::new("left:\n  1\x1b[31m")), "left: 1 [31m");
         assert_eq!(said(Box::new("a text".to_owned())), "a text");
-        assert_eq!(said(Box::new(7)), "it said nothing");
+        assert_eq!(said(Box::new(7)), "no message");
     }
 }

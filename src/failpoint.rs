@@ -1,10 +1,10 @@
-//! Faults on purpose, for tests: where `ORW_TEST_FAILPOINTS` names a directory, a part that finds a file of its own name
-//! there fails as the file says, by a `panic` or by a `return`.
+//! Failures on purpose, for tests. `ORW_TEST_FAILPOINTS` names a directory. If it holds a file with the name of a part, that part fails
+//! in the way that the file says: `panic` or `return`.
 //!
-//! Guarantee: only a build with debug assertions has this. A release build does not look at the variable, and `cargo test`
-//! needs no feature for it.
+//! Guarantee: only a build with debug assertions has failpoints. A release build does not look at the variable, and `cargo test`
+//! needs no feature for them.
 
-/// Does `work`, and fails while it does where a test says so; `early` is what it then returns.
+/// Does `work`. If a test asks for a failure meanwhile, it panics or returns `early`.
 #[cfg(debug_assertions)]
 pub(crate) async fn guarded<T>(name: &'static str, work: impl Future<Output = T>, early: T) -> T {
     match file(name) {
@@ -23,7 +23,7 @@ pub(crate) async fn guarded<T>(_: &'static str, work: impl Future<Output = T>, _
     work.await
 }
 
-/// Panics where a test says so.
+/// Panics if a test asks for it.
 #[cfg(debug_assertions)]
 pub(crate) fn hit(name: &'static str) {
     if let Some(file) = file(name) {
@@ -41,14 +41,14 @@ fn file(name: &str) -> Option<std::path::PathBuf> {
     DIRECTORY.as_ref().map(|directory| directory.join(name))
 }
 
-/// Whether it is to return; panics where it is to panic.
+/// Panics if the file says so; whether the file says to return.
 #[cfg(debug_assertions)]
 fn fault(file: &std::path::Path, name: &str) -> bool {
-    let said = std::fs::read_to_string(file).unwrap_or_default();
-    if said == "panic" {
+    let action = std::fs::read_to_string(file).unwrap_or_default();
+    if action == "panic" {
         panic!("the failpoint {name}");
     }
-    said == "return"
+    action == "return"
 }
 
 #[cfg(debug_assertions)]

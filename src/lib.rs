@@ -23,7 +23,7 @@ mod measure;
 pub mod ocs;
 pub mod patience;
 pub mod pipeline;
-mod plain;
+
 pub mod proxy;
 pub mod random;
 pub mod registry;
@@ -32,3 +32,4 @@ pub mod run;
 mod shares;
 pub mod supervise;
 pub mod telemetry;
+mod terminal;

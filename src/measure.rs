@@ -1,7 +1,7 @@
-//! Measures what only the database knows, for the metrics: the outbox and the queue; warns where the outbox nears its limits.
+//! Measures outbox and queue in the database, for the metrics, and warns when the outbox nears its limits.
 //!
-//! Guarantees: every process measures, since the one that leads may be what is not well; a measurement costs a fiftieth of one
-//! connection's time at most, however large the queue is.
+//! Guarantees: every process measures, because the leader itself may be what does not work. Measuring takes at most a fiftieth of one
+//! connection's time, however large the queue is.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::capture::OutboxLimits;
 use crate::capture::outbox::{self, Level, Outbox, OutboxMetrics};
 use crate::delivery::depth::{self, DepthMetrics};
 
-/// Between two measurements, at least.
+/// The shortest pause between two measurements.
 const INTERVAL: Duration = Duration::from_secs(15);
-/// How often a warning is repeated.
-const REMIND: Duration = Duration::from_secs(3600);
-/// How long one may take.
+/// The pause before a warning is repeated.
+const REMINDER: Duration = Duration::from_secs(3600);
+/// The longest that a measurement may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is measured, as metrics; cheap to clone.
+/// The latest measurement, as metrics; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Measured {
     outbox: OutboxMetrics,
@@ -36,21 +36,21 @@ impl Measured {
     }
 }
 
-/// Measures until `shutdown`.
+/// Measures until `shutdown` is cancelled.
 pub(crate) async fn run(pool: Pool, limits: OutboxLimits, measured: Measured, shutdown: CancellationToken) {
-    let mut said = (Level::Fine, Instant::now());
+    let mut reported = (Level::Fine, Instant::now());
     while !shutdown.is_cancelled() {
         let began = Instant::now();
         tokio::select! {
-            outbox = timeout(PATIENCE, once(&pool, &limits, &measured)) => match outbox {
+            outbox = timeout(PATIENCE, measure(&pool, &limits, &measured)) => match outbox {
                 Ok(Ok(outbox)) => {
                     let level = outbox.level(&limits);
-                    if level != said.0 || (level > Level::Fine && said.1.elapsed() >= REMIND) {
-                        say(level, &outbox, &limits);
-                        said = (level, Instant::now());
+                    if level != reported.0 || (level > Level::Fine && reported.1.elapsed() >= REMINDER) {
+                        report(level, &outbox, &limits);
+                        reported = (level, Instant::now());
                     }
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "outbox and queue cannot be measured now"),
+                Ok(Err(error)) => tracing::debug!(%error, "outbox and queue could not be measured"),
                 Err(_) => tracing::warn!("outbox and queue could not be measured within {} s", PATIENCE.as_secs()),
             },
             () = shutdown.cancelled() => return,
@@ -60,7 +60,7 @@ pub(crate) async fn run(pool: Pool, limits: OutboxLimits, measured: Measured, sh
     }
 }
 
-async fn once(pool: &Pool, limits: &OutboxLimits, measured: &Measured) -> Result<Outbox, String> {
+async fn measure(pool: &Pool, limits: &OutboxLimits, measured: &Measured) -> Result<Outbox, String> {
     let client = pool
         .get()
         .await
@@ -75,7 +75,7 @@ async fn once(pool: &Pool, limits: &OutboxLimits, measured: &Measured) -> Result
     Ok(outbox)
 }
 
-fn say(level: Level, outbox: &Outbox, limits: &OutboxLimits) {
+fn report(level: Level, outbox: &Outbox, limits: &OutboxLimits) {
     let (bytes, limit) = (outbox.bytes, limits.max_bytes);
     let oldest_seconds = outbox.oldest_unread.unwrap_or_default().as_secs();
     match (level, outbox.stopped) {
@@ -83,7 +83,7 @@ fn say(level: Level, outbox: &Outbox, limits: &OutboxLimits) {
             bytes,
             limit,
             oldest_seconds,
-            "the outbox is or was full: changes are left out until it is read and emptied, and become a gap then"
+            "the outbox is or was full: changes are not captured until it has been read and emptied; a gap is recorded then"
         ),
         (Level::Critical, _) => {
             tracing::error!(bytes, limit, oldest_seconds, policy = ?limits.policy, "the outbox is near its limit: it is not read or not emptied fast enough; `openregister-webhooks doctor` says why")

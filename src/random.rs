@@ -8,7 +8,7 @@ pub struct NoRandom;
 /// `N` random bytes, fit for keys, nonces and secrets.
 ///
 /// # Errors
-/// Where the operating system gives none.
+/// If the operating system gives none.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
     let mut bytes = [0; N];
     rustls::crypto::ring::default_provider()

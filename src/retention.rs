@@ -1,8 +1,8 @@
-//! What is kept no longer is removed, from every table that only ever grows otherwise (`docs/storage.md`).
+//! Removes rows whose retention has ended, from every table that would otherwise only grow (`docs/storage.md`).
 //!
-//! Guarantees: small transactions, which wait 200 ms for a lock at most; safe beside other processes, of which one at a time is
-//! at work; what is still needed stays (see `clean` in `sql/functions.sql`, which alone decides). Events and the log go by
-//! partition: see `delivery::partitions`.
+//! Guarantees: transactions are small and wait for a lock 200 ms at most. Several processes may run this; one at a time works. What
+//! is still needed stays: `clean` in `sql/functions.sql` alone decides that. Events and the delivery log are dropped by partition
+//! instead, see `delivery::partitions`.
 
 use std::time::Duration;
 
@@ -11,41 +11,28 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
-
-/// Between two times.
-const EVERY: Duration = Duration::from_secs(3600);
-/// After one that failed: usually a table was locked for a moment.
-const AGAIN: Duration = Duration::from_secs(60);
-/// Rows of each table that are removed in one transaction.
+/// The pause between two runs.
+const INTERVAL: Duration = Duration::from_secs(3600);
+/// The pause after a run that failed: usually a table was locked for a moment.
+const RETRY_PAUSE: Duration = Duration::from_secs(60);
+/// The most rows of each table that one transaction removes.
 const BATCH: i32 = 1000;
-/// Transactions at a time, at most; the rest is left for the next time.
-const BATCHES: u32 = 10_000;
+/// The most transactions in one run; the next run continues.
+const MAX_BATCHES: u32 = 10_000;
 
-/// How long things are kept, in days.
+/// How long rows are kept, in days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Finished jobs, gaps that were told, the quarantine.
+    /// Finished jobs, gaps that consumers were notified of, and the quarantine.
     pub log: u32,
-    /// Who changed what.
+    /// The audit: who changed which registration.
     pub audit: u32,
 }
 
-impl Retention {
-    #[must_use]
-    pub fn of(settings: &Settings) -> Self {
-        let days = |time: Duration| u32::try_from(time.as_secs().div_ceil(86_400)).unwrap_or(u32::MAX);
-        Self {
-            log: days(settings.log_retention),
-            audit: days(settings.audit_retention),
-        }
-    }
-}
-
-/// Removes what is kept no longer, now and every hour, until `shutdown`.
+/// Removes rows whose retention has ended, at once and then every hour, until `shutdown` is cancelled.
 pub(crate) async fn run(pool: Pool, retention: Retention, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        let mut pause = EVERY;
+        let mut pause = INTERVAL;
         let cleaned = async {
             let client = pool
                 .get()
@@ -58,10 +45,10 @@ pub(crate) async fn run(pool: Pool, retention: Retention, shutdown: Cancellation
         tokio::select! {
             cleaned = cleaned => match cleaned {
                 Ok(0) => {}
-                Ok(rows) => tracing::debug!(rows, "what is kept no longer was removed"),
+                Ok(rows) => tracing::debug!(rows, "rows whose retention has ended were removed"),
                 Err(error) => {
-                    pause = AGAIN;
-                    tracing::warn!(%error, "what is kept no longer could not be removed; tried again in a minute");
+                    pause = RETRY_PAUSE;
+                    tracing::warn!(%error, "rows whose retention has ended could not be removed; the next try is in a minute");
                 }
             },
             () = shutdown.cancelled() => {}
@@ -70,14 +57,14 @@ pub(crate) async fn run(pool: Pool, retention: Retention, shutdown: Cancellation
     }
 }
 
-/// Removes it now: how many rows.
+/// Removes rows whose retention has ended, and returns their number.
 ///
 /// # Errors
-/// If a statement fails; what was removed before stays so.
+/// If a statement fails; rows that were removed before stay removed.
 pub async fn clean<C: GenericClient + Sync>(client: &C, retention: Retention) -> Result<u64, Error> {
     let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX).min(100_000);
     let mut total = 0;
-    for _ in 0..BATCHES {
+    for _ in 0..MAX_BATCHES {
         let rows = client
             .query_typed(
                 "SELECT openregister_webhooks.clean($1, $2, $3)",

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output;
-use crate::plain::Json;
+use crate::terminal::Json;
 use orw_filter::{Document, Filter, MAX_BYTES, MAX_DEPTH};
 
 /// A longer line is not read into memory.

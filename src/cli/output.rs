@@ -1,5 +1,5 @@
 //! What commands print: results on standard output, everything else on standard error. Nothing else in this program writes
-//! there, and everything that does escapes what could act on a terminal ([`crate::plain`]).
+//! there, and everything that does escapes what could act on a terminal ([`crate::terminal`]).
 //!
 //! A reader that went away (`| head`) is no reason to fail.
 #![allow(clippy::disallowed_methods, reason = "this is the one place")]
@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use super::failure::Failure;
-use crate::plain::{Json, Line, Page};
+use crate::terminal::{Json, Line, Page};
 
 /// A line of the result.
 pub(super) fn say(line: impl Display) {

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::output;
 use crate::delivery::{verify, verify_legacy};
-use crate::plain::{Json, Line};
+use crate::terminal::{Json, Line};
 use orw_testkit::receiver::{Answer, Options, Received, Receiver};
 
 #[derive(Debug, Args)]

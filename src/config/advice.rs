@@ -1,13 +1,12 @@
-//! Settings that are valid, and are most likely not meant.
+//! Warns of settings that are valid and most likely a mistake.
 
 use ipnet::IpNet;
-
 use orw_egress::AllowedTarget;
 
-use super::Settings;
+use super::settings::Settings;
 
 impl Settings {
-    /// What an administrator should think about once more, a sentence each.
+    /// What an administrator should reconsider, one sentence for each.
     #[must_use]
     pub fn advice(&self) -> Vec<String> {
         let mut advice = Vec::new();
@@ -31,7 +30,7 @@ impl Settings {
     }
 }
 
-/// Wider than any network that somebody runs: wider than 10.0.0.0/8, or than fc00::/7.
+/// Whether a network is wider than any that somebody runs: wider than 10.0.0.0/8 or fc00::/7.
 fn is_wide(network: IpNet) -> bool {
     let least = match network {
         IpNet::V4(_) => 8,

@@ -1,82 +1,54 @@
-//! From what was given to valid settings, or to everything that is wrong.
+//! Turns the sources into valid settings, or into a list of everything that is wrong.
 
-use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Settings;
 use super::parse::{self, Parsed};
+use super::problem::{ConfigError, Problem};
+use super::reader::Reader;
 use super::setting::{SETTINGS, Setting, Visibility};
-use super::sources::{Origin, RawSetting, Sources, Values, gather};
+use super::settings::Settings;
+use super::sources::{Sources, gather};
+use super::values::{Origin, RawSetting};
 use crate::capture::OutboxPolicy;
 use orw_egress::NoProxy;
 
-/// The change tables grow to a few of these 4 MiB in the best of health, and beyond that at every larger import.
+/// The smallest limit of the outbox. The change tables grow to a few times 4 MiB even if everything works, and larger at every big
+/// import.
 const LEAST_OUTBOX: u64 = 64 * 1024 * 1024;
 
-/// Less than this is less than the empty partitions of a month take.
+/// The smallest limit of the kept changes and of the log: the empty partitions of a month take about as much.
 const LEAST_KEPT: u64 = 16 * 1024 * 1024;
 
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The name as it was given: a variable, a key, a flag or a file.
-    pub name: String,
-    /// What is wrong and what to do.
-    pub reason: String,
-}
-
-impl Problem {
-    pub(super) fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            reason: reason.into(),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.reason)
-    }
-}
-
-/// Everything that is wrong with the settings.
-#[derive(Debug, thiserror::Error)]
-#[error("the settings are not usable:{}", .problems.iter().map(|p| format!("\n  {p}")).collect::<String>())]
-pub struct ConfigError {
-    pub problems: Vec<Problem>,
-}
-
-/// A setting as it is in effect, fit to be shown.
+/// The effective value of a setting, as it may be shown.
 #[derive(Debug, Clone)]
 pub struct Effective {
     pub setting: &'static Setting,
-    /// `None` where there is none; secrets are masked.
+    /// `None` if the setting has no value. Secrets are masked.
     pub value: Option<String>,
     pub origin: Origin,
 }
 
-/// The settings, and where each came from.
+/// The settings, and the source of each.
 #[derive(Debug)]
 pub struct Loaded {
     pub settings: Result<Settings, ConfigError>,
-    /// In the order of [`SETTINGS`]; also where some are wrong.
+    /// In the order of [`SETTINGS`]; complete even if some values are wrong.
     pub effective: Vec<Effective>,
 }
 
 impl Settings {
-    /// Reads and validates.
+    /// Reads and validates the settings.
     ///
     /// # Errors
-    /// Everything that is wrong, at once.
+    /// A list of everything that is wrong.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         load(sources).settings
     }
 }
 
 impl Loaded {
-    /// Reads and validates, and keeps what there is to show.
+    /// Reads and validates the settings, and keeps what may be shown.
     #[must_use]
     pub fn read(sources: &Sources) -> Self {
         load(sources)
@@ -103,66 +75,21 @@ fn load(sources: &Sources) -> Loaded {
     }
 }
 
-fn show(setting: &'static Setting, given: Option<&RawSetting>) -> Effective {
-    let value = given.map(|given| match setting.visibility {
-        Visibility::Open => given.text.clone(),
-        Visibility::Url => parse::mask_url(&given.text),
-        Visibility::Proxy => parse::mask_proxy(&given.text),
+fn show(setting: &'static Setting, raw: Option<&RawSetting>) -> Effective {
+    let value = raw.map(|raw| match setting.visibility {
+        Visibility::Open => raw.text.clone(),
+        Visibility::Url => parse::mask_url(&raw.text),
+        Visibility::Proxy => parse::mask_proxy(&raw.text),
         Visibility::Secret => "***".to_owned(),
     });
     Effective {
         setting,
         value: value.or_else(|| setting.default.map(str::to_owned)),
-        origin: given.map_or(Origin::Default, |given| given.origin.clone()),
+        origin: raw.map_or(Origin::Default, |raw| raw.origin.clone()),
     }
-}
-
-/// Parses values one by one and collects what is wrong.
-struct Reader {
-    values: Values,
-    problems: Vec<Problem>,
 }
 
 impl Reader {
-    /// Sets `field` to what was given for `name`, if anything was.
-    fn set<T>(&mut self, name: &'static str, field: &mut T, parse: impl Fn(&str) -> Parsed<T>) {
-        let Some(given) = self.values.get(name) else {
-            return;
-        };
-        match parse(&given.text) {
-            Ok(value) => *field = value,
-            Err(reason) => self
-                .problems
-                .push(Problem::new(origin_name(name, &given.origin), reason)),
-        }
-    }
-
-    fn set_some<T>(&mut self, name: &'static str, field: &mut Option<T>, parse: impl Fn(&str) -> Parsed<T>) {
-        self.set(name, field, |text| parse(text).map(Some));
-    }
-
-    /// Sets `field` from the value, or from the file that `file` names; both at once is a mistake.
-    fn set_or_file<T>(
-        &mut self,
-        name: &'static str,
-        file: &'static str,
-        field: &mut T,
-        parse: impl Fn(&str) -> Parsed<T>,
-        parse_file: impl Fn(&str) -> Parsed<T>,
-    ) {
-        if let (Some(a), Some(b)) = (self.values.get(name), self.values.get(file)) {
-            let (a, b) = (origin_name(name, &a.origin), origin_name(file, &b.origin));
-            self.problems
-                .push(Problem::new(a, format!("is given, and {b} too; leave one out")));
-            return;
-        }
-        self.set(name, field, parse);
-        self.set(file, field, |path| {
-            let text = read_secret(Path::new(path))?;
-            parse_file(&text)
-        });
-    }
-
     fn settings(&mut self) -> Option<Settings> {
         let mut url = None;
         let as_url = |text: &str| parse::database_url(text.trim()).map(Some);
@@ -176,14 +103,15 @@ impl Reader {
             self.problems.push(Problem::new("ORW_DATABASE_URL", reason));
         }
         let mut s = Settings::new(String::new());
-        self.capture(&mut s);
-        self.faces(&mut s);
-        self.delivery(&mut s);
+        self.capture_settings(&mut s);
+        self.api_settings(&mut s);
+        self.delivery_settings(&mut s);
+        self.retention_settings(&mut s);
         s.database_url = url?;
         Some(s)
     }
 
-    fn capture(&mut self, s: &mut Settings) {
+    fn capture_settings(&mut self, s: &mut Settings) {
         self.set("doorbell", &mut s.doorbell, parse::doorbell);
         self.set("poll_interval_ms", &mut s.poll_interval, |t| {
             millis(t, 10, 60_000)
@@ -213,12 +141,9 @@ impl Reader {
             parse::columns,
         );
         self.set("actor_wait_ms", &mut s.actor_wait, |t| millis(t, 0, 60_000));
-        self.set("change_retention_days", &mut s.change_retention, |t| {
-            days(t, 1, 365)
-        });
     }
 
-    fn faces(&mut self, s: &mut Settings) {
+    fn api_settings(&mut self, s: &mut Settings) {
         self.set("listen", &mut s.listen, parse::address);
         self.set_some("metrics_listen", &mut s.metrics_listen, parse::address);
         self.set_some("console_listen", &mut s.console_listen, parse::address);
@@ -236,7 +161,7 @@ impl Reader {
         );
         let key = |text: &str| parse::master_key(text).map(Some);
         self.set_or_file("master_key", "master_key_file", &mut s.master_key, key, key);
-        let path = |text: &str| Ok(std::path::PathBuf::from(text));
+        let path = |text: &str| Ok(PathBuf::from(text));
         let (mut certificate, mut key) = (None, None);
         self.set_some("tls_cert_file", &mut certificate, path);
         self.set_some("tls_key_file", &mut key, path);
@@ -256,7 +181,7 @@ impl Reader {
         self.set("log_format", &mut s.log_format, parse::log_format);
     }
 
-    fn delivery(&mut self, s: &mut Settings) {
+    fn delivery_settings(&mut self, s: &mut Settings) {
         self.set("targets_allow", &mut s.targets_allow, parse::targets);
         self.set("targets_allow_http", &mut s.targets_allow_http, parse::boolean);
         self.set_some("ca_file", &mut s.ca_file, parse::ca_file);
@@ -287,6 +212,12 @@ impl Reader {
         });
         self.set("timeout_seconds", &mut limits.timeout, |t| seconds(t, 1, 300));
         self.set("retry_schedule", &mut s.default_retry, parse::retry);
+    }
+
+    fn retention_settings(&mut self, s: &mut Settings) {
+        self.set("change_retention_days", &mut s.change_retention, |t| {
+            days(t, 1, 365)
+        });
         self.set("change_max_bytes", &mut s.change_max_bytes, |t| {
             parse::limit(t, LEAST_KEPT)
         });
@@ -310,23 +241,6 @@ fn seconds(text: &str, least: u64, most: u64) -> Parsed<Duration> {
 
 fn days(text: &str, least: u64, most: u64) -> Parsed<Duration> {
     parse::number(text, least, most).map(|days| Duration::from_hours(24 * days))
-}
-
-/// The name under which a value was given.
-fn origin_name(name: &str, origin: &Origin) -> String {
-    match origin {
-        Origin::File(path) => format!("{name} in {}", path.display()),
-        other => other.to_string(),
-    }
-}
-
-fn read_secret(path: &Path) -> Parsed<String> {
-    std::fs::read_to_string(path).map_err(|error| {
-        format!(
-            "{} cannot be read: {error}; check the path and its owner",
-            path.display()
-        )
-    })
 }
 
 #[cfg(test)]

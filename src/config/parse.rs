@@ -1,4 +1,4 @@
-//! How each kind of value is written; an error says what it should look like and never quotes a secret.
+//! How each kind of value is written. An error says what the value should look like and never quotes a secret.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use crate::capture::{DoorbellMode, OutboxPolicy};
 use crate::registry::RetryPolicy;
 use crate::telemetry::LogFormat;
 
-/// What is wrong with the value and what would be right.
+/// A value, or what is wrong with the text and what would be right.
 pub(super) type Parsed<T> = Result<T, String>;
 
 pub(super) fn database_url(text: &str) -> Parsed<SecretString> {
@@ -96,7 +96,7 @@ pub(super) fn outbox_policy(text: &str) -> Parsed<OutboxPolicy> {
     }
 }
 
-/// A number of bytes; 0 stands for no limit.
+/// A number of bytes; 0 means no limit.
 pub(super) fn limit(text: &str, least: u64) -> Parsed<u64> {
     match text.parse() {
         Ok(0) => Ok(0),
@@ -191,7 +191,7 @@ pub(super) fn columns(text: &str) -> Parsed<Vec<String>> {
 pub(super) fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     list(text)
         .map(|item| {
-            network(item).ok_or_else(|| format!("{item:?} is no address or network such as 10.0.0.0/8"))
+            network(item).ok_or_else(|| format!("{item:?} is not an address or a network such as 10.0.0.0/8"))
         })
         .collect()
 }
@@ -247,7 +247,7 @@ pub(super) fn admins(text: &str) -> Parsed<Vec<(String, SecretString)>> {
     finish_admins(entries)
 }
 
-/// One `user:password` a line; empty lines and lines that begin with `#` are left out.
+/// One `user:password` per line; empty lines and lines that begin with `#` are ignored.
 pub(super) fn admins_file(text: &str) -> Parsed<Vec<(String, SecretString)>> {
     let lines = text
         .lines()
@@ -281,7 +281,7 @@ fn finish_admins(entries: Vec<(String, Zeroizing<String>)>) -> Parsed<Vec<(Strin
     Ok(admins)
 }
 
-/// One key, or several with commas between them: the first encrypts, all decrypt.
+/// One key, or several with commas between them. The first encrypts; all decrypt.
 pub(super) fn master_key(text: &str) -> Parsed<SecretString> {
     for key in text.split(',') {
         match STANDARD.decode(key.trim()).map(Zeroizing::new) {
@@ -298,7 +298,7 @@ pub(super) fn master_key(text: &str) -> Parsed<SecretString> {
     Ok(SecretString::from(text.trim()))
 }
 
-/// A file of certificates that can be read.
+/// A readable file with certificates.
 pub(super) fn ca_file(text: &str) -> Parsed<PathBuf> {
     let pem = std::fs::read_to_string(text).map_err(|error| format!("{text} cannot be read: {error}"))?;
     if pem.contains("-----BEGIN CERTIFICATE-----") {
@@ -330,7 +330,7 @@ pub(super) fn proxy_connect(text: &str) -> Parsed<ConnectBy> {
     }
 }
 
-/// `5s,2m,1h`: an attempt after each delay.
+/// Delays such as `5s,2m,1h`: one attempt after each.
 pub(super) fn retry(text: &str) -> Parsed<RetryPolicy> {
     let schedule: Vec<Duration> = list(text).map(delay).collect::<Parsed<_>>()?;
     if schedule.is_empty() || schedule.len() > 50 {
@@ -342,9 +342,9 @@ pub(super) fn retry(text: &str) -> Parsed<RetryPolicy> {
     })
 }
 
-/// A number and a unit; without a unit, seconds.
+/// A number and a unit; a number without a unit counts seconds.
 fn delay(item: &str) -> Parsed<Duration> {
-    let wrong = || format!("{item:?} is no delay from 1s to 7d such as 30s, 10m or 6h");
+    let wrong = || format!("{item:?} is not a delay from 1s to 7d such as 30s, 10m or 6h");
     let digits = item.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let seconds = match &item[digits.len()..] {
         "s" | "" => 1,
@@ -365,7 +365,7 @@ pub(super) fn log(text: &str) -> Parsed<String> {
     match tracing_subscriber::EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!(
-            "is no filter such as info or openregister_webhooks=debug: {error}"
+            "is not a filter such as info or openregister_webhooks=debug: {error}"
         )),
     }
 }

@@ -1,37 +1,37 @@
-//! The names of all settings, once.
+//! The one list of all settings: name, default value, explanation, and who may see the value.
 
 /// Who may see a setting's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visibility {
     Open,
-    /// A connection string: all but the password.
+    /// A connection string: everything except the password.
     Url,
-    /// The URL of a proxy: all but user and password.
+    /// The URL of a proxy: everything except user and password.
     Proxy,
-    /// Nobody; such a setting is no flag either, because every user of the machine sees a process's flags.
+    /// Nobody. Such a setting has no flag either, because every user of the machine can see the flags of a process.
     Secret,
 }
 
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// The key in the TOML file; `ORW_` and upper case in the environment; `--` and dashes as a flag.
+    /// The key in the TOML file. The variable is `ORW_` and the name in capitals, the flag is `--` and the name with dashes.
     pub name: &'static str,
-    /// What it is, in one line.
+    /// One line of explanation.
     pub about: &'static str,
-    /// What holds where it is not given; as one would write it.
+    /// The default value, as an administrator would write it.
     pub default: Option<&'static str>,
     pub visibility: Visibility,
 }
 
 impl Setting {
-    /// `ORW_DATABASE_URL`.
+    /// The name of the variable, such as `ORW_DATABASE_URL`.
     #[must_use]
     pub fn variable(&self) -> String {
         format!("ORW_{}", self.name.to_uppercase())
     }
 
-    /// `database-url`; `None` for what must not be a flag.
+    /// The name of the flag, such as `database-url`; `None` for a secret.
     #[must_use]
     pub fn flag(&self) -> Option<String> {
         (self.visibility != Visibility::Secret).then(|| self.name.replace('_', "-"))
@@ -72,28 +72,32 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "database_url_file",
         None,
-        "A file with the connection string, instead of it",
+        "A file with the connection string, instead of database_url",
     ),
     open(
         "doorbell",
         Some("notify"),
-        "notify, or poll (behind a transaction-pooling PgBouncer)",
+        "How the reader learns of changes: notify, or poll (behind a transaction-pooling PgBouncer)",
     ),
     open(
         "poll_interval_ms",
         Some("250"),
-        "With poll, how often an idle reader looks",
+        "With doorbell=poll: how often an idle reader looks for changes",
     ),
     open(
         "discovery_interval_seconds",
         Some("10"),
-        "How soon a table that appeared unseen is captured",
+        "How soon a new table is captured that the trigger on appconfig did not notice",
     ),
-    open("batch_size", Some("1000"), "Changes a transaction of the reader"),
+    open(
+        "batch_size",
+        Some("1000"),
+        "The most changes in one transaction of the reader",
+    ),
     open(
         "outbox_policy",
         Some("warn"),
-        "warn, or stop: capture no more beyond outbox_max_bytes, and record the gap",
+        "warn, or stop: capture nothing more beyond outbox_max_bytes, and record the gap",
     ),
     open(
         "outbox_max_bytes",
@@ -103,45 +107,45 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "outbox_max_age_seconds",
         Some("3600"),
-        "How old an unread change may grow; warned of from a quarter on",
+        "How old the oldest unread change may become; warnings begin at a quarter of it",
     ),
     open(
         "capture",
         Some("subscribed"),
-        "subscribed: kinds that a webhook names; all: every kind",
+        "What is captured: subscribed (the kinds that a webhook names) or all (every kind)",
     ),
     open("table_prefix", Some("oc_"), "Nextcloud's dbtableprefix"),
     open(
         "housekeeping_columns",
         None,
-        "Columns whose change alone gives no event, comma-separated",
+        "Columns: an update that changes only these gives no event; comma-separated",
     ),
     open(
         "actor_wait_ms",
         Some("500"),
-        "How long to wait for the audit row that says who did it",
+        "How long a delivery waits for the audit row that names the user",
     ),
-    open("listen", Some("127.0.0.1:8085"), "Where the API is served"),
-    open("metrics_listen", None, "Where metrics and health are served"),
+    open("listen", Some("127.0.0.1:8085"), "The address of the API"),
+    open("metrics_listen", None, "The address of metrics and health"),
     open(
         "console_listen",
         None,
-        "Where the SQL console will be served; not built yet, and refused by run",
+        "The address of the SQL console; it is not built yet, and run refuses the setting",
     ),
     open(
         "nextcloud_url",
         None,
-        "Nextcloud, for everything that is not ours; without it: standalone",
+        "Nextcloud, which answers every other request; without this setting: standalone",
     ),
     open(
         "nextcloud_timeout_seconds",
         Some("3600"),
-        "How long Nextcloud may say nothing to a request that was passed on",
+        "How long Nextcloud may take without sending a byte to answer a forwarded request",
     ),
     open(
         "trusted_proxies",
         None,
-        "Networks whose X-Forwarded-For is believed, comma-separated",
+        "Networks whose X-Forwarded-For is trusted, comma-separated",
     ),
     hidden(
         "admins",
@@ -151,22 +155,22 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "admins_file",
         None,
-        "A file with one user:password a line, instead of admins",
+        "A file with one user:password per line, instead of admins",
     ),
     hidden(
         "master_key",
         Visibility::Secret,
-        "Encrypts secrets at rest: 32 bytes in base64",
+        "The key that encrypts secrets at rest: 32 bytes in base64",
     ),
     open(
         "master_key_file",
         None,
-        "A file with the master key, instead of it",
+        "A file with the master key, instead of master_key",
     ),
     open(
         "tls_cert_file",
         None,
-        "TLS for the API: certificate and chain, PEM; read again when it changes",
+        "TLS for the API: certificate and chain, PEM; read again when the file changes",
     ),
     open(
         "tls_key_file",
@@ -176,12 +180,12 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "targets_allow",
         None,
-        "Private networks and host names that webhooks may go to, comma-separated",
+        "Private networks and host names that webhooks may be sent to, comma-separated",
     ),
     open(
         "targets_allow_http",
         Some("false"),
-        "Whether webhooks may go to http:// (true or false)",
+        "Whether webhooks may be sent to http:// (true or false)",
     ),
     open("ca_file", None, "More certificate authorities to trust, PEM"),
     hidden(
@@ -197,45 +201,45 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "no_proxy",
         None,
-        "Hosts, .suffixes and networks that no proxy is asked for, comma-separated; else NO_PROXY",
+        "Hosts, .suffixes and networks that are reached without a proxy, comma-separated; else NO_PROXY",
     ),
     open(
         "proxy_connect",
         Some("address"),
-        "What proxies are asked for: address (looked up and vetted here) or name (left to the proxy)",
+        "What a proxy connects to: address (resolved and checked here) or name (resolved by the proxy)",
     ),
     open("bind_address", None, "The local address of outgoing requests"),
     open(
         "max_in_flight",
         Some("512"),
-        "Requests in flight over all webhooks",
+        "The most requests in flight over all webhooks",
     ),
     open(
         "max_bytes_in_flight",
         Some("67108864"),
-        "Bytes of bodies in flight over all webhooks",
+        "The most bytes of request bodies in flight over all webhooks",
     ),
     open(
         "max_in_flight_per_webhook",
         Some("16"),
-        "Requests in flight to one webhook",
+        "The most requests in flight to one webhook",
     ),
-    open("rate_per_second", Some("100"), "Requests a second to one webhook"),
+    open(
+        "rate_per_second",
+        Some("100"),
+        "The most requests per second to one webhook",
+    ),
     open(
         "rate_burst",
         Some("200"),
-        "Requests to one webhook that may come at once",
+        "The most requests to one webhook in a burst",
     ),
     open(
         "connect_timeout_seconds",
         Some("5"),
-        "How long a connection to a receiver may take",
+        "How long connecting to a receiver may take",
     ),
-    open(
-        "timeout_seconds",
-        Some("15"),
-        "How long a request may take in all",
-    ),
+    open("timeout_seconds", Some("15"), "How long a whole request may take"),
     open(
         "retry_schedule",
         Some("5s,30s,2m,10m,1h,3h,6h,12h,24h,24h"),
@@ -249,12 +253,12 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "log_retention_days",
         Some("30"),
-        "How long the delivery log is kept, and so are ended jobs, told gaps and the quarantine",
+        "How long the delivery log, ended jobs, gaps that consumers know of and the quarantine are kept",
     ),
     open(
         "audit_retention_days",
         Some("365"),
-        "How long it is kept who changed which webhook; at least 30",
+        "How long the record of who changed which webhook is kept; at least 30",
     ),
     open(
         "change_max_bytes",
@@ -271,5 +275,5 @@ pub const SETTINGS: &[Setting] = &[
         Some("info"),
         "What is logged: a level, or target=level, comma-separated",
     ),
-    open("log_format", Some("text"), "text or json"),
+    open("log_format", Some("text"), "How the log is written: text or json"),
 ];

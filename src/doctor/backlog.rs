@@ -1,17 +1,17 @@
-//! Whether somebody reads, how far, and what was lost on the way.
+//! Whether the outbox is read, how far, and what was lost.
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{PgLsn, Type};
 
-use super::{Checked, Examined, Finding};
+use super::examined::{Checked, Examined};
+use super::figures::{COUNTED, as_figure, duration, number, size};
+use super::finding::Finding;
 use crate::capture::locks;
 use crate::capture::outbox::{self, Level};
 use crate::capture::position::{self, LoadError};
 use crate::capture::{DoorbellMode, OutboxPolicy};
 
-/// Beyond this many unread rows the exact number says no more.
-const COUNTED: i64 = 100_000;
-/// An unread change older than this is late, in seconds.
+/// An unread change that is older than this many seconds is late.
 const LATE: f64 = 60.0;
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
@@ -24,13 +24,13 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     Ok(findings)
 }
 
-/// Whose session holds the leader's lock.
+/// The session that holds the leader's lock.
 async fn leader(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
     const CHECK: &str = "leader";
     if examined.settings.doorbell == DoorbellMode::Poll {
         return Ok(Finding::note(
             CHECK,
-            "who leads cannot be seen with ORW_DOORBELL=poll: the lock is held for a transaction at a time",
+            "with ORW_DOORBELL=poll nobody can see who leads: the lock is held for one transaction at a time",
         ));
     }
     let holders = locks::holders(examined.client, locks::LEADER).await?;
@@ -44,8 +44,8 @@ async fn leader(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Erro
         ),
         Some(stranger) => Finding::error(
             CHECK,
-            format!("nobody reads the outbox: {stranger} holds the leader's lock and is no sidecar"),
-            "every role that may connect to this database can take an advisory lock; Nextcloud's writes do not mind",
+            format!("nobody reads the outbox: {stranger} holds the leader's lock and is not a sidecar"),
+            "every role that may connect to this database can take an advisory lock; Nextcloud's writes do not wait for it",
             format!(
                 "find out what that session is; as a superuser: SELECT pg_terminate_backend({})",
                 stranger.pid
@@ -55,13 +55,13 @@ async fn leader(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Erro
         None => Finding::warning(
             CHECK,
             "nobody reads the outbox",
-            "no session holds the leader's lock: no sidecar runs, or none of them reaches this database",
-            "start `openregister-webhooks run`, and look into its log; changes are kept meanwhile",
+            "no session holds the leader's lock: no sidecar runs, or none reaches this database",
+            "start `openregister-webhooks run`, and look at its log; changes are kept meanwhile",
         ),
     })
 }
 
-/// Sessions of others that hold one of our other locks.
+/// Sessions of other programs that hold one of our other locks.
 async fn strangers(examined: &Examined<'_>) -> Checked {
     let mut findings = Vec::new();
     for (key, lock, cause) in locks::OTHERS {
@@ -69,7 +69,7 @@ async fn strangers(examined: &Examined<'_>) -> Checked {
         findings.extend(holders.iter().filter(|holder| !holder.ours).map(|holder| {
             Finding::warning(
                 "locks",
-                format!("{holder} holds {lock} and is no sidecar"),
+                format!("{holder} holds {lock} and is not a sidecar"),
                 cause,
                 format!(
                     "find out what that session is; as a superuser: SELECT pg_terminate_backend({})",
@@ -82,13 +82,13 @@ async fn strangers(examined: &Examined<'_>) -> Checked {
     Ok(findings)
 }
 
-/// What is captured and not read.
+/// Captured changes that have not been read.
 async fn unread(examined: &Examined<'_>) -> Checked {
     const CHECK: &str = "backlog";
     let stored = match position::load(examined.client).await {
         Ok(stored) => stored,
         Err(LoadError::Query(error)) => return Err(error),
-        Err(LoadError::Snapshot(_) | LoadError::Window) => return Ok(Vec::new()), // the check of the identity says it
+        Err(LoadError::Snapshot(_) | LoadError::Window) => return Ok(Vec::new()), // the check `identity` reports it
     };
     let position = stored.map(|(position, _)| position);
     let snapshot = position
@@ -127,7 +127,7 @@ async fn unread(examined: &Examined<'_>) -> Checked {
             Finding::note(
                 "adopted",
                 format!(
-                    "{} changes of the restored outbox are still to be read",
+                    "{} changes of the restored outbox have not been read yet",
                     number(adopted)
                 ),
             )
@@ -135,21 +135,21 @@ async fn unread(examined: &Examined<'_>) -> Checked {
         );
     }
     let what = format!(
-        "{} changes are unread ({}), the oldest since {}",
+        "{} changes are unread ({}), the oldest for {}",
         number(count),
         size(bytes),
         duration(age)
     );
     findings.push(if count == 0 {
-        Finding::ok(CHECK, "everything captured is read").measured(0.0)
+        Finding::ok(CHECK, "every captured change has been read").measured(0.0)
     } else if age < LATE {
         Finding::ok(CHECK, what).measured(as_figure(count))
     } else {
         Finding::error(
             CHECK,
             what,
-            "nobody reads, or the reader fails at a change or cannot keep up",
-            "look into the sidecar's log, and at what this report says of leader, identity and pooler; nothing is lost meanwhile",
+            "nobody reads, or the reader fails at a change, or it cannot keep up",
+            "look at the sidecar's log, and at the findings leader, identity and pooler of this report; nothing is lost meanwhile",
         )
         .measured(as_figure(count))
     });
@@ -162,12 +162,12 @@ async fn limits(examined: &Examined<'_>) -> Checked {
     let limits = &examined.settings.outbox;
     let outbox = match outbox::measure(examined.client).await {
         Ok(outbox) => outbox,
-        // An older schema: the check of the schema says it.
+        // An older schema; the check `schema` reports it.
         Err(LoadError::Query(error)) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => {
             return Ok(Vec::new());
         }
         Err(LoadError::Query(error)) => return Err(error),
-        Err(LoadError::Snapshot(_) | LoadError::Window) => return Ok(Vec::new()), // the check of the identity says it
+        Err(LoadError::Snapshot(_) | LoadError::Window) => return Ok(Vec::new()), // the check `identity` reports it
     };
     let bytes = i64::try_from(outbox.bytes).unwrap_or(i64::MAX);
     let of = match limits.max_bytes {
@@ -176,18 +176,20 @@ async fn limits(examined: &Examined<'_>) -> Checked {
     };
     let age = outbox.oldest_unread.unwrap_or_default().as_secs_f64();
     let what = format!(
-        "the outbox takes {} ({of}), the oldest unread change waits since {} (limit {})",
+        "the outbox takes {} ({of}), the oldest unread change has waited for {} (limit {})",
         size(bytes),
         duration(age),
         duration(limits.max_age.as_secs_f64())
     );
-    let remedy = "see leader, identity, backlog and transactions in this report";
+    let remedy = "see the findings leader, identity, backlog and transactions of this report";
     let finding = match (outbox.stopped, outbox.level(limits), limits.policy) {
         (true, ..) => Finding::error(
             CHECK,
-            format!("the outbox is or was full, and changes are left out: {what}"),
-            "ORW_OUTBOX_POLICY=stop: nothing more is captured until what is captured is read",
-            format!("{remedy}; when it is read and emptied, the gap is recorded, and `backfill` fills it"),
+            format!("the outbox is or was full, and changes are not captured: {what}"),
+            "ORW_OUTBOX_POLICY=stop: nothing more is captured until the captured changes have been read",
+            format!(
+                "{remedy}; when the outbox has been read and emptied, the gap is recorded, and `backfill` fills it"
+            ),
         ),
         (false, Level::Fine, _) => Finding::ok(CHECK, what),
         (false, Level::Warning, _) => Finding::warning(
@@ -199,13 +201,13 @@ async fn limits(examined: &Examined<'_>) -> Checked {
         (false, Level::Critical, OutboxPolicy::Warn) => Finding::error(
             CHECK,
             what,
-            "nobody reads, the reader cannot keep up, or a transaction keeps a table from being emptied; it grows as long as the disk lasts",
+            "nobody reads, the reader cannot keep up, or a transaction keeps a table from being emptied; the outbox grows until the disk is full",
             format!("{remedy}; ORW_OUTBOX_POLICY=stop would stop capture at the limit"),
         ),
         (false, Level::Critical, OutboxPolicy::Stop) => Finding::error(
             CHECK,
             what,
-            "nobody reads, the reader cannot keep up, or a transaction keeps a table from being emptied; at the limit of size capture stops",
+            "nobody reads, the reader cannot keep up, or a transaction keeps a table from being emptied; capture stops at the limit",
             remedy,
         ),
     };
@@ -234,15 +236,15 @@ async fn holders(examined: &Examined<'_>) -> Checked {
             (row.get(0), row.get(1), row.get(2), row.get(3));
         let age: f64 = row.get(4);
         let what = format!(
-            "a transaction of {user} ({name}, backend {pid}, {state}) is open since {}",
+            "a transaction of {user} ({name}, backend {pid}, {state}) has been open for {}",
             duration(age)
         );
         let cause = if row.get(5) {
-            "it has captured changes: they are read only after its commit, and their table cannot be emptied before"
+            "it has captured changes, which are read only after its commit; their table cannot be emptied before that"
         } else {
-            "it keeps PostgreSQL from cleaning up dead rows, in Nextcloud's tables and in ours"
+            "it keeps PostgreSQL from removing dead rows, in Nextcloud's tables and in ours"
         };
-        let remedy = format!("end it where it comes from, or: SELECT pg_terminate_backend({pid})");
+        let remedy = format!("end it in the program that began it, or: SELECT pg_terminate_backend({pid})");
         Finding::warning("transactions", what, cause, remedy)
             .about(pid.to_string())
             .measured(age)
@@ -250,7 +252,7 @@ async fn holders(examined: &Examined<'_>) -> Checked {
     Ok(rows.iter().map(finding).collect())
 }
 
-/// What was not captured, or could not be read.
+/// What was not captured, and what could not be processed.
 async fn lost(examined: &Examined<'_>) -> Checked {
     let rows = examined
         .client
@@ -288,66 +290,14 @@ async fn lost(examined: &Examined<'_>) -> Checked {
         findings.push(
             Finding::warning(
                 "quarantine",
-                format!("{} changes could not be worked on and gave no event", number(count)),
-                format!("the last one: {}", reason.unwrap_or_default()),
-                "look at them (SELECT id, tbl, at, reason FROM openregister_webhooks.quarantine) and report what this program should have \
-                 understood; a newer program takes them again after SELECT openregister_webhooks.retry_quarantined(); what is not \
-                 wanted: DELETE FROM openregister_webhooks.quarantine",
+                format!("{} changes could not be processed and gave no event", number(count)),
+                format!("the latest one: {}", reason.unwrap_or_default()),
+                "look at them (SELECT id, tbl, at, reason FROM openregister_webhooks.quarantine), and report what this program should have \
+                 understood; a newer program processes them after SELECT openregister_webhooks.retry_quarantined(); remove what is \
+                 not needed: DELETE FROM openregister_webhooks.quarantine",
             )
             .measured(as_figure(count)),
         );
     }
     Ok(findings)
-}
-
-/// A count as a metric's figure; beyond 2^53, which no table holds, it would be rounded.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-pub(super) const fn as_figure(count: i64) -> f64 {
-    count as f64
-}
-
-fn number(count: i64) -> String {
-    if count >= COUNTED {
-        format!("{COUNTED} or more")
-    } else {
-        count.to_string()
-    }
-}
-
-/// A size for people.
-pub(super) fn size(bytes: i64) -> String {
-    match bytes {
-        0..=9_999 => format!("{bytes} bytes"),
-        10_000..=9_999_999 => format!("{} kB", bytes / 1_000),
-        10_000_000..=9_999_999_999 => format!("{} MB", bytes / 1_000_000),
-        _ => format!("{} GB", bytes / 1_000_000_000),
-    }
-}
-
-/// A duration for people.
-pub(super) fn duration(seconds: f64) -> String {
-    if seconds < 120.0 {
-        format!("{seconds:.0} s")
-    } else if seconds < 7_200.0 {
-        format!("{:.0} min", seconds / 60.0)
-    } else if seconds < 172_800.0 {
-        format!("{:.0} h", seconds / 3_600.0)
-    } else {
-        format!("{:.0} days", seconds / 86_400.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_for_people() {
-        assert_eq!(size(512), "512 bytes");
-        assert_eq!(size(12_345_678), "12 MB");
-        assert_eq!(duration(61.4), "61 s");
-        assert_eq!(duration(7_199.0), "120 min");
-        assert_eq!(duration(200_000.0), "2 days");
-        assert_eq!(number(COUNTED), "100000 or more");
-    }
 }

@@ -1,17 +1,17 @@
-//! Why there is no connection: each reason with its own cause and remedy.
+//! Why there is no connection to the database; each reason has its own cause and remedy.
 
 use std::error::Error as _;
 use std::io;
 
 use tokio_postgres::error::{DbError as Refusal, SqlState};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::database::{DatabaseError, Target};
 
 const CHECK: &str = "connection";
 
-/// What is in the way of a connection to `target`. The password is in none of the errors that this reads: the driver's
-/// do not hold it, and the server never sends it back.
+/// The finding for a connection to `target` that failed. None of the errors that this reads contains the password: the driver's do
+/// not hold it, and the server never sends it back.
 #[must_use]
 pub fn explain(error: &DatabaseError, target: &Target) -> Finding {
     match error {
@@ -26,14 +26,14 @@ pub fn explain(error: &DatabaseError, target: &Target) -> Finding {
             CHECK,
             format!("no connection to {target}"),
             reason.clone(),
-            "see that PostgreSQL runs and takes connections from here",
+            "check that PostgreSQL runs and accepts connections from this machine",
         ),
         DatabaseError::Connect(error) | DatabaseError::Query(error) => connecting(error, target),
         DatabaseError::Pool(error) => Finding::error(
             CHECK,
             format!("no connection to {target}"),
             error.to_string(),
-            "see that PostgreSQL runs and takes connections from here",
+            "check that PostgreSQL runs and accepts connections from this machine",
         ),
     }
 }
@@ -70,7 +70,7 @@ fn connecting(error: &tokio_postgres::Error, target: &Target) -> Finding {
         return Finding::error(
             CHECK,
             format!(
-                "{target} wants a password from {}, and none is given",
+                "{target} demands a password from {}, and none is set",
                 target.user
             ),
             text,
@@ -87,11 +87,11 @@ fn connecting(error: &tokio_postgres::Error, target: &Target) -> Finding {
         CHECK,
         format!("no connection to {target}"),
         text,
-        "see that PostgreSQL (and nothing else) listens there, and look into its log",
+        "check that PostgreSQL (and nothing else) listens there, and look at its log",
     )
 }
 
-/// The server, or a pooler, answered and said no.
+/// The server, or a pooler, refused the connection.
 fn refused(refusal: &Refusal, target: &Target) -> Finding {
     let Target { user, database, .. } = target;
     let said = refusal.message().to_owned();
@@ -112,7 +112,7 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
     if said.contains("pg_hba.conf") {
         let rejected = said.contains("rejects");
         return error(
-            format!("{target} lets nobody in from here as {user}"),
+            format!("{target} admits nobody from this machine as {user}"),
             format!(
                 "{} in the server's pg_hba.conf, for example: host {database} {user} THIS-MACHINE/32 scram-sha-256 — then SELECT \
                  pg_reload_conf(){}",
@@ -131,7 +131,7 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
     }
     if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION && said.contains("role") {
         return error(
-            format!("{target} does not let {user} in"),
+            format!("{target} does not admit {user}"),
             format!(
                 "name an existing role that may log in, or create it: CREATE ROLE {user} LOGIN PASSWORD '…'"
             ),
@@ -147,14 +147,14 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
         return error(
             format!("{target} has no connection left"),
             format!(
-                "raise max_connections (or the limit of the role: ALTER ROLE {user} CONNECTION LIMIT -1), or close what is not needed; the sidecar takes about thirty"
+                "raise max_connections (or the limit of the role: ALTER ROLE {user} CONNECTION LIMIT -1), or close connections that are not needed; the sidecar takes about thirty"
             ),
         );
     }
     if *code == SqlState::CANNOT_CONNECT_NOW {
         return error(
             format!("{target} is starting or stopping"),
-            "wait, then run it again; the sidecar itself goes on trying".to_owned(),
+            "wait, then run the command again; the sidecar itself tries again".to_owned(),
         );
     }
     if *code == SqlState::INSUFFICIENT_PRIVILEGE {
@@ -165,7 +165,7 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
     }
     error(
         format!("{target} refuses the connection"),
-        "see what the server's log says about it".to_owned(),
+        "look at the server's log".to_owned(),
     )
 }
 
@@ -188,13 +188,13 @@ fn tls_failed(error: &rustls::Error, target: &Target) -> Finding {
         }
         Error::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-        ) => "the clocks of the two machines differ, or the certificate is from the future: set them".to_owned(),
+        ) => "set the clocks of the two machines; if they are right, the certificate is not valid yet".to_owned(),
         Error::AlertReceived(_) => {
-            "the server turned our side down: see its log (ssl_min_protocol_version, client certificates are not supported)".to_owned()
+            "the server refused the handshake: see its log (ssl_min_protocol_version; client certificates are not supported)".to_owned()
         }
         _ => format!("see the server's certificate and protocol settings; or, {trusted_network}"),
     };
-    // Our verifier's own words (`orw_egress::trust`) stand inside; rustls would show their debug form.
+    // It contains the text of our own verifier; rustls would show its debug form.
     let cause = match error {
         Error::InvalidCertificate(CertificateError::Other(words)) => words.to_string(),
         other => other.to_string(),
@@ -209,7 +209,7 @@ fn unreachable(error: &io::Error, target: &Target) -> Finding {
         io::ErrorKind::ConnectionRefused => Finding::error(
             CHECK,
             format!("nothing accepts connections at {hosts}"),
-            format!("{text}: the machine is there, but no server listens on this port"),
+            format!("{text}: the machine answers, but no server listens on this port"),
             "start PostgreSQL; check the port, and listen_addresses in postgresql.conf (localhost alone is its default)",
         ),
         io::ErrorKind::NotFound => Finding::error(
@@ -223,16 +223,16 @@ fn unreachable(error: &io::Error, target: &Target) -> Finding {
             CHECK,
             format!("this process may not open {hosts}"),
             text,
-            "run it as a user that may (see unix_socket_permissions and unix_socket_group), or connect by TCP",
+            "run it as a user who may open the socket (see unix_socket_permissions and unix_socket_group), or connect by TCP",
         ),
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             silent(text, target)
         }
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Finding::error(
             CHECK,
-            format!("{hosts} hangs up during the connection"),
+            format!("{hosts} closes the connection during the handshake"),
             text,
-            "see that it is PostgreSQL which listens there, not something else, and look into its log",
+            "check that it is PostgreSQL which listens there, not something else, and look at its log",
         ),
         _ if text.contains("lookup") || text.contains("not known") || text.contains("resolution") => {
             Finding::error(
@@ -246,7 +246,7 @@ fn unreachable(error: &io::Error, target: &Target) -> Finding {
             CHECK,
             format!("no connection to {hosts}"),
             text,
-            "see that PostgreSQL listens there and that the network lets this machine through",
+            "check that PostgreSQL listens there and that the network lets this machine connect",
         ),
     }
 }

@@ -1,10 +1,10 @@
-//! What an examination says.
+//! What an examination finds.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// How much a finding matters; the later the more.
+/// How much a finding matters, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Ok,
@@ -28,18 +28,18 @@ impl Level {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// A fixed name, fit for a metric's label.
+    /// The fixed name of the check.
     pub check: &'static str,
     pub level: Level,
-    /// The table, role or process that it is about.
+    /// The table, role, webhook or process that it is about.
     pub subject: Option<String>,
     pub what: String,
     pub cause: Option<String>,
     pub remedy: Option<String>,
-    /// The figure behind it, fit for a metric.
+    /// The figure behind it.
     pub value: Option<f64>,
 }
 
@@ -98,7 +98,7 @@ impl Finding {
         self
     }
 
-    /// As a JSON object; what is not said is null.
+    /// As a JSON object; what is missing is null.
     #[must_use]
     pub fn json(&self) -> Value {
         json!({
@@ -126,7 +126,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that was found, in the order in which it was looked at.
+/// All findings, in the order of the checks.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
     pub findings: Vec<Finding>,
@@ -141,7 +141,7 @@ impl Report {
         self.findings.extend(findings);
     }
 
-    /// Adds what a check gave, or that it could not be made.
+    /// Adds the findings of a check, or the finding that it could not be made.
     pub(super) fn take(&mut self, checked: Result<Vec<Finding>, Finding>) {
         match checked {
             Ok(findings) => self.add_all(findings),
@@ -149,7 +149,7 @@ impl Report {
         }
     }
 
-    /// The worst level; [`Level::Ok`] where nothing was found.
+    /// The worst level; [`Level::Ok`] if there are no findings.
     #[must_use]
     pub fn worst(&self) -> Level {
         self.findings.iter().map(|f| f.level).max().unwrap_or(Level::Ok)

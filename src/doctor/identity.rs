@@ -1,6 +1,7 @@
 //! Whether the reader's position belongs to this cluster.
 
-use super::{Checked, Examined, Finding};
+use super::examined::{Checked, Examined};
+use super::finding::Finding;
 use crate::capture::position::{self, LoadError};
 
 const CHECK: &str = "identity";
@@ -15,15 +16,15 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
                 CHECK,
                 "the reader's position cannot be read",
                 error.to_string(),
-                "openregister_webhooks.position_0 and position_1 were changed by hand: delete the row that was; the reader then repeats what \
-                 lies between",
+                "somebody changed openregister_webhooks.position_0 or position_1: delete the row that was changed; the reader then repeats \
+                 what lies between",
             )]);
         }
     };
     let Some((position, identity)) = stored else {
         return Ok(vec![Finding::note(
             CHECK,
-            "nothing was ever read here: the sidecar has not run yet",
+            "nothing has been read here: the sidecar has not run yet",
         )]);
     };
     if !position.is_foreign(identity, current, xmax) {
@@ -34,17 +35,19 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     }
     let cause = if identity == current {
         format!(
-            "this cluster went back in time: the position names transaction {}, the next one here is {xmax}",
+            "this cluster was set back: the position names transaction {}, but the next one here is {xmax}",
             position.snapshot.xmax()
         )
     } else {
-        format!("the database was restored or copied: its position is of {identity}, and this is {current}")
+        format!(
+            "the database was restored or copied: its position belongs to {identity}, and this is {current}"
+        )
     };
     Ok(vec![Finding::error(
         CHECK,
         "changes are captured, but nothing is delivered",
         cause,
-        "if this database goes on where the other stopped: openregister-webhooks adopt --deliver; if it is a copy that must not send anything \
-         that the other sends: openregister-webhooks adopt --discard",
+        "if this database continues where the other one stopped: openregister-webhooks adopt --deliver; if it is a copy that must not send \
+         what the other one sends: openregister-webhooks adopt --discard",
     )])
 }

@@ -1,10 +1,12 @@
 //! Looks for everything that keeps events from arriving.
 //!
-//! Guarantees: changes nothing; works as any role and through any pooler, and says what it could not look at; every
-//! finding that is not fine names its cause and its remedy; no finding holds a password.
+//! Guarantees: it changes nothing. It works with any role and through any pooler, and says what it could not check. Every finding that
+//! is not fine names its cause and its remedy. No finding contains a password.
 
 mod backlog;
 mod connection;
+mod examined;
+mod figures;
 mod finding;
 mod identity;
 mod nextcloud;
@@ -18,36 +20,23 @@ mod webhooks;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 pub use connection::explain;
 pub use finding::{Finding, Level, Report};
 pub(crate) use pooler::{Pooling, is_pooled, pooling};
 
+use examined::Examined;
+
 use crate::config::Settings;
 use crate::database::Database;
 
-/// How long a check may take: through a pooler no statement has a timeout of its own.
+/// The longest that a check may take: through a pooler no statement has a timeout of its own.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What to do where the server does not answer in time.
+/// The remedy if the server does not answer in time.
 const OVERLOADED: &str =
-    "something holds a lock or the server is overloaded: look at pg_stat_activity and run doctor again";
-
-/// What a check gives; an error becomes a finding of its own.
-type Checked = Result<Vec<Finding>, tokio_postgres::Error>;
-
-/// What the checks know of this installation.
-#[derive(Debug)]
-struct Examined<'a> {
-    client: &'a Client,
-    database: &'a Database,
-    settings: &'a Settings,
-    /// Where Nextcloud's tables are, and their prefix.
-    host_schema: String,
-    table_prefix: String,
-}
+    "something holds a lock, or the server is overloaded: look at pg_stat_activity, and run doctor again";
 
 /// Examines the database of these settings.
 pub async fn examine(database: &Database, settings: &Settings) -> Report {
@@ -74,7 +63,7 @@ pub async fn examine(database: &Database, settings: &Settings) -> Report {
             true
         }
     };
-    // A lock that somebody holds must not hold us. Through a pooler the setting would stay with a stranger.
+    // A lock of somebody else must not make doctor wait. Through a pooler the setting would stay in a session that others use.
     let limits = "SET statement_timeout = '10s'; SET lock_timeout = '2s'";
     if !pooled && let Err(finding) = bounded("connection", client.batch_execute(limits)).await {
         report.add(finding);
@@ -99,7 +88,7 @@ pub async fn examine(database: &Database, settings: &Settings) -> Report {
     report
 }
 
-/// What can be looked at only where the schema is.
+/// The checks that need the schema.
 async fn installation(examined: &Examined<'_>, report: &mut Report) {
     let usable = match bounded("rights", rights::check(examined)).await {
         Ok((usable, findings)) => {
@@ -119,13 +108,13 @@ async fn installation(examined: &Examined<'_>, report: &mut Report) {
     } else {
         report.add(Finding::note(
             "backlog",
-            "the backlog is not looked at: that takes the rights that are missing",
+            "the backlog was not checked, because that takes the missing rights",
         ));
     }
     report.take(bounded("size", server::check_size(examined)).await);
 }
 
-/// What a check gives, or the finding that it could not be made.
+/// The result of a check, or the finding that the check could not be made.
 async fn bounded<T>(
     check: &'static str,
     work: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -134,7 +123,7 @@ async fn bounded<T>(
         Ok(done) => done.map_err(|error| failed(check, &error)),
         Err(_) => Err(Finding::warning(
             check,
-            format!("{check} could not be looked at"),
+            format!("{check} could not be checked"),
             format!("the database did not answer within {} s", PATIENCE.as_secs()),
             OVERLOADED,
         )),
@@ -155,5 +144,5 @@ fn failed(check: &'static str, error: &tokio_postgres::Error) -> Finding {
         }
         _ => "run doctor again; if it stays, report it with this message",
     };
-    Finding::warning(check, format!("{check} could not be looked at"), text, remedy)
+    Finding::warning(check, format!("{check} could not be checked"), text, remedy)
 }

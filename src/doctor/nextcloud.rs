@@ -1,4 +1,4 @@
-//! Nextcloud itself, where the sidecar stands before it.
+//! Whether Nextcloud answers, if `ORW_NEXTCLOUD_URL` is set.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::proxy::{Arrival, BufferedResponse, Proxy, ProxyError, Upstream};
 
 const CHECK: &str = "nextcloud";
 
-/// Whether Nextcloud answers at `ORW_NEXTCLOUD_URL`; nothing where it is not set.
+/// Whether Nextcloud answers at `ORW_NEXTCLOUD_URL`; no finding if the setting has no value.
 pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
     let Some(url) = &settings.nextcloud_url else {
         return Vec::new();
@@ -27,7 +27,7 @@ pub(super) async fn check(settings: &Settings) -> Vec<Finding> {
             what(),
             error,
             "check that Nextcloud runs, that ORW_NEXTCLOUD_URL is its own address as seen from this machine, \
-             and, with https, that its certificate is for that name (ORW_CA_FILE names an authority of your own)",
+             and, with https, that its certificate is valid for that name (ORW_CA_FILE names an authority of your own)",
         ),
     };
     vec![finding]
@@ -47,7 +47,7 @@ async fn ask(settings: &Settings, url: &str) -> Result<BufferedResponse, String>
         secure: false,
     };
     let asked = proxy.fetch(Method::GET, "/status.php", HeaderMap::new(), host, arrival);
-    // The cause, not what a client would read.
+    // The cause, not the text for clients.
     asked.await.map_err(|error| match &error {
         ProxyError::Away { source } | ProxyError::Broken { source } => chain(&**source),
         other => other.to_string(),
@@ -61,20 +61,20 @@ fn judge(url: &str, answered: &BufferedResponse) -> Finding {
         (StatusCode::LOOP_DETECTED, _) => Finding::error(
             CHECK,
             format!("{url} leads back to the sidecar"),
-            "requests to Nextcloud would go round in a circle",
+            "requests to Nextcloud would never leave the sidecar",
             "set ORW_NEXTCLOUD_URL to the address of Nextcloud's own web server",
         ),
         (StatusCode::OK, Some(version)) => found(url, version, &status),
         (status, _) => Finding::error(
             CHECK,
-            format!("{url} is no Nextcloud"),
+            format!("{url} is not a Nextcloud"),
             format!("its /status.php answers {status} and names no version"),
-            "set ORW_NEXTCLOUD_URL to Nextcloud's own address, with the path that it is installed below",
+            "set ORW_NEXTCLOUD_URL to Nextcloud's own address, including the path below which it is installed",
         ),
     }
 }
 
-/// What a Nextcloud says of itself.
+/// The finding about a Nextcloud that answers.
 fn found(url: &str, version: &str, status: &Value) -> Finding {
     const CLOSED: &str = "nobody can log in, so nobody can register webhooks; deliveries go on";
     let says = |flag: &str| status[flag] == true;
@@ -82,9 +82,9 @@ fn found(url: &str, version: &str, status: &Value) -> Finding {
     if status["installed"] == false {
         return Finding::error(
             CHECK,
-            format!("{answers}, but is not set up"),
+            format!("{answers}, but it is not set up"),
             "its /status.php says installed: false, so it has no users and no tables",
-            "finish its installation (occ maintenance:install), or set ORW_NEXTCLOUD_URL to the Nextcloud that is meant",
+            "finish its installation (occ maintenance:install), or set ORW_NEXTCLOUD_URL to the right Nextcloud",
         );
     }
     match (says("maintenance"), says("needsDbUpgrade")) {
@@ -93,7 +93,7 @@ fn found(url: &str, version: &str, status: &Value) -> Finding {
             CHECK,
             format!("{answers}, in maintenance mode"),
             CLOSED,
-            "occ maintenance:mode --off, when the work is done",
+            "when the work is done: occ maintenance:mode --off",
         ),
         (false, true) => Finding::warning(
             CHECK,
@@ -105,7 +105,7 @@ fn found(url: &str, version: &str, status: &Value) -> Finding {
             CHECK,
             format!("{answers}, in maintenance mode, and waits for its upgrade (needsDbUpgrade)"),
             CLOSED,
-            "let the upgrade that is under way finish, or run occ upgrade; then occ maintenance:mode --off, and run doctor again",
+            "wait until the upgrade has finished, or run occ upgrade; then occ maintenance:mode --off, and run doctor again",
         ),
     }
 }

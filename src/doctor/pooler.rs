@@ -1,22 +1,23 @@
-//! Whether a transaction-pooling PgBouncer sits between us and the server.
+//! Whether a transaction-pooling PgBouncer is between this machine and the server.
 //!
-//! Such a pooler gives a connection's next transaction to whichever server session is free: another one answers us while
-//! a second connection holds a transaction open, or that transaction runs in the session that had answered us. Behind a
-//! pooler that pools sessions everything works, and nothing of it shows.
+//! Such a pooler gives the next transaction of a connection to any server session that is free. So while a second connection holds a
+//! transaction open, another session answers the first one, or that transaction runs in the session that had answered before. A pooler
+//! that assigns whole sessions does no harm and cannot be noticed.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::Finding;
+use super::connection::explain;
+use super::finding::Finding;
 use crate::capture::DoorbellMode;
 use crate::database::{Database, DatabaseError, Notifications};
 
 const CHECK: &str = "pooler";
-/// One may be lucky and get the same session again.
+/// The number of tries, because a pooler may happen to give the same session again.
 const ROUNDS: usize = 3;
-/// A pooler without a free session makes us wait; a server never does.
+/// The longest wait for an answer. A pooler without a free session makes a client wait; a server never does.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// Whether two connections share server sessions.
@@ -26,18 +27,18 @@ pub(crate) async fn is_pooled(database: &Database) -> Result<bool, DatabaseError
     Ok(sessions_are_shared(&first, &second).await?)
 }
 
-/// What sits between us and the server.
+/// What is between this machine and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pooling {
-    /// Nothing, or a pooler of sessions.
+    /// Nothing, or a pooler that assigns whole sessions.
     None,
-    /// A pooler of transactions that knows prepared statements (PgBouncer 1.21 with `max_prepared_statements`).
+    /// A transaction pooler that keeps prepared statements (PgBouncer 1.21 with `max_prepared_statements`).
     KeepsStatements,
-    /// A pooler of transactions that does not: a statement prepared in one session is missed in the next.
+    /// A transaction pooler that does not: a statement prepared in one session is unknown in the next.
     ForgetsStatements,
 }
 
-/// What sits between us and the server.
+/// Finds out what is between this machine and the server.
 pub(crate) async fn pooling(database: &Database) -> Result<Pooling, DatabaseError> {
     let (first, _) = database.connect().await?;
     let (second, _) = database.connect().await?;
@@ -57,7 +58,7 @@ async fn keeps_statements(first: &Client, second: &Client) -> Result<bool, tokio
         return Ok(false);
     };
     for _ in 0..ROUNDS {
-        // The session that knows the statement is busy with this; the next one must do.
+        // This occupies the session that knows the statement, so another session has to answer.
         second.batch_execute("BEGIN; SELECT pg_backend_pid()").await?;
         let kept = matches!(timeout(ANSWER, first.query(&statement, &[])).await, Ok(Ok(_)));
         second.batch_execute("ROLLBACK").await?;
@@ -68,7 +69,7 @@ async fn keeps_statements(first: &Client, second: &Client) -> Result<bool, tokio
     Ok(true)
 }
 
-/// What is between, and whether settings of a session must not be changed.
+/// Whether there is a transaction pooler (so that settings of a session must not be changed), and the findings.
 pub(super) async fn check(
     database: &Database,
     client: &Client,
@@ -76,7 +77,7 @@ pub(super) async fn check(
 ) -> Result<(bool, Vec<Finding>), tokio_postgres::Error> {
     let (second, mut notifications) = match database.connect().await {
         Ok(connection) => connection,
-        Err(error) => return Ok((true, vec![super::explain(&error, &database.target())])),
+        Err(error) => return Ok((true, vec![explain(&error, &database.target())])),
     };
     let pooled = match sessions_are_shared(client, &second).await {
         Err(error)
@@ -86,7 +87,7 @@ pub(super) async fn check(
         {
             let finding = Finding::error(
                 CHECK,
-                "a PgBouncer that pools statements sits between this machine and the server",
+                "a statement-pooling PgBouncer is between this machine and the server",
                 "transactions cannot run through it (pool_mode = statement)",
                 "set pool_mode = transaction and ORW_DOORBELL=poll, or connect to the server itself with ORW_DATABASE_URL",
             );
@@ -97,20 +98,20 @@ pub(super) async fn check(
     let finding = match (pooled, doorbell) {
         (true, DoorbellMode::Poll) if keeps_statements(client, &second).await? => Finding::ok(
             CHECK,
-            "a transaction-pooling PgBouncer sits in between; ORW_DOORBELL=poll works through it",
+            "a transaction-pooling PgBouncer is in between; ORW_DOORBELL=poll works through it",
         ),
         (true, DoorbellMode::Poll) => Finding::error(
             CHECK,
             "the PgBouncer between this machine and the server does not keep prepared statements",
-            "deliveries and the API use prepared statements, which a pooler of transactions has to know of",
+            "deliveries and the API use prepared statements, which a transaction pooler has to keep",
             "set its max_prepared_statements (PgBouncer 1.21 or later), or connect to the server itself with ORW_DATABASE_URL",
         ),
         (true, DoorbellMode::Notify) => Finding::error(
             CHECK,
-            "a transaction-pooling PgBouncer sits between this machine and the server",
-            "LISTEN and the leader's lock belong to a server session, and through it each transaction gets another one: events would come \
-             late or not at all",
-            "give the server itself (its own port, usually 5432) with ORW_DATABASE_URL; or set ORW_DOORBELL=poll, which works through \
+            "a transaction-pooling PgBouncer is between this machine and the server",
+            "LISTEN and the leader's lock belong to a server session, but such a pooler gives each transaction another session: events would \
+             come late or not at all",
+            "name the server itself (its own port, usually 5432) in ORW_DATABASE_URL; or set ORW_DOORBELL=poll, which works through \
              PgBouncer 1.21 or later with max_prepared_statements and finds changes within ORW_POLL_INTERVAL_MS",
         ),
         (false, DoorbellMode::Poll) => Finding::note(
@@ -129,7 +130,7 @@ pub(super) async fn check(
                          the server pools or filters connections",
                         ANSWER.as_secs()
                     ),
-                    "give the server itself (its own port, usually 5432) with ORW_DATABASE_URL, or set ORW_DOORBELL=poll",
+                    "name the server itself (its own port, usually 5432) in ORW_DATABASE_URL, or set ORW_DOORBELL=poll",
                 )
             }
         }
@@ -160,7 +161,7 @@ async fn sessions_are_shared(first: &Client, second: &Client) -> Result<bool, to
     Ok(false)
 }
 
-/// The server session that answers. By the simple protocol, which every pooler passes on.
+/// The server session that answers. It uses the simple protocol, which every pooler supports.
 async fn backend(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
     let messages = client.simple_query("SELECT pg_backend_pid()").await?;
     Ok(messages.iter().find_map(|message| match message {
@@ -169,7 +170,7 @@ async fn backend(client: &Client) -> Result<Option<String>, tokio_postgres::Erro
     }))
 }
 
-/// Whether a notification from one reaches the other.
+/// Whether a notification from one connection reaches the other.
 async fn rings(
     sender: &Client,
     listener: &Client,

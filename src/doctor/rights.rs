@@ -1,14 +1,16 @@
-//! Whether the role that connects may do what the sidecar does. All from the catalogs, which everybody may read.
+//! Whether the connecting role has the rights that the sidecar needs. Everything comes from the catalogs, which every role may read.
 
 use std::collections::BTreeMap;
 
 use tokio_postgres::types::Type;
 
-use super::{Examined, Finding, schema};
+use super::examined::Examined;
+use super::finding::Finding;
+use super::schema;
 
 const CHECK: &str = "rights";
 
-/// What `install --runtime-role` grants, looked up for the current role.
+/// The rights that `install --runtime-role` grants and that the current role lacks.
 const MISSING_ON_TABLES: &str = "\
     SELECT string_agg(privilege || coalesce(' (' || columns || ')', ''), ', ' ORDER BY privilege), \
            CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END, relid::regclass::text \
@@ -24,7 +26,7 @@ const MISSING_ON_TABLES: &str = "\
       AND NOT has_function_privilege(p.oid, 'EXECUTE') \
     ORDER BY 1, 2, 3";
 
-/// Columns and tables of Nextcloud's own that things are looked up in.
+/// The rights on columns and tables of Nextcloud that the look-ups need and that the current role lacks.
 const MISSING_LOOKUPS: &str = "\
     SELECT 'SELECT' || coalesce(' (' || string_agg(quote_ident(w.attname), ', ' ORDER BY w.attname) || ')', ''), '', format('%I.%I', n.nspname, c.relname) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -39,7 +41,7 @@ const MISSING_LOOKUPS: &str = "\
                     AND NOT has_table_privilege(c.oid, 'SELECT') END \
     GROUP BY n.nspname, c.relname ORDER BY 3";
 
-/// Whether the schema can be looked into at all, and what the role lacks.
+/// Whether the role may use the schema at all, and the rights that it lacks.
 pub(super) async fn check(examined: &Examined<'_>) -> Result<(bool, Vec<Finding>), tokio_postgres::Error> {
     let client = examined.client;
     let owner = schema::owner(examined).await?;
@@ -62,7 +64,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Result<(bool, Vec<Finding>
             CHECK,
             format!("{role} has no right on the schema openregister_webhooks"),
             format!(
-                "it belongs to {owner}; {role} is neither {owner} nor the role that install prepared for the sidecar"
+                "it belongs to {owner}; {role} is neither {owner} nor the role to which install gave rights for the sidecar"
             ),
             remedy,
         );
@@ -93,7 +95,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Result<(bool, Vec<Finding>
             &role,
             &quoted,
             &missing,
-            "looked up for users, slugs and backfill:",
+            "needed to look up users and slugs, and for backfill:",
             &remedy,
         );
         findings.push(finding);
@@ -101,13 +103,13 @@ pub(super) async fn check(examined: &Examined<'_>) -> Result<(bool, Vec<Finding>
     if findings.is_empty() {
         findings.push(Finding::ok(
             CHECK,
-            format!("{role} may do everything that the sidecar does"),
+            format!("{role} has every right that the sidecar needs"),
         ));
     }
     if superuser {
         findings.push(
             Finding::note(CHECK, format!("{role} is a superuser")).because(
-                "the sidecar needs no such rights",
+                "the sidecar does not need these rights",
                 "create a role for it, run `openregister-webhooks install --runtime-role NAME`, and connect as that role",
             ),
         );
@@ -115,7 +117,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Result<(bool, Vec<Finding>
     Ok((true, findings))
 }
 
-/// One finding for all that is missing, with the statements that give it.
+/// One finding for all missing rights, with the statements that grant them.
 fn lacking(role: &str, quoted: &str, missing: &[tokio_postgres::Row], why: &str, remedy: &str) -> Finding {
     let mut grants: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for row in missing {

@@ -1,13 +1,14 @@
-//! Whether the schema is there, of this program's version, and safely owned.
+//! Whether the schema is installed, has this program's version, and belongs to the right role.
 
 use tokio_postgres::types::Type;
 
-use super::{Examined, Finding};
+use super::examined::Examined;
+use super::finding::Finding;
 use crate::capture;
 
 const CHECK: &str = "schema";
 
-/// Whether the schema is there, and what is to be said of it; fills in what the installation says of Nextcloud.
+/// Whether the schema is installed, and the findings about it; fills in what the installation knows of Nextcloud.
 pub(super) async fn check(
     examined: &mut Examined<'_>,
 ) -> Result<(bool, Vec<Finding>), tokio_postgres::Error> {
@@ -31,12 +32,12 @@ pub(super) async fn check(
         );
         return Ok((false, vec![finding]));
     };
-    // Before anything of the schema is run.
+    // This comes before anything of the schema is executed.
     if let Some((what, remedy)) = capture::foreign_objects(client, &examined.settings.table_prefix).await? {
         let finding = Finding::error(
             CHECK,
             what,
-            "somebody else made it first, or was given rights in it; what is in it runs with the sidecar's and its owner's rights",
+            "somebody else created it first, or has rights in it; what it contains is executed with the rights of the sidecar and of the owner",
             remedy,
         );
         return Ok((false, vec![finding]));
@@ -49,13 +50,13 @@ pub(super) async fn check(
                 CHECK,
                 format!("the schema openregister_webhooks belongs to the superuser {owner}"),
                 "the capture functions run with their owner's rights",
-                "uninstall, then install as the owner of Nextcloud's tables, who need be no superuser",
+                "uninstall, then install as the owner of Nextcloud's tables, who need not be a superuser",
             )
             .about(owner),
         );
     }
     if !row.get::<_, bool>(2) {
-        return Ok((true, findings)); // the check of the rights says it
+        return Ok((true, findings)); // the check `rights` reports it
     }
     findings.push(version(examined).await?);
     findings.extend(settings(examined).await?);
@@ -75,20 +76,20 @@ async fn version(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Err
     let finding = if found == known {
         Finding::ok(
             CHECK,
-            format!("the schema is of version {found}, as this program"),
+            format!("the schema has version {found}, as this program expects"),
         )
     } else if found < known {
         Finding::error(
             CHECK,
-            format!("the schema is of version {found}, this program of {known}"),
+            format!("the schema has version {found}, but this program expects {known}"),
             "the program was replaced by a newer one since the last install",
             "run `openregister-webhooks install`: it brings the schema up to date and keeps everything",
         )
     } else {
         Finding::error(
             CHECK,
-            format!("the schema is of version {found}, this program only of {known}"),
-            "an older program than the one that installed it",
+            format!("the schema has version {found}, but this program knows only {known}"),
+            "this program is older than the one that installed the schema",
             "run the newer program",
         )
     };
@@ -120,7 +121,7 @@ async fn settings(examined: &mut Examined<'_>) -> Result<Option<Finding>, tokio_
                 "ORW_TABLE_PREFIX is {}, but the installation is for {}",
                 examined.settings.table_prefix, examined.table_prefix
             ),
-            "they name different tables",
+            "the two prefixes name different tables",
             format!(
                 "set ORW_TABLE_PREFIX={} (dbtableprefix in Nextcloud's config.php), or install again",
                 examined.table_prefix
@@ -130,17 +131,17 @@ async fn settings(examined: &mut Examined<'_>) -> Result<Option<Finding>, tokio_
     if row.get(2) {
         return Ok(Some(Finding::error(
             CHECK,
-            "an uninstall was begun and not ended",
-            "a table was busy, or it was interrupted",
-            "run `openregister-webhooks uninstall` again to finish it, or `openregister-webhooks install` to stay",
+            "an uninstall was started and has not finished",
+            "a table was busy, or the uninstall was interrupted",
+            "run `openregister-webhooks uninstall` again to finish it, or `openregister-webhooks install` to keep the installation",
         )));
     }
     if !row.get::<_, bool>(3) {
         return Ok(Some(Finding::warning(
             CHECK,
-            "the first discovery of tables has not ended",
+            "the first discovery of tables has not finished",
             "a table stayed busy during install",
-            "start the sidecar, which goes on trying, or run `openregister-webhooks install` again",
+            "start the sidecar, which tries again, or run `openregister-webhooks install` again",
         )));
     }
     Ok(None)

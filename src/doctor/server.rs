@@ -1,17 +1,18 @@
-//! The server itself: version, role in a cluster, clock, room for connections, and what our schema takes.
+//! The server itself: version, role in a cluster, clock, free connections, and the disk space of our schema.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::backlog::{duration, size};
-use super::{Checked, Examined, Finding};
+use super::examined::{Checked, Examined};
+use super::figures::{duration, size};
+use super::finding::Finding;
 
-/// Latencies and signature times are wrong by this much, in seconds.
+/// Beyond this difference of the clocks, in seconds, latencies and times of signatures are wrong.
 const CLOCK_OFF: f64 = 1.0;
-/// Receivers refuse signatures that are five minutes old; this leaves room.
+/// Beyond this difference, in seconds, signatures may be refused: receivers accept those of the last five minutes.
 const CLOCK_WRONG: f64 = 120.0;
-/// What the sidecar takes: its pool, the leader, the doorbell, discovery, the heartbeat.
-const ROOM: i64 = 30;
-/// Our schema is kept small; beyond this something does not clean up.
+/// The connections that the sidecar takes: its pools, the leader, the doorbell, discovery, the heartbeat.
+const NEEDED: i64 = 30;
+/// A schema of more bytes than this is worth a warning.
 const LARGE: i64 = 10_000_000_000;
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
@@ -38,14 +39,14 @@ async fn version(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Err
         Finding::error(
             "version",
             format!("PostgreSQL {text} is too old"),
-            "14 or later is needed",
+            "PostgreSQL 14 or later is needed",
             "upgrade the server",
         )
     };
     Ok(finding.measured(f64::from(number)))
 }
 
-/// Whether every text of the database is UTF-8.
+/// Whether the texts of the database are UTF-8.
 async fn encoding(examined: &Examined<'_>) -> Checked {
     let rows = examined
         .client
@@ -58,12 +59,12 @@ async fn encoding(examined: &Examined<'_>) -> Checked {
     Ok(vec![Finding::error(
         "encoding",
         format!("this database is encoded in {encoding}"),
-        "events can only be made of UTF-8; a change that is not goes to quarantine, and install refuses such a database",
+        "events consist of UTF-8; a change that is not UTF-8 goes to quarantine, and install refuses such a database",
         "dump it, create it again with ENCODING 'UTF8' TEMPLATE template0, and restore the dump",
     )])
 }
 
-/// Settings of the server under which nothing can be written, or triggers do not fire.
+/// Settings of the server with which nothing can be written, or triggers do not fire.
 async fn state(examined: &Examined<'_>) -> Checked {
     let rows = examined
         .client
@@ -85,15 +86,15 @@ async fn state(examined: &Examined<'_>) -> Checked {
         findings.push(Finding::error(
             "server",
             "this server is a standby",
-            "it is in recovery and takes no writes",
-            "give the primary with ORW_DATABASE_URL, or both as host=a,b with target_session_attrs=read-write",
+            "it is in recovery and accepts no writes",
+            "name the primary in ORW_DATABASE_URL, or both as host=a,b with target_session_attrs=read-write",
         ));
     } else if row.get(1) {
         findings.push(Finding::error(
             "server",
             "sessions here are read-only",
             "default_transaction_read_only is on",
-            "set it off for this role: ALTER ROLE … SET default_transaction_read_only = off",
+            "switch it off for this role: ALTER ROLE … SET default_transaction_read_only = off",
         ));
     }
     let roles: Option<String> = row.get(3);
@@ -109,7 +110,7 @@ async fn state(examined: &Examined<'_>) -> Checked {
     Ok(findings)
 }
 
-/// The difference of the two clocks, as exactly as the way there and back allows.
+/// The difference of the two clocks, as exactly as the round trip allows.
 async fn clock(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
     const CHECK: &str = "clock";
     let here = || {
@@ -124,10 +125,10 @@ async fn clock(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error
         .client
         .query_typed("SELECT extract(epoch FROM clock_timestamp())::float8", &[])
         .await?;
-    let way = began.elapsed().as_secs_f64();
+    let round_trip = began.elapsed().as_secs_f64();
     let there: f64 = rows.first().map_or(before, |r| r.get(0));
-    let off = there - (before + way / 2.0);
-    let uncertain = way / 2.0;
+    let off = there - (before + round_trip / 2.0);
+    let uncertain = round_trip / 2.0;
     let finding = if off.abs() <= CLOCK_OFF + uncertain {
         Finding::ok(
             CHECK,
@@ -139,7 +140,7 @@ async fn clock(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error
             duration(off.abs()),
             if off > 0.0 { "ahead of" } else { "behind" }
         );
-        let cause = "one of the two is not set by NTP";
+        let cause = "one of the two clocks is not set by NTP";
         let remedy = "run chrony or systemd-timesyncd on both (timedatectl shows whether it works)";
         if off.abs() > CLOCK_WRONG {
             let cause = format!("{cause}; receivers refuse signatures whose time is minutes off");
@@ -166,21 +167,21 @@ async fn connections(examined: &Examined<'_>) -> Checked {
         return Ok(Vec::new());
     };
     let (most, used, limit): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-    let mut findings = vec![if most - used >= ROOM {
+    let mut findings = vec![if most - used >= NEEDED {
         Finding::ok(CHECK, format!("{used} of {most} connections are used"))
     } else {
         Finding::warning(
             CHECK,
             format!("{used} of {most} connections are used"),
-            format!("the sidecar takes about {ROOM}, and Nextcloud needs the rest"),
+            format!("the sidecar takes about {NEEDED}, and Nextcloud needs the rest"),
             "raise max_connections in postgresql.conf, or put a pooler before Nextcloud",
         )
     }];
-    if (0..ROOM).contains(&limit) {
+    if (0..NEEDED).contains(&limit) {
         findings.push(Finding::warning(
             CHECK,
             format!("{} may have {limit} connections", examined.database.target().user),
-            format!("the sidecar takes about {ROOM}"),
+            format!("the sidecar takes about {NEEDED}"),
             format!(
                 "ALTER ROLE {} CONNECTION LIMIT -1",
                 examined.database.target().user
@@ -190,7 +191,7 @@ async fn connections(examined: &Examined<'_>) -> Checked {
     Ok(findings)
 }
 
-/// What our schema takes on disk.
+/// The disk space of our schema.
 pub(super) async fn check_size(examined: &Examined<'_>) -> Checked {
     let rows = examined
         .client
@@ -204,7 +205,7 @@ pub(super) async fn check_size(examined: &Examined<'_>) -> Checked {
         .await?;
     let (total, outbox): (i64, i64) = rows.first().map_or((0, 0), |r| (r.get(0), r.get(1)));
     let what = format!(
-        "the schema takes {}, the outbox {} of it",
+        "the schema takes {}, of which the outbox takes {}",
         size(total),
         size(outbox)
     );
@@ -215,7 +216,7 @@ pub(super) async fn check_size(examined: &Examined<'_>) -> Checked {
             "size",
             what,
             "a large backlog, a long retention, or very large objects",
-            "see what takes it (\\dt+ openregister_webhooks.* in psql); shorten ORW_CHANGE_RETENTION_DAYS or ORW_LOG_RETENTION_DAYS",
+            "see which tables are large (\\dt+ openregister_webhooks.* in psql); shorten ORW_CHANGE_RETENTION_DAYS or ORW_LOG_RETENTION_DAYS",
         )
     }])
 }

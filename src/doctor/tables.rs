@@ -1,8 +1,9 @@
-//! Whether every table of OpenRegister has its trigger, and it fires.
+//! Whether every table of OpenRegister has its trigger, and the trigger fires.
 
 use tokio_postgres::types::Type;
 
-use super::{Checked, Examined, Finding};
+use super::examined::{Checked, Examined};
+use super::finding::Finding;
 use orw_model::{Store, TableName};
 
 const CHECK: &str = "triggers";
@@ -10,31 +11,31 @@ const CHECK: &str = "triggers";
 const ROW_INSERT: i16 = 1 | 4;
 const ROW_EVERY: i16 = 1 | 4 | 8 | 16;
 
-/// A table of Nextcloud with its trigger of ours, if it has one.
+/// A table with a name of Nextcloud's, and our trigger on it, if there is one.
 struct Table {
     name: String,
     trigger: Option<Trigger>,
     owner: String,
     /// The owner of Nextcloud's own tables.
     host_owner: String,
-    /// What keeps it from being Nextcloud's own; nothing of it is read, captured or granted.
-    strange: Option<Strange>,
+    /// Why it is not taken for Nextcloud's own; such a table is not read, captured or granted.
+    foreign: Option<Foreign>,
 }
 
-/// Why a table by a name of Nextcloud's is not taken for Nextcloud's own.
+/// Why a table with a name of Nextcloud's is not taken for Nextcloud's own.
 #[derive(Debug, Clone, Copy)]
-enum Strange {
-    /// It belongs to a superuser: as after a restore by one.
+enum Foreign {
+    /// It belongs to a superuser, as after a restore by one.
     Superusers,
-    /// It belongs to any other role.
+    /// It belongs to another role.
     Strangers,
-    /// Its owner is right, but it is a view, a partitioned or a foreign table.
+    /// The owner is right, but it is a view, a partitioned table or a table of a foreign server.
     Kind,
-    /// Its owner is right, but policies decide what is read from it.
+    /// The owner is right, but it has row security.
     Policies,
 }
 
-impl Strange {
+impl Foreign {
     fn of(row: &tokio_postgres::Row) -> Option<Self> {
         let (owners, superusers, ordinary, policies): (bool, bool, bool, bool) =
             (row.get(5), row.get(6), row.get(7), row.get(8));
@@ -52,7 +53,7 @@ impl Strange {
                 CHECK,
                 format!("{full} is not Nextcloud's: it belongs to {of}; it is neither read nor captured"),
                 format!(
-                    "Nextcloud's own tables belong to {owner}; whoever may create in that schema can make a table by any name that is free"
+                    "Nextcloud's own tables belong to {owner}; whoever may create tables in that schema can use any free name"
                 ),
                 format!(
                     "ask who {of} is and what the table is for; what is in it came from {of}, so do not give it to {owner}: DROP it, and \
@@ -71,14 +72,14 @@ impl Strange {
             ),
             Self::Kind => Finding::error(
                 CHECK,
-                format!("{full} is not captured, and cannot be: it is no ordinary table"),
-                "it is a view, a partitioned or a foreign table; OpenRegister makes none",
-                "ask whoever made it; OpenRegister's tables must be ordinary ones",
+                format!("{full} is not captured, and cannot be: it is not an ordinary table"),
+                "it is a view, a partitioned or a foreign table; OpenRegister makes none of these",
+                "ask whoever made it; OpenRegister's tables have to be ordinary ones",
             ),
             Self::Policies => Finding::error(
                 CHECK,
                 format!("{full} is not captured, and cannot be: it has row security"),
-                "somebody ran ALTER TABLE … ENABLE ROW LEVEL SECURITY; its policies would run with the sidecar's rights",
+                "somebody ran ALTER TABLE … ENABLE ROW LEVEL SECURITY; its policies would be executed with the sidecar's rights",
                 format!(
                     "as {of}: ALTER TABLE {full} DISABLE ROW LEVEL SECURITY; then `openregister-webhooks install`"
                 ),
@@ -104,7 +105,7 @@ const TABLES: &str = "\
     LEFT JOIN pg_proc p ON p.oid = t.tgfoid LEFT JOIN pg_namespace pn ON pn.oid = p.pronamespace \
     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND starts_with(c.relname, $5) ORDER BY c.relname";
 
-/// The tables that are looked up besides OpenRegister's; the activity app may be missing.
+/// The tables besides OpenRegister's that are looked up in; that of the activity app may be missing.
 const LOOKED_UP: [&str; 4] = ["users", "accounts", "group_user", "activity"];
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
@@ -135,7 +136,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
                 Finding::error(
                     CHECK,
                     format!("there is no table {prefix}{needed}"),
-                    "OpenRegister is not installed in this database, or with another prefix",
+                    "OpenRegister is not installed in this database, or its tables have another prefix",
                     "check ORW_DATABASE_URL and ORW_TABLE_PREFIX against Nextcloud's config.php, and `occ app:list` for openregister",
                 )
                 .about(format!("{prefix}{needed}")),
@@ -146,10 +147,10 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
         let full = format!("{prefix}{name}");
         let found = load(examined, "", "", &full).await?;
         let found = found.iter().find(|table| table.name == full);
-        if let Some((table, strange)) = found.and_then(|table| Some((table, table.strange?))) {
+        if let Some((table, foreign)) = found.and_then(|table| Some((table, table.foreign?))) {
             let full = format!("{}.{full}", examined.host_schema);
             findings.push(
-                strange
+                foreign
                     .finding(&full, &table.host_owner, &table.owner)
                     .about(table.name.clone()),
             );
@@ -194,18 +195,18 @@ async fn load(
                 kind: row.get::<_, Option<i16>>(3).unwrap_or(0),
             }),
             owner: row.get(4),
-            strange: Strange::of(row),
+            foreign: Foreign::of(row),
             host_owner: row.get(9),
         })
         .collect())
 }
 
-/// What is wrong with a table; `None` where nothing is.
+/// What is wrong with a table; `None` if nothing is.
 fn judge(examined: &Examined<'_>, table: &Table, name: &TableName) -> Option<Finding> {
     let full = format!("{}.{}", examined.host_schema, table.name);
     let backfill = format!("openregister-webhooks backfill --table {}", table.name);
-    if let Some(strange) = table.strange {
-        let finding = strange.finding(&full, &table.host_owner, &table.owner);
+    if let Some(foreign) = table.foreign {
+        let finding = foreign.finding(&full, &table.host_owner, &table.owner);
         return Some(finding.about(table.name.clone()));
     }
     let finding = match &table.trigger {
@@ -214,8 +215,8 @@ fn judge(examined: &Examined<'_>, table: &Table, name: &TableName) -> Option<Fin
             format!("{full} is not captured: it has no trigger openregister_webhooks_capture"),
             "somebody dropped it, or the table appeared while no sidecar ran",
             format!(
-                "run `openregister-webhooks install` (a running sidecar does it within ORW_DISCOVERY_INTERVAL_SECONDS); for what was \
-                     written meanwhile: {backfill}"
+                "run `openregister-webhooks install` (a running sidecar does it within ORW_DISCOVERY_INTERVAL_SECONDS); for rows that \
+                     were written meanwhile: {backfill}"
             ),
         ),
         Some(trigger) if trigger.enabled == b'D' => Finding::error(
@@ -223,7 +224,7 @@ fn judge(examined: &Examined<'_>, table: &Table, name: &TableName) -> Option<Fin
             format!("{full} is not captured: its trigger is disabled"),
             "somebody ran ALTER TABLE … DISABLE TRIGGER, as some tools do for a bulk load, and did not enable it again",
             format!(
-                "as {}: ALTER TABLE {full} ENABLE TRIGGER openregister_webhooks_capture; for what was written meanwhile: {backfill}",
+                "as {}: ALTER TABLE {full} ENABLE TRIGGER openregister_webhooks_capture; for rows that were written meanwhile: {backfill}",
                 table.owner
             ),
         ),
@@ -232,13 +233,15 @@ fn judge(examined: &Examined<'_>, table: &Table, name: &TableName) -> Option<Fin
             format!("{full} is not captured: its trigger fires in replicas only"),
             "somebody ran ALTER TABLE … ENABLE REPLICA TRIGGER",
             format!(
-                "as {}: ALTER TABLE {full} ENABLE TRIGGER openregister_webhooks_capture; for what was written meanwhile: {backfill}",
+                "as {}: ALTER TABLE {full} ENABLE TRIGGER openregister_webhooks_capture; for rows that were written meanwhile: {backfill}",
                 table.owner
             ),
         ),
         Some(trigger) if !trigger.ours || trigger.kind != wanted(name) => Finding::error(
             CHECK,
-            format!("{full} is not captured as it should be: its trigger is another than install makes"),
+            format!(
+                "{full} is not captured as it should be: its trigger is another than the one that install makes"
+            ),
             "somebody replaced the trigger openregister_webhooks_capture",
             format!(
                 "as {}: DROP TRIGGER openregister_webhooks_capture ON {full}; then `openregister-webhooks install`",
@@ -262,7 +265,7 @@ async fn hook(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error>
     const CHECK: &str = "hook";
     let name = format!("{}appconfig", examined.table_prefix);
     let tables = load(examined, "openregister_webhooks_hook", "appconfig_hook", &name).await?;
-    let late = "without it a new table is captured only when discovery finds it, and its first rows come as Created, without who made them";
+    let late = "without it a new table is captured only when discovery finds it, and its first rows give Created events that name no user";
     Ok(match tables.iter().find(|table| table.name == name) {
         None => Finding::error(
             CHECK,
@@ -283,7 +286,7 @@ async fn hook(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error>
             CHECK,
             format!("the hook on {name} is missing"),
             format!("somebody dropped it; {late}"),
-            "run `openregister-webhooks install`; a running sidecar does it by itself",
+            "run `openregister-webhooks install`; a running sidecar repairs it by itself",
         ),
         Some(_) => Finding::warning(
             CHECK,

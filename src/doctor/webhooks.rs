@@ -1,7 +1,8 @@
-//! Whether what is read also goes out: registrations, receivers that fail, processes that deliver.
+//! Whether events are delivered: registrations, receivers that fail, processes that deliver.
 
-use super::backlog::{as_figure, duration};
-use super::{Checked, Examined, Finding};
+use super::examined::{Checked, Examined};
+use super::figures::{COUNTED, as_figure, duration, number};
+use super::finding::Finding;
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     let mut findings = vec![kinds(examined).await?];
@@ -10,7 +11,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     Ok(findings)
 }
 
-/// What is captured at all: a kind that no webhook names costs nothing, and leaves nothing to replay.
+/// Which kinds are captured. A kind that no webhook names costs nothing and leaves nothing to replay.
 async fn kinds(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
     use orw_model::EntityKind;
 
@@ -28,7 +29,7 @@ async fn kinds(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error
         "changes of every kind are captured".to_owned()
     } else {
         format!(
-            "changes of these kinds are captured: {} (registers and schemas always, others from a webhook's registration on, all with \
+            "changes of these kinds are captured: {} (registers and schemas always, others after a webhook for them was registered, all with \
              ORW_CAPTURE=all)",
             captured.join(", ")
         )
@@ -36,7 +37,7 @@ async fn kinds(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error
     Ok(Finding::ok("kinds", what).measured(f64::from(bits)))
 }
 
-/// Webhooks that get nothing, or cannot take it. Their addresses may hold secrets and are not told.
+/// Webhooks that are disabled or paused, or whose receivers fail. Addresses may contain secrets and are left out.
 async fn registered(examined: &Examined<'_>) -> Checked {
     const CHECK: &str = "webhooks";
     let rows = examined
@@ -73,17 +74,17 @@ async fn registered(examined: &Examined<'_>) -> Checked {
         match status.as_str() {
             "disabled" => Finding::warning(
                 CHECK,
-                format!("webhook {id} is disabled: it collects nothing"),
+                format!("webhook {id} is disabled: it gets no new deliveries"),
                 reason,
-                format!("mend its receiver, then enable it again: openregister-webhooks webhook enable {id}"),
+                format!("repair its receiver, then enable it again: openregister-webhooks webhook enable {id}"),
             ),
-            "paused" => Finding::note(CHECK, format!("webhook {id} is paused: it collects, and sends nothing until it is resumed"))
+            "paused" => Finding::note(CHECK, format!("webhook {id} is paused: deliveries wait until it is resumed"))
                 .because(reason, format!("openregister-webhooks webhook resume {id}")),
             _ => Finding::warning(
                 CHECK,
-                format!("webhook {id} has failed {failures} times in a row, since {}", duration(since)),
+                format!("webhook {id} has failed {failures} times in a row, for {}", duration(since)),
                 format!("its receiver: {cause}"),
-                "see what the receiver's own log says; deliveries wait and are tried again, and all of them go out after the first success",
+                "look at the receiver's own log; deliveries wait and are tried again, and all of them are sent after the first success",
             )
             .measured(f64::from(failures)),
         }
@@ -92,11 +93,9 @@ async fn registered(examined: &Examined<'_>) -> Checked {
     Ok(rows.iter().map(finding).collect())
 }
 
-/// What waits to go out, and whether anybody sends.
+/// How many deliveries wait, and whether anybody delivers.
 async fn deliveries(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
     const CHECK: &str = "deliveries";
-    /// Beyond this many the exact number says no more.
-    const COUNTED: i64 = 100_000;
     let rows = examined
         .client
         .query_typed(
@@ -106,13 +105,15 @@ async fn deliveries(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::
         )
         .await?;
     let (waiting, workers): (i64, i64) = rows.first().map_or((0, 0), |r| (r.get(0), r.get(1)));
-    let more = if waiting == COUNTED { " or more" } else { "" };
-    let what = format!("{waiting}{more} deliveries are unfinished; {workers} processes deliver");
+    let what = format!(
+        "{} deliveries are unfinished; {workers} processes deliver",
+        number(waiting)
+    );
     let finding = if waiting > 0 && workers == 0 {
         Finding::warning(
             CHECK,
             what,
-            "no sidecar runs, or none of them reaches this database",
+            "no sidecar runs, or none reaches this database",
             "start `openregister-webhooks run`; nothing is lost meanwhile",
         )
     } else {

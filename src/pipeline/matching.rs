@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::metrics::Metrics;
 use crate::delivery::format;
 use crate::lifecycle::{ActorState, Event};
 use crate::registry::{Format, Snapshot, Webhook};
-use crate::telemetry::Metrics;
 use orw_filter::{Budget, Document, Needs, State, Subject, TooDeep, User};
 use orw_model::{Entity, EntityKind};
 

@@ -10,6 +10,7 @@ pub mod erase;
 mod gaps;
 pub mod jobs;
 mod matching;
+mod metrics;
 mod webhooks;
 
 use std::collections::{BTreeSet, HashSet};
@@ -24,10 +25,10 @@ use crate::delivery::queue::{self, resolve_user};
 use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
 use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle, LookupError};
 use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
-use crate::telemetry::Metrics;
 
 pub use activity::{ActivityFinder, ActivityRequests};
 pub use matching::{Match, matches};
+pub use metrics::Metrics;
 pub use webhooks::RegistryWebhooks;
 
 /// Why a batch could not be turned into deliveries; it is tried again as a whole.

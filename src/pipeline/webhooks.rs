@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::matching;
+use super::metrics::Metrics;
 use crate::delivery::Webhooks;
 use crate::lifecycle::Event;
 use crate::registry::{Registry, RegistryError, Webhook, WebhookId};
-use crate::telemetry::Metrics;
 
 /// Delivery's view of the registrations.
 #[derive(Debug, Clone)]

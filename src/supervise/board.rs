@@ -1,4 +1,4 @@
-//! Which parts run, for whoever asks: `/readyz` and the metrics.
+//! Which parts run; `/readyz` and the metrics show it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use super::Fault;
 
 type Labels = Vec<(&'static str, &'static str)>;
 
-/// Cheap to clone; every clone shows the same.
+/// The state of every part; cheap to clone, every clone shows the same.
 #[derive(Debug, Clone, Default)]
 pub struct Board {
     parts: Arc<Mutex<BTreeMap<&'static str, State>>>,
@@ -41,7 +41,7 @@ impl Board {
         );
     }
 
-    /// The parts that are down because they failed, and how; `None` where there is none.
+    /// The parts that are down because they failed, each with the reason; `None` if there are none.
     #[must_use]
     pub fn down_now(&self) -> Option<String> {
         let parts = self.lock();
@@ -60,7 +60,7 @@ impl Board {
         self.lock().keys().copied().collect()
     }
 
-    /// There is such a part: its metrics begin at 0.
+    /// Adds a part; its metrics begin at 0.
     pub(super) fn known(&self, part: &'static str) {
         drop(self.failures.get_or_create(&labels(part)));
         drop(self.up.get_or_create(&labels(part)));

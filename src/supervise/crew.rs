@@ -1,4 +1,4 @@
-//! The tasks that one part is made of.
+//! The tasks of one part.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Fault;
 
-/// Tasks that live as long as their part. They are cut off when this is dropped.
+/// Tasks that live as long as their part. Dropping the crew aborts them.
 #[derive(Debug, Default)]
 pub(crate) struct Crew {
     tasks: JoinSet<()>,
@@ -21,7 +21,7 @@ impl Crew {
         self.names.insert(task.id(), name);
     }
 
-    /// Waits until one of the tasks ends, which none of them does while the part is at work. Cancel-safe.
+    /// Waits until one of the tasks ends, which is a fault: none of them ends while the part works. Cancel-safe.
     pub(crate) async fn fault(&mut self) -> Fault {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
@@ -30,23 +30,23 @@ impl Crew {
         ended.map_or_else(|error| Fault::of(name, error), |()| Fault::ended(name))
     }
 
-    /// Waits until the task of this name has ended, as it was asked to, at most for `time`.
+    /// Waits until the task of this name, which has been asked to end, has ended; waits `time` at most.
     pub(crate) async fn ended(&mut self, wanted: &str, time: Duration) {
         let until = Instant::now() + time;
         while self.names.values().any(|name| *name == wanted) && self.next(until).await {}
     }
 
-    /// Waits until all tasks have ended, as they were asked to, at most for `time`; then cuts off the rest.
+    /// Waits until all tasks, which have been asked to end, have ended; waits `time` at most, then aborts the rest.
     pub(crate) async fn all_ended(mut self, time: Duration) {
         let until = Instant::now() + time;
         while self.next(until).await {}
         if !self.names.is_empty() {
             let names: Vec<&str> = self.names.into_values().collect();
-            tracing::warn!("cut off, since it did not end in time: {}", names.join(", "));
+            tracing::warn!("aborted because they did not end in time: {}", names.join(", "));
         }
     }
 
-    /// Whether one ended before it was too late.
+    /// Waits for the next task to end; whether one ended before `until`.
     async fn next(&mut self, until: Instant) -> bool {
         let Ok(Some(ended)) = timeout_at(until, self.tasks.join_next_with_id()).await else {
             return false;

@@ -1,20 +1,20 @@
-//! How long the end of the process may take, and how that is shared out.
+//! How long the end of the process may take, and how that time is divided.
 //!
-//! A part that ends in steps takes the time of each, one after the other; all of them together leave [`SLACK`]. The README says
-//! [`WHOLE`] to whoever sets a container's grace period.
+//! A part that ends in several steps takes the time of each step, one after the other; the sum leaves [`SLACK`]. Whoever sets a
+//! container's grace period finds [`WHOLE`] in the README.
 
 use std::time::Duration;
 
 /// From the signal to the end of the process.
 pub(crate) const WHOLE: Duration = Duration::from_secs(25);
 
-/// Requests under way, of clients and to receivers, and the batch that is being captured may end by themselves.
+/// First: how long requests of clients, requests to receivers and the batch that is being captured may go on until they end.
 pub(crate) const REQUESTS: Duration = fifths(2);
-/// Then what became of deliveries is written.
+/// Second: how long writing the outcomes of deliveries may take.
 pub(crate) const OUTCOMES: Duration = fifths(1);
-/// Then other processes are told that this one is gone.
+/// Third: how long it may take to say in the database that this process has ended.
 pub(crate) const GOODBYE: Duration = fifths(1);
-/// Nobody's: for a machine that is slow to notice that a time is over.
+/// A reserve for a slow machine, which notices late that a time is over.
 const SLACK: Duration = fifths(1);
 
 const fn fifths(count: u64) -> Duration {

@@ -1,11 +1,11 @@
-//! How a part fails.
+//! How a part failed.
 
 use std::any::Any;
 use std::fmt;
 
 use tokio::task::JoinError;
 
-/// A part, or a task of one, that failed, and how.
+/// The failure of a part, or of a task of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     part: &'static str,
@@ -14,7 +14,7 @@ pub struct Fault {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum How {
-    /// With what it said.
+    /// With the message of the panic.
     Panicked(String),
     Ended,
 }
@@ -27,7 +27,7 @@ impl Fault {
         }
     }
 
-    /// It ended without having been asked to.
+    /// The part ended although nobody had asked it to.
     pub(crate) const fn ended(part: &'static str) -> Self {
         Self {
             part,
@@ -35,7 +35,7 @@ impl Fault {
         }
     }
 
-    /// Why a task gave no result.
+    /// The failure of a task that gave no result.
     pub(crate) fn of(part: &'static str, error: JoinError) -> Self {
         match error.try_into_panic() {
             Ok(panic) => Self::panicked(part, panic.as_ref()),
@@ -43,7 +43,7 @@ impl Fault {
         }
     }
 
-    /// In a few words, for everybody: what a panic says may be of somebody's data.
+    /// A few words that everybody may read. The message of a panic is left out, because it may contain somebody's data.
     pub(crate) fn in_short(&self) -> String {
         match &self.how {
             How::Panicked(_) => format!("{} panicked", self.part),
@@ -67,7 +67,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// A fault that was reported: it is in the log, and whoever asks is told that the part is down.
+/// Proof that a fault was reported: it is in the log, and the part counts as down.
 #[derive(Debug)]
 #[must_use = "the part has to end"]
 pub struct Reported(pub(super) Fault);

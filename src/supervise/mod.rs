@@ -1,9 +1,9 @@
-//! Keeps the parts of the program running that run for as long as it does.
+//! Supervision: keeps those parts of the program running that run for as long as the process does.
 //!
-//! Guarantees: a part that panics, or that ends without having been asked to, is seen at once: the log names it, [`Board`]
-//! (and by it `/readyz` and the metrics) says that it is down until it runs again, and it is started again after a pause. One that
-//! fails too often for its [`Policy`] ends the process, in order, with an exit code of its own. A part that is made of several
-//! tasks holds them as a crew: no task is on its own.
+//! Guarantees: a part that panics, or that ends although nobody asked it to, is noticed at once. The log names it, [`Board`] (and through
+//! it `/readyz` and the metrics) shows it as down until it runs again, and it is started again after a pause. If a part fails too
+//! often for its [`Policy`], the process ends in good order, with an exit code of its own. A part that consists of several tasks holds
+//! them as a crew, so that no task is unsupervised.
 
 mod board;
 mod crew;
@@ -36,7 +36,7 @@ pub struct KeepsFailing {
     policy: Policy,
 }
 
-/// What a part knows of itself: when to end, and whom to tell that something of it failed. Cheap to clone.
+/// A part's connection to its supervisor: when to end, and where to report that a task failed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Part {
     name: &'static str,
@@ -45,7 +45,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// One that nobody supervises.
+    /// A part that nobody supervises, for tests and for single commands.
     pub(crate) fn alone(name: &'static str) -> Self {
         Self {
             name,
@@ -54,12 +54,12 @@ impl Part {
         }
     }
 
-    /// Cancelled when the part is to end.
+    /// Is cancelled when the part has to end.
     pub(crate) const fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
     }
 
-    /// Something of the part failed: the part counts as down from now on, and has to end.
+    /// Reports that something in the part failed. From now on the part counts as down, and it has to end.
     pub(crate) fn report(&self, fault: Fault) -> Reported {
         tracing::error!(part = fault.part(), "{fault}");
         self.board.down(self.name, &fault);
@@ -67,7 +67,7 @@ impl Part {
     }
 }
 
-/// Starts parts, and starts them again.
+/// Starts parts, and starts those again that fail.
 #[derive(Debug)]
 pub struct Supervisor {
     board: Board,
@@ -77,7 +77,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor of nothing yet, whose parts end at `shutdown`.
+    /// A supervisor without parts. Parts end when `shutdown` is cancelled.
     #[must_use]
     pub fn new(board: Board, policy: Policy, shutdown: CancellationToken) -> Self {
         Self {
@@ -88,8 +88,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts a part. `make` makes what it does, anew each time that it is started; that ends at the shutdown, or after
-    /// it has reported what failed.
+    /// Starts a part. `make` is called for every start; the future that it makes ends at the shutdown, or after it has reported a
+    /// fault.
     pub fn start<M, W>(&mut self, name: &'static str, make: M)
     where
         M: FnMut(Part) -> W + Send + 'static,
@@ -104,7 +104,7 @@ impl Supervisor {
         self.keepers.spawn(keep(part, self.policy, make));
     }
 
-    /// Starts a part that does nothing but `work`, until it is to end.
+    /// Starts a part that is a single task, which runs until its token is cancelled.
     pub fn start_simple<M, W>(&mut self, name: &'static str, mut make: M)
     where
         M: FnMut(CancellationToken) -> W + Send + 'static,
@@ -113,8 +113,8 @@ impl Supervisor {
         self.start(name, move |part| make(part.shutdown.clone()).map(Ok));
     }
 
-    /// Waits until all parts have ended because of the shutdown; where one keeps failing, that is the reason for one. What has
-    /// not ended `within` that time after it is cut off.
+    /// Waits until all parts have ended. They end at the shutdown, which a part that keeps failing causes, too. Parts that have not
+    /// ended `within` that time after it are aborted.
     ///
     /// # Errors
     /// [`KeepsFailing`].
@@ -134,7 +134,7 @@ impl Supervisor {
         };
         if tokio::time::timeout(within, ended).await.is_err() {
             tracing::warn!(
-                "cut off, since it did not end within {} s: {}",
+                "aborted because they did not end within {} s: {}",
                 within.as_secs(),
                 self.board.running().join(", ")
             );
@@ -170,7 +170,7 @@ where
         let ended = tokio::select! {
             ended = &mut work => ended,
             () = part.shutdown.cancelled() => {
-                // What is made for the next start would keep what the end closes, such as a listener.
+                // `make` may hold what has to be closed at the end, such as a listener.
                 drop(make);
                 if let Err(panic) = work.await {
                     tracing::error!(part = part.name, "{}", Fault::panicked(part.name, panic.as_ref()));

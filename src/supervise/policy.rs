@@ -8,10 +8,10 @@ use tokio::time::Instant;
 /// How often a part may be started again, and after which pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// So many restarts may fall into any period of [`Self::within`].
+    /// The most restarts in any period of length [`Self::within`].
     pub restarts: u32,
     pub within: Duration,
-    /// Before the first restart; before each further one within the period, twice as long.
+    /// The pause before the first restart. It doubles with each further restart within the period.
     pub pause: Duration,
 }
 
@@ -25,12 +25,12 @@ impl Default for Policy {
     }
 }
 
-/// When a part was started again.
+/// The times at which a part was started again.
 #[derive(Debug, Default)]
 pub(super) struct Restarts(VecDeque<Instant>);
 
 impl Restarts {
-    /// It failed: the pause before it is started again; `None` where it may not be.
+    /// The part failed: returns the pause before the next start, or `None` if there may be no further start.
     pub(super) fn next(&mut self, policy: &Policy, now: Instant) -> Option<Duration> {
         while self.0.front().is_some_and(|at| now - *at >= policy.within) {
             self.0.pop_front();

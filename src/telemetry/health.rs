@@ -1,6 +1,7 @@
-//! `/healthz` (the process answers), `/readyz` (it does its work) and `/metrics`.
+//! The listener for health and metrics: `/healthz` (the process answers), `/readyz` (it does its work) and `/metrics`.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,80 +11,66 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Metrics;
-use crate::capture::CaptureStatus;
+use super::metrics::MetricRegistry;
 use crate::shares::Shares;
-use crate::supervise::Board;
 
-/// Connections at one time; a scraper needs one.
-/// One client has half of them at most: it must not make the process look dead to others.
+/// The most connections at one time. A scraper needs one. One client gets at most half of them, so that it cannot make the process
+/// look dead to others.
 const CONNECTIONS: usize = 32;
-/// A request takes no longer.
+/// The longest that a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Whether the process does its work, and why or why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    pub ready: bool,
+    /// One line for a person.
+    pub reason: String,
+}
+
 /// What the answers are made from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Health {
-    metrics: Metrics,
-    capture: watch::Receiver<CaptureStatus>,
-    board: Board,
+    metrics: MetricRegistry,
+    readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").finish_non_exhaustive()
+    }
 }
 
 impl Health {
+    /// `readiness` is called for every request of `/readyz`.
     #[must_use]
-    pub const fn new(metrics: Metrics, capture: watch::Receiver<CaptureStatus>, board: Board) -> Self {
+    pub fn new(metrics: MetricRegistry, readiness: impl Fn() -> Readiness + Send + Sync + 'static) -> Self {
         Self {
             metrics,
-            capture,
-            board,
+            readiness: Arc::new(readiness),
         }
     }
 
-    /// Whether the process does its work, and in a line why or why not.
-    #[must_use]
-    pub fn readiness(&self) -> (bool, String) {
-        if let Some(down) = self.board.down_now() {
-            return (false, down);
-        }
-        match &*self.capture.borrow() {
-            CaptureStatus::Leading => (true, "leading".into()),
-            CaptureStatus::Standby => (true, "standby: another process leads".into()),
-            CaptureStatus::Away(reason) => (false, format!("capture is away: {reason}")),
-            CaptureStatus::Held { .. } => (
-                false,
-                "held: this database was restored from another cluster; run `openregister-webhooks adopt --deliver` or `--discard`"
-                    .into(),
-            ),
-        }
-    }
-
-    fn metrics(&self) -> String {
-        let leading = *self.capture.borrow() == CaptureStatus::Leading;
-        self.metrics.leading.set(i64::from(leading));
-        self.metrics.render()
-    }
-
-    /// The answer to `path`; `None` where it is none of ours.
+    /// The answer to `path`; `None` if there is no such path.
     #[must_use]
     pub fn answer(&self, path: &str) -> Option<Response<Full<Bytes>>> {
         let (status, kind, text) = match path {
             "/healthz" => (StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
             "/readyz" => {
-                let (ready, why) = self.readiness();
+                let Readiness { ready, reason } = (self.readiness)();
                 let status = if ready {
                     StatusCode::OK
                 } else {
                     StatusCode::SERVICE_UNAVAILABLE
                 };
-                (status, "text/plain; charset=utf-8", why + "\n")
+                (status, "text/plain; charset=utf-8", reason + "\n")
             }
             "/metrics" => (
                 StatusCode::OK,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                self.metrics(),
+                self.metrics.render(),
             ),
             _ => return None,
         };
@@ -97,14 +84,14 @@ impl Health {
     }
 }
 
-/// Serves the three paths until `shutdown`.
+/// Serves the three paths until `shutdown` is cancelled.
 pub async fn serve(listener: Arc<TcpListener>, health: Health, shutdown: CancellationToken) {
     let places = Shares::new(CONNECTIONS);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
-                // No descriptor left, or the peer is gone already: the next one may fare better.
+                // No file descriptor is left, or the peer has gone already: the next connection may succeed.
                 Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
             },
             () = shutdown.cancelled() => return,
@@ -144,8 +131,10 @@ mod tests {
     async fn one_client_that_sends_nothing_does_not_make_the_process_look_dead() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (_status, capture) = watch::channel(CaptureStatus::Leading);
-        let health = Health::new(Metrics::default(), capture, Board::default());
+        let health = Health::new(MetricRegistry::with(|_| {}), || Readiness {
+            ready: true,
+            reason: "leading".to_owned(),
+        });
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(Arc::new(listener), health, stop.clone()));
         let connect = async |from: &str| {

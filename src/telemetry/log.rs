@@ -1,5 +1,5 @@
-//! Log lines on standard error, as text or JSON. Whatever is in an event, it is one line, and nothing in it acts on a terminal
-//! ([`crate::plain`]).
+//! The log: lines on standard error, as text or JSON. Each event is one line, whatever it holds, and nothing in it acts on a terminal
+//! ([`crate::terminal`]).
 #![allow(clippy::disallowed_methods, reason = "the log is what standard error is for")]
 
 use std::fmt::{self, Display};
@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::format::{Format, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::plain::{Json, Line};
+use crate::terminal::{Json, Line};
 
 /// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,10 +22,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// A log filter that cannot be read.
+/// A log filter that `tracing` cannot parse.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "ORW_LOG={filter:?} is no log filter: {source}; it looks like info or openregister_webhooks=debug,info"
+    "ORW_LOG={filter:?} is not a log filter: {source}; write it like info or openregister_webhooks=debug,info"
 )]
 pub struct InvalidFilter {
     filter: String,
@@ -33,22 +33,13 @@ pub struct InvalidFilter {
     source: tracing_subscriber::filter::ParseError,
 }
 
-/// Sets the process' log up; a second call changes nothing.
+/// Sets up the log of the process; a second call changes nothing.
 ///
 /// # Errors
-/// Where `filter` is none.
+/// If `filter` is not a filter of `tracing`.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
-    let parsed = EnvFilter::try_new(with_own_crates(filter))
-        .map_err(|source| InvalidFilter {
-            filter: filter.to_owned(),
-            source,
-        })?
-        // At trace these print what goes over the wire, secrets included.
-        .add_directive(level("tokio_postgres=info"))
-        .add_directive(level("hyper=info"))
-        .add_directive(level("h2=info"))
-        .add_directive(level("rustls=info"));
-    // Colours come last: escape sequences of somebody else's look like those of the formatter.
+    let parsed = read_filter(filter)?;
+    // Colours are added last: before that, escape sequences that an event holds would look like those of the formatter.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_ansi(false)
@@ -72,30 +63,40 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
     Ok(())
 }
 
-/// The program's other crates: whoever asks for its lines means theirs, too.
-const OWN_CRATES: [&str; 3] = ["orw_egress", "orw_filter", "orw_model"];
-
-/// The filter in which a level for `openregister_webhooks` is one for [`OWN_CRATES`], unless it says otherwise of them.
-fn with_own_crates(filter: &str) -> String {
-    let items = || filter.split(',').map(str::trim);
-    let Some(level) = items()
-        .rev()
-        .find_map(|item| item.strip_prefix("openregister_webhooks="))
-    else {
-        return filter.to_owned();
-    };
-    let unnamed = OWN_CRATES
-        .iter()
-        .filter(|name| !items().any(|item| item.starts_with(**name)));
-    let more: String = unnamed.map(|name| format!("{name}={level},")).collect();
-    format!("{more}{filter}")
+/// What `filter` lets through, without what must never be logged.
+fn read_filter(filter: &str) -> Result<EnvFilter, InvalidFilter> {
+    let parsed = EnvFilter::try_new(for_every_crate(filter)).map_err(|source| InvalidFilter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    // At trace level these print what goes over the wire, secrets included.
+    Ok(parsed
+        .add_directive(level("tokio_postgres=info"))
+        .add_directive(level("hyper=info"))
+        .add_directive(level("h2=info"))
+        .add_directive(level("rustls=info")))
 }
 
-/// Panics go to the log, as every line does: where it happened, and what was said.
+/// The program is made of several crates, and a target begins with the name of its crate. Whoever asks for the lines of
+/// `openregister_webhooks` means all of them, so a directive for that name alone is repeated for the names of the others.
+fn for_every_crate(filter: &str) -> String {
+    const PROGRAM: &str = "openregister_webhooks";
+    const OTHERS: &str = "orw_";
+    let repeated = filter.split(',').filter_map(|directive| {
+        let level = directive.trim().strip_prefix(PROGRAM)?;
+        (level.is_empty() || level.starts_with('=')).then(|| format!("{OTHERS}{level}"))
+    });
+    // What is named more exactly counts more, wherever it stands.
+    let mut directives: Vec<String> = repeated.collect();
+    directives.push(filter.to_owned());
+    directives.join(",")
+}
+
+/// Sends panics to the log as one line, with the place and the message.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let said = crate::error_text::one_line(panic.payload_as_str().unwrap_or("it said nothing"));
+        let said = crate::error_text::one_line(panic.payload_as_str().unwrap_or("no message"));
         let backtrace = std::backtrace::Backtrace::capture();
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             tracing::error!(%place, %backtrace, "panicked: {said}");
@@ -159,7 +160,7 @@ impl Display for Coloured {
     }
 }
 
-/// Colours are for eyes: a file or a journal would keep them as escape sequences.
+/// Whether to colour: only for a terminal, because a file or a journal would keep the escape sequences.
 fn coloured() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
@@ -174,6 +175,75 @@ fn level(directive: &'static str) -> tracing_subscriber::filter::Directive {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whether a filter lets a line of this target and level through.
+    fn shows(filter: &str, line: impl FnOnce()) -> bool {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        struct Seen(Arc<AtomicBool>);
+        impl<S: Subscriber> tracing_subscriber::Layer<S> for Seen {
+            fn on_event(&self, _: &Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let seen = Arc::new(AtomicBool::new(false));
+        let subscriber = tracing_subscriber::registry()
+            .with(read_filter(filter).unwrap())
+            .with(Seen(Arc::clone(&seen)));
+        tracing::subscriber::with_default(subscriber, line);
+        seen.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn lines_of_every_crate_of_the_program_are_shown() {
+        for filter in ["info", "openregister_webhooks=info", "openregister_webhooks"] {
+            assert!(shows(filter, || tracing::info!("of the sidecar")), "{filter}");
+            assert!(
+                shows(filter, || tracing::info!(target: "orw_egress::client", "a line")),
+                "{filter}"
+            );
+            assert!(
+                shows(filter, || tracing::info!(target: "orw_filter", "a line")),
+                "{filter}"
+            );
+            assert!(
+                shows(filter, || tracing::info!(target: "orw_model::row", "a line")),
+                "{filter}"
+            );
+            assert!(
+                shows(filter, || tracing::info!(target: "orw_testkit", "a line")),
+                "{filter}"
+            );
+        }
+        let debug = "warn,openregister_webhooks=debug";
+        assert!(shows(
+            debug,
+            || tracing::debug!(target: "orw_egress::pool", "a line")
+        ));
+        assert!(!shows(
+            debug,
+            || tracing::info!(target: "somebody_else", "a line")
+        ));
+        // Whoever names a crate or a module means that one.
+        let one = "openregister_webhooks=debug,orw_egress=warn";
+        assert!(!shows(
+            one,
+            || tracing::info!(target: "orw_egress::pool", "a line")
+        ));
+        let module = "warn,openregister_webhooks::capture=debug";
+        assert!(!shows(
+            module,
+            || tracing::info!(target: "orw_egress::pool", "a line")
+        ));
+        // What goes over the wire is never shown.
+        assert!(!shows(
+            "trace",
+            || tracing::debug!(target: "tokio_postgres::query", "a line")
+        ));
+    }
 
     /// What one event is written as.
     fn written(form: LogFormat, coloured: bool) -> String {
@@ -228,7 +298,7 @@ mod tests {
             let text = written(form, false);
             let line = text.strip_suffix('\n').unwrap();
             assert!(line.contains("said: a"), "{line}");
-            assert!(!line.chars().any(crate::plain::deceives), "{line:?}");
+            assert!(!line.chars().any(crate::terminal::deceives), "{line:?}");
         }
         let json: serde_json::Value = serde_json::from_str(&written(LogFormat::Json, false)).unwrap();
         assert!(
@@ -272,7 +342,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("ORW_LOG=\"=====\" is no log filter"),
+                .starts_with("ORW_LOG=\"=====\" is not a log filter"),
             "{error}"
         );
     }

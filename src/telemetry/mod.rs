@@ -1,12 +1,13 @@
-//! Telemetry: logs, metrics, health.
+//! Telemetry: the log, the registry of metrics, and the listener that answers for the health of the process.
 //!
-//! Guarantees: no secret and no payload is in a log line or a metric; the number of time series is bounded by the number
-//! of event classes and causes, never by ids.
+//! Guarantees: no secret and no payload is in a log line or a metric. The number of time series is bounded by the number of event
+//! classes and causes, never by ids. Telemetry knows no other part of the program: each part registers its own metrics, and `run`
+//! says how ready the process is.
 
 mod health;
 mod log;
 mod metrics;
 
-pub use health::{Health, serve};
+pub use health::{Health, Readiness, serve};
 pub use log::{LogFormat, init as init_log, log_panics};
-pub use metrics::Metrics;
+pub use metrics::MetricRegistry;

@@ -20,5 +20,6 @@ mod processes;
 mod proxy;
 mod registry;
 mod storage;
+mod structure;
 mod support;
 mod testkit;

@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use super::super::{SETTINGS, Settings, Sources};
-use super::{ConfigError, Loaded};
+use super::super::{ConfigError, Loaded, SETTINGS, Settings, Sources};
 use crate::capture::{DoorbellMode, OutboxPolicy};
 use crate::telemetry::LogFormat;
 use orw_egress::AllowedTarget;

@@ -22,8 +22,8 @@ use super::{Job, JobKind, JobState, backfill, replay, store};
 use crate::database::DatabaseError;
 use crate::delivery::Wake;
 use crate::lifecycle::{HostConnection, HostError, LookupError};
+use crate::pipeline::metrics::Metrics;
 use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
-use crate::telemetry::Metrics;
 
 /// How many seconds of deliveries a job puts into the queue ahead of time.
 const AHEAD: i64 = 2;

@@ -120,7 +120,7 @@ async fn beyond_its_limit_the_outbox_stops_and_goes_on_when_it_is_read() {
     assert!(outbox.stopped && outbox.bytes >= LIMIT, "{outbox:?}");
     assert_eq!(outbox.level(&stopping().outbox), Level::Critical);
     let said = Cli::new(&db.url(NEXTCLOUD)).run(&["doctor"]).await;
-    assert!(said.out.contains("changes are left out"), "{said:?}");
+    assert!(said.out.contains("changes are not captured"), "{said:?}");
 
     let capture = Capture::start_as(&db, NEXTCLOUD, stopping()).await;
     until(
@@ -258,8 +258,11 @@ async fn doctor_looks_at_an_older_schema_too() {
         .await
         .unwrap();
     let said = Cli::new(&db.url(NEXTCLOUD)).run(&["doctor"]).await;
-    assert!(!said.out.contains("could not be looked at"), "{said:?}");
-    assert!(said.out.contains("everything captured is read"), "{said:?}");
+    assert!(!said.out.contains("could not be checked"), "{said:?}");
+    assert!(
+        said.out.contains("every captured change has been read"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]

@@ -300,7 +300,7 @@ async fn the_sidecar_goes_on_says_so_and_counts() {
     assert_eq!(sidecar.metric("orw_quarantined_total").await, 1.0);
     let report = Cli::new(&db.url(NEXTCLOUD)).run(&["doctor"]).await;
     assert!(
-        report.out.contains("1 changes could not be worked on"),
+        report.out.contains("1 changes could not be processed"),
         "{report:?}"
     );
     assert!(report.out.contains("retry_quarantined"), "{report:?}");

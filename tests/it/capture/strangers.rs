@@ -158,7 +158,7 @@ async fn whoever_takes_our_locks_is_named_and_stops_no_write() {
     assert_eq!(said.code, 1, "{said:?}");
     for expected in [
         format!("nobody reads the outbox: {role} (backend {pid},"),
-        "holds the doorbell's lock and is no sidecar".to_owned(),
+        "holds the doorbell's lock and is not a sidecar".to_owned(),
         format!("SELECT pg_terminate_backend({pid})"),
     ] {
         assert!(said.out.contains(&expected), "{expected}: {said:?}");

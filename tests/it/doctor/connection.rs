@@ -45,7 +45,7 @@ async fn each_reason_for_no_connection_is_its_own() {
     let none = wrong.replace(":not-the-secret", "");
     assert_says(
         only_error(&examine(&none, |_| {}).await),
-        "wants a password",
+        "demands a password",
         "password missing",
         "ORW_DATABASE_URL",
     );
@@ -162,7 +162,7 @@ async fn each_fault_of_tls_and_of_pg_hba_conf_is_its_own() {
     let plain = examine(&url(NEXTCLOUD, "disable"), |_| {}).await;
     assert_says(
         only_error(&plain),
-        "lets nobody in from here as nextcloud",
+        "admits nobody from this machine as nextcloud",
         "no pg_hba.conf entry",
         "add a line",
     );
@@ -171,7 +171,7 @@ async fn each_fault_of_tls_and_of_pg_hba_conf_is_its_own() {
     let rejected = examine(&url("rejected", "disable"), |_| {}).await;
     assert_says(
         only_error(&rejected),
-        "lets nobody in",
+        "admits nobody",
         "pg_hba.conf rejects",
         "`reject`",
     );

@@ -291,7 +291,7 @@ async fn what_is_late_lost_or_held_open_is_found() {
     );
     assert_says(
         failing[1],
-        "1000000001 has failed 7 times in a row, since 60 min",
+        "1000000001 has failed 7 times in a row, for 60 min",
         "timeout",
         "receiver's own log",
     );
@@ -304,7 +304,7 @@ async fn what_is_late_lost_or_held_open_is_found() {
     assert!(!report.json().to_string().contains("token-in-a-path"));
     assert_says(
         find("quarantine"),
-        "1 changes could not be worked on",
+        "1 changes could not be processed",
         "not JSON",
         "openregister_webhooks.quarantine",
     );
@@ -334,7 +334,7 @@ async fn another_database_another_prefix_and_an_older_schema_are_found() {
     let older = examine_as(&db, NEXTCLOUD).await;
     assert_says(
         only_error(&older),
-        "the schema is of version 1",
+        "the schema has version 1",
         "newer",
         "openregister-webhooks install",
     );
@@ -343,8 +343,8 @@ async fn another_database_another_prefix_and_an_older_schema_are_found() {
     let newer = examine_as(&db, NEXTCLOUD).await;
     assert_says(
         only_error(&newer),
-        "of version 999",
-        "older program",
+        "has version 999",
+        "this program is older",
         "run the newer program",
     );
 }
@@ -371,7 +371,7 @@ async fn a_pooler_of_transactions_is_found_and_poll_works_through_it() {
     let report = examine(&bouncer.url(NEXTCLOUD, PASSWORD), |_| {}).await;
     assert_says(
         only_error(&report),
-        "a transaction-pooling PgBouncer sits between",
+        "a transaction-pooling PgBouncer is between",
         "LISTEN and the leader's lock",
         "ORW_DOORBELL=poll",
     );

@@ -1,30 +1,31 @@
-//! What listens: the API, and the metrics.
+//! Wires what listens: the API, and the listener for metrics and health.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::RunError;
-use super::ground::Ground;
+use super::error::RunError;
+use super::shared::Shared;
+use crate::capture::CaptureStatus;
 use crate::config::Settings;
 use crate::ocs::{
     Api, Authenticator, DeliveryContext, ListenerTls, LocalAccounts, NextcloudAccounts, Server,
 };
 use crate::proxy::{Proxy, Upstream};
-use crate::supervise::Supervisor;
-use crate::telemetry::{self, Health};
+use crate::supervise::{Board, Supervisor};
+use crate::telemetry::{self, Health, Readiness};
 use orw_egress::Guard;
 
-pub(super) async fn start(ground: &Ground, supervisor: &mut Supervisor) -> Result<(), RunError> {
-    if let Some(address) = ground.settings.metrics_listen {
-        start_metrics(ground, address, supervisor).await?;
+pub(super) async fn start(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), RunError> {
+    if let Some(address) = shared.settings.metrics_listen {
+        start_metrics(shared, address, supervisor).await?;
     }
-    start_api(ground, supervisor).await
+    start_api(shared, supervisor).await
 }
 
 async fn start_metrics(
-    ground: &Ground,
+    shared: &Shared,
     address: SocketAddr,
     supervisor: &mut Supervisor,
 ) -> Result<(), RunError> {
@@ -32,26 +33,43 @@ async fn start_metrics(
         .await
         .map_err(|source| RunError::Listen { address, source })?;
     let listener = Arc::new(listener);
-    let health = Health::new(
-        ground.metrics.clone(),
-        ground.status.subscribe(),
-        ground.board.clone(),
-    );
+    let (board, status) = (shared.board.clone(), shared.status.subscribe());
+    let health = Health::new(shared.metrics.clone(), move || {
+        readiness(&board, &status.borrow())
+    });
     supervisor.start_simple("metrics", move |stop| {
         telemetry::serve(Arc::clone(&listener), health.clone(), stop)
     });
     Ok(())
 }
 
-async fn start_api(ground: &Ground, supervisor: &mut Supervisor) -> Result<(), RunError> {
-    let settings = &ground.settings;
+/// The answer of `/readyz`: every part runs, and capture leads or stands by.
+fn readiness(board: &Board, status: &CaptureStatus) -> Readiness {
+    if let Some(reason) = board.down_now() {
+        return Readiness { ready: false, reason };
+    }
+    let (ready, reason) = match status {
+        CaptureStatus::Leading => (true, "leading".to_owned()),
+        CaptureStatus::Standby => (true, "standby: another process leads".to_owned()),
+        CaptureStatus::Away(reason) => (false, format!("capture is away: {reason}")),
+        CaptureStatus::Held { .. } => (
+            false,
+            "held: this database was restored from another cluster; run `openregister-webhooks adopt --deliver` or `--discard`"
+                .to_owned(),
+        ),
+    };
+    Readiness { ready, reason }
+}
+
+async fn start_api(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), RunError> {
+    let settings = &shared.settings;
     let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
-    let authenticator = authenticator(settings, ground.tls.clone())?;
-    let api = Api::new(Arc::clone(&ground.registry), Arc::new(guard), authenticator)?.with_deliveries(
+    let authenticator = authenticator(settings, shared.tls.clone())?;
+    let api = Api::new(Arc::clone(&shared.registry), Arc::new(guard), authenticator)?.with_deliveries(
         DeliveryContext {
-            pool: ground.pool.clone(),
-            client: ground.client.clone(),
-            table_prefix: Arc::clone(&ground.table_prefix),
+            pool: shared.pool.clone(),
+            client: shared.client.clone(),
+            table_prefix: Arc::clone(&shared.table_prefix),
         },
     );
     let address = settings.listen;
@@ -71,7 +89,7 @@ async fn start_api(ground: &Ground, supervisor: &mut Supervisor) -> Result<(), R
     Ok(())
 }
 
-/// Nextcloud tells who calls, where there is one; else the configuration does.
+/// Nextcloud says who a caller is if `ORW_NEXTCLOUD_URL` is set; otherwise the configuration does.
 fn authenticator(settings: &Settings, tls: rustls::ClientConfig) -> Result<Authenticator, RunError> {
     let Some(url) = &settings.nextcloud_url else {
         return Ok(Authenticator::Standalone(LocalAccounts::new(

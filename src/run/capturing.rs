@@ -1,25 +1,25 @@
-//! From Nextcloud's tables into the queue: capture with its pipeline, and who did it.
+//! Wires what leads from Nextcloud's tables into the queue: capture with its pipeline, and the search for who made a change.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::ground::Ground;
+use super::shared::Shared;
 use crate::capture::{self, CaptureSettings, LossNotices};
 use crate::config::Settings;
 use crate::lifecycle::{Lifecycle, LifecycleSettings};
 use crate::pipeline::{ActivityFinder, ActivityRequests, Pipeline};
 use crate::supervise::Supervisor;
 
-pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
+pub(super) fn start(shared: &Shared, supervisor: &mut Supervisor) {
     let (activity, finder) = ActivityFinder::new(
-        ground.pool.clone(),
-        ground.host(),
-        &ground.settings.table_prefix,
-        ground.settings.actor_wait,
-        ground.wake.clone(),
+        shared.pool.clone(),
+        shared.host(),
+        &shared.settings.table_prefix,
+        shared.settings.actor_wait,
+        shared.wake.clone(),
     );
-    // Its end of the channel outlives a failure.
+    // The finder keeps its end of the channel when the part fails and is started again.
     let finder = Arc::new(Mutex::new(finder));
     supervisor.start_simple("actors", move |stop| {
         let finder = Arc::clone(&finder);
@@ -29,41 +29,41 @@ pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) {
         }
     });
 
-    let (ground, settings) = (ground.clone(), capture_settings(ground));
+    let (shared, settings) = (shared.clone(), capture_settings(shared));
     let notices = LossNotices::default();
     supervisor.start_simple("capture", move |stop| {
         capture::run(
-            ground.database.clone(),
+            shared.database.clone(),
             settings.clone(),
-            pipeline(&ground, activity.clone()),
-            ground.status.clone(),
+            pipeline(&shared, activity.clone()),
+            shared.status.clone(),
             notices.clone(),
             stop,
         )
     });
 }
 
-fn capture_settings(ground: &Ground) -> CaptureSettings {
-    let settings = &ground.settings;
+fn capture_settings(shared: &Shared) -> CaptureSettings {
+    let settings = &shared.settings;
     CaptureSettings {
         doorbell: settings.doorbell,
         poll_interval: settings.poll_interval,
         discovery_interval: settings.discovery_interval,
         batch_size: settings.batch_size,
-        table_prefix: Arc::clone(&ground.table_prefix),
+        table_prefix: Arc::clone(&shared.table_prefix),
         outbox: settings.outbox,
     }
 }
 
-fn pipeline(ground: &Ground, activity: ActivityRequests) -> Pipeline {
+fn pipeline(shared: &Shared, activity: ActivityRequests) -> Pipeline {
     Pipeline::new(
-        Arc::clone(&ground.registry),
-        Lifecycle::new(lifecycle_settings(&ground.settings), ground.host()),
-        ground.metrics.clone(),
-        ground.wake.clone(),
+        Arc::clone(&shared.registry),
+        Lifecycle::new(lifecycle_settings(&shared.settings), shared.host()),
+        shared.pipeline_metrics.clone(),
+        shared.wake.clone(),
         activity,
-        ground.settings.actor_wait,
-        Arc::clone(&ground.table_prefix),
+        shared.settings.actor_wait,
+        Arc::clone(&shared.table_prefix),
     )
 }
 

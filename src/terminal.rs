@@ -1,16 +1,16 @@
-//! Text of others where a person reads it.
+//! Escapes foreign text before a person reads it on a terminal.
 //!
-//! Guarantee: what is written through [`Line`], [`Page`] or [`Json`] cannot move a terminal's cursor, begin a line of its own,
-//! or show its letters in another order than they have. Everything that the commands print and the log writes goes through
-//! one of the three (`cli::output`, `telemetry::log`; the lint on `std::io::stdout` and `stderr` keeps it so).
+//! Guarantee: text that is written through [`Line`], [`Page`] or [`Json`] cannot move the terminal's cursor, begin a line of its own, or
+//! show its letters in an order other than their own. Everything that commands print and that the log writes goes through one of the
+//! three (`cli::output`, `telemetry::log`; a lint on `std::io::stdout` and `stderr` enforces it).
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Shown as one line, a newline in it as `\n`.
+/// Shown as one line; a newline in it is written as `\n`.
 pub(crate) struct Line<T>(pub(crate) T);
-/// Shown as it is, line by line; for text whose newlines are our own.
+/// Shown with its line breaks; for text whose line breaks are our own.
 pub(crate) struct Page<T>(pub(crate) T);
-/// JSON: the same value afterwards, with newlines between its parts only.
+/// JSON: still the same value, with line breaks only between its parts.
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: Display> Display for Line<T> {

@@ -1,4 +1,4 @@
-//! What the parts of the sidecar share.
+//! What several parts of the sidecar share.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use deadpool_postgres::Pool;
 use orw_egress::Client;
 use tokio::sync::watch;
 
-use super::RunError;
-use crate::capture::CaptureStatus;
-use crate::capture::DoorbellMode;
+use super::error::RunError;
+use crate::capture::{self, CaptureStatus, DoorbellMode};
 use crate::config::Settings;
 use crate::database::Database;
 use crate::delivery::{self, Wake};
 use crate::doctor;
 use crate::lifecycle::HostConnection;
 use crate::measure::Measured;
+use crate::pipeline;
 use crate::registry::{Defaults, Registry};
 use crate::supervise::Board;
-use crate::telemetry::Metrics;
+use crate::telemetry::MetricRegistry;
 
-/// Connections in the pool that the API and everything but delivery share.
+/// The connections in the pool that everything but delivery shares, the API included.
 const POOL: usize = 21;
 
-/// Cheap to clone.
+/// What every part may be made from; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Ground {
+pub(super) struct Shared {
     pub(super) settings: Arc<Settings>,
     pub(super) table_prefix: Arc<str>,
     pub(super) tls: rustls::ClientConfig,
@@ -33,16 +33,18 @@ pub(super) struct Ground {
     pub(super) registry: Arc<Registry>,
     pub(super) client: Client,
     pub(super) wake: Wake,
-    /// What capture does, and so whether deliveries may be made.
+    /// What capture does. It also decides whether deliveries may be made.
     pub(super) status: watch::Sender<CaptureStatus>,
     /// Which parts run.
     pub(super) board: Board,
-    pub(super) metrics: Metrics,
+    /// Every metric of the process.
+    pub(super) metrics: MetricRegistry,
+    pub(super) pipeline_metrics: pipeline::Metrics,
     pub(super) delivery_metrics: delivery::Metrics,
     pub(super) measured: Measured,
 }
 
-impl Ground {
+impl Shared {
     pub(super) async fn new(settings: Settings) -> Result<Self, RunError> {
         let tls = orw_egress::client_config(settings.ca_file.as_deref())?;
         let database = Database::new(&settings.database_url, tls.clone())?;
@@ -59,13 +61,15 @@ impl Ground {
         for proxy in settings.proxies.shown() {
             tracing::info!("{proxy}");
         }
-        let (board, delivery_metrics, measured) = (
-            Board::default(),
-            delivery::Metrics::default(),
-            Measured::default(),
-        );
-        let metrics = Metrics::with(|registry| {
+        let status = watch::Sender::new(CaptureStatus::Away("starting".into()));
+        let board = Board::default();
+        let pipeline_metrics = pipeline::Metrics::default();
+        let delivery_metrics = delivery::Metrics::default();
+        let measured = Measured::default();
+        let metrics = MetricRegistry::with(|registry| {
             board.register(registry);
+            capture::metrics::register(registry, status.subscribe());
+            pipeline_metrics.register(registry);
             delivery_metrics.register(registry);
             measured.register(registry);
         });
@@ -77,16 +81,17 @@ impl Ground {
             pool,
             registry,
             wake: Wake::default(),
-            status: watch::Sender::new(CaptureStatus::Away("starting".into())),
+            status,
             board,
             metrics,
+            pipeline_metrics,
             delivery_metrics,
             measured,
             settings: Arc::new(settings),
         })
     }
 
-    /// Connections of its own for look-ups in Nextcloud's tables.
+    /// Look-ups in Nextcloud's tables, on connections of their own.
     pub(super) fn host(&self) -> HostConnection {
         HostConnection::new(
             self.database.clone(),
@@ -95,7 +100,7 @@ impl Ground {
     }
 }
 
-/// What stands between this machine and the database must keep what the settings need.
+/// Refuses a connection pooler between this machine and the database that does not keep what the settings need.
 async fn check_pooling(database: &Database, doorbell: DoorbellMode) -> Result<(), RunError> {
     match (doctor::pooling(database).await?, doorbell) {
         (doctor::Pooling::None, _) | (doctor::Pooling::KeepsStatements, DoorbellMode::Poll) => Ok(()),

@@ -1,15 +1,14 @@
-//! From the queue to the receivers, and into the queue again: the dispatcher, and the jobs. Neither works while this may be a
-//! restored copy of the database.
+//! Wires the dispatcher, which delivers from the queue, and the jobs, which put stored events and existing objects into the queue. Both
+//! stand still while this may be a restored copy of the database.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::RunError;
-use super::ground::Ground;
-use crate::capture::CaptureStatus;
-use crate::capture::DoorbellMode;
+use super::error::RunError;
+use super::shared::Shared;
+use crate::capture::{CaptureStatus, DoorbellMode};
 use crate::database::Database;
 use crate::delivery::{self, Dispatcher};
 use crate::pipeline::RegistryWebhooks;
@@ -17,26 +16,26 @@ use crate::pipeline::jobs::{Runner, RunnerSettings};
 use crate::supervise::{Part, Reported, Supervisor};
 use orw_egress::Client;
 
-/// Connections for delivery alone: whatever the API is asked for, events are read and outcomes written.
+/// The connections of delivery alone, so that it can read events and write outcomes however busy the API is.
 const POOL: usize = 3;
 
-pub(super) fn start(ground: &Ground, supervisor: &mut Supervisor) -> Result<(), RunError> {
-    let deliver = Arc::new(Deliver::new(ground)?);
-    let status = ground.status.clone();
+pub(super) fn start(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), RunError> {
+    let delivering = Arc::new(Delivering::new(shared)?);
+    let status = shared.status.clone();
     supervisor.start("delivery", move |part| {
-        Arc::clone(&deliver).run(status.subscribe(), part)
+        Arc::clone(&delivering).run(status.subscribe(), part)
     });
 
-    let runner = Arc::new(runner(ground));
-    let status = ground.status.clone();
+    let runner = Arc::new(runner(shared));
+    let status = shared.status.clone();
     supervisor.start("jobs", move |part| {
         run_jobs(Arc::clone(&runner), status.subscribe(), part)
     });
     Ok(())
 }
 
-/// What the dispatcher is made of, each time it may deliver.
-struct Deliver {
+/// What each new dispatcher is made from.
+struct Delivering {
     database: Database,
     pool: deadpool_postgres::Pool,
     registered: Arc<RegistryWebhooks>,
@@ -45,25 +44,25 @@ struct Deliver {
     wake: delivery::Wake,
 }
 
-impl Deliver {
-    fn new(ground: &Ground) -> Result<Self, RunError> {
-        let settings = &ground.settings;
+impl Delivering {
+    fn new(shared: &Shared) -> Result<Self, RunError> {
+        let settings = &shared.settings;
         Ok(Self {
-            database: ground.database.clone(),
-            pool: ground.database.pool(POOL)?,
+            database: shared.database.clone(),
+            pool: shared.database.pool(POOL)?,
             registered: Arc::new(RegistryWebhooks::new(
-                Arc::clone(&ground.registry),
-                ground.metrics.clone(),
+                Arc::clone(&shared.registry),
+                shared.pipeline_metrics.clone(),
             )),
-            client: ground.client.clone(),
+            client: shared.client.clone(),
             options: delivery::Options {
                 max_in_flight: settings.max_in_flight,
                 max_bytes: settings.max_bytes_in_flight,
                 own_sessions: settings.doorbell == DoorbellMode::Notify,
-                metrics: ground.delivery_metrics.clone(),
+                metrics: shared.delivery_metrics.clone(),
                 ..delivery::Options::default()
             },
-            wake: ground.wake.clone(),
+            wake: shared.wake.clone(),
         })
     }
 
@@ -89,21 +88,21 @@ impl Deliver {
     }
 }
 
-fn runner(ground: &Ground) -> Runner {
+fn runner(shared: &Shared) -> Runner {
     Runner::new(
-        ground.pool.clone(),
-        ground.host(),
-        Arc::clone(&ground.registry),
-        ground.metrics.clone(),
-        ground.wake.clone(),
+        shared.pool.clone(),
+        shared.host(),
+        Arc::clone(&shared.registry),
+        shared.pipeline_metrics.clone(),
+        shared.wake.clone(),
         RunnerSettings {
-            table_prefix: Arc::clone(&ground.table_prefix),
-            actor_wait: ground.settings.actor_wait,
+            table_prefix: Arc::clone(&shared.table_prefix),
+            actor_wait: shared.settings.actor_wait,
         },
     )
 }
 
-/// Makes the steps of replays and backfills.
+/// Runs replays and backfills, step by step.
 async fn run_jobs(
     runner: Arc<Runner>,
     status: watch::Receiver<CaptureStatus>,
@@ -112,7 +111,7 @@ async fn run_jobs(
     let steps = |stop: CancellationToken| {
         let runner = &runner;
         async move {
-            // A step is kept whole or not at all, so it can be cut off.
+            // A step is one transaction, so it may be cut off.
             stop.run_until_cancelled(runner.run(stop.clone())).await;
             Ok(())
         }
@@ -120,18 +119,18 @@ async fn run_jobs(
     where_allowed(status, part.shutdown(), steps).await
 }
 
-/// Whether this is the database that the position belongs to: a restored copy must not post to the receivers of the
-/// original.
-const fn may(status: &CaptureStatus) -> bool {
+/// Whether deliveries may be made: this is the database that the reader's position belongs to. A restored copy must not send to the
+/// receivers of the original.
+const fn allowed(status: &CaptureStatus) -> bool {
     matches!(status, CaptureStatus::Leading | CaptureStatus::Standby)
 }
 
-const fn may_not(status: &CaptureStatus) -> bool {
+const fn held(status: &CaptureStatus) -> bool {
     matches!(status, CaptureStatus::Held { .. })
 }
 
-/// Does `work` while deliveries may be made, until `shutdown`. Work ends when its token is cancelled; where it ends before, so
-/// does this.
+/// Does `work` while deliveries may be made, until `shutdown` is cancelled. The work ends when its token is cancelled; if it ends
+/// earlier, this function ends, too.
 async fn where_allowed<W>(
     mut status: watch::Receiver<CaptureStatus>,
     shutdown: &CancellationToken,
@@ -144,23 +143,23 @@ where
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            known = becomes(&mut status, may) => if !known { return Ok(()) },
+            known = becomes(&mut status, allowed) => if !known { return Ok(()) },
         }
         let stop = shutdown.child_token();
-        let held = async {
-            if becomes(&mut status, may_not).await {
+        let until_held = async {
+            if becomes(&mut status, held).await {
                 stop.cancel();
             }
             std::future::pending::<()>().await;
         };
-        tokio::select! { ended = work(stop.clone()) => ended?, () = held => {} }
+        tokio::select! { ended = work(stop.clone()) => ended?, () = until_held => {} }
         if !stop.is_cancelled() {
             return Ok(());
         }
     }
 }
 
-/// Waits until capture's status is one that `wanted` takes; `false` where there will be no other.
+/// Waits until `wanted` accepts the status of capture; returns `false` if the status will never change again.
 async fn becomes(
     status: &mut watch::Receiver<CaptureStatus>,
     wanted: impl Fn(&CaptureStatus) -> bool,
@@ -179,7 +178,7 @@ mod tests {
         let status = watch::Sender::new(CaptureStatus::Leading);
         let (shutdown, begun) = (CancellationToken::new(), AtomicU32::new(0));
         shutdown.cancel();
-        // Which of two things that are ready is looked at first may be left to chance.
+        // If two branches are ready, `select!` may choose by chance.
         for _ in 0..100 {
             let work = |_| {
                 begun.fetch_add(1, Ordering::Relaxed);
