@@ -8,10 +8,10 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
+        let cause_text = inner.to_string();
+        if !text.contains(&cause_text) {
             text.push_str(": ");
-            text.push_str(&said);
+            text.push_str(&cause_text);
         }
         cause = inner.source();
     }
@@ -20,11 +20,11 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 /// The message of a panic, on one line.
 pub(crate) fn panic(panic: &(dyn Any + Send)) -> String {
-    let said = panic
+    let message = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    one_line(said.unwrap_or("no message"))
+    one_line(message.unwrap_or("no message"))
 }
 
 /// A text without line breaks and other control characters.

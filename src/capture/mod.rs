@@ -14,6 +14,7 @@ mod doorbell;
 mod fault;
 mod gap;
 mod gaps;
+pub(crate) mod inspection;
 mod install;
 mod leader;
 pub(crate) mod locks;

@@ -1,11 +1,11 @@
 //! Whether the outbox is read, how far, and what was lost.
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{PgLsn, Type};
 
 use super::examined::{Checked, Examined};
 use super::figures::{COUNTED, as_figure, duration, number, size};
 use super::finding::Finding;
+use crate::capture::inspection::{self, Unread};
 use crate::capture::locks;
 use crate::capture::outbox::{self, Level};
 use crate::capture::position::{self, LoadError};
@@ -91,36 +91,12 @@ async fn unread(examined: &Examined<'_>) -> Checked {
         Err(LoadError::Snapshot(_) | LoadError::Window) => return Ok(Vec::new()), // the check `identity` reports it
     };
     let position = stored.map(|(position, _)| position);
-    let snapshot = position
-        .as_ref()
-        .map_or_else(|| "3:3:".to_owned(), |p| p.snapshot.as_str().to_owned());
-    let window = position.as_ref().and_then(|p| p.window.as_ref());
-    let key = window.map(|(_, key)| *key);
-    let rows = examined
-        .client
-        .query_typed(
-            "SELECT count(*), coalesce(sum(bytes), 0)::bigint, coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8, \
-                    (SELECT count(*) FROM (SELECT FROM openregister_webhooks.change_adopted LIMIT $6) a) \
-             FROM (SELECT c.at, coalesce(octet_length(c.old), 0)::bigint + coalesce(octet_length(c.new), 0) AS bytes \
-                   FROM openregister_webhooks.change c \
-                   WHERE NOT pg_visible_in_snapshot(c.xid, $1::text::pg_snapshot) \
-                     AND NOT coalesce(pg_visible_in_snapshot(c.xid, $2::text::pg_snapshot) \
-                                      AND (c.lsn, c.xid, c.ordinal) <= ($3, $4::text::xid8, $5), false) \
-                   LIMIT $6) u",
-            &[
-                (&snapshot, Type::TEXT),
-                (&window.map(|(s, _)| s.as_str()), Type::TEXT),
-                (&key.map(|k| PgLsn::from(k.lsn.0)), Type::PG_LSN),
-                (&key.map(|k| k.xid.0.to_string()), Type::TEXT),
-                (&key.map(|k| k.ordinal), Type::INT4),
-                (&COUNTED, Type::INT8),
-            ],
-        )
-        .await?;
-    let Some(row) = rows.first() else {
-        return Ok(Vec::new());
-    };
-    let (count, bytes, age, adopted): (i64, i64, f64, i64) = (row.get(0), row.get(1), row.get(2), row.get(3));
+    let Unread {
+        changes: count,
+        bytes,
+        oldest: age,
+        adopted,
+    } = inspection::unread(examined.client, position.as_ref(), COUNTED).await?;
     let mut findings = Vec::new();
     if adopted > 0 {
         findings.push(
@@ -254,38 +230,23 @@ async fn holders(examined: &Examined<'_>) -> Checked {
 
 /// What was not captured, and what could not be processed.
 async fn lost(examined: &Examined<'_>) -> Checked {
-    let rows = examined
-        .client
-        .query_typed(
-            "SELECT id, tbl, reason, remedy, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM openregister_webhooks.gap \
-             ORDER BY id DESC LIMIT 20",
-            &[],
-        )
-        .await?;
-    let mut findings: Vec<Finding> = rows
-        .iter()
-        .map(|row| {
-            let (id, table, reason): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
-            let (remedy, at): (String, String) = (row.get(3), row.get(4));
+    let gaps = inspection::latest_gaps(examined.client).await?;
+    let mut findings: Vec<Finding> = gaps
+        .into_iter()
+        .map(|gap| {
             Finding::warning(
                 "gap",
-                format!("events of {table} may be missing (found {at} UTC)"),
-                reason,
-                format!("{remedy}; then DELETE FROM openregister_webhooks.gap WHERE id = {id}"),
+                format!("events of {} may be missing (found {} UTC)", gap.table, gap.at),
+                gap.reason,
+                format!(
+                    "{}; then DELETE FROM openregister_webhooks.gap WHERE id = {}",
+                    gap.remedy, gap.id
+                ),
             )
-            .about(table)
+            .about(gap.table)
         })
         .collect();
-    let rows = examined
-        .client
-        .query_typed(
-            "SELECT count(*), max(tbl), (SELECT reason FROM openregister_webhooks.quarantine ORDER BY id DESC LIMIT 1) \
-             FROM openregister_webhooks.quarantine",
-            &[],
-        )
-        .await?;
-    let (count, reason): (i64, Option<String>) =
-        rows.first().map_or((0, None), |row| (row.get(0), row.get(2)));
+    let (count, reason) = inspection::quarantined(examined.client).await?;
     if count > 0 {
         findings.push(
             Finding::warning(

@@ -81,7 +81,7 @@ fn connecting(error: &tokio_postgres::Error, target: &Target) -> Finding {
         );
     }
     if text.contains("timeout") || text.contains("timed out") {
-        return silent(text, target);
+        return unanswered(text, target);
     }
     Finding::error(
         CHECK,
@@ -94,12 +94,12 @@ fn connecting(error: &tokio_postgres::Error, target: &Target) -> Finding {
 /// The server, or a pooler, refused the connection.
 fn refused(refusal: &Refusal, target: &Target) -> Finding {
     let Target { user, database, .. } = target;
-    let said = refusal.message().to_owned();
+    let message = refusal.message().to_owned();
     let code = refusal.code();
-    let error = |what: String, remedy: String| Finding::error(CHECK, what, said.clone(), remedy);
+    let error = |what: String, remedy: String| Finding::error(CHECK, what, message.clone(), remedy);
     if *code == SqlState::INVALID_PASSWORD
-        || said.contains("authentication failed")
-        || said.contains("no such user")
+        || message.contains("authentication failed")
+        || message.contains("no such user")
     {
         return error(
             format!("{target} does not accept {user} with this password"),
@@ -109,8 +109,8 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
             ),
         );
     }
-    if said.contains("pg_hba.conf") {
-        let rejected = said.contains("rejects");
+    if message.contains("pg_hba.conf") {
+        let rejected = message.contains("rejects");
         return error(
             format!("{target} admits nobody from this machine as {user}"),
             format!(
@@ -121,7 +121,7 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
                 } else {
                     "add a line"
                 },
-                if said.contains("no encryption") {
+                if message.contains("no encryption") {
                     "; or connect with TLS (sslmode=require), if a hostssl line is there"
                 } else {
                     ""
@@ -129,7 +129,7 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
             ),
         );
     }
-    if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION && said.contains("role") {
+    if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION && message.contains("role") {
         return error(
             format!("{target} does not admit {user}"),
             format!(
@@ -137,7 +137,7 @@ fn refused(refusal: &Refusal, target: &Target) -> Finding {
             ),
         );
     }
-    if *code == SqlState::INVALID_CATALOG_NAME || said.contains("no such database") {
+    if *code == SqlState::INVALID_CATALOG_NAME || message.contains("no such database") {
         return error(
             format!("there is no database {database} on {}", target.hosts.join(", ")),
             "name Nextcloud's database in ORW_DATABASE_URL (dbname in its config.php; `psql -l` lists those there are)".to_owned(),
@@ -226,7 +226,7 @@ fn unreachable(error: &io::Error, target: &Target) -> Finding {
             "run it as a user who may open the socket (see unix_socket_permissions and unix_socket_group), or connect by TCP",
         ),
         io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            silent(text, target)
+            unanswered(text, target)
         }
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Finding::error(
             CHECK,
@@ -251,7 +251,7 @@ fn unreachable(error: &io::Error, target: &Target) -> Finding {
     }
 }
 
-fn silent(text: String, target: &Target) -> Finding {
+fn unanswered(text: String, target: &Target) -> Finding {
     Finding::error(
         CHECK,
         format!("{} does not answer", target.hosts.join(", ")),

@@ -4,7 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::examined::Examined;
 use super::finding::Finding;
-use crate::capture;
+use crate::capture::{self, inspection};
 
 const CHECK: &str = "schema";
 
@@ -64,14 +64,7 @@ pub(super) async fn check(
 }
 
 async fn version(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
-    let rows = examined
-        .client
-        .query_typed(
-            "SELECT coalesce(max(version), 0) FROM openregister_webhooks.migration",
-            &[],
-        )
-        .await?;
-    let found: i32 = rows.first().map_or(0, |r| r.get(0));
+    let found = inspection::schema_version(examined.client).await?;
     let known = capture::known_version();
     let finding = if found == known {
         Finding::ok(
@@ -97,14 +90,7 @@ async fn version(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Err
 }
 
 async fn settings(examined: &mut Examined<'_>) -> Result<Option<Finding>, tokio_postgres::Error> {
-    let rows = examined
-        .client
-        .query_typed(
-            "SELECT host_schema, table_prefix, detaching, discovered_at IS NOT NULL FROM openregister_webhooks.settings",
-            &[],
-        )
-        .await?;
-    let Some(row) = rows.first() else {
+    let Some(installation) = inspection::installation(examined.client).await? else {
         return Ok(Some(Finding::error(
             CHECK,
             "the table openregister_webhooks.settings is empty",
@@ -112,8 +98,8 @@ async fn settings(examined: &mut Examined<'_>) -> Result<Option<Finding>, tokio_
             "run `openregister-webhooks install`",
         )));
     };
-    examined.host_schema = row.get(0);
-    examined.table_prefix = row.get(1);
+    examined.host_schema = installation.host_schema;
+    examined.table_prefix = installation.table_prefix;
     if examined.table_prefix != examined.settings.table_prefix {
         return Ok(Some(Finding::error(
             CHECK,
@@ -128,7 +114,7 @@ async fn settings(examined: &mut Examined<'_>) -> Result<Option<Finding>, tokio_
             ),
         )));
     }
-    if row.get(2) {
+    if installation.detaching {
         return Ok(Some(Finding::error(
             CHECK,
             "an uninstall was started and has not finished",
@@ -136,7 +122,7 @@ async fn settings(examined: &mut Examined<'_>) -> Result<Option<Finding>, tokio_
             "run `openregister-webhooks uninstall` again to finish it, or `openregister-webhooks install` to keep the installation",
         )));
     }
-    if !row.get::<_, bool>(3) {
+    if !installation.discovered {
         return Ok(Some(Finding::warning(
             CHECK,
             "the first discovery of tables has not finished",

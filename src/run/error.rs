@@ -36,7 +36,7 @@ pub enum RunError {
         source: std::io::Error,
     },
     #[error(
-        "a transaction-pooling PgBouncer sits between this machine and the database: name the server itself (its own port, usually 5432) \
+        "a transaction-pooling PgBouncer is between this machine and the database: name the server itself (its own port, usually 5432) \
          in ORW_DATABASE_URL, or set ORW_DOORBELL=poll"
     )]
     Pooled,

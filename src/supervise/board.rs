@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Fault;
+use super::PartFailure;
 
 type Labels = Vec<(&'static str, &'static str)>;
 
@@ -23,7 +23,7 @@ pub struct Board {
 #[derive(Debug)]
 enum State {
     Running,
-    Down(Fault),
+    Down(PartFailure),
 }
 
 impl Board {
@@ -49,7 +49,7 @@ impl Board {
             .iter()
             .filter_map(|(name, state)| match state {
                 State::Running => None,
-                State::Down(fault) => Some(format!("{name} is down: {}", fault.in_short())),
+                State::Down(failure) => Some(format!("{name} is down: {}", failure.in_short())),
             })
             .collect();
         (!down.is_empty()).then(|| down.join("; "))
@@ -71,10 +71,10 @@ impl Board {
         self.up.get_or_create(&labels(part)).set(1);
     }
 
-    pub(super) fn down(&self, part: &'static str, fault: &Fault) {
-        self.lock().insert(part, State::Down(fault.clone()));
+    pub(super) fn down(&self, part: &'static str, failure: &PartFailure) {
+        self.lock().insert(part, State::Down(failure.clone()));
         self.up.get_or_create(&labels(part)).set(0);
-        self.failures.get_or_create(&labels(fault.part())).inc();
+        self.failures.get_or_create(&labels(failure.part())).inc();
     }
 
     pub(super) fn ended(&self, part: &'static str) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use super::Fault;
+use super::PartFailure;
 
 /// Tasks that live as long as their part. Dropping the crew aborts them.
 #[derive(Debug, Default)]
@@ -21,13 +21,16 @@ impl Crew {
         self.names.insert(task.id(), name);
     }
 
-    /// Waits until one of the tasks ends, which is a fault: none of them ends while the part works. Cancel-safe.
-    pub(crate) async fn fault(&mut self) -> Fault {
+    /// Waits until one of the tasks ends, which is a failure: none of them ends while the part works. Cancel-safe.
+    pub(crate) async fn failure(&mut self) -> PartFailure {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
         };
         let (name, ended) = self.named(ended);
-        ended.map_or_else(|error| Fault::of(name, error), |()| Fault::ended(name))
+        ended.map_or_else(
+            |error| PartFailure::of(name, error),
+            |()| PartFailure::ended(name),
+        )
     }
 
     /// Waits until the task of this name, which has been asked to end, has ended; waits `time` at most.
@@ -52,7 +55,7 @@ impl Crew {
             return false;
         };
         if let (name, Err(error)) = self.named(ended) {
-            tracing::error!(part = name, "{}", Fault::of(name, error));
+            tracing::error!(part = name, "{}", PartFailure::of(name, error));
         }
         true
     }

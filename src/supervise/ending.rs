@@ -1,4 +1,4 @@
-//! How long the end of the process may take, and how that time is divided.
+//! Manner long the end of the process may take, and how that time is divided.
 //!
 //! A part that ends in several steps takes the time of each step, one after the other; the sum leaves [`SLACK`]. Whoever sets a
 //! container's grace period finds [`WHOLE`] in the README.

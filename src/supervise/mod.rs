@@ -8,7 +8,7 @@
 mod board;
 mod crew;
 pub(crate) mod ending;
-mod fault;
+mod failure;
 mod policy;
 
 use std::panic::AssertUnwindSafe;
@@ -22,17 +22,17 @@ use tokio_util::sync::CancellationToken;
 
 pub use board::Board;
 pub(crate) use crew::Crew;
-pub use fault::{Fault, Reported};
+pub use failure::{PartFailure, Reported};
 pub use policy::Policy;
 use policy::Restarts;
 
 /// A part that failed too often.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{fault}; it has been started again {} times within {} s, so the process ends", policy.restarts, policy.within.as_secs()
+    "{failure}; it has been started again {} times within {} s, so the process ends", policy.restarts, policy.within.as_secs()
 )]
 pub struct KeepsFailing {
-    fault: Fault,
+    failure: PartFailure,
     policy: Policy,
 }
 
@@ -60,10 +60,10 @@ impl Part {
     }
 
     /// Reports that something in the part failed. From now on the part counts as down, and it has to end.
-    pub(crate) fn report(&self, fault: Fault) -> Reported {
-        tracing::error!(part = fault.part(), "{fault}");
-        self.board.down(self.name, &fault);
-        Reported(fault)
+    pub(crate) fn report(&self, failure: PartFailure) -> Reported {
+        tracing::error!(part = failure.part(), "{failure}");
+        self.board.down(self.name, &failure);
+        Reported(failure)
     }
 }
 
@@ -89,7 +89,7 @@ impl Supervisor {
     }
 
     /// Starts a part. `make` is called for every start; the future that it makes ends at the shutdown, or after it has reported a
-    /// fault.
+    /// failure.
     pub fn start<M, W>(&mut self, name: &'static str, make: M)
     where
         M: FnMut(Part) -> W + Send + 'static,
@@ -149,7 +149,7 @@ impl Supervisor {
         match ended {
             Ok(ended) => ended.err(),
             Err(error) => Some(KeepsFailing {
-                fault: Fault::of("supervisor", error),
+                failure: PartFailure::of("supervisor", error),
                 policy: self.policy,
             }),
         }
@@ -173,7 +173,7 @@ where
                 // `make` may hold what has to be closed at the end, such as a listener.
                 drop(make);
                 if let Err(panic) = work.await {
-                    tracing::error!(part = part.name, "{}", Fault::panicked(part.name, panic.as_ref()));
+                    tracing::error!(part = part.name, "{}", PartFailure::panicked(part.name, panic.as_ref()));
                 }
                 part.board.ended(part.name);
                 return Ok(());
@@ -183,13 +183,13 @@ where
             part.board.ended(part.name);
             return Ok(());
         }
-        let Reported(fault) = match ended {
-            Ok(Ok(())) => part.report(Fault::ended(part.name)),
+        let Reported(failure) = match ended {
+            Ok(Ok(())) => part.report(PartFailure::ended(part.name)),
             Ok(Err(reported)) => reported,
-            Err(panic) => part.report(Fault::panicked(part.name, panic.as_ref())),
+            Err(panic) => part.report(PartFailure::panicked(part.name, panic.as_ref())),
         };
         let Some(pause) = restarts.next(&policy, Instant::now()) else {
-            let failing = KeepsFailing { fault, policy };
+            let failing = KeepsFailing { failure, policy };
             tracing::error!(part = part.name, "{failing}");
             return Err(failing);
         };

@@ -1,11 +1,11 @@
-//! How often a part is started again.
+//! Manner often a part is started again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often a part may be started again, and after which pause.
+/// Manner often a part may be started again, and after which pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// The most restarts in any period of length [`Self::within`].

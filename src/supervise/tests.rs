@@ -50,7 +50,7 @@ async fn a_part_that_fails_is_down_until_it_runs_again() {
                 () = asked.notified() => match start {
                     0 => panic!("out of luck"),
                     1 => Ok(()),
-                    _ => Err(part.report(Fault::ended("task of it"))),
+                    _ => Err(part.report(PartFailure::ended("task of it"))),
                 },
                 () = part.shutdown().cancelled() => Ok(()),
             }
@@ -141,11 +141,11 @@ async fn a_crew_names_the_task_that_ended() {
     crew.spawn("good", async move { asked.cancelled().await });
     crew.spawn("bad", async { panic!("out of luck") });
     assert_eq!(
-        within(crew.fault()).await.to_string(),
+        within(crew.failure()).await.to_string(),
         "bad panicked: out of luck"
     );
     crew.spawn("early", async {});
-    assert_eq!(within(crew.fault()).await, Fault::ended("early"));
+    assert_eq!(within(crew.failure()).await, PartFailure::ended("early"));
     stop.cancel();
     within(crew.ended("good", PATIENCE)).await;
     within(crew.all_ended(PATIENCE)).await;

@@ -96,12 +96,12 @@ fn for_every_crate(filter: &str) -> String {
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let said = crate::error_text::one_line(panic.payload_as_str().unwrap_or("no message"));
+        let message = crate::error_text::one_line(panic.payload_as_str().unwrap_or("no message"));
         let backtrace = std::backtrace::Backtrace::capture();
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
-            tracing::error!(%place, %backtrace, "panicked: {said}");
+            tracing::error!(%place, %backtrace, "panicked: {message}");
         } else {
-            tracing::error!(%place, "panicked: {said}");
+            tracing::error!(%place, "panicked: {message}");
         }
     }));
 }

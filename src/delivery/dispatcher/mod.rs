@@ -30,7 +30,7 @@ use super::{Metrics, Webhooks, queue};
 use crate::backoff::Backoff;
 use crate::database::Database;
 use crate::registry::WebhookId;
-use crate::supervise::{Crew, Fault, Part, Reported, ending};
+use crate::supervise::{Crew, Part, PartFailure, Reported, ending};
 use orw_egress::Client;
 
 /// Connections that only take leases and write outcomes.
@@ -181,7 +181,7 @@ impl Dispatcher {
         let ended = loop {
             tokio::select! {
                 ended = &mut work => break ended,
-                fault = crew.fault(), if failed.is_none() => {
+                fault = crew.failure(), if failed.is_none() => {
                     failed = Some(part.report(fault));
                     // What is in hand is finished or handed back as at a shutdown, as far as that goes without the task.
                     stop.cancel();
@@ -194,8 +194,8 @@ impl Dispatcher {
                 crew.all_ended(ending::GOODBYE).await;
                 return failed.or(broken).map_or(Ok(()), Err);
             }
-            Ok(_) => Fault::ended("scheduler"),
-            Err(panic) => Fault::panicked("scheduler", panic.as_ref()),
+            Ok(_) => PartFailure::ended("scheduler"),
+            Err(panic) => PartFailure::panicked("scheduler", panic.as_ref()),
         };
         // It did not wait for the end of what was in flight. So nobody says good-bye, the leases hold for a while, and what is known
         // of deliveries is written under them.

@@ -48,6 +48,7 @@ fn parts_import_only_what_the_table_of_the_architecture_allows() {
 
 /// Circles that are still there, by the files of each. None may be added; one that is gone has to go from here.
 const KNOWN_CIRCLES: &[&[&str]] = &[
+    &["crates/egress/src/pool/lease.rs", "crates/egress/src/pool/mod.rs"],
     &[
         "src/capture/adopted.rs",
         "src/capture/gaps.rs",
@@ -55,16 +56,6 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
     ],
     &["src/capture/leader.rs", "src/capture/run.rs"],
     &["src/catalogue/mod.rs", "src/catalogue/schema.rs"],
-    &[
-        "src/config/settings.rs",
-        "src/delivery/guard.rs",
-        "src/registry/advice.rs",
-        "src/registry/certificate.rs",
-        "src/registry/fields.rs",
-        "src/registry/registration.rs",
-        "src/registry/target.rs",
-        "src/registry/webhook.rs",
-    ],
     &[
         "src/delivery/dispatcher/mod.rs",
         "src/delivery/dispatcher/scheduler/claims.rs",
@@ -80,7 +71,6 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
         "src/delivery/format/nextcloud.rs",
         "src/delivery/format/openregister.rs",
     ],
-    &["src/delivery/pool/lease.rs", "src/delivery/pool/mod.rs"],
     &["src/demo/client.rs", "src/demo/mod.rs", "src/demo/sidecar.rs"],
     &[
         "src/lifecycle/classify/mod.rs",
@@ -98,6 +88,7 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
         "src/pipeline/jobs/runner.rs",
         "src/pipeline/jobs/start.rs",
     ],
+    &["src/registry/certificate.rs", "src/registry/registration.rs"],
     &["src/registry/mod.rs", "src/registry/store.rs"],
 ];
 

@@ -13,7 +13,7 @@ use crate::database::DatabaseError;
 use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Claim, Want};
 use crate::registry::WebhookId;
-use crate::supervise::Fault;
+use crate::supervise::PartFailure;
 
 /// Leases in hand that are not sent yet.
 pub(super) const MAX_HELD: usize = 4096;
@@ -109,7 +109,7 @@ impl Scheduler {
                 return;
             }
             Err(error) => {
-                self.broken = Some(self.part.report(Fault::of("claim", error)));
+                self.broken = Some(self.part.report(PartFailure::of("claim", error)));
                 self.claim_failed(&wants);
                 return;
             }

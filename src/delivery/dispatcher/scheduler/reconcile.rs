@@ -9,7 +9,7 @@ use super::Scheduler;
 use crate::database::DatabaseError;
 use crate::delivery::ask::ask;
 use crate::delivery::queue::{self, Reconciled};
-use crate::supervise::Fault;
+use crate::supervise::PartFailure;
 
 /// After so many claims it is done early: the table of claims stays small.
 const CLAIMS: i64 = 1024;
@@ -67,7 +67,7 @@ impl Scheduler {
                 return;
             }
             Some(Err(error)) => {
-                self.broken = Some(self.part.report(Fault::of("reconcile", error)));
+                self.broken = Some(self.part.report(PartFailure::of("reconcile", error)));
                 return;
             }
             None => return,

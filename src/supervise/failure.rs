@@ -1,4 +1,4 @@
-//! How a part failed.
+//! Manner a part failed.
 
 use std::any::Any;
 use std::fmt;
@@ -7,23 +7,23 @@ use tokio::task::JoinError;
 
 /// The failure of a part, or of a task of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct PartFailure {
     part: &'static str,
-    how: How,
+    how: Manner,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum How {
+enum Manner {
     /// With the message of the panic.
     Panicked(String),
     Ended,
 }
 
-impl Fault {
+impl PartFailure {
     pub(crate) fn panicked(part: &'static str, panic: &(dyn Any + Send)) -> Self {
         Self {
             part,
-            how: How::Panicked(crate::error_text::panic(panic)),
+            how: Manner::Panicked(crate::error_text::panic(panic)),
         }
     }
 
@@ -31,7 +31,7 @@ impl Fault {
     pub(crate) const fn ended(part: &'static str) -> Self {
         Self {
             part,
-            how: How::Ended,
+            how: Manner::Ended,
         }
     }
 
@@ -46,8 +46,8 @@ impl Fault {
     /// A few words that everybody may read. The message of a panic is left out, because it may contain somebody's data.
     pub(crate) fn in_short(&self) -> String {
         match &self.how {
-            How::Panicked(_) => format!("{} panicked", self.part),
-            How::Ended => self.to_string(),
+            Manner::Panicked(_) => format!("{} panicked", self.part),
+            Manner::Ended => self.to_string(),
         }
     }
 
@@ -56,18 +56,18 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for PartFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.how {
-            How::Panicked(said) => write!(f, "{} panicked: {said}", self.part),
-            How::Ended => write!(f, "{} ended without having been asked to", self.part),
+            Manner::Panicked(said) => write!(f, "{} panicked: {said}", self.part),
+            Manner::Ended => write!(f, "{} ended without having been asked to", self.part),
         }
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for PartFailure {}
 
-/// Proof that a fault was reported: it is in the log, and the part counts as down.
+/// Proof that a failure was reported: it is in the log, and the part counts as down.
 #[derive(Debug)]
 #[must_use = "the part has to end"]
-pub struct Reported(pub(super) Fault);
+pub struct Reported(pub(super) PartFailure);
