@@ -1,7 +1,7 @@
 //! Durable, ordered, signed webhooks for the lifecycle events of OpenRegister on Nextcloud.
 //!
-//! Data flows one way: [`capture`] → [`lifecycle`] → [`registry`] × [`orw_filter`] → [`delivery`]. The faces
-//! ([`ocs`], [`cli`], [`demo`]) depend on that pipeline, never the reverse. `docs/ARCHITECTURE.md` has the whole.
+//! Data flows one way: [`capture`] → [`lifecycle`] → [`registry`] × [`orw_filter`] → [`delivery`]; [`pipeline`] joins them, and the faces
+//! ([`ocs`], [`proxy`], [`cli`]) stand above. `docs/ARCHITECTURE.md` has the layers, the glossary, and where each rule lives.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -23,7 +23,6 @@ mod measure;
 pub mod ocs;
 pub mod patience;
 pub mod pipeline;
-
 pub mod proxy;
 pub mod random;
 pub mod registry;

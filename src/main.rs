@@ -1,4 +1,4 @@
-//! The program; see the library.
+//! The program `openregister-webhooks`; the library has everything.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -312,28 +312,6 @@ mod tests {
     }
 
     #[test]
-    fn a_level_for_the_program_is_one_for_its_crates() {
-        for (given, read) in [
-            ("info", "info"),
-            (
-                "openregister_webhooks=debug,info",
-                "orw_egress=debug,orw_filter=debug,orw_model=debug,openregister_webhooks=debug,info",
-            ),
-            (
-                "warn, openregister_webhooks=debug, orw_egress=trace",
-                "orw_filter=debug,orw_model=debug,warn, openregister_webhooks=debug, orw_egress=trace",
-            ),
-            (
-                "openregister_webhooks::capture=debug",
-                "openregister_webhooks::capture=debug",
-            ),
-        ] {
-            assert_eq!(with_own_crates(given), read);
-            assert!(EnvFilter::try_new(with_own_crates(given)).is_ok());
-        }
-    }
-
-    #[test]
     fn the_constants_are_directives_and_nonsense_is_refused() {
         for text in ["tokio_postgres=info", "hyper=info", "h2=info", "rustls=info"] {
             let _ = level(text);

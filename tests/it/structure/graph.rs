@@ -186,23 +186,23 @@ fn reached<'a>(next: &BTreeMap<&'a str, Vec<&'a str>>, from: &str) -> BTreeSet<&
     reached
 }
 
-/// The imports between the parts of the program: the top-level modules of the sidecar and the crates. Each has one import as an example.
-pub(crate) fn between_parts(edges: &Edges) -> BTreeMap<(String, String), String> {
-    let mut parts = BTreeMap::new();
+/// The imports between the top-level modules of the sidecar and the crates, which count as such. Each has one import as an example.
+pub(crate) fn between_top_modules(edges: &Edges) -> BTreeMap<(String, String), String> {
+    let mut between = BTreeMap::new();
     for ((from, to), written) in edges {
-        let key = (part(from), part(to));
+        let key = (top_module(from), top_module(to));
         if key.0 != key.1 {
             let example = written.first().cloned().unwrap_or_default();
-            parts
+            between
                 .entry(key)
                 .or_insert_with(|| format!("{from} takes {example}"));
         }
     }
-    parts
+    between
 }
 
-/// The part that a file belongs to: `capture` for `src/capture/reader.rs`, `orw_model` for `crates/model/src/row.rs`.
-fn part(file: &str) -> String {
+/// The top-level module that a file belongs to: `capture` for `src/capture/reader.rs`, `orw_model` for `crates/model/src/row.rs`.
+fn top_module(file: &str) -> String {
     let mut names = file.split('/');
     let first = names.next().unwrap_or_default();
     let second = names.next().unwrap_or_default();

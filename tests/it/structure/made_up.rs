@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::graph::{Edges, between_parts, circles};
+use super::graph::{Edges, between_top_modules, circles};
 use super::sources::Sources;
 use super::table::Table;
 
 const TABLE: &str = "
-| part | may import |
+| module | may import |
 |---|---|
 | `orw_low` | |
 | `middle` | `orw_low` |
@@ -65,7 +65,7 @@ fn imports(added: &[(&str, &str)]) -> Edges {
 }
 
 fn disagreements(table: &str, edges: &Edges) -> Vec<String> {
-    Table::read(table).disagreements(&between_parts(edges))
+    Table::read(table).disagreements(&between_top_modules(edges))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Each part, in the order of the table, and what it may import.
+/// Each module, in the order of the table, and what it may import.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) rows: Vec<(String, Vec<Allowed>)>,
@@ -10,13 +10,13 @@ pub(crate) struct Table {
 
 #[derive(Debug)]
 pub(crate) struct Allowed {
-    part: String,
+    module: String,
     /// Marked by a dagger: it runs back, and has to go.
     back: bool,
 }
 
 /// The head of the table in the page.
-const HEAD: &str = "| part | may import |";
+const HEAD: &str = "| module | may import |";
 
 impl Table {
     /// Takes the table out of a page: the rows below its head, each with names in back quotes.
@@ -28,15 +28,15 @@ impl Table {
             .take_while(|line| line.starts_with('|'))
             .map(|line| {
                 let mut cells = line.trim_matches('|').split('|');
-                let part = name(cells.next().unwrap_or_default()).expect(line);
+                let module = name(cells.next().unwrap_or_default()).expect(line);
                 let imports = cells.next().unwrap_or_default().split(',');
                 let allowed = imports.filter_map(|import| {
                     Some(Allowed {
-                        part: name(import)?,
+                        module: name(import)?,
                         back: import.contains('†'),
                     })
                 });
-                (part, allowed.collect())
+                (module, allowed.collect())
             })
             .collect();
         Self { rows }
@@ -46,18 +46,18 @@ impl Table {
     pub(crate) fn disagreements(&self, imports: &BTreeMap<(String, String), String>) -> Vec<String> {
         let mut found = Vec::new();
         let place: BTreeMap<&str, usize> = (self.rows.iter().enumerate())
-            .map(|(at, (part, _))| (part.as_str(), at))
+            .map(|(at, (module, _))| (module.as_str(), at))
             .collect();
         for ((from, to), example) in imports {
             let allowed = place
                 .get(from.as_str())
-                .is_some_and(|at| self.rows[*at].1.iter().any(|a| a.part == *to));
+                .is_some_and(|at| self.rows[*at].1.iter().any(|a| a.module == *to));
             if !allowed {
                 found.push(format!("`{from}` may not import `{to}`: {example}"));
             }
         }
         for (at, (from, allowed)) in self.rows.iter().enumerate() {
-            for Allowed { part: to, back } in allowed {
+            for Allowed { module: to, back } in allowed {
                 if !imports.contains_key(&(from.clone(), to.clone())) {
                     found.push(format!(
                         "the row of `{from}` allows `{to}`, which it does not import"
