@@ -5,7 +5,7 @@ use orw_testkit::Generation;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::jobs::scene::{PATIENCE, Scene};
+use crate::support::scene::{PATIENCE, Scene};
 use crate::support::wait::until_number;
 
 const TABLE: &str = "oc_openregister_table_9_9";

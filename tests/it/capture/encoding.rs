@@ -3,9 +3,9 @@
 use orw_testkit::Generation;
 use serde_json::json;
 
-use crate::jobs::scene::{PATIENCE, Scene};
 use crate::support::cli::Cli;
 use crate::support::postgres::{DBA, Db, NEXTCLOUD};
+use crate::support::scene::{PATIENCE, Scene};
 use crate::support::wait::until_number;
 
 /// Says of the database that it is encoded so; sessions that begin later believe it.

@@ -1,13 +1,12 @@
-//! A loss that a writer could say by a notification only: what was heard becomes a gap, whatever happens before it is stored.
-
-use std::time::{Duration, Instant};
+//! A loss that a writer could report by a notification only: what was heard becomes a gap, whatever happens before it is
+//! stored.
 
 use orw_testkit::Generation;
-use tokio::time::sleep;
 use tokio_postgres::Client;
 
-use crate::support::capture::{Capture, PATIENCE, install, options};
+use crate::support::capture::{Capture, install, options};
 use crate::support::postgres::{DBA, Db};
+use crate::support::wait::{until, until_some};
 
 const TABLE: &str = "oc_openregister_table_1_1";
 const OTHER: &str = "oc_openregister_registers";
@@ -27,45 +26,38 @@ impl Scene {
             capture: Capture::start(&db).await,
             db,
         };
-        scene.session("'LISTEN openregister_webhooks'").await;
+        scene.session(&["LISTEN openregister_webhooks"], None).await;
         scene
     }
 
-    /// A session of the reader whose last statement is one of these, once there is one.
-    async fn session(&self, statements: &str) -> i32 {
-        let sql = format!(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
-             AND application_name = 'openregister-webhooks' AND query IN ({statements}) ORDER BY query DESC"
-        );
-        let began = Instant::now();
-        loop {
-            if let Some(row) = self.client.query(&sql, &[]).await.unwrap().first() {
-                return row.get(0);
-            }
-            assert!(began.elapsed() < PATIENCE, "nobody listens");
-            sleep(Duration::from_millis(10)).await;
-        }
+    /// Waits for a session of the reader, other than `gone`, whose last statement was one of these.
+    async fn session(&self, statements: &[&str], gone: Option<i32>) -> i32 {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' \
+             AND application_name = 'openregister-webhooks' AND query = ANY($1) AND pid IS DISTINCT FROM $2 ORDER BY query DESC";
+        until_some("a session that listens", async || {
+            let rows = self.client.query(sql, &[&statements, &gone]).await.unwrap();
+            rows.first().map(|row| row.get(0))
+        })
+        .await
     }
 
-    /// Says what a writer says that finds everything locked, and leaves a moment in which it is heard.
+    /// Says what a writer says that finds everything locked.
     async fn say(&self, table: &str) {
         let sql = format!("NOTIFY openregister_webhooks, 'missed {table}'");
         self.client.batch_execute(&sql).await.unwrap();
-        sleep(Duration::from_millis(100)).await;
+    }
+
+    /// Whether the reader has heard so often of the table and has not stored a gap since.
+    fn heard(&self, table: &str, times: usize) -> bool {
+        format!("{:?}", self.capture.notices).contains(&format!("\"{table}\": {times}"))
     }
 
     async fn gaps(&self, table: &str) -> i64 {
-        let sql =
-            "SELECT count(*) FROM openregister_webhooks.gap WHERE tbl = $1 AND reason LIKE '%missed, too%'";
-        self.client.query_one(sql, &[&table]).await.unwrap().get(0)
+        gaps(&self.client, table).await
     }
 
     async fn until_gap(&self, table: &str) {
-        let began = Instant::now();
-        while self.gaps(table).await == 0 {
-            assert!(began.elapsed() < PATIENCE, "no gap of {table}");
-            sleep(Duration::from_millis(20)).await;
-        }
+        until("a gap", async || self.gaps(table).await > 0).await;
     }
 }
 
@@ -83,11 +75,13 @@ async fn a_loss_that_was_heard_outlives_the_connection_that_it_came_over() {
         .batch_execute("LOCK TABLE openregister_webhooks.gap")
         .await
         .unwrap();
-    // That one is heard before its connection breaks is all but sure; that one of several is, is sure.
-    for _ in 0..5 {
-        // It looks from time to time whether its connection still lives, by an empty statement.
-        let session = scene.session("'LISTEN openregister_webhooks', ''").await;
+    let mut gone = None;
+    for times in 1..=5 {
+        // The reader checks its connection from time to time with an empty statement.
+        let session = scene.session(&["LISTEN openregister_webhooks", ""], gone).await;
         scene.say(TABLE).await;
+        until("it is heard", async || scene.heard(TABLE, times)).await;
+        gone = Some(session);
         locked
             .execute("SELECT pg_terminate_backend($1)", &[&session])
             .await
@@ -101,13 +95,15 @@ async fn a_loss_that_was_heard_outlives_the_connection_that_it_came_over() {
 #[tokio::test]
 async fn a_loss_that_was_heard_is_stored_before_the_process_ends() {
     let scene = Scene::new().await;
-    // After one gap the next is not stored for a while: every role could say it.
+    // After one gap the next one is not stored for a while, because every role can send such notifications.
     scene.say(TABLE).await;
     scene.until_gap(TABLE).await;
     for _ in 0..10 {
         scene.say(OTHER).await;
     }
+    let some = async || (1..=10).any(|times| scene.heard(OTHER, times)) || scene.gaps(OTHER).await > 0;
+    until("it is heard", some).await;
     scene.capture.stop().await;
-    // Two where the while was over in between.
+    // Two gaps if the pause ended in between.
     assert!(gaps(&scene.client, OTHER).await > 0, "forgotten with the process");
 }

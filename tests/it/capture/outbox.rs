@@ -7,12 +7,13 @@ use openregister_webhooks::capture::{CaptureSettings, InstallOptions};
 use openregister_webhooks::capture::{OutboxLimits, OutboxPolicy};
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
 use orw_testkit::Generation;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::support::capture::{Capture, PATIENCE, SENTINEL, install, options, settings};
 use crate::support::cli::Cli;
 use crate::support::postgres::{DBA, Db, NEXTCLOUD};
+use crate::support::wait::until_true;
 
 const TABLE: &str = "oc_openregister_table_1_1";
 const LIMIT: u64 = 5 * 1024 * 1024;
@@ -69,17 +70,6 @@ const SIZE: &str = "SELECT (pg_table_size('openregister_webhooks.change_0') + pg
                     + pg_table_size('openregister_webhooks.change_2'))::bigint";
 const MISSED: &str = "SELECT count(*) FROM openregister_webhooks.missed";
 
-async fn until(client: &Client, what: &str, sql: &str) {
-    let wait = async {
-        while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, wait)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
-}
-
 /// Imports until the outbox grows no more; how many imports there were.
 async fn fill(client: &Client) -> i64 {
     for n in 0..100 {
@@ -123,7 +113,7 @@ async fn beyond_its_limit_the_outbox_stops_and_goes_on_when_it_is_read() {
     assert!(said.out.contains("changes are not captured"), "{said:?}");
 
     let capture = Capture::start_as(&db, NEXTCLOUD, stopping()).await;
-    until(
+    until_true(
         &client,
         "the gaps end",
         "SELECT count(*) = 2 FROM openregister_webhooks.gap",
@@ -227,7 +217,7 @@ async fn a_role_with_rights_on_our_schema_alone_does_all_of_it() {
     );
     fill(&client).await;
     let capture = Capture::start_as(&db, &role, stopping()).await;
-    until(
+    until_true(
         &client,
         "the gap ends",
         "SELECT count(*) = 1 FROM openregister_webhooks.gap",

@@ -16,8 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::capture::{PATIENCE, database, install, options, settings};
 use crate::support::cli::Cli;
 use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::https;
-use crate::support::sidecar::Sidecar;
+use crate::support::scene;
 
 const TABLE: &str = "oc_openregister_table_9_9";
 const QUARANTINE: &str =
@@ -257,18 +256,11 @@ async fn the_sidecar_goes_on_says_so_and_counts() {
     let create =
         format!("CREATE TABLE {TABLE} (_id bigserial PRIMARY KEY, _uuid text, what text, extra json)");
     client.batch_execute(&create).await.unwrap();
-    let receiver = https().await;
-    let ca_file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca_file.path(), receiver.ca_pem()).unwrap();
-    let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca_file.path());
-    let (code, ..) = sidecar.cli(&["install"]).await;
-    assert_eq!(code, 0);
-    sidecar.start().await;
-    sidecar
-        .register(
-            json!({"uri": receiver.url("/hook"), "event": "OCA\\OpenRegister\\Event\\ObjectCreatedEvent"}),
-        )
+    let mut scene = scene::Scene::on(db).running().await;
+    scene
+        .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
         .await;
+    let (db, receiver, sidecar) = (&scene.db, &scene.receiver, &mut scene.sidecar);
     // No poison, although it was once: what a library calls its own is a user's key like any other.
     let extra = r#"{"$serde_json::private::Number":"many","a":[{"$serde_json::private::RawValue":"{"}]}"#;
     let insert = format!("INSERT INTO {TABLE} (_uuid, what, extra) VALUES ($1, $2, '{extra}')");
@@ -280,12 +272,7 @@ async fn the_sidecar_goes_on_says_so_and_counts() {
     for (uuid, what) in tx_rows {
         client.execute(&insert, &[&uuid, &what]).await.unwrap();
     }
-    let wait = async {
-        while receiver.count() < 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, wait).await.expect("nothing arrives");
+    receiver.wait_for(2, PATIENCE).await.unwrap();
     let uuids: Vec<String> = receiver
         .received()
         .iter()

@@ -1,33 +1,19 @@
 //! What other roles of the same database may try: make our schema first, add to it, take our locks; and what a lock on all of our
 //! tables leads to. Nextcloud's writes mind none of it, and nothing is lost in silence.
 
-use std::time::Duration;
-
 use openregister_webhooks::capture::{self, InstallError};
 use orw_testkit::Generation;
-use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
-use crate::support::capture::{Capture, PATIENCE, Scene, install, options, settings};
+use crate::support::capture::{Capture, Scene, install, options, settings};
 use crate::support::cli::Cli;
 use crate::support::postgres::{DBA, Db, NEXTCLOUD};
 use crate::support::sidecar::Sidecar;
+use crate::support::wait::{until_contains, until_true};
 
 const LEADER: i64 = 5_715_726_729_151_332_676;
 const GATE: i64 = 5_715_726_729_067_189_317;
 const TABLE: &str = "oc_openregister_table_1_1";
-
-/// Waits until the query gives true.
-async fn until(client: &Client, what: &str, sql: &str) {
-    let wait = async {
-        while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, wait)
-        .await
-        .unwrap_or_else(|_| panic!("never: {what}"));
-}
 
 async fn create_object(client: &Client, uuid: &str) {
     let sql =
@@ -192,22 +178,7 @@ async fn the_log_names_whoever_takes_our_locks() {
         .await
         .unwrap()
         .get(0);
-    let told = async |expected: &str| {
-        let wait = async {
-            while !std::fs::read_to_string(&log)
-                .unwrap_or_default()
-                .contains(expected)
-            {
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(PATIENCE, wait).await.unwrap_or_else(|_| {
-            panic!(
-                "{expected}: {}",
-                std::fs::read_to_string(&log).unwrap_or_default()
-            )
-        });
-    };
+    let told = async |expected: &str| drop(until_contains(&log, expected).await);
     let take = "SELECT pg_advisory_lock($1)";
     evil.execute(take, &[&LEADER]).await.unwrap();
     sidecar.spawn();
@@ -262,8 +233,8 @@ async fn what_is_written_while_every_change_table_is_locked_becomes_a_gap() {
     lock.rollback().await.unwrap();
     let gaps = "SELECT count(*) = 1 AND bool_and(tbl = 'oc_openregister_table_1_1' AND reason LIKE '2 transactions wrote to it%') \
                 FROM openregister_webhooks.gap";
-    until(&scene.client, "a gap", gaps).await;
-    until(
+    until_true(&scene.client, "a gap", gaps).await;
+    until_true(
         &scene.client,
         "nothing is left of it",
         "SELECT NOT EXISTS (SELECT FROM openregister_webhooks.missed)",
@@ -292,7 +263,7 @@ async fn what_is_written_while_every_change_table_is_locked_becomes_a_gap() {
 async fn what_is_written_while_everything_is_locked_is_told_to_the_reader() {
     let scene = Scene::new(Generation::V0_2_13).await;
     // It listens once it sleeps.
-    until(
+    until_true(
         &scene.client,
         "the reader sleeps",
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%')",
@@ -305,12 +276,12 @@ async fn what_is_written_while_everything_is_locked_is_told_to_the_reader() {
     create_object(&scene.client, "lost").await;
     // Long enough for the reader to fail at the locks.
     let refused = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation IN (SELECT oid FROM pg_class WHERE relname LIKE 'change\\__'))";
-    until(&scene.client, "the reader meets a lock", refused).await;
+    until_true(&scene.client, "the reader meets a lock", refused).await;
     let gone = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation IN (SELECT oid FROM pg_class WHERE relname LIKE 'change\\__'))";
-    until(&scene.client, "the reader gives up", gone).await;
+    until_true(&scene.client, "the reader gives up", gone).await;
     create_object(&scene.client, "lost, too").await;
     drop.rollback().await.unwrap();
-    until(
+    until_true(
         &scene.client,
         "a gap",
         "SELECT count(*) >= 1 AND bool_and(tbl = 'oc_openregister_table_1_1' AND reason LIKE '%missed, too%') FROM openregister_webhooks.gap",
@@ -323,7 +294,7 @@ async fn what_is_written_while_everything_is_locked_is_told_to_the_reader() {
 #[tokio::test]
 async fn a_stranger_invents_no_tables() {
     let scene = Scene::new(Generation::V0_2_13).await;
-    until(
+    until_true(
         &scene.client,
         "the reader sleeps",
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%')",
@@ -332,7 +303,7 @@ async fn a_stranger_invents_no_tables() {
     let said = "SELECT pg_notify('openregister_webhooks', 'missed oc_openregister_table_9_' || n) FROM generate_series(1, 50) n; \
                 SELECT pg_notify('openregister_webhooks', 'missed oc_openregister_table_1_1')";
     scene.client.batch_execute(said).await.unwrap();
-    until(
+    until_true(
         &scene.client,
         "a gap",
         "SELECT EXISTS (SELECT FROM openregister_webhooks.gap)",
@@ -340,7 +311,7 @@ async fn a_stranger_invents_no_tables() {
     .await;
     let only =
         "SELECT count(*) = 1 AND bool_and(tbl = 'oc_openregister_table_1_1') FROM openregister_webhooks.gap";
-    until(&scene.client, "that of the table that there is", only).await;
+    until_true(&scene.client, "that of the table that there is", only).await;
     scene.capture.stop().await;
 }
 

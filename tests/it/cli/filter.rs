@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use orw_testkit::Generation;
 use serde_json::{Value, json};
 
-use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::https;
-use crate::support::sidecar::Sidecar;
+use crate::support::postgres::Db;
+use crate::support::scene::Scene;
 
 fn program(args: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_openregister-webhooks"))
@@ -171,13 +170,8 @@ fn hostile_filters_are_answered_quickly() {
 #[tokio::test]
 async fn hostile_filters_are_refused_at_registration() {
     let db = Db::openregister(Generation::V0_2_13).await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    let receiver = https().await;
-    std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
-    let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path());
-    let (code, _, errors) = sidecar.cli(&["install"]).await;
-    assert_eq!(code, 0, "{errors}");
-    sidecar.start().await;
+    let mut scene = Scene::on(db).running().await;
+    let (receiver, sidecar) = (&scene.receiver, &mut scene.sidecar);
 
     let uids: Vec<_> = (0..100_000).map(|n| format!("uid{n}")).collect();
     let big: Vec<_> = (0..20_000)

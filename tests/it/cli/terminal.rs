@@ -12,6 +12,7 @@ use crate::support::api::installed;
 use crate::support::postgres::{DBA, NEXTCLOUD};
 use crate::support::receiver::{Answer, https};
 use crate::support::sidecar::{Sidecar, free_port};
+use crate::support::wait::until_contains;
 
 /// Clears the screen, in seven bits and in eight, turns the reading order, and begins a line of its own.
 const HOSTILE: &str = "a\u{1b}[2J\u{9b}2J\u{202e}\u{2066}\u{200f}\u{61c}\r\nFORGED";
@@ -49,18 +50,6 @@ async fn told(sidecar: &Sidecar, arguments: &[&str]) -> String {
     let value: Value =
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {out}{err}"));
     value.to_string()
-}
-
-async fn until_contains(path: &Path, text: &str) -> String {
-    let begun = Instant::now();
-    loop {
-        let all = std::fs::read_to_string(path).unwrap_or_default();
-        if all.contains(text) {
-            return all;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{text} is not in {all}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]

@@ -2,14 +2,14 @@
 //!
 //! `SOAK_ARGS=soak_memory_of_a_backlog make soak` prints the figures.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::https;
+use crate::support::postgres::Db;
+use crate::support::scene::Scene;
 use crate::support::sidecar::Sidecar;
-use crate::support::wait::PATIENCE;
+use crate::support::wait::{PATIENCE, until};
 
 /// What a backlog may add, in MiB.
 const MOST: f64 = 32.0;
@@ -76,27 +76,21 @@ async fn run(plan: Plan) {
 async fn measure(pending: i64, plan: Plan) -> Sizes {
     let db = Db::openregister_0_2_13().await;
     let client = db.client().await;
-    let receiver = https().await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
-    let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path());
-    let (code, _, errors) = sidecar.cli(&["install"]).await;
-    assert_eq!(code, 0, "{errors}");
-    sidecar.start().await;
+    let mut scene = Scene::on(db).running().await;
     let webhook = json!({
-        "uri": receiver.url("/"),
+        "uri": scene.receiver.url("/"),
         "event": "OCA\\OpenRegister\\Event\\ObjectCreatedEvent",
         "rateLimit": {"perSecond": 10_000, "burst": 100_000},
     });
-    let webhook = sidecar.register(webhook).await;
+    let webhook = scene.sidecar.register(webhook).await;
     // One event that was really captured; the others are its copies, each of an object of its own.
     let object = "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _created, _updated, name, age) \
                   VALUES ('00000000-0000-4000-8000-000000000001', '1', '1', now(), now(), repeat('n', 500), 0)";
     client.batch_execute(object).await.unwrap();
-    receiver.wait_for(1, PATIENCE).await.unwrap();
-    receiver.forget();
-    receiver.pause().await;
-    assert_eq!(sidecar.terminate().await, Some(0));
+    scene.receiver.wait_for(1, PATIENCE).await.unwrap();
+    scene.receiver.forget();
+    scene.receiver.pause().await;
+    assert_eq!(scene.sidecar.terminate().await, Some(0));
     let copies = "WITH copy AS (INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, old, actor, awaiting) \
              SELECT e.day, 'evt_' || n, e.class, 'object:' || n, e.at, e.pid, e.new, e.old, e.actor, false \
              FROM (SELECT * FROM openregister_webhooks.event ORDER BY seq LIMIT 1) e, generate_series(1, $2::bigint) n \
@@ -105,28 +99,28 @@ async fn measure(pending: i64, plan: Plan) -> Sizes {
          SELECT $1, day, seq, lane, true, 'pending', now(), 'live', now() + interval '3 days' FROM copy";
     client.execute(copies, &[&webhook, &pending]).await.unwrap();
 
-    sidecar.start().await;
-    let began = Instant::now();
+    scene.sidecar.start().await;
     if pending > 0 {
-        while sidecar
-            .metric("orw_delivery_attempts_total{result=\"connect\"}")
-            .await
-            < 5.0
-        {
-            assert!(began.elapsed() < PATIENCE, "nothing is tried");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let tried = "orw_delivery_attempts_total{result=\"connect\"}";
+        until("deliveries are tried", async || {
+            scene.sidecar.metric(tried).await >= 5.0
+        })
+        .await;
     }
+    // Not a condition: the memory is to be seen after so long a time.
     tokio::time::sleep(plan.down).await;
-    let (down, peak) = (mebibytes(&sidecar, "VmRSS"), mebibytes(&sidecar, "VmHWM"));
+    let (down, peak) = (
+        mebibytes(&scene.sidecar, "VmRSS"),
+        mebibytes(&scene.sidecar, "VmHWM"),
+    );
     let mut delivering = None;
     if pending > 0 {
-        receiver.resume().await.unwrap();
+        scene.receiver.resume().await.unwrap();
         let enough = plan.delivered.min(usize::try_from(pending).unwrap());
-        receiver.wait_for(enough, PATIENCE).await.unwrap();
-        delivering = Some(mebibytes(&sidecar, "VmHWM"));
+        scene.receiver.wait_for(enough, PATIENCE).await.unwrap();
+        delivering = Some(mebibytes(&scene.sidecar, "VmHWM"));
     }
-    assert_eq!(sidecar.terminate().await, Some(0));
+    assert_eq!(scene.sidecar.terminate().await, Some(0));
     Sizes {
         down,
         peak,

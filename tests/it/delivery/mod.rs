@@ -5,6 +5,7 @@ mod damaged;
 mod endings;
 mod guard;
 mod hostile;
+mod hostile_targets;
 mod http2;
 mod isolation;
 mod leases;

@@ -9,7 +9,7 @@ use orw_testkit::Generation;
 use orw_testkit::certificate::{Authority, Flaw, Leaf};
 use orw_testkit::postgres::Options;
 
-use super::{assert_says, examine, examine_trusting, only_error};
+use super::common::{assert_says, examine, examine_trusting, only_error};
 use crate::support::cli::Cli;
 use crate::support::postgres::{DBA, NEXTCLOUD, PASSWORD, Server, connect};
 use crate::support::wait::PATIENCE;

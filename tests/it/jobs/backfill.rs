@@ -6,7 +6,7 @@ use orw_testkit::Generation;
 use orw_testkit::receiver::Received;
 use serde_json::json;
 
-use super::scene::{API, PATIENCE, Scene, uuid};
+use crate::support::scene::{API, PATIENCE, Scene, uuid};
 
 const CREATED: &str = r"OCA\OpenRegister\Event\ObjectCreatedEvent";
 

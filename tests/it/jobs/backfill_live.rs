@@ -11,9 +11,9 @@ use orw_testkit::Generation;
 use orw_testkit::receiver::Received;
 use serde_json::{Value, json};
 
-use super::scene::{Scene, uuid};
 use crate::support::postgres::{NEXTCLOUD, Server, connect};
 use crate::support::receiver::Answer;
+use crate::support::scene::{Scene, uuid};
 use crate::support::wait::PATIENCE;
 
 struct Plan {
@@ -93,7 +93,10 @@ impl Known {
 
 async fn run(plan: Plan) {
     let server = Server::dedicated(orw_testkit::postgres::Options::default()).await;
-    let mut scene = Scene::on(server.openregister(Generation::V0_2_13).await).await;
+    let mut scene = Scene::on(server.openregister(Generation::V0_2_13).await)
+        .fast()
+        .installed()
+        .await;
     for first in (1..=plan.objects).step_by(100_000) {
         scene.objects(first, (first + 99_999).min(plan.objects)).await;
     }

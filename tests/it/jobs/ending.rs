@@ -3,7 +3,7 @@
 use orw_testkit::Generation;
 use serde_json::{Value, json};
 
-use super::scene::{API, Scene, uuid};
+use crate::support::scene::{API, PATIENCE, Scene, uuid};
 
 const CREATED: &str = r"OCA\OpenRegister\Event\ObjectCreatedEvent";
 /// More than a webhook's deliveries that may wait before its job does.
@@ -174,7 +174,7 @@ async fn a_job_ends_with_its_webhook_and_what_it_enqueued_is_cancelled() {
     let waits = "SELECT count(*) FROM openregister_webhooks.job WHERE waiting IS NOT NULL";
     scene.until(waits, 1).await;
     scene.objects(MANY + 1, MANY + 3).await;
-    scene.receiver.wait_for(3, super::scene::PATIENCE).await.unwrap();
+    scene.receiver.wait_for(3, PATIENCE).await.unwrap();
     remove(&scene, webhook).await;
     scene.until(ended, 2).await;
     scene.settled().await;
@@ -227,7 +227,7 @@ async fn a_copy_that_discards_goes_on_with_no_job_of_the_original() {
     let path = format!("{API}/webhooks/{webhook}/resume");
     assert_eq!(scene.sidecar.api("POST", &path, json!({})).await.status, 200);
     scene.objects(MANY + 1, MANY + 1).await;
-    let got = scene.receiver.wait_for(1, super::scene::PATIENCE).await.unwrap();
+    let got = scene.receiver.wait_for(1, PATIENCE).await.unwrap();
     assert_eq!(got[0].json()["data"]["object"]["uuid"], uuid(MANY + 1));
     scene.settled().await;
     assert_eq!(scene.receiver.count(), 1, "nothing of the original's job is sent");

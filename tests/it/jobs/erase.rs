@@ -3,8 +3,8 @@
 use orw_testkit::Generation;
 use serde_json::json;
 
-use super::scene::{PATIENCE, Scene, uuid};
 use crate::support::receiver::Answer;
+use crate::support::scene::{PATIENCE, Scene, uuid};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_an_erased_object_is_kept_or_sent_not_even_what_was_not_committed_yet() {

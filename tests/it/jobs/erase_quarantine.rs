@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tokio_postgres::Transaction;
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{Scene, uuid};
 use crate::support::capture::{database, settings};
 use crate::support::postgres::{Db, NEXTCLOUD};
+use crate::support::scene::{Scene, uuid};
 
 const TABLE: &str = "oc_openregister_table_9_9";
 const QUARANTINED: &str = "SELECT count(*) FROM openregister_webhooks.quarantine";
@@ -21,7 +21,7 @@ async fn scene() -> Scene {
         "CREATE TABLE {TABLE} (_id bigserial PRIMARY KEY, _uuid text UNIQUE, friend text, extra json)"
     );
     db.client().await.batch_execute(&create).await.unwrap();
-    Scene::on(db).await
+    Scene::on(db).fast().installed().await
 }
 
 /// A row that PostgreSQL takes and nobody can read: nested too deeply.

@@ -6,4 +6,3 @@ mod ending;
 mod erase;
 mod erase_quarantine;
 mod replay;
-pub(crate) mod scene;

@@ -6,8 +6,8 @@ use orw_testkit::Generation;
 use orw_testkit::receiver::Received;
 use serde_json::json;
 
-use super::scene::{API, PATIENCE, Scene, uuid};
 use crate::support::receiver::Answer;
+use crate::support::scene::{API, PATIENCE, Scene, uuid};
 
 const UPDATED: &str = r"OCA\OpenRegister\Event\ObjectUpdatedEvent";
 

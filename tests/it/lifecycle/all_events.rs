@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::https;
-use crate::support::sidecar::Sidecar;
+use crate::support::scene::Scene;
 use crate::support::wait::PATIENCE;
 
 const FORMATS: [Format; 4] = [
@@ -136,18 +135,14 @@ pub(super) async fn received(era: Era) -> BTreeMap<&'static str, Vec<Received>> 
         }
         Era::Later(generation) => Db::openregister(generation).await,
     };
-    let receiver = https().await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
-    let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path());
-    assert_eq!(sidecar.cli(&["install"]).await.0, 0);
-    sidecar.start().await;
+    let scene = Scene::on(db).running().await;
+    let receiver = &scene.receiver;
     for format in FORMATS {
-        let webhook = json!({"uri": receiver.url(&format!("/{}", format.as_str())), "event": r"OCA\OpenRegister\Event\*",
-                             "format": format.as_str()});
-        sidecar.register(webhook).await;
+        let path = format!("/{}", format.as_str());
+        let more = json!({"uri": receiver.url(&path), "format": format.as_str()});
+        scene.register(r"OCA\OpenRegister\Event\*", more).await;
     }
-    operate(era, &db).await;
+    operate(era, &scene.db).await;
     let complete = |received: &[Received]| {
         FORMATS.iter().all(|format| {
             let path = format!("/{}", format.as_str());

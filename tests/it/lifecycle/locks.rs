@@ -3,7 +3,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
 
 use openregister_webhooks::database::Database;
 use openregister_webhooks::lifecycle::{Event, HostConnection, Lifecycle, LifecycleSettings, locks, store};
@@ -18,17 +17,14 @@ use super::recording::recording;
 use super::rig::{Reading, Rig, install};
 use crate::support::capture::older_schema;
 use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::{Receiver, https};
-use crate::support::sidecar::Sidecar;
-use crate::support::wait::until_number;
+use crate::support::scene::{PATIENCE, Scene};
 
-const PATIENCE: Duration = Duration::from_secs(120);
-
-type Told = (String, String);
+/// An event of a lock: its class and the uuid of its object.
+type LockEvent = (String, String);
 
 /// What the audit rows of the recorded tour say, and nothing else of this program: a lock is announced, an unlock where one
 /// was; a deleted object is not locked.
-fn expected() -> Vec<Told> {
+fn expected() -> Vec<LockEvent> {
     let text = include_str!("../../fixtures/recorded-0.2.13.80.jsonl");
     let (mut locked, mut told) = (HashSet::new(), Vec::new());
     for line in text.lines() {
@@ -52,8 +48,14 @@ fn is_of_a_lock(class: &str) -> bool {
     matches!(class, "ObjectLockedEvent" | "ObjectUnlockedEvent")
 }
 
-fn told(events: &[Event]) -> Vec<String> {
-    events.iter().map(|event| event.class.to_string()).collect()
+/// Reads what is captured in `db`: exactly these events, by the names of their classes, come out.
+async fn assert_events(db: Db, reading: Reading, expected: &[&str]) {
+    let client = db.client().await;
+    let mut rig = Rig::start(db, reading);
+    let events = rig.settled(&client).await;
+    let classes: Vec<String> = events.iter().map(|event| event.class.to_string()).collect();
+    assert_eq!(classes, expected, "{:?}", reading);
+    drop(rig.stop().await);
 }
 
 /// The class without its namespace.
@@ -63,71 +65,34 @@ fn class(request: &Received) -> String {
     name.strip_prefix(r"OCA\OpenRegister\Event\").unwrap().to_owned()
 }
 
-/// The program on a database, with one webhook.
-struct World {
-    db: Db,
-    receiver: Receiver,
-    sidecar: Sidecar,
-    _ca: tempfile::NamedTempFile,
-}
-
-impl World {
-    async fn start(db: Db) -> Self {
-        let receiver = https().await;
-        let ca = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
-        let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path());
-        assert_eq!(sidecar.cli(&["install"]).await.0, 0);
-        sidecar.start().await;
-        Self {
-            db,
-            receiver,
-            sidecar,
-            _ca: ca,
-        }
-    }
-
-    async fn register(&self, event: &str) -> i64 {
-        let webhook = json!({"uri": self.receiver.url("/"), "event": event});
-        self.sidecar.register(webhook).await
-    }
-
-    /// What was received, once nothing waits and as many requests came.
-    async fn received(&self, count: usize) -> Vec<Received> {
-        self.receiver.wait_for(count, PATIENCE).await.unwrap();
-        let client = self.db.client().await;
-        let waiting = "SELECT count(*) FROM openregister_webhooks.delivery";
-        until_number(&client, waiting, 0, PATIENCE).await;
-        self.receiver.received()
-    }
-}
-
 /// The recording, row by row, into a real database that the program reads, which is killed in the middle of a lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_recorded_tour_announces_every_lock_and_its_end_and_nothing_else() {
     let expected = expected();
     assert_eq!(expected.len(), 7, "{expected:?}");
     let recorded = recording("0.2.13.80");
-    let mut world = World::start(Tour::V0_2_13_80.database(&recorded).await).await;
-    world.register(r"OCA\OpenRegister\Event\*").await;
+    let mut scene = Scene::on(Tour::V0_2_13_80.database(&recorded).await)
+        .running()
+        .await;
+    scene.register(r"OCA\OpenRegister\Event\*", json!({})).await;
     let mut backends: HashMap<i32, Client> = HashMap::new();
     let mut killed = false;
     for r in &recorded {
         if let Entry::Vacant(backend) = backends.entry(r.change.pid) {
-            backend.insert(world.db.client().await);
+            backend.insert(scene.db.client().await);
         }
         write(&backends[&r.change.pid], r).await;
         let new = r.change.new.as_deref().unwrap_or_default();
         if !killed && new.contains(r#""action":"lock""#) {
             killed = true;
             let locked = |received: &[Received]| received.iter().any(|r| class(r) == "ObjectLockedEvent");
-            world.receiver.wait_until(locked, PATIENCE).await.unwrap();
-            world.sidecar.kill().await;
+            scene.receiver.wait_until(locked, PATIENCE).await.unwrap();
+            scene.sidecar.kill().await;
         }
     }
     assert!(killed);
-    world.sidecar.start().await;
-    let client = world.db.client().await;
+    scene.sidecar.start().await;
+    let client = scene.db.client().await;
     let last = "INSERT INTO oc_openregister_applications (uuid, name, created, updated) VALUES (gen_random_uuid(), 'the end', now(), now())";
     client.execute(last, &[]).await.unwrap();
     let end = |received: &[Received]| {
@@ -135,15 +100,15 @@ async fn the_recorded_tour_announces_every_lock_and_its_end_and_nothing_else() {
             .iter()
             .any(|r| r.json()["data"]["application"]["name"] == "the end")
     };
-    world.receiver.wait_until(end, PATIENCE).await.unwrap();
-    let received = world.received(0).await;
+    scene.receiver.wait_until(end, PATIENCE).await.unwrap();
+    let received = scene.received(0).await;
 
     // In the order of the audit rows.
     let rows = client
         .query("SELECT class, substr(lane, 8) FROM openregister_webhooks.event WHERE class ~ 'ocked' ORDER BY day, seq", &[])
         .await
         .unwrap();
-    let stored: Vec<Told> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let stored: Vec<LockEvent> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(stored, expected);
     // And each object's in that order at the receiver; a repeat after the kill has the same id.
     let mut seen = HashSet::new();
@@ -179,13 +144,7 @@ async fn writer(db: &Db, generation: Generation) -> Writer {
 /// the row that tells.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ends_a_lock_is_told_once_whatever_is_forgotten_in_between() {
-    for reading in [
-        Reading::NORMAL,
-        Reading {
-            batch_size: 1,
-            forgetful: true,
-        },
-    ] {
+    for reading in [Reading::NORMAL, Reading::FORGETFUL] {
         for generation in Generation::ALL {
             let db = Db::openregister(generation).await;
             install(&db).await;
@@ -205,9 +164,6 @@ async fn what_ends_a_lock_is_told_once_whatever_is_forgotten_in_between() {
             php().await.soft_delete(&ada).await.unwrap();
             php().await.restore(&ada).await.unwrap();
             php().await.put(&ada, &person("Zoe")).await.unwrap();
-            let mut rig = Rig::start(db, reading);
-            let client = rig.db.client().await;
-            let events = told(&rig.settled(&client).await);
             // In 0.2.13 the update ends the lock; in 0.2.9, where it writes back the lock that it has read, the unlock does.
             let expected = [
                 "ObjectCreatedEvent",
@@ -222,8 +178,7 @@ async fn what_ends_a_lock_is_told_once_whatever_is_forgotten_in_between() {
                 "ObjectUpdatedEvent",
                 "ObjectUpdatedEvent",
             ];
-            assert_eq!(events, expected, "{generation}");
-            drop(rig.stop().await);
+            assert_events(db, reading, &expected).await;
         }
     }
 }
@@ -246,13 +201,7 @@ async fn audit(client: &Client, object: &Object, action: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_is_seen_to_end_also_where_openregister_was_upgraded_meanwhile() {
     const LOCK: &str = r#"{"user": "admin", "created": "2026-11-28T10:00:00+00:00", "expiration": "2026-11-28T11:00:00+00:00"}"#;
-    for reading in [
-        Reading::NORMAL,
-        Reading {
-            batch_size: 1,
-            forgetful: true,
-        },
-    ] {
+    for reading in [Reading::NORMAL, Reading::FORGETFUL] {
         let db = Db::openregister(Generation::V0_2_13).await;
         install(&db).await;
         let php = async || writer(&db, Generation::V0_2_13).await;
@@ -286,8 +235,6 @@ async fn a_lock_is_seen_to_end_also_where_openregister_was_upgraded_meanwhile() 
             ..ada.clone()
         };
         php().await.put(&moved, &person("Bea")).await.unwrap();
-        let mut rig = Rig::start(db, reading);
-        let events = told(&rig.settled(&client).await);
         let expected = [
             "ObjectCreatedEvent",
             "ObjectLockedEvent",
@@ -305,8 +252,7 @@ async fn a_lock_is_seen_to_end_also_where_openregister_was_upgraded_meanwhile() 
             "ObjectUpdatedEvent",
             "ObjectUnlockedEvent",
         ];
-        assert_eq!(events, expected);
-        drop(rig.stop().await);
+        assert_events(db, reading, &expected).await;
     }
 }
 
@@ -314,33 +260,34 @@ async fn a_lock_is_seen_to_end_also_where_openregister_was_upgraded_meanwhile() 
 /// no longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_is_forgotten_with_its_object_and_while_nobody_listens() {
-    let world = World::start(Db::openregister_0_2_13().await).await;
-    let first = world.register(r"OCA\OpenRegister\Event\Object*").await;
-    let php = async || writer(&world.db, Generation::V0_2_13).await;
+    let scene = Scene::on(Db::openregister_0_2_13().await).running().await;
+    let first = scene.register(r"OCA\OpenRegister\Event\Object*", json!({})).await;
+    let php = async || writer(&scene.db, Generation::V0_2_13).await;
     let ada = php().await.create(Place::PEOPLE, &person("Ada")).await.unwrap();
     php().await.lock(&ada, 60).await.unwrap();
-    world.received(2).await;
-    let erased = world.sidecar.json(&["erase", &ada.uuid, "--json"]).await;
+    scene.received(2).await;
+    let erased = scene.sidecar.json(&["erase", &ada.uuid, "--json"]).await;
     assert_eq!(erased["locks"], json!(1), "{erased}");
-    let client = world.db.client().await;
     let remembered = "SELECT count(*) FROM openregister_webhooks.object_lock";
-    until_number(&client, remembered, 0, PATIENCE).await;
+    scene.until(remembered, 0).await;
     php().await.put(&ada, &person("Eve")).await.unwrap();
 
     php().await.lock(&ada, 60).await.unwrap();
-    world.received(4).await;
+    scene.received(4).await;
     let path = format!("/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks/{first}");
-    assert_eq!(world.sidecar.api("DELETE", &path, json!({})).await.status, 200);
+    assert_eq!(scene.sidecar.api("DELETE", &path, json!({})).await.status, 200);
     php().await.unlock(&ada).await.unwrap();
     // Only Unlocked is asked for: a lock is remembered all the same.
-    world
-        .register(r"OCA\OpenRegister\Event\ObjectUnlockedEvent")
+    scene
+        .register(r"OCA\OpenRegister\Event\ObjectUnlockedEvent", json!({}))
         .await;
-    world.register(r"OCA\OpenRegister\Event\ObjectUpdatedEvent").await;
+    scene
+        .register(r"OCA\OpenRegister\Event\ObjectUpdatedEvent", json!({}))
+        .await;
     php().await.put(&ada, &person("Mae")).await.unwrap();
     php().await.lock(&ada, 60).await.unwrap();
     php().await.put(&ada, &person("Joy")).await.unwrap();
-    let mut events: Vec<String> = world.received(7).await.iter().map(class).collect();
+    let mut events: Vec<String> = scene.received(7).await.iter().map(class).collect();
     // Two webhooks do not wait for each other.
     events[4..].sort();
     assert_eq!(
@@ -398,7 +345,7 @@ async fn a_batch_that_is_worked_on_again_gives_the_same_events_with_the_same_ids
         );
         events.extend(second.events);
     }
-    let told: Vec<Told> = events
+    let told: Vec<LockEvent> = events
         .iter()
         .filter(|event| is_of_a_lock(&event.class.to_string()))
         .map(|event| {
@@ -436,16 +383,13 @@ async fn an_older_unlock_that_is_read_again_ends_no_newer_lock() {
         .put(&ada, &person("Eve"))
         .await
         .unwrap();
-    let mut rig = Rig::start(db, Reading::NORMAL);
-    let events = told(&rig.settled(&client).await);
     let expected = [
         "ObjectCreatedEvent",
         "ObjectLockedEvent",
         "ObjectUpdatedEvent",
         "ObjectUnlockedEvent",
     ];
-    assert_eq!(events, expected);
-    drop(rig.stop().await);
+    assert_events(db, Reading::NORMAL, &expected).await;
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub(super) struct Rig {
 }
 
 /// How the leader reads.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
     pub(super) batch_size: u32,
     /// Nothing is remembered from batch to batch, as if the process had been killed in between.
@@ -36,6 +36,11 @@ impl Reading {
     pub(super) const NORMAL: Self = Self {
         batch_size: 1000,
         forgetful: false,
+    };
+
+    pub(super) const FORGETFUL: Self = Self {
+        batch_size: 1,
+        forgetful: true,
     };
 }
 

@@ -3,9 +3,8 @@
 use orw_testkit::receiver::Received;
 use serde_json::json;
 
-use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::https;
-use crate::support::sidecar::Sidecar;
+use crate::support::postgres::Db;
+use crate::support::scene::Scene;
 use crate::support::wait::PATIENCE;
 
 /// Upserts `rows` rows of about `size` bytes, half of which are there. How many MiB the program takes: before, at most, and
@@ -25,22 +24,13 @@ async fn upsert(rows: usize, size: usize) -> [u32; 3] {
         .batch_execute(&statement(1, rows / 2, "Old"))
         .await
         .unwrap();
-    let receiver = https().await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
-    let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path());
-    assert_eq!(sidecar.cli(&["install"]).await.0, 0);
-    sidecar.start().await;
-    sidecar
-        .register(
-            json!({"uri": receiver.url("/"), "event": r"OCA\OpenRegister\Event\Object*", "maxInFlight": 1,
-                         "rateLimit": {"perSecond": 10000, "burst": 100_000}}),
-        )
-        .await;
-    let mebibytes = |line: &str| sidecar.kibibytes(line) / 1024;
+    let scene = Scene::on(db).running().await;
+    let more = json!({"maxInFlight": 1, "rateLimit": {"perSecond": 10000, "burst": 100_000}});
+    scene.register(r"OCA\OpenRegister\Event\Object*", more).await;
+    let mebibytes = |line: &str| scene.sidecar.kibibytes(line) / 1024;
     let before = mebibytes("VmRSS");
     client.batch_execute(&statement(1, rows, "New")).await.unwrap();
-    let received = receiver.wait_for(rows, PATIENCE).await.unwrap();
+    let received = scene.receiver.wait_for(rows, PATIENCE).await.unwrap();
     let (peak, after) = (mebibytes("VmHWM"), mebibytes("VmRSS"));
 
     // The events are in the order of the rows, which is that of the statement; so are the bodies, one at a time.

@@ -1,5 +1,7 @@
 //! Who did it, from the write to the body that a receiver gets.
 
+use std::ops::Deref;
+
 use orw_model::EntityKind;
 use orw_testkit::Generation;
 use orw_testkit::receiver::Received;
@@ -7,39 +9,31 @@ use orw_testkit::writer::{Place, Row, Writer};
 use serde_json::{Value, json};
 
 use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::{Receiver, https};
-use crate::support::sidecar::Sidecar;
+use crate::support::scene::Scene;
 use crate::support::wait::PATIENCE;
 
 /// The program on a database, with one webhook that shows the user.
 struct World {
-    db: Db,
+    scene: Scene,
     generation: Generation,
-    receiver: Receiver,
-    sidecar: Sidecar,
-    _ca: tempfile::NamedTempFile,
+}
+
+impl Deref for World {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.scene
+    }
 }
 
 impl World {
     async fn start(generation: Generation, event: &str, filter: Value) -> Self {
-        let db = Db::openregister(generation).await;
-        let receiver = https().await;
-        let ca = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
         // Long enough for a machine that is busy with other tests.
-        let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path()).with("ORW_ACTOR_WAIT_MS", "10000");
-        assert_eq!(sidecar.cli(&["install"]).await.0, 0);
-        sidecar.start().await;
-        let webhook =
-            json!({"uri": receiver.url("/"), "event": event, "eventFilter": filter, "format": "nextcloud"});
-        sidecar.register(webhook).await;
-        Self {
-            db,
-            generation,
-            receiver,
-            sidecar,
-            _ca: ca,
-        }
+        let scene = Scene::on(Db::openregister(generation).await).with("ORW_ACTOR_WAIT_MS", "10000");
+        let scene = scene.running().await;
+        let more = json!({"uri": scene.receiver.url("/"), "eventFilter": filter, "format": "nextcloud"});
+        scene.register(event, more).await;
+        Self { scene, generation }
     }
 
     async fn writer(&self, user: &str) -> Writer {
@@ -130,9 +124,9 @@ async fn two_users_at_work_on_one_object_are_told_apart() {
 async fn without_audit_trails_the_row_tells_what_it_can() {
     for generation in Generation::ALL {
         let mut world = World::start(generation, r"OCA\OpenRegister\Event\Object*", json!([])).await;
-        world.sidecar.kill().await;
-        world.sidecar = world.sidecar.with("ORW_ACTOR_WAIT_MS", "5000");
-        world.sidecar.start().await;
+        world.scene.sidecar.kill().await;
+        world.scene.sidecar = world.scene.sidecar.with("ORW_ACTOR_WAIT_MS", "5000");
+        world.scene.sidecar.start().await;
         // Every request has a connection of its own, as in PHP.
         let alice = async || world.writer("alice").await.without_audit_trails();
         let ada = row(json!({"name": "Ada"}));

@@ -2,4 +2,6 @@
 
 mod access;
 mod clients;
+mod listener;
 mod recorded;
+mod routes;

@@ -4,8 +4,8 @@
 use orw_testkit::Generation;
 use serde_json::json;
 
-use crate::jobs::scene::{API, Scene};
 use crate::support::receiver::Answer;
+use crate::support::scene::{API, Scene};
 
 const TOKEN: &str = "tok/en-5f2e9c71";
 

@@ -5,8 +5,8 @@ use orw_testkit::Generation;
 use orw_testkit::receiver::Received;
 use serde_json::{Value, json};
 
-use crate::jobs::scene::{API, PATIENCE, Scene, uuid};
 use crate::support::receiver::Answer;
+use crate::support::scene::{API, PATIENCE, Scene, uuid};
 
 const CREATED: &str = r"OCA\OpenRegister\Event\ObjectCreatedEvent";
 

@@ -5,8 +5,8 @@ use orw_testkit::receiver::Received;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::jobs::scene::{API, PATIENCE, Scene, uuid};
 use crate::support::receiver::Answer;
+use crate::support::scene::{API, PATIENCE, Scene, uuid};
 
 const UPDATED: &str = r"OCA\OpenRegister\Event\ObjectUpdatedEvent";
 const LISTENERS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks";

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use orw_testkit::Generation;
 use orw_testkit::postgres::Options;
@@ -17,9 +17,8 @@ use tokio_postgres::NoTls;
 use crate::support::dice::Dice;
 use crate::support::leases;
 use crate::support::postgres::{NEXTCLOUD, Server};
-use crate::support::receiver::https;
-use crate::support::sidecar::Sidecar;
-use crate::support::wait::PATIENCE;
+use crate::support::scene::Scene;
+use crate::support::wait::{PATIENCE, number, until};
 
 struct Plan {
     writers: usize,
@@ -77,23 +76,20 @@ async fn run(plan: Plan) {
     let server = Server::dedicated(Options::default()).await;
     let db = server.openregister(Generation::V0_2_13).await;
     let url = db.url(NEXTCLOUD);
-    let receiver = https().await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
-    let mut sidecar = Sidecar::new(&url, ca.path())
-        .with("ORW_RATE_PER_SECOND", "10000")
-        .with("ORW_RATE_BURST", "10000")
-        .with("ORW_MAX_IN_FLIGHT_PER_WEBHOOK", "64")
-        .with("ORW_RETRY_SCHEDULE", "1s,1s,1s,1s,1s,1s,1s,1s,1s,1s");
-    let (code, _, errors) = sidecar.cli(&["install"]).await;
-    assert_eq!(code, 0, "{errors}");
-    sidecar.start().await;
-    sidecar
-        .register(serde_json::json!({"uri": receiver.url("/hook"), "event": "OCA\\OpenRegister\\Event\\ObjectUpdatedEvent"}))
+    let scene = Scene::on(db).fast();
+    let mut scene = scene
+        .with("ORW_RETRY_SCHEDULE", "1s,1s,1s,1s,1s,1s,1s,1s,1s,1s")
+        .running()
+        .await;
+    scene
+        .register(
+            r"OCA\OpenRegister\Event\ObjectUpdatedEvent",
+            serde_json::json!({}),
+        )
         .await;
 
-    let client = db.client().await;
-    client
+    scene
+        .client
         .execute(
             "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _created, _updated, name, age) \
              SELECT format('00000000-0000-4000-8000-%s', lpad(g::text, 12, '0')), '1', '1', now(), now(), 'start', 0 \
@@ -125,9 +121,10 @@ async fn run(plan: Plan) {
     let mut restarts = 0;
     for fault in 0..faults {
         let due = plan.changes * (fault + 1) / (faults + 1);
-        while written.done.load(Ordering::Relaxed) < due {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("so much is written", async || {
+            written.done.load(Ordering::Relaxed) >= due
+        })
+        .await;
         let restart = restarts < plan.restarts && fault * plan.restarts >= restarts * faults + faults / 2;
         if restart {
             restarts += 1;
@@ -144,8 +141,8 @@ async fn run(plan: Plan) {
                 if crash { "crash" } else { "stop" }
             );
         } else {
-            sidecar.kill().await;
-            sidecar.spawn();
+            scene.sidecar.kill().await;
+            scene.sidecar.spawn();
             println!("sidecar killed at {due} changes");
         }
     }
@@ -153,9 +150,9 @@ async fn run(plan: Plan) {
     for writer in writers {
         writer.await.unwrap();
     }
-    sidecar.wait_ready().await;
+    scene.sidecar.wait_ready().await;
 
-    let client = db.client().await;
+    let client = scene.db.client().await;
     let mut expected = HashMap::new();
     for row in client
         .query("SELECT _uuid, age FROM oc_openregister_table_1_1", &[])
@@ -174,31 +171,24 @@ async fn run(plan: Plan) {
         "the writers wrote too little"
     );
 
-    let began = Instant::now();
-    loop {
-        let pending: i64 = client
-            .query_one("SELECT count(*) FROM openregister_webhooks.delivery", &[])
-            .await
-            .unwrap()
-            .get(0);
+    until("everything has arrived and nothing is pending", async || {
         leases::all_are_noted(&client).await;
-        let distinct = distinct(&receiver.received());
-        if pending == 0 && distinct >= usize::try_from(committed).unwrap() {
-            break;
-        }
-        assert!(
-            began.elapsed() < PATIENCE,
-            "{distinct} of {committed} arrived, {pending} pending"
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    leases::none_is_left(&client, &[&sidecar], PATIENCE).await;
-    let repeats = check(&receiver.received(), &expected, &written.undone.lock().unwrap());
+        let arrived = distinct(&scene.receiver.received());
+        number(&client, "SELECT count(*) FROM openregister_webhooks.delivery").await == 0
+            && arrived >= usize::try_from(committed).unwrap()
+    })
+    .await;
+    leases::none_is_left(&client, &[&scene.sidecar], PATIENCE).await;
+    let repeats = check(
+        &scene.receiver.received(),
+        &expected,
+        &written.undone.lock().unwrap(),
+    );
     println!(
         "{} requests for {committed} changes: {repeats} repeats",
-        receiver.count()
+        scene.receiver.count()
     );
-    assert_eq!(sidecar.terminate().await, Some(0));
+    assert_eq!(scene.sidecar.terminate().await, Some(0));
 }
 
 fn distinct(received: &[Received]) -> usize {

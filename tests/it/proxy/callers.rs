@@ -350,13 +350,7 @@ async fn an_external_app_is_named_where_its_secret_was_checked() {
 #[tokio::test]
 async fn nextcloud_is_told_the_client_whatever_the_client_says() {
     let nextcloud = Nextcloud::start().await;
-    let callers = NextcloudAccounts::new(proxy_to(&nextcloud.url(), Duration::from_secs(60))).unwrap();
-    let service = Service::start_with(Setup {
-        authenticator: Authenticator::Nextcloud(Arc::new(callers)),
-        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
-        tls: None,
-    })
-    .await;
+    let service = Service::before_trusting(&nextcloud, &["127.0.0.0/8"]).await;
     for (path, credentials) in [
         ("/echo", String::new()),
         (OWN, format!("Authorization: Bearer {}\r\n", Nextcloud::BEARER)),

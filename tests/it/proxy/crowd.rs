@@ -11,19 +11,10 @@ use super::OWN;
 use super::raw::{Raw, status};
 use crate::support::api::{Service, Setup, proxy_to};
 use crate::support::nextcloud::Nextcloud;
+use crate::support::wait::{PATIENCE, until};
 
-/// Only a hang takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
 const ATTACKER: &str = "127.0.0.66";
 const HONEST: &str = "127.0.0.77";
-
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < PATIENCE, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
 
 /// A request of another client's, answered.
 async fn ask(service: &Service, client: &str, path: &str, headers: &str) -> u16 {
@@ -72,7 +63,7 @@ async fn half_sent_heads_leave_room_for_other_clients() {
         }
         // The half at most: the rest is sent away, and somebody else is served meanwhile.
         let gone = |held: &[Raw]| held.iter().filter(|raw| raw.is_closed()).count();
-        until("the attacker is sent away", || gone(&held) >= 24).await;
+        until("the attacker is sent away", async || gone(&held) >= 24).await;
         assert_eq!(ask(&service, HONEST, "/echo", "").await, 200);
         if gone(&held) == 24 {
             break;
@@ -85,7 +76,7 @@ async fn half_sent_heads_leave_room_for_other_clients() {
         );
     }
     // What was taken is given back: a head has to arrive.
-    until("every half-sent head is cut off", || {
+    until("every half-sent head is cut off", async || {
         held.iter().all(Raw::is_closed)
     })
     .await;
@@ -176,11 +167,7 @@ async fn slow_probes_keep_no_administrator_out() {
         .iter()
         .flat_map(|client| (0..68).map(|n| probe(client, n)))
         .collect();
-    let begun = Instant::now();
-    while nextcloud.seen() < 48 {
-        assert!(begun.elapsed() < PATIENCE, "{}", nextcloud.seen());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("so many probes have arrived", async || nextcloud.seen() >= 48).await;
     let admin = format!(
         "Authorization: Bearer {}\r\nOCS-APIRequest: true\r\n",
         Nextcloud::BEARER

@@ -1,10 +1,12 @@
 //! Before Nextcloud: what passes through, who may, and what of both sides is one.
 
+mod bodies;
 mod callers;
 mod crowd;
 mod merged;
 mod passing;
 mod raw;
+mod smuggling;
 mod soak;
 mod weather;
 

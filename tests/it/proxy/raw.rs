@@ -83,3 +83,8 @@ pub(crate) fn status(answer: &str) -> u16 {
         .and_then(|status| status.parse().ok())
         .unwrap_or_else(|| panic!("no answer: {answer:?}"))
 }
+
+/// A `GET` on a connection of its own.
+pub(super) fn get(path: &str, more: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: cloud.example\r\nConnection: close\r\n{more}\r\n")
+}

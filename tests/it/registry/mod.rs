@@ -1,5 +1,8 @@
 //! Registrations in a real database.
 
 mod client_certificate;
-mod registrations;
+mod common;
+mod credentials;
 mod restored;
+mod secrets;
+mod visible;

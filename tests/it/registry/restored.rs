@@ -2,7 +2,6 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use openregister_webhooks::registry::{
     AnyTarget, Caller, Defaults, Fields, Registration, Registry, Webhook, WebhookId,
@@ -13,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::api::{MASTER_KEY, installed, pool};
 use crate::support::postgres::{DBA, Db};
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::support::wait::until;
 
 async fn open(db: &Db) -> Arc<Registry> {
     let key = MASTER_KEY.to_owned().into();
@@ -101,11 +99,10 @@ async fn what_was_registered_after_the_backup_is_gone_and_what_was_deleted_is_ba
         async move { here.watch(stop).await }
     });
     restore(&db, &backup).await;
-    let began = Instant::now();
-    while ids(&here) != [kept.id] {
-        assert!(began.elapsed() < PATIENCE, "{:?}", ids(&here));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("the registrations of the backup", async || {
+        ids(&here) == [kept.id]
+    })
+    .await;
     // Changes go on from there.
     let new = create(&here, "https://example.com/new").await;
     assert_eq!(ids(&here), [kept.id, new.id]);

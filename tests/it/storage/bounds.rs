@@ -266,7 +266,7 @@ async fn what_is_missed_is_noted_in_bounded_space() {
 
 #[tokio::test]
 async fn there_are_so_many_webhooks_and_no_more() {
-    use crate::jobs::scene::Scene;
+    use crate::support::scene::Scene;
     let mut scene = Scene::new(Generation::V0_2_13).await;
     scene
         .client

@@ -83,13 +83,18 @@ impl Service {
         .await
     }
 
-    /// Before this Nextcloud.
+    /// In front of this Nextcloud.
     pub(crate) async fn before(nextcloud: &Nextcloud) -> Self {
+        Self::before_trusting(nextcloud, &[]).await
+    }
+
+    /// In front of this Nextcloud, and behind proxies in these networks.
+    pub(crate) async fn before_trusting(nextcloud: &Nextcloud, proxies: &[&str]) -> Self {
         let proxy = proxy_to(&nextcloud.url(), Duration::from_secs(60));
-        let callers = NextcloudAccounts::new(proxy).unwrap();
+        let accounts = NextcloudAccounts::new(proxy).unwrap();
         Self::start_with(Setup {
-            authenticator: Authenticator::Nextcloud(Arc::new(callers)),
-            trusted_proxies: Vec::new(),
+            authenticator: Authenticator::Nextcloud(Arc::new(accounts)),
+            trusted_proxies: proxies.iter().map(|network| network.parse().unwrap()).collect(),
             tls: None,
         })
         .await

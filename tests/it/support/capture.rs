@@ -118,6 +118,8 @@ impl Consumer for Recorder {
 pub(crate) struct Capture {
     seen: watch::Receiver<Vec<Change>>,
     status: watch::Receiver<CaptureStatus>,
+    /// Losses that the reader has heard of and not stored.
+    pub(crate) notices: capture::LossNotices,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
     marker: Client,
@@ -137,17 +139,19 @@ impl Capture {
             pending: Vec::new(),
             seen: sender,
         };
+        let notices = capture::LossNotices::default();
         let run = capture::run(
             database(db, role),
             settings,
             recorder,
             status_sender,
-            capture::LossNotices::default(),
+            notices.clone(),
             shutdown.clone(),
         );
         let this = Self {
             seen,
             status,
+            notices,
             shutdown,
             task: tokio::spawn(run),
             marker: connect(&db.url(NEXTCLOUD)).await,

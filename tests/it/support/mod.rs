@@ -1,4 +1,4 @@
-//! What every integration test stands on.
+//! What all integration tests use.
 #![allow(dead_code)]
 
 pub(crate) mod api;
@@ -13,6 +13,7 @@ pub(crate) mod postgres;
 pub(crate) mod receiver;
 pub(crate) mod recorder;
 pub(crate) mod rows;
+pub(crate) mod scene;
 pub(crate) mod sidecar;
 pub(crate) mod skipped;
 pub(crate) mod traffic;

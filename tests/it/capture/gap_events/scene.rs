@@ -1,76 +1,54 @@
-//! A database with OpenRegister's tables, a receiver, and the built sidecar with `ORW_OUTBOX_POLICY=stop`.
+//! A scene whose outbox has a limit beyond which changes are lost.
+
+use std::ops::{Deref, DerefMut};
 
 use orw_testkit::Generation;
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 
-use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::receiver::{Receiver, https};
+use crate::support::postgres::Db;
+use crate::support::scene;
+pub(super) use crate::support::scene::PATIENCE;
 use crate::support::sidecar::Sidecar;
-pub(super) use crate::support::wait::PATIENCE;
-use crate::support::wait::{number, until_number};
 
 pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-pub(super) struct Scene {
-    pub(super) db: Db,
-    pub(super) client: Client,
-    pub(super) receiver: Receiver,
-    pub(super) sidecar: Sidecar,
-    ca: tempfile::NamedTempFile,
+/// The scene; the program runs with `ORW_OUTBOX_POLICY=stop`.
+pub(super) struct Scene(scene::Scene);
+
+impl Deref for Scene {
+    type Target = scene::Scene;
+
+    fn deref(&self) -> &scene::Scene {
+        &self.0
+    }
+}
+
+impl DerefMut for Scene {
+    fn deref_mut(&mut self) -> &mut scene::Scene {
+        &mut self.0
+    }
 }
 
 impl Scene {
-    /// Installed, and the sidecar runs.
     pub(super) async fn new() -> Self {
-        let db = Db::openregister(Generation::V0_2_13).await;
-        let receiver = https().await;
-        let ca = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(ca.path(), receiver.ca_pem()).unwrap();
-        let mut sidecar = Sidecar::new(&db.url(NEXTCLOUD), ca.path())
+        let scene = scene::Scene::on(Db::openregister(Generation::V0_2_13).await)
             .with("ORW_OUTBOX_POLICY", "stop")
             .with("ORW_DISCOVERY_INTERVAL_SECONDS", "1");
-        let (code, _, errors) = sidecar.cli(&["install"]).await;
-        assert_eq!(code, 0, "{errors}");
-        sidecar.start().await;
-        Self {
-            client: db.client().await,
-            db,
-            receiver,
-            sidecar,
-            ca,
-        }
+        Self(scene.running().await)
     }
 
-    /// One more process, not running yet, that polls.
+    /// One more process that polls; it does not run yet.
     pub(super) fn another(&self) -> Sidecar {
-        Sidecar::new(&self.db.url(NEXTCLOUD), self.ca.path()).with("ORW_DOORBELL", "poll")
+        self.0.another().with("ORW_DOORBELL", "poll")
     }
 
+    /// Registers a webhook at this path, with [`SECRET`].
     pub(super) async fn register(&self, path: &str, event: &str, more: Value) -> i64 {
-        let mut fields = json!({"uri": self.receiver.url(path), "event": event, "secret": SECRET});
+        let mut fields = json!({"uri": self.receiver.url(path), "secret": SECRET});
         for (name, value) in more.as_object().unwrap() {
             fields[name] = value.clone();
         }
-        self.sidecar.register(fields).await
-    }
-
-    pub(super) async fn count(&self, sql: &str) -> i64 {
-        number(&self.client, sql).await
-    }
-
-    pub(super) async fn until(&self, sql: &str, expected: i64) {
-        until_number(&self.client, sql, expected, PATIENCE).await;
-    }
-
-    /// Everything that was enqueued is delivered.
-    pub(super) async fn delivered(&self) {
-        self.until("SELECT count(*) FROM openregister_webhooks.delivery", 0)
-            .await;
-    }
-
-    pub(super) async fn json(&self, arguments: &[&str]) -> Value {
-        self.sidecar.json(arguments).await
+        self.0.register(event, fields).await
     }
 
     /// Nobody reads: writes objects until the outbox takes no more, and then as much again of objects and registers.
