@@ -16,6 +16,7 @@ mod jobs;
 mod lifecycle;
 mod ocs;
 mod operations;
+mod pages;
 mod processes;
 mod proxy;
 mod registry;
