@@ -1,4 +1,4 @@
-//! `adopt`.
+//! `adopt`: what happens to undelivered events after a restore into another cluster.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::config::Settings;
 #[derive(Debug, Args)]
 #[group(id = "decision", required = true, multiple = false, args = ["deliver", "discard"])]
 pub(super) struct AdoptArgs {
-    /// This database goes on where the old one stopped: deliver everything that is not known to be delivered
+    /// This database continues where the old one stopped: deliver everything that is not known to be delivered
     #[arg(long)]
     deliver: bool,
-    /// This is a copy, and the old one goes on: drop what is unread and cancel what is undelivered
+    /// This database is a copy, and the old one continues: drop what is unread and cancel what is undelivered
     #[arg(long)]
     discard: bool,
-    /// How long to wait for each change table to be out of use for an instant
+    /// How long to wait for a moment in which a change table is not in use; for each of them
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=3600))]
     wait: u64,
     /// Print the result as JSON
@@ -31,7 +31,7 @@ pub(super) struct AdoptArgs {
     settings: SettingsArgs,
 }
 
-/// Decides, and says what was done.
+/// Adopts the database, and says what was done.
 pub(super) fn run(args: AdoptArgs) -> anyhow::Result<ExitCode> {
     let given = args.settings.clone();
     database::command(given, async move |settings| adopt(&settings, &args).await)
@@ -57,22 +57,22 @@ async fn adopt(settings: &Settings, args: &AdoptArgs) -> Result<ExitCode, Failur
         return Ok(ExitCode::SUCCESS);
     }
     output::say(format_args!(
-        "{} is adopted: the position was of {}, and is now of {}",
+        "{} is adopted: the stored position belonged to {}, and now belongs to {}",
         database.target(),
         done.from,
         done.to
     ));
     output::say(match decision {
         Decision::Deliver => format!(
-            "{} changes wait to be delivered before anything later; those that had been delivered in the old cluster come again, \
+            "{} changes will be delivered before later ones; those that were already delivered in the old cluster are repeated \
              with the same webhook-id",
             done.changes
         ),
         Decision::Discard => format!(
-            "{} unread changes are dropped; {} unfinished deliveries are cancelled, the log names them",
+            "{} unread changes were dropped; {} unfinished deliveries were cancelled, and the log lists them",
             done.changes, done.cancelled
         ),
     });
-    output::say("a waiting sidecar goes on by itself within a second");
+    output::say("a sidecar that waits for this continues by itself within a second");
     Ok(ExitCode::SUCCESS)
 }

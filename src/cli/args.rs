@@ -1,4 +1,4 @@
-//! The flags that set settings, for every command that reads them: one for each open setting, from the one list.
+//! The flags for settings, for every command that reads them: one for each setting that is no secret, from the one list.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -9,10 +9,10 @@ use crate::config::{SETTINGS, Setting, Sources};
 
 /// The heading in `--help`.
 const HEADING: &str = "Settings (also ORW_… in the environment, or keys of the TOML file)";
-/// What `-h` shows; `--help` shows all.
+/// The settings that `-h` shows; `--help` shows all.
 const COMMON: [&str; 3] = ["database_url", "listen", "nextcloud_url"];
 
-/// The flags' names beside their settings; clap wants names that live as long as the program.
+/// Each setting with the name of its flag; clap needs names that live as long as the program.
 static FLAGS: LazyLock<Vec<(&'static Setting, String)>> = LazyLock::new(|| {
     SETTINGS
         .iter()
@@ -28,7 +28,7 @@ pub(crate) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// These flags, with this process's environment.
+    /// These flags and this process's environment.
     pub(crate) fn sources(self) -> Sources {
         Sources::of_process(self.file, self.flags)
     }

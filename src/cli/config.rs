@@ -11,7 +11,7 @@ use crate::config::{Effective, Loaded, Problem, Settings};
 
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
-    /// As JSON.
+    /// Print the settings as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]

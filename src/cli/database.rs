@@ -1,4 +1,4 @@
-//! The database that the settings name, and a connection to it that explains itself where there is none.
+//! The database that the settings name, and connections to it. If there is no connection, the message explains why.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::database::Database;
 use crate::doctor;
 
-/// Runs a command that needs the settings, and says what went wrong.
+/// Runs a command that needs the settings, and prints what went wrong.
 pub(super) fn command<F>(given: SettingsArgs, run: impl FnOnce(Settings) -> F) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = Result<ExitCode, Failure>>,
@@ -24,18 +24,21 @@ where
         Err(error) => Err(error.into()),
     };
     Ok(done.unwrap_or_else(|failure| {
-        output::complain(&failure);
+        output::print_failure(&failure);
         failure.code()
     }))
 }
 
-/// The database of these settings; nothing is connected yet.
+/// The database of these settings. It does not connect.
 pub(super) fn database(settings: &Settings) -> Result<Database, Failure> {
     let tls = orw_egress::client_config(settings.ca_file.as_deref())?;
     Ok(Database::new(&settings.database_url, tls)?)
 }
 
-/// A connection; where there is none, the message is what `doctor` would say.
+/// Connects.
+///
+/// # Errors
+/// What `doctor` would say if there is no connection.
 pub(super) async fn connect(database: &Database) -> Result<Client, Failure> {
     match database.connect().await {
         Ok((client, _)) => Ok(client),
@@ -46,8 +49,8 @@ pub(super) async fn connect(database: &Database) -> Result<Client, Failure> {
     }
 }
 
-/// A direct connection: what is about to be done must not happen through a transaction pooler, where a `SET ROLE` or
-/// an advisory lock would stay behind in a session that Nextcloud uses next.
+/// Connects for a task that must not be done through a transaction pooler: a `SET ROLE` or an advisory lock would stay in a session
+/// that Nextcloud uses next.
 pub(super) async fn connect_direct(database: &Database, task: &str) -> Result<Client, Failure> {
     let client = connect(database).await?;
     if doctor::is_pooled(database).await? {

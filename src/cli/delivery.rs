@@ -1,4 +1,4 @@
-//! `delivery`: what is waiting, what arrived and what was given up; and trying again by hand.
+//! `delivery`: what is waiting, what was delivered and what was given up; and retries by hand.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::args::CommonArgs;
 use super::failure::Failure;
@@ -15,7 +16,9 @@ use crate::config::Settings;
 use crate::delivery::log::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
 use crate::delivery::queue::{self, Retried};
 use crate::lifecycle::EventType;
-use crate::registry::WebhookId;
+use crate::registry::{self, Ordering, WebhookId};
+
+const NOTHING_TO_RETRY: &str = "there is nothing to retry: the delivery succeeded, still waits or was put back already, or its event is no longer kept";
 
 #[derive(Debug, Args)]
 pub(super) struct DeliveryArgs {
@@ -26,167 +29,164 @@ pub(super) struct DeliveryArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List deliveries, waiting and finished, newest first
-    List {
-        /// Only those of this webhook
-        #[arg(long)]
-        webhook: Option<i64>,
-        /// Only those in this state
-        #[arg(long, value_parser = STATES)]
-        state: Option<String>,
-        /// Only those of this class, such as ObjectCreatedEvent; or openregister-webhooks.gap
-        #[arg(long, value_parser = arguments::event_type)]
-        class: Option<EventType>,
-        /// Only those put into the queue since then: a time (2026-11-25T10:00:00Z) or an age (90m, 12h, 3d)
-        #[arg(long, value_parser = arguments::since)]
-        since: Option<DateTime<Utc>>,
-        /// Only those older than this one: to go on where the last list ended
-        #[arg(long, value_name = "ID")]
-        before: Option<i64>,
-        /// How many
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PAGE)))]
-        limit: u16,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-    /// Show one with every attempt
-    Show {
-        /// The delivery
-        id: i64,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
+    List(ListArgs),
+    /// Show a delivery with every attempt
+    Show(ShowArgs),
     /// Put what was given up or cancelled back into the queue, at the end of its object's lane
-    #[command(group(clap::ArgGroup::new("which").required(true)))]
-    Retry {
-        /// This delivery
-        #[arg(group = "which")]
-        id: Option<i64>,
-        /// Everything that was given up of this webhook, oldest first
-        #[arg(long, group = "which", value_name = "ID")]
-        webhook: Option<i64>,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
+    Retry(RetryArgs),
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only those of this webhook
+    #[arg(long)]
+    webhook: Option<i64>,
+    /// Only those in this state
+    #[arg(long, value_parser = STATES)]
+    state: Option<String>,
+    /// Only those of this class, such as ObjectCreatedEvent; or openregister-webhooks.gap
+    #[arg(long, value_parser = arguments::event_type)]
+    class: Option<EventType>,
+    /// Only those put into the queue since then: a time (2026-11-25T10:00:00Z) or an age (90m, 12h, 3d)
+    #[arg(long, value_parser = arguments::since)]
+    since: Option<DateTime<Utc>>,
+    /// Only those older than this one: goes on where the last list ended
+    #[arg(long, value_name = "ID")]
+    before: Option<i64>,
+    /// How many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PAGE)))]
+    limit: u16,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// The delivery
+    id: i64,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, multiple = false, args = ["id", "webhook"])]
+struct RetryArgs {
+    /// This delivery
+    id: Option<i64>,
+    /// Everything that was given up of this webhook, oldest first
+    #[arg(long, value_name = "ID")]
+    webhook: Option<i64>,
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 impl Action {
     const fn common(&self) -> &CommonArgs {
         match self {
-            Self::List { common, .. } | Self::Show { common, .. } | Self::Retry { common, .. } => common,
+            Self::List(args) => &args.common,
+            Self::Show(args) => &args.common,
+            Self::Retry(args) => &args.common,
         }
     }
 }
 
 pub(super) fn run(args: DeliveryArgs) -> anyhow::Result<ExitCode> {
     let settings = args.action.common().settings.clone();
-    database::command(settings, async move |settings| act(&settings, args.action).await)
+    database::command(settings, async move |settings| {
+        execute(&settings, args.action).await
+    })
 }
 
-async fn act(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
-    let as_json = action.common().json;
+async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
     let database = database::database(settings)?;
     let mut client = database::connect(&database).await?;
     match action {
-        Action::List {
-            webhook,
-            state,
-            class,
-            since,
-            before,
-            limit,
-            ..
-        } => {
-            let query = Query {
-                webhook,
-                state,
-                class: class.map(|class| class.to_string()),
-                since,
-                before,
-                limit,
-            };
-            let page = log::list(&client, &query).await?;
-            if as_json {
-                output::json(&json!({"deliveries": page.entries, "before": page.next}));
-            } else {
-                if page.entries.is_empty() && page.next.is_none() {
-                    output::note("there is no such delivery");
-                }
-                page.entries.iter().for_each(|e| output::say(line(e)));
-                if let Some(next) = page.next {
-                    output::note(format_args!("there may be more: --before {next}"));
-                }
-            }
-        }
-        Action::Show { id, .. } => {
-            let (entry, attempts) = log::show(&client, id).await?.ok_or_else(|| unknown(id))?;
-            if as_json {
-                output::json(&json!({"delivery": entry, "attempts": attempts}));
-            } else {
-                output::say(line(&entry));
-                attempts.iter().flat_map(attempt).for_each(output::say);
-            }
-        }
-        Action::Retry { id, webhook, .. } => {
-            let webhook = match (id, webhook) {
-                (Some(id), _) => {
-                    log::show(&client, id)
-                        .await?
-                        .ok_or_else(|| unknown(id))?
-                        .0
-                        .webhook
-                }
-                (None, webhook) => webhook.unwrap_or_default(),
-            };
-            let retried = retry(&mut client, webhook, id).await?;
-            let count = retried.count;
-            if as_json {
-                output::json(&json!({"webhook": webhook, "retried": count}));
-            } else if count == 0 && id.is_none() {
-                output::say(
-                    "nothing to retry: nothing was given up whose event is kept and that was not put back already",
-                );
-            } else if count > 0 {
-                output::say(format_args!(
-                    "{count} put back into the queue of webhook {webhook}"
-                ));
-            }
-            if count == 0 && id.is_some() {
-                return Err(Failure::Failed(
-                    "there is nothing to retry: it succeeded, waits still, was put back already, or its event is no longer kept"
-                        .to_owned(),
-                ));
-            }
-        }
+        Action::List(args) => list(&client, args).await?,
+        Action::Show(args) => show(&client, &args).await?,
+        Action::Retry(args) => retry(&mut client, &args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn retry(client: &mut tokio_postgres::Client, of: i64, id: Option<i64>) -> Result<Retried, Failure> {
-    let sql = "SELECT ordering = 'object' FROM openregister_webhooks.webhook WHERE id = $1";
-    let row = client.query_opt(sql, &[&of]).await?.ok_or_else(|| {
+async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
+    let query = Query {
+        webhook: args.webhook,
+        state: args.state,
+        class: args.class.map(|class| class.to_string()),
+        since: args.since,
+        before: args.before,
+        limit: args.limit,
+    };
+    let page = log::list(client, &query).await?;
+    if args.common.json {
+        output::json(&json!({"deliveries": page.entries, "before": page.next}));
+        return Ok(());
+    }
+    if page.entries.is_empty() && page.next.is_none() {
+        output::note("there are no such deliveries");
+    }
+    page.entries.iter().for_each(|e| output::say(line(e)));
+    if let Some(next) = page.next {
+        output::note(format_args!("there may be more: --before {next}"));
+    }
+    Ok(())
+}
+
+async fn show(client: &Client, args: &ShowArgs) -> Result<(), Failure> {
+    let (entry, attempts) = find(client, args.id).await?;
+    if args.common.json {
+        output::json(&json!({"delivery": entry, "attempts": attempts}));
+    } else {
+        output::say(line(&entry));
+        attempts.iter().flat_map(attempt).for_each(output::say);
+    }
+    Ok(())
+}
+
+async fn retry(client: &mut Client, args: &RetryArgs) -> Result<(), Failure> {
+    let webhook = match args.id {
+        Some(id) => find(client, id).await?.0.webhook,
+        None => args.webhook.unwrap_or_default(),
+    };
+    let count = put_back(client, WebhookId(webhook), args.id).await?.count;
+    if args.common.json {
+        output::json(&json!({"webhook": webhook, "retried": count}));
+    } else if count > 0 {
+        output::say(format_args!(
+            "{count} put back into the queue of webhook {webhook}"
+        ));
+    } else if args.id.is_none() {
+        output::say(
+            "nothing to retry: there is no delivery that was given up, whose event is kept and that was not put back already",
+        );
+    }
+    if count == 0 && args.id.is_some() {
+        return Err(Failure::Failed(NOTHING_TO_RETRY.to_owned()));
+    }
+    Ok(())
+}
+
+/// Puts one delivery of a webhook back into the queue, or all that were given up.
+async fn put_back(client: &mut Client, webhook: WebhookId, one: Option<i64>) -> Result<Retried, Failure> {
+    let ordering = registry::ordering_of(client, webhook).await?.ok_or_else(|| {
         Failure::Failed(format!(
-            "webhook {of} does not exist; `webhook list` shows those that do"
+            "webhook {webhook} does not exist; `webhook list` shows those that do"
         ))
     })?;
-    let ordered: bool = row.get(0);
-    Ok(queue::retry(
-        client,
-        WebhookId(of),
-        id,
-        ordered,
-        Duration::MAX,
-        &caller::caller(),
-    )
-    .await?)
+    let ordered = ordering == Ordering::Object;
+    let by = caller::caller();
+    Ok(queue::retry(client, webhook, one, ordered, Duration::MAX, &by).await?)
 }
 
-fn unknown(id: i64) -> Failure {
-    Failure::Failed(format!(
-        "delivery {id} does not exist; `delivery list` shows those that do"
-    ))
+async fn find(client: &Client, id: i64) -> Result<(Entry, Vec<AttemptEntry>), Failure> {
+    log::show(client, id).await?.ok_or_else(|| {
+        Failure::Failed(format!(
+            "delivery {id} does not exist; `delivery list` shows those that do"
+        ))
+    })
 }
 
-/// One delivery in a line.
+/// A delivery in one line.
 fn line(entry: &Entry) -> String {
     let outcome = match (&entry.cause, entry.status) {
         (Some(cause), Some(status)) => format!("  {cause} {status}"),
@@ -211,7 +211,7 @@ fn line(entry: &Entry) -> String {
     )
 }
 
-/// One attempt in a line or more.
+/// An attempt: one line, and one for each part of the response.
 fn attempt(entry: &AttemptEntry) -> Vec<String> {
     let result = match (entry.status, &entry.cause) {
         (Some(status), _) => status.to_string(),

@@ -1,4 +1,4 @@
-//! `demo`: the main job, to be seen.
+//! `demo`: shows how writes arrive as webhooks.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// Leave everything running afterwards, until Ctrl-C, to try more.
+    /// Keep everything running afterwards, until Ctrl-C, to try more
     #[arg(long)]
     keep: bool,
 }

@@ -1,4 +1,4 @@
-//! `doctor`.
+//! `doctor`: finds what keeps events from arriving.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub(super) struct DoctorArgs {
     settings: SettingsArgs,
 }
 
-/// Examines; 1 where something is an error.
+/// Examines the installation; the exit code is 1 if there is an error.
 pub(super) fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let given = args.settings.clone();
     database::command(given, async move |settings| doctor(&settings, &args).await)
@@ -40,7 +40,7 @@ async fn doctor(settings: &Settings, args: &DoctorArgs) -> Result<ExitCode, Fail
     })
 }
 
-/// One line a finding, its cause and remedy below it, and the sum at the end.
+/// Each finding in one line, with its cause and remedy below it; the totals come last.
 fn table(report: &Report) {
     for finding in &report.findings {
         output::say(format_args!(

@@ -1,4 +1,4 @@
-//! `erase`.
+//! `erase`: removes what is stored about one object.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use super::{caller, database, output};
 use crate::config::Settings;
 use crate::pipeline::erase::{self, EraseError};
 
-/// Erase what is stored of one object: in the outbox, the events, the queue and the log. Nextcloud keeps its own row.
+/// Erase what is stored about one object: in the outbox, the events, the queue and the log. Nextcloud keeps its own row
 #[derive(Debug, Args)]
 pub(super) struct EraseArgs {
     /// The object's uuid
@@ -42,15 +42,15 @@ async fn erase(settings: &Settings, args: &EraseArgs) -> Result<ExitCode, Failur
         return Ok(ExitCode::SUCCESS);
     }
     if done.is_empty() {
-        output::say("nothing was stored of this object");
+        output::say("nothing was stored about this object");
     }
     for (count, what) in [
         (done.changes, "changes removed from the outbox"),
         (done.quarantined, "changes removed from the quarantine"),
         (done.events, "events removed"),
         (done.deliveries, "waiting deliveries cancelled"),
-        (done.logged, "entries of the log made nameless"),
-        (done.attempts, "attempts emptied of answers and errors"),
+        (done.logged, "entries of the log anonymised"),
+        (done.attempts, "attempts cleared of responses and errors"),
         (done.locks, "lock forgotten"),
     ] {
         if count > 0 {
@@ -58,7 +58,7 @@ async fn erase(settings: &Settings, args: &EraseArgs) -> Result<ExitCode, Failur
         }
     }
     output::note(
-        "what is captured of it from now on is delivered as ever; copies in backups and at receivers stay",
+        "later changes of the object are captured and delivered as usual; copies in backups and at receivers are not erased",
     );
     Ok(ExitCode::SUCCESS)
 }

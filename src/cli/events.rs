@@ -1,4 +1,4 @@
-//! `events`: the catalogue.
+//! `events`: the catalogue of events.
 
 use std::process::ExitCode;
 
@@ -14,19 +14,19 @@ use orw_model::EventClass;
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
-    /// The whole catalogue as JSON, with a JSON Schema and an example for every payload.
+    /// Print the whole catalogue as JSON, with a JSON Schema and an example for every payload
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
-    /// The page docs/events.md.
+    /// Print the page docs/events.md
     #[arg(long)]
     markdown: bool,
-    /// The body that a webhook receives for this event, by its short or full name: something to try a receiver with.
+    /// Print the body that a webhook receives for this event (short or full name), to try a receiver with
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["json", "markdown"])]
     example: Option<String>,
-    /// The JSON Schema of the body of this event, or of `all` (as in docs/schemas).
+    /// Print the JSON Schema of the body of this event, or of `all` (as in docs/schemas)
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["json", "markdown", "example"])]
     schema: Option<String>,
-    /// The format of the example or the schema.
+    /// The format of the example or the schema
     #[arg(long, value_name = "FORMAT", default_value = "documented")]
     format: ExampleFormat,
 }

@@ -1,4 +1,4 @@
-//! How a command ends that does not end well.
+//! Why a command failed: what is printed, and the exit code.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,6 @@ use crate::database::DatabaseError;
 use crate::doctor::Finding;
 use crate::registry::{RegistryError, VaultError};
 use crate::run::RunError;
-use crate::supervise::KeepsFailing;
 use orw_egress::TlsError;
 
 /// Why a command did not do what was asked; the text names the thing, the reason and the next step.
@@ -16,7 +15,7 @@ use orw_egress::TlsError;
 pub(super) enum Failure {
     #[error(transparent)]
     Settings(#[from] ConfigError),
-    /// The command line asks for something that cannot be.
+    /// The command line asks for something impossible.
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
@@ -34,39 +33,20 @@ pub(super) enum Failure {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// A part of the running sidecar failed again and again.
+    /// The sidecar did not start, or ended by itself.
     #[error(transparent)]
-    Part(#[from] KeepsFailing),
-    #[error("the database says no: {0}")]
+    Run(#[from] RunError),
+    #[error("the database refused: {0}")]
     Query(#[from] tokio_postgres::Error),
 }
 
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Self {
-        match error {
-            RunError::Tls(error) => error.into(),
-            RunError::Database(error) => error.into(),
-            RunError::Registry(error) => error.into(),
-            RunError::KeepsFailing(error) => error.into(),
-            RunError::Auth(_)
-            | RunError::Nextcloud(_)
-            | RunError::ListenerTls(_)
-            | RunError::Pooled
-            | RunError::PooledStatements => Self::Usage(crate::error_text::chain(&error)),
-            RunError::NoRandom(_) | RunError::Listen { .. } | RunError::Routes(_) => {
-                Self::Failed(crate::error_text::chain(&error))
-            }
-        }
-    }
-}
-
 impl Failure {
-    /// What is said of it, line by line; what others put into it can begin no line.
+    /// The lines that are printed. Text that comes from others cannot start a line.
     pub(super) fn lines(&self) -> Vec<String> {
         match self {
             Self::Settings(error) => {
                 let problems = error.problems.iter().map(|problem| format!("  {problem}"));
-                std::iter::once("the settings are not usable:".to_owned())
+                std::iter::once("the settings cannot be used:".to_owned())
                     .chain(problems)
                     .collect()
             }
@@ -82,18 +62,41 @@ impl Failure {
         }
     }
 
-    /// 2 where the settings or the command line are to blame, 3 where a part of the sidecar kept failing, else 1.
+    /// 2 if the settings or the command line are wrong, 3 if a part of the sidecar kept failing, else 1.
     pub(super) fn code(&self) -> ExitCode {
-        match self {
-            Self::Settings(_)
-            | Self::Usage(_)
-            | Self::Tls(_)
-            | Self::Registry(RegistryError::Vault(
-                VaultError::NoKey | VaultError::BadKey | VaultError::WrongKey { .. },
-            ))
-            | Self::Database(DatabaseError::Url(_) | DatabaseError::Away(_)) => ExitCode::from(2),
-            Self::Part(_) => ExitCode::from(3),
-            _ => ExitCode::from(1),
-        }
+        let wrong_setting = match self {
+            Self::Settings(_) | Self::Usage(_) | Self::Tls(_) => true,
+            Self::Database(error) => is_setting(error),
+            Self::Registry(error) => is_master_key(error),
+            Self::Run(error) => match error {
+                RunError::KeepsFailing(_) => return ExitCode::from(3),
+                RunError::Database(error) => is_setting(error),
+                RunError::Registry(error) => is_master_key(error),
+                RunError::Tls(_)
+                | RunError::Auth(_)
+                | RunError::Nextcloud(_)
+                | RunError::ListenerTls(_)
+                | RunError::Pooled
+                | RunError::PooledStatements => true,
+                RunError::NoRandom(_) | RunError::Listen { .. } | RunError::Routes(_) => false,
+            },
+            Self::Failed(_) | Self::Explained(_) | Self::Install(_) | Self::Adopt(_) | Self::Query(_) => {
+                false
+            }
+        };
+        ExitCode::from(if wrong_setting { 2 } else { 1 })
     }
+}
+
+/// Whether `ORW_DATABASE_URL` is at fault.
+const fn is_setting(error: &DatabaseError) -> bool {
+    matches!(error, DatabaseError::Url(_) | DatabaseError::Away(_))
+}
+
+/// Whether `ORW_MASTER_KEY` is at fault.
+const fn is_master_key(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Vault(VaultError::NoKey | VaultError::BadKey | VaultError::WrongKey { .. })
+    )
 }

@@ -12,7 +12,7 @@ use super::output;
 use crate::terminal::Json;
 use orw_filter::{Document, Filter, MAX_BYTES, MAX_DEPTH};
 
-/// A longer line is not read into memory.
+/// The longest line that is read into memory, in bytes.
 const MAX_LINE: usize = 32 * 1024 * 1024;
 
 #[derive(Debug, Args)]
@@ -23,22 +23,22 @@ pub(crate) struct FilterArgs {
 
 #[derive(Debug, Subcommand)]
 enum FilterCommand {
-    /// Evaluate filters: reads a JSON object {"filter": …, "document": …} from each line of standard input and answers with
-    /// a line {"result": true}, {"result": false} or {"error": "…"}.
+    /// Evaluate filters: read a JSON object {"filter": …, "document": …} from each line of standard input, and answer each with
+    /// a line {"result": true}, {"result": false} or {"error": "…"}
     Eval {
-        /// Evaluate this filter on every line; each line is then a document itself.
+        /// Evaluate this filter on every line; each line is then a document itself
         #[arg(long, value_name = "JSON")]
         filter: Option<String>,
     },
-    /// Check one filter as registration does: says what is refused and where, and what can never match.
+    /// Check one filter as registration does: say what is refused and where, and what can never match
     Check {
-        /// The filter as JSON; from standard input where neither this nor --file is given.
+        /// The filter as JSON; without this and --file it is read from standard input
         #[arg(value_name = "JSON", conflicts_with = "file")]
         filter: Option<String>,
-        /// Read the filter from this file.
+        /// Read the filter from this file
         #[arg(long, value_name = "PATH")]
         file: Option<PathBuf>,
-        /// Answer with one JSON object {"ok", "warnings"} or {"ok", "place", "reason"}.
+        /// Answer with one JSON object {"ok", "warnings"} or {"ok", "place", "reason"}
         #[arg(long)]
         json: bool,
     },
@@ -76,7 +76,7 @@ pub(crate) fn run(args: FilterArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// One answer for each line, in their order, as soon as no further line is waiting.
+/// Answers each line, in order; the answers are flushed as soon as no further line is waiting.
 fn eval(filter: Option<&Filter>, input: impl Read, output: impl Write) -> io::Result<()> {
     let mut input = BufReader::with_capacity(64 * 1024, input);
     let mut output = BufWriter::with_capacity(64 * 1024, output);
@@ -137,7 +137,7 @@ enum Line {
     End,
 }
 
-/// Reads the next line without its end. What is too long is skipped.
+/// Reads the next line without its end. A line that is too long is skipped.
 fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     let read = input.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', line)?;
     if read == 0 {

@@ -1,4 +1,4 @@
-//! `install`.
+//! `install`: the schema and the triggers in Nextcloud's database.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::config::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct InstallArgs {
-    /// A role that exists and will run the sidecar, with no more rights than that takes
+    /// An existing role that will run the sidecar; it gets no more rights than that needs
     #[arg(long, value_name = "NAME")]
     runtime_role: Option<String>,
     /// Print the result as JSON
@@ -23,7 +23,7 @@ pub(super) struct InstallArgs {
     settings: SettingsArgs,
 }
 
-/// Installs or upgrades; 1 where a table stayed busy.
+/// Installs or upgrades; the exit code is 1 if a table stayed busy.
 pub(super) fn run(args: InstallArgs) -> anyhow::Result<ExitCode> {
     let given = args.settings.clone();
     database::command(given, async move |settings| install(&settings, &args).await)
@@ -65,7 +65,7 @@ async fn install(settings: &Settings, args: &InstallArgs) -> Result<ExitCode, Fa
         return Ok(ExitCode::SUCCESS);
     }
     output::note(format_args!(
-        "{} stayed busy and {} not captured yet: run install again, or start the sidecar, which goes on trying",
+        "{} stayed busy and {} not captured yet: run install again, or start the sidecar, which tries again by itself",
         installed.busy.join(", "),
         if installed.busy.len() == 1 { "is" } else { "are" }
     ));

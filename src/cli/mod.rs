@@ -1,8 +1,8 @@
 //! The commands.
 //!
-//! Guarantees: what a user reads names the thing, the reason and the next step; results go to standard output, errors
-//! to standard error; the exit code is 0 only where everything that was asked for was done, 1 where it was not or there
-//! are findings, 2 where the command line or the settings are wrong, 3 where a part of the running sidecar kept failing.
+//! Guarantees: every message names the thing, the reason and the next step; results go to standard output, errors to standard
+//! error; the exit code is 0 only if everything that was asked for was done, 1 if it was not or there are findings, 2 if the
+//! command line or the settings are wrong, 3 if a part of the running sidecar kept failing.
 
 mod adopt;
 mod args;
@@ -45,49 +45,49 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the sidecar until SIGTERM or SIGINT.
+    /// Run the sidecar until SIGTERM or SIGINT
     Run(run::RunArgs),
-    /// After a restore into another cluster: decide what becomes of what had not been delivered.
+    /// After a restore into another cluster, decide what happens to undelivered events
     Adopt(adopt::AdoptArgs),
-    /// Deliver every current object as created.
+    /// Deliver every current object as created
     Backfill(job::BackfillArgs),
-    /// Show the settings in effect, where each comes from, and what is wrong with them.
+    /// Show the settings in effect, where each comes from, and what is wrong with them
     Config(config::ConfigArgs),
-    /// Look at deliveries, and try those again that were given up.
+    /// List deliveries, and retry those that were given up
     Delivery(delivery::DeliveryArgs),
-    /// Show the main job: OpenRegister's writes arrive as webhooks, with nothing but what the demo starts itself.
+    /// Show how OpenRegister's writes arrive as webhooks; the demo starts everything that it needs
     Demo(demo::DemoArgs),
-    /// Look for everything that keeps events from arriving, and say what to do about it.
+    /// Find everything that keeps events from arriving, and say what to do about it
     Doctor(doctor::DoctorArgs),
-    /// Erase what is stored of one object (privacy).
+    /// Erase what is stored about one object (privacy)
     Erase(erase::EraseArgs),
-    /// List the events that webhooks can be registered for.
+    /// List the events that webhooks can be registered for
     Events(events::EventsArgs),
-    /// Try filters, or check one.
+    /// Evaluate filters, or check one
     Filter(filter::FilterArgs),
-    /// Install the schema and the triggers into Nextcloud's database, or bring them up to date.
+    /// Install the schema and the triggers in Nextcloud's database, or upgrade them
     Install(install::InstallArgs),
-    /// Look at replays and backfills, or cancel one.
+    /// List replays and backfills, or cancel one
     Job(job::JobArgs),
-    /// Deliver again what was stored since a time.
+    /// Deliver again what was stored since a time
     Replay(job::ReplayArgs),
-    /// Receive events on this machine, and print each and whether its signature is good.
+    /// Receive events on this machine, and print each and whether its signature is good
     Receive(receive::ReceiveArgs),
-    /// Encrypt the stored secrets with a new master key: ORW_MASTER_KEY=NEW,OLD.
+    /// Encrypt the stored secrets with a new master key: ORW_MASTER_KEY=NEW,OLD
     RotateKey(rotate_key::RotateKeyArgs),
-    /// Take everything back out of Nextcloud's database.
+    /// Remove everything from Nextcloud's database
     Uninstall(uninstall::UninstallArgs),
-    /// List, register and change webhooks.
+    /// List, register and change webhooks
     Webhook(webhook::WebhookArgs),
 }
 
-/// Runs the command that the process was started with; the exit code says how it went.
+/// Runs the command that the process was started with, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     output::escape_panics();
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
-        // It repeats what was given, which may come from somebody's data.
+        // The message repeats the arguments, which may come from somebody's data.
         Err(error) if error.use_stderr() => {
             output::note_page(error.render());
             return ExitCode::from(2);

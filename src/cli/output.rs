@@ -1,7 +1,7 @@
-//! What commands print: results on standard output, everything else on standard error. Nothing else in this program writes
-//! there, and everything that does escapes what could act on a terminal ([`crate::terminal`]).
+//! Prints what commands say: results on standard output, everything else on standard error. No other code of this program writes
+//! there, and everything that is written is escaped, so that it cannot act on a terminal ([`crate::terminal`]).
 //!
-//! A reader that went away (`| head`) is no reason to fail.
+//! It is no failure if the reader has gone (`| head`).
 #![allow(clippy::disallowed_methods, reason = "this is the one place")]
 
 use std::fmt::Display;
@@ -20,17 +20,17 @@ pub(super) fn page(text: impl Display) {
     drop(writeln!(io::stdout().lock(), "{}", Page(text)));
 }
 
-/// A line for the person that watches.
+/// A line for the person at the terminal.
 pub(super) fn note(line: impl Display) {
     drop(writeln!(io::stderr().lock(), "{}", Line(line)));
 }
 
-/// Lines for them; the newlines are our own.
+/// Lines for the person at the terminal; the newlines are our own.
 pub(super) fn note_page(text: impl Display) {
     drop(write!(io::stderr().lock(), "{}", Page(text)));
 }
 
-/// What a panic says may hold the text that it came from. `run` sends panics to the log instead.
+/// Escapes the messages of panics: they may contain the text that caused them. `run` sends panics to the log instead.
 pub(super) fn escape_panics() {
     std::panic::set_hook(Box::new(|panic| {
         note(format_args!("internal error, please report it: {panic}"));
@@ -41,10 +41,10 @@ pub(super) fn escape_panics() {
     }));
 }
 
-/// A question for them, whose answer follows on the same line.
+/// A question to the person at the terminal; the answer follows on the same line.
 pub(super) fn ask(question: impl Display) {
     let mut stderr = io::stderr().lock();
-    drop(write!(stderr, "{}\nGo on? (yes/no) ", Line(question)));
+    drop(write!(stderr, "{}\nContinue? (yes/no) ", Line(question)));
     drop(stderr.flush());
 }
 
@@ -53,19 +53,19 @@ pub(super) fn json(value: &serde_json::Value) {
     drop(writeln!(io::stdout().lock(), "{:#}", Json(value)));
 }
 
-/// A JSON document in a line.
+/// A JSON document in one line.
 pub(super) fn json_line(value: &serde_json::Value) {
     drop(writeln!(io::stdout().lock(), "{}", Json(value)));
 }
 
-/// An error with what caused it, each once.
-pub(super) fn complain(failure: &Failure) {
+/// An error and its causes.
+pub(super) fn print_failure(failure: &Failure) {
     for (at, line) in failure.lines().into_iter().enumerate() {
         note(format_args!("{}{line}", if at == 0 { "error: " } else { "" }));
     }
 }
 
-/// Standard output for what is written by the line in bulk, each line escaped.
+/// Standard output for many lines, each of which is escaped.
 pub(super) fn lines() -> Lines<io::Stdout> {
     Lines {
         to: io::stdout(),
@@ -77,7 +77,7 @@ pub(super) fn lines() -> Lines<io::Stdout> {
 #[derive(Debug)]
 pub(super) struct Lines<W: Write> {
     to: W,
-    /// A line that has not ended.
+    /// The beginning of a line that has not ended.
     begun: Vec<u8>,
 }
 

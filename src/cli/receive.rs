@@ -1,4 +1,4 @@
-//! `receive`: a receiver to try webhooks with, on one's own machine.
+//! `receive`: a receiver on this machine, to try webhooks with.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,13 +15,13 @@ use orw_testkit::receiver::{Answer, Options, Received, Receiver};
 
 #[derive(Debug, Args)]
 pub(super) struct ReceiveArgs {
-    /// The port to listen on; 0 takes a free one.
+    /// The port to listen on; 0 for any free one
     #[arg(long, default_value_t = 9000)]
     port: u16,
-    /// The address to listen on; 0.0.0.0 for every one.
+    /// The address to listen on; 0.0.0.0 for all
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
-    /// The webhook's signing secret; with it each signature is checked.
+    /// The webhook's signing secret; with it, each signature is checked
     #[arg(
         long,
         env = "ORW_RECEIVE_SECRET",
@@ -29,16 +29,16 @@ pub(super) struct ReceiveArgs {
         value_name = "whsec_…"
     )]
     secret: Option<String>,
-    /// HTTPS, with a certificate of an authority that is made up for this run.
+    /// Speak HTTPS, with a certificate of an authority that is made for this run
     #[arg(long)]
     tls: bool,
-    /// Where to write the certificate of that authority, for ORW_CA_FILE.
+    /// Write the certificate of that authority to this file, for ORW_CA_FILE
     #[arg(long, requires = "tls", value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// What to answer: 200, or a failure to see how it is retried.
+    /// The status to answer with: 200, or a failure, to see how it is retried
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
     status: u16,
-    /// One line for each event, without its body.
+    /// Print one line for each event, without its body
     #[arg(long)]
     brief: bool,
 }
@@ -85,7 +85,7 @@ async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
         tokio::select! {
             changed = arrivals.changed() => {
                 changed?;
-                // What is printed need not be kept.
+                // What was printed need not be kept.
                 receiver.forget();
             }
             stopped = tokio::signal::ctrl_c() => {
@@ -96,7 +96,7 @@ async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// One event for people to read.
+/// An event, for people to read.
 fn describe(received: &Received, secret: Option<&SecretString>, brief: bool) -> String {
     let body = received.json();
     let event = match &body["event"] {

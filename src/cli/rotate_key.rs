@@ -1,4 +1,4 @@
-//! `rotate-key`.
+//! `rotate-key`: encrypts the stored secrets with a new master key.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ pub(super) struct RotateKeyArgs {
     settings: SettingsArgs,
 }
 
-/// Encrypts everything anew; `ORW_MASTER_KEY` holds the new key and, after a comma, the old one.
+/// Encrypts every secret again; `ORW_MASTER_KEY` holds the new key and, after a comma, the old one.
 pub(super) fn run(args: RotateKeyArgs) -> anyhow::Result<ExitCode> {
     let json = args.json;
     database::command(args.settings, async move |settings| {
@@ -28,7 +28,7 @@ pub(super) fn run(args: RotateKeyArgs) -> anyhow::Result<ExitCode> {
             output::json(&json!({"webhooks": count}));
         } else {
             output::say(format_args!(
-                "the secrets of {count} webhooks are encrypted with the first key of ORW_MASTER_KEY; the others can be left out now"
+                "the secrets of {count} webhooks are encrypted with the first key of ORW_MASTER_KEY; the other keys are no longer needed"
             ));
         }
         Ok::<_, Failure>(ExitCode::SUCCESS)

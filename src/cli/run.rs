@@ -12,7 +12,7 @@ use super::output;
 use crate::config::Settings;
 use crate::telemetry;
 
-/// Run the sidecar until SIGTERM or SIGINT.
+/// Run the sidecar until SIGTERM or SIGINT
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -50,17 +50,18 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             .await
             .map_or_else(|error| ended(&error.into()), |()| ExitCode::SUCCESS))
     });
-    // A thread that still looks up a name may take longer than the end may.
+    // A thread that still resolves a name may take longer than shutting down may.
     runtime.shutdown_background();
     ended
 }
 
 fn ended(failure: &Failure) -> ExitCode {
-    output::complain(failure);
+    output::print_failure(failure);
     failure.code()
 }
 
-/// A proxied connection takes two descriptors, and most systems allow 1,024 unless a process asks for more.
+/// Raises the limit of open files to the maximum: a proxied connection takes two, and most systems allow 1,024 unless a process asks
+/// for more.
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -73,7 +74,7 @@ fn raise_file_limit() {
     }
 }
 
-/// A setting whose part of the program is not built yet: taken in silence it would promise what is not there.
+/// Why a setting is refused whose part of the program does not exist yet: accepted silently, it would promise what is not there.
 const fn not_built(settings: &Settings) -> Option<&'static str> {
     if settings.console_listen.is_some() {
         return Some("ORW_CONSOLE_LISTEN: the SQL console is not built yet; leave it out");

@@ -1,4 +1,4 @@
-//! `uninstall`.
+//! `uninstall`: removes everything from Nextcloud's database.
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::config::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct UninstallArgs {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     /// Print the result as JSON
@@ -25,7 +25,7 @@ pub(super) struct UninstallArgs {
     settings: SettingsArgs,
 }
 
-/// Takes everything back.
+/// Removes everything, after a confirmation.
 pub(super) fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     let given = args.settings.clone();
     database::command(given, async move |settings| uninstall(&settings, &args).await)
@@ -79,7 +79,7 @@ fn finish(json: bool, removed: bool, released: &[String], text: &str) {
 }
 
 async fn exists(client: &Client, relation: &str) -> Result<bool, tokio_postgres::Error> {
-    // By the catalog alone: a name is looked up without a right on its schema.
+    // By the catalogue alone: that needs no right on the schema.
     let row = client
         .query_one(
             "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -90,7 +90,7 @@ async fn exists(client: &Client, relation: &str) -> Result<bool, tokio_postgres:
     Ok(row.get(0))
 }
 
-/// Whether the role may: said before anything is asked or done.
+/// Refuses a role that may not uninstall, before anything is asked or done.
 async fn may(client: &Client) -> Result<(), Failure> {
     let row = client
         .query_one(
@@ -107,7 +107,7 @@ async fn may(client: &Client) -> Result<(), Failure> {
     }
 }
 
-/// What an uninstall loses, counted.
+/// What is lost by uninstalling, counted.
 async fn what_goes(client: &Client) -> Result<String, tokio_postgres::Error> {
     let mut parts = Vec::new();
     for (table, name) in [("webhook", "webhooks"), ("delivery", "unfinished deliveries")] {
@@ -123,19 +123,18 @@ async fn what_goes(client: &Client) -> Result<String, tokio_postgres::Error> {
     Ok(parts.join(", "))
 }
 
-/// Asks the person at the terminal.
+/// Asks the person at the terminal for confirmation.
 fn agreed(question: &str) -> Result<bool, Failure> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Err(Failure::Usage(format!(
-            "{question} Nobody is there to be asked: say --yes"
+            "{question} There is no terminal to ask at: confirm with --yes"
         )));
     }
     output::ask(question);
     let mut answer = String::new();
-    stdin
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::Failed(format!("no answer can be read: {error}; say --yes")))?;
+    stdin.lock().read_line(&mut answer).map_err(|error| {
+        Failure::Failed(format!("the answer cannot be read: {error}; confirm with --yes"))
+    })?;
     Ok(answer.trim().eq_ignore_ascii_case("yes"))
 }

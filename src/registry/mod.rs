@@ -9,6 +9,7 @@ mod advice;
 mod certificate;
 mod change;
 mod fields;
+mod ordering;
 mod reading;
 mod registration;
 mod secret;
@@ -46,6 +47,7 @@ pub use webhook::{
     WebhookId,
 };
 
+pub(crate) use ordering::ordering_of;
 pub(crate) use registration::parse_secret;
 
 use reading::{Readings, STAMP, Stamp, replaces};

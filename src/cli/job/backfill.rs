@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::progress::{begun, follow, refused, show};
+use super::progress::{follow, refused, show_job, started};
 use crate::cli::args::CommonArgs;
 use crate::cli::failure::Failure;
 use crate::cli::{caller, database, output, registry};
@@ -13,10 +13,11 @@ use crate::config::Settings;
 use crate::pipeline::jobs::{BackfillRequest, start_backfill};
 use orw_model::{Action, EventClass, TableName};
 
-/// Deliver every current object, or those of a register or schema, as created; in order with its live changes.
+/// Deliver every current object as created, or those of a register or schema. Each object's event comes in order with its later
+/// changes
 #[derive(Debug, Args)]
 pub(in crate::cli) struct BackfillArgs {
-    /// For this webhook; else for every webhook that is registered for what is sent
+    /// Only for this webhook; without it, for every webhook that is registered for what is sent
     #[arg(long, value_name = "ID")]
     webhook: Option<i64>,
     /// Only objects of this register: numeric id, uuid or slug
@@ -28,7 +29,7 @@ pub(in crate::cli) struct BackfillArgs {
     /// Only what is in this table, such as oc_openregister_table_1_2
     #[arg(long, conflicts_with_all = ["register", "schema"])]
     table: Option<String>,
-    /// Begin, and do not wait for the end
+    /// Start the job, and do not wait for its end
     #[arg(long)]
     background: bool,
     #[command(flatten)]
@@ -57,7 +58,7 @@ async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, F
     };
     if webhooks.is_empty() {
         return Err(Failure::Failed(
-            "no webhook that is enabled is registered for what a backfill sends, such as ObjectCreatedEvent; name one with --webhook"
+            "no enabled webhook is registered for what a backfill sends, such as ObjectCreatedEvent; name a webhook with --webhook"
                 .to_owned(),
         ));
     }
@@ -73,16 +74,16 @@ async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, F
         let job = start_backfill(&mut client, &settings.table_prefix, webhook, &ask, &by)
             .await
             .map_err(refused)?;
-        begun(&job);
+        started(&job);
         jobs.push(job);
     }
     if args.background {
         if let [job] = jobs.as_slice() {
-            show(job, args.common.json);
+            show_job(job, args.common.json);
         } else if args.common.json {
             output::json(&json!(jobs));
         } else {
-            jobs.iter().for_each(|job| show(job, false));
+            jobs.iter().for_each(|job| show_job(job, false));
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,4 +1,4 @@
-//! `job`, `replay` and `backfill`: long work that running sidecars do; begun, watched and cancelled from here.
+//! `job`, `replay` and `backfill`: long work that running sidecars do. It is started, watched and cancelled from here.
 
 mod backfill;
 mod progress;
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::args::CommonArgs;
 use super::failure::Failure;
@@ -16,7 +17,7 @@ use crate::config::Settings;
 use crate::pipeline::jobs::{self, JobState};
 use crate::registry::WebhookId;
 
-use progress::{find, follow, line, show, unknown};
+use progress::{find, follow, line, show_job, unknown};
 
 pub(super) use backfill::{BackfillArgs, run as run_backfill};
 pub(super) use replay::{ReplayArgs, run as run_replay};
@@ -30,83 +31,102 @@ pub(super) struct JobArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List replays and backfills, newest first
-    List {
-        /// Only those of this webhook
-        #[arg(long)]
-        webhook: Option<i64>,
-        /// How many
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
-        limit: u16,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-    /// Show one, and follow it to its end with --follow
-    Show {
-        /// The job
-        id: i64,
-        /// Wait until it has ended, and show how far it is
-        #[arg(long)]
-        follow: bool,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
-    /// Cancel one; what it put into the queue is still delivered
-    Cancel {
-        /// The job
-        id: i64,
-        #[command(flatten)]
-        common: CommonArgs,
-    },
+    List(ListArgs),
+    /// Show a job, and follow it to its end with --follow
+    Show(ShowArgs),
+    /// Cancel a job; what it put into the queue is still delivered
+    Cancel(CancelArgs),
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only those of this webhook
+    #[arg(long)]
+    webhook: Option<i64>,
+    /// How many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// The job
+    id: i64,
+    /// Wait until the job has ended, and show its progress
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+struct CancelArgs {
+    /// The job
+    id: i64,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+impl Action {
+    const fn common(&self) -> &CommonArgs {
+        match self {
+            Self::List(args) => &args.common,
+            Self::Show(args) => &args.common,
+            Self::Cancel(args) => &args.common,
+        }
+    }
 }
 
 pub(super) fn run(args: JobArgs) -> anyhow::Result<ExitCode> {
-    let common = match &args.action {
-        Action::List { common, .. } | Action::Show { common, .. } | Action::Cancel { common, .. } => {
-            common.clone()
-        }
-    };
-    database::command(common.settings, async move |settings| {
-        act(&settings, args.action, common.json).await
+    let settings = args.action.common().settings.clone();
+    database::command(settings, async move |settings| {
+        execute(&settings, args.action).await
     })
 }
 
-async fn act(settings: &Settings, action: Action, json: bool) -> Result<ExitCode, Failure> {
+async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failure> {
     let database = database::database(settings)?;
     let client = database::connect(&database).await?;
     match action {
-        Action::List { webhook, limit, .. } => {
-            let all = jobs::list(&client, webhook.map(WebhookId), None, limit).await?;
-            if json {
-                output::json(&json!(all));
-            } else {
-                if all.is_empty() {
-                    output::note("there is no replay or backfill");
-                }
-                all.iter().for_each(|job| output::say(line(job)));
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Action::Show {
-            id, follow: false, ..
-        } => {
-            show(&find(&client, id).await?, json);
-            Ok(ExitCode::SUCCESS)
-        }
-        Action::Show { id, .. } => {
-            let job = find(&client, id).await?;
-            follow(&client, job, json).await
-        }
-        Action::Cancel { id, .. } => {
-            let job = jobs::cancel(&client, id, &caller::caller())
-                .await?
-                .ok_or_else(|| unknown(id))?;
-            show(&job, json);
-            Ok(if job.state == JobState::Done {
-                output::note("it had ended before");
-                ExitCode::FAILURE
-            } else {
-                ExitCode::SUCCESS
-            })
-        }
+        Action::List(args) => list(&client, &args).await,
+        Action::Show(args) => show(&client, &args).await,
+        Action::Cancel(args) => cancel(&client, &args).await,
     }
+}
+
+async fn list(client: &Client, args: &ListArgs) -> Result<ExitCode, Failure> {
+    let all = jobs::list(client, args.webhook.map(WebhookId), None, args.limit).await?;
+    if args.common.json {
+        output::json(&json!(all));
+    } else {
+        if all.is_empty() {
+            output::note("there are no replays or backfills");
+        }
+        all.iter().for_each(|job| output::say(line(job)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(client: &Client, args: &ShowArgs) -> Result<ExitCode, Failure> {
+    let job = find(client, args.id).await?;
+    if args.follow {
+        return follow(client, job, args.common.json).await;
+    }
+    show_job(&job, args.common.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Cancels a job; the exit code is 1 if it had ended before.
+async fn cancel(client: &Client, args: &CancelArgs) -> Result<ExitCode, Failure> {
+    let job = jobs::cancel(client, args.id, &caller::caller())
+        .await?
+        .ok_or_else(|| unknown(args.id))?;
+    show_job(&job, args.common.json);
+    if job.state == JobState::Done {
+        output::note("the job had already ended");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Jobs as people watch them: one line each, followed until they end.
+//! Jobs as the command line prints them: one line each, followed until they end.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::cli::failure::Failure;
 use crate::cli::output;
 use crate::pipeline::jobs::{self, Job, JobKind, JobState, StartError};
 
-/// How often a job that is followed is looked at.
-const LOOK: Duration = Duration::from_millis(500);
-/// After so many looks without a step the person who follows is told.
-const SILENT: u32 = 20;
+/// How often a job that is followed is read.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// After so many readings without progress, a note says so.
+const READINGS_WITHOUT_PROGRESS: u32 = 20;
 
 pub(super) async fn find(client: &Client, id: i64) -> Result<Job, Failure> {
     jobs::get(client, id).await?.ok_or_else(|| unknown(id))
@@ -23,28 +23,28 @@ pub(super) fn unknown(id: i64) -> Failure {
     Failure::Failed(format!("job {id} does not exist; `job list` shows those that do"))
 }
 
-/// Shows how far a job is until it has ended: 0 where everything was done, 1 where it was cancelled.
+/// Shows a job's progress until it has ended; the exit code is 0 if everything was done, 1 if the job was cancelled.
 pub(super) async fn follow(client: &Client, mut job: Job, json: bool) -> Result<ExitCode, Failure> {
     let mut shown = String::new();
-    let mut silent = 0;
+    let mut unchanged = 0;
     while !job.state.is_over() {
         let text = progress(&job);
         if text == shown {
-            silent += 1;
+            unchanged += 1;
         } else {
             output::note(&text);
             shown = text;
-            silent = 0;
+            unchanged = 0;
         }
-        if silent == SILENT && job.waiting.is_none() {
+        if unchanged == READINGS_WITHOUT_PROGRESS && job.waiting.is_none() {
             output::note(
-                "no step is made: is a sidecar running? (It goes on by itself; Ctrl-C only ends this view)",
+                "no progress: is a sidecar running? (The job continues by itself; Ctrl-C only ends this view)",
             );
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(INTERVAL).await;
         job = find(client, job.id).await?;
     }
-    show(&job, json);
+    show_job(&job, json);
     Ok(if job.state == JobState::Done {
         ExitCode::SUCCESS
     } else {
@@ -52,10 +52,10 @@ pub(super) async fn follow(client: &Client, mut job: Job, json: bool) -> Result<
     })
 }
 
-/// What a job came to, at its start.
-pub(super) fn begun(job: &Job) {
+/// Says that a job was started.
+pub(super) fn started(job: &Job) {
     output::note(format_args!(
-        "job {} has begun; running sidecars do it. `job show {0}`, `job cancel {0}`",
+        "job {} was started; running sidecars do it. See `job show {0}` and `job cancel {0}`",
         job.id
     ));
     if let Some(note) = &job.note {
@@ -63,7 +63,7 @@ pub(super) fn begun(job: &Job) {
     }
 }
 
-/// Why a job did not begin.
+/// Why a job was not started.
 pub(super) fn refused(error: StartError) -> Failure {
     match error {
         StartError::Refused(text) => Failure::Usage(text),
@@ -72,18 +72,18 @@ pub(super) fn refused(error: StartError) -> Failure {
     }
 }
 
-pub(super) fn show(job: &Job, json: bool) {
+pub(super) fn show_job(job: &Job, json: bool) {
     if json {
         return output::json(&json!(job));
     }
     output::say(line(job));
-    // What it waits for is in the line.
+    // The line says what the job waits for.
     if let Some(note) = &job.note {
         output::say(format_args!("  {note}"));
     }
 }
 
-/// One job in a line.
+/// A job in one line.
 pub(super) fn line(job: &Job) -> String {
     let asked = asked(job);
     let gap = if asked.is_empty() { "" } else { "  " };
@@ -98,7 +98,7 @@ pub(super) fn line(job: &Job) -> String {
     )
 }
 
-/// How far a job is, in words.
+/// A job's progress, in words.
 fn progress(job: &Job) -> String {
     let what = match job.kind {
         JobKind::Replay => "events",
@@ -113,12 +113,12 @@ fn progress(job: &Job) -> String {
         .as_ref()
         .map_or_else(String::new, |reason| format!(", waits: {reason}"));
     format!(
-        "{}{of} {what} looked at, {} put into the queue{waiting}",
+        "{}{of} {what} read, {} put into the queue{waiting}",
         job.seen, job.enqueued
     )
 }
 
-/// What was asked for, as far as it was said.
+/// What was asked for.
 fn asked(job: &Job) -> String {
     let said = |name: &str| {
         let value = job.ask.get(name)?.as_str()?;

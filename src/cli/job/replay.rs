@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::progress::{begun, follow, refused, show};
+use super::progress::{follow, refused, show_job, started};
 use crate::arguments;
 use crate::cli::args::CommonArgs;
 use crate::cli::failure::Failure;
@@ -14,14 +14,13 @@ use crate::config::Settings;
 use crate::pipeline::jobs::{ReplayRequest, start_replay};
 use orw_model::EventClass;
 
-/// Deliver again what was stored since a time, through the webhook's filter as it is now; new events of the webhook follow
-/// behind, in order.
+/// Deliver again what was stored since a time, through the webhook's current filter; new events of the webhook follow in order
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ReplayArgs {
     /// For this webhook
     #[arg(long, value_name = "ID")]
     webhook: i64,
-    /// Since then: a time (2026-11-25T10:00:00Z), a date, or an age (90m, 12h, 3d)
+    /// Since when: a time (2026-11-25T10:00:00Z), a date, or an age (90m, 12h, 3d)
     #[arg(long, value_name = "TIME", value_parser = arguments::since)]
     since: DateTime<Utc>,
     /// Only events of this class, such as ObjectCreatedEvent
@@ -30,7 +29,7 @@ pub(in crate::cli) struct ReplayArgs {
     /// Only events of the object with this uuid
     #[arg(long, value_name = "UUID")]
     object: Option<String>,
-    /// Begin, and do not wait for the end
+    /// Start the job, and do not wait for its end
     #[arg(long)]
     background: bool,
     #[command(flatten)]
@@ -55,9 +54,9 @@ async fn replay(settings: &Settings, args: ReplayArgs) -> Result<ExitCode, Failu
     let job = start_replay(&mut client, &webhook, &ask, &caller::caller())
         .await
         .map_err(refused)?;
-    begun(&job);
+    started(&job);
     if args.background {
-        show(&job, args.common.json);
+        show_job(&job, args.common.json);
         return Ok(ExitCode::SUCCESS);
     }
     follow(&client, job, args.common.json).await

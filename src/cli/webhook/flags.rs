@@ -1,4 +1,4 @@
-//! A registration as the command line gives it: the fields of the API, as flags.
+//! The flags of `webhook add` and `webhook update`: the fields of a registration.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::cli::failure::Failure;
 use crate::registry::{Auth, Fields, MASK, Webhook};
 
-/// The flags; each is a field of the API. A value that starts with `@` is read from that file, so that no secret need be
-/// on the command line.
+/// The flags; each is a field of the API. A value that starts with `@` is read from that file, so that no secret has to be on the
+/// command line.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct WebhookFlags {
     /// Where to send: an https:// URL
@@ -21,7 +21,7 @@ pub(super) struct WebhookFlags {
     /// GET, POST, PUT, PATCH or DELETE [default: POST]
     #[arg(long)]
     method: Option<String>,
-    /// What the event must fulfil, as JSON, or @FILE
+    /// The conditions that an event must fulfil, as JSON, or @FILE
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
     /// Only events that this user caused
@@ -39,40 +39,40 @@ pub(super) struct WebhookFlags {
     /// The signing secret, whsec_…, @FILE, or `generate`
     #[arg(long)]
     secret: Option<String>,
-    /// Certificate (and chain) for receivers that demand one, PEM
+    /// Client certificate (and its chain), PEM, for receivers that demand one
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_cert: Option<PathBuf>,
-    /// Its private key, PEM
+    /// The private key of the client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "client_cert")]
     client_key: Option<PathBuf>,
-    /// Show no certificate any more
+    /// Present no client certificate any more
     #[arg(long, conflicts_with = "client_cert")]
     no_client_cert: bool,
     /// Send X-Webhook-Signature too, as OpenRegister's own webhooks do: true or false
     #[arg(long, value_name = "BOOLEAN")]
     legacy_signature: Option<bool>,
-    /// Tell of stretches that were not captured, as an event openregister-webhooks.gap: true or false
+    /// Report gaps in what was captured, as an event openregister-webhooks.gap: true or false
     #[arg(long, value_name = "BOOLEAN")]
     gap_events: Option<bool>,
-    /// Requests a second
+    /// Requests per second
     #[arg(long, value_name = "NUMBER")]
     rate: Option<u32>,
-    /// Requests at once before the rate counts
+    /// How many requests may be sent at once before the rate applies
     #[arg(long, value_name = "NUMBER")]
     burst: Option<u32>,
-    /// For the whole request
+    /// Timeout of the whole request
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u32>,
-    /// Requests in flight
+    /// How many requests may be in flight
     #[arg(long, value_name = "NUMBER")]
     in_flight: Option<u32>,
-    /// object (the events of an object wait for each other) or none
+    /// object (the events of one object wait for each other) or none
     #[arg(long)]
     ordering: Option<String>,
-    /// The first attempt and its repeats
+    /// The first attempt and the retries, in all
     #[arg(long, value_name = "NUMBER")]
     max_attempts: Option<u32>,
-    /// The delays after failures, in seconds or with a unit: 5,30 or 5s,30s,2m,1h
+    /// The delays after failed attempts, in seconds or with a unit: 5,30 or 5s,30s,2m,1h
     #[arg(long, value_name = "SECONDS,…", value_delimiter = ',', value_parser = seconds)]
     schedule: Vec<u32>,
 }
@@ -80,11 +80,11 @@ pub(super) struct WebhookFlags {
 const NAMESPACE: &str = r"OCA\OpenRegister\Event\";
 
 impl WebhookFlags {
-    /// The fields of a request; what is not given is as in `known`, or left out.
+    /// The fields of a request. Fields without a flag are as in `known`, or left out.
     pub(super) fn fields(&self, known: Option<&Webhook>) -> Result<Fields, Failure> {
         if known.is_some() && *self == Self::default() {
             return Err(Failure::Usage(
-                "there is nothing to change; `webhook update --help` lists what can be given".to_owned(),
+                "there is nothing to change; `webhook update --help` lists what can be changed".to_owned(),
             ));
         }
         if known.is_none() && (self.uri.is_none() || self.event.is_none()) {
@@ -151,7 +151,7 @@ impl WebhookFlags {
             retry.get_or_insert_with(|| json!({}))["schedule"] = self.schedule.clone().into();
         }
         set("retry", retry);
-        // A webhook that is added here has its secret shown.
+        // A webhook that is added here gets a secret, which is shown once.
         if known.is_none() {
             fields.entry("secret").or_insert_with(|| "generate".into());
         }
@@ -172,9 +172,9 @@ impl WebhookFlags {
     }
 }
 
-/// Seconds, or a delay as the setting `retry_schedule` writes it.
+/// A delay in seconds, or as the setting `retry_schedule` writes it.
 fn seconds(text: &str) -> Result<u32, String> {
-    let wrong = || format!("{text:?} is no delay; such are 30, 30s, 2m, 1h, 1d");
+    let wrong = || format!("{text:?} is not a delay such as 30, 30s, 2m, 1h or 1d");
     let (number, unit) = match text.strip_suffix(['s', 'm', 'h', 'd']) {
         Some(number) => (number, &text[number.len()..]),
         None => (text, "s"),
@@ -194,7 +194,7 @@ fn read(path: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", path.display())))
 }
 
-/// The text itself, or that of the file that `@` names.
+/// The text itself, or the contents of the file that `@` names.
 pub(super) fn text(given: &str) -> Result<String, Failure> {
     match given.strip_prefix('@') {
         None => Ok(given.to_owned()),

@@ -13,7 +13,7 @@ use crate::delivery::trial;
 use crate::lifecycle::EventType;
 use crate::registry::Webhook;
 
-/// Sends a test event; 0 where the receiver answered 2xx, else 1.
+/// Sends a test event; the exit code is 0 if the receiver answered 2xx, else 1.
 pub(super) async fn run(
     settings: &Settings,
     webhook: &Webhook,
@@ -22,7 +22,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let class = class
         .or_else(|| webhook.event.classes().first().copied().map(EventType::Class))
-        .ok_or_else(|| Failure::Failed(format!("webhook {} is registered for nothing", webhook.id)))?;
+        .ok_or_else(|| Failure::Failed(format!("webhook {} is not registered for any event", webhook.id)))?;
     let event = catalogue::test_event(class).map_err(|error| Failure::Failed(error.to_string()))?;
     let tls = orw_egress::client_config(settings.ca_file.as_deref())?;
     let client = Client::new(settings.outgoing(tls));

@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::delivery::statistics::{self, Statistics};
 use crate::registry::Registry;
 
-/// Shows the figures of one webhook, or of all.
+/// Prints the statistics of one webhook, or of all.
 pub(super) async fn run(
     settings: &Settings,
     registry: &Registry,

@@ -1,0 +1,108 @@
+//! Webhooks and their history, as the command line prints them.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::cli::output;
+use crate::registry::{AuditEntry, Changed, Webhook, view};
+
+pub(super) fn list(all: &[Arc<Webhook>], json: bool) {
+    if json {
+        let all: Vec<_> = all
+            .iter()
+            .map(|webhook| Value::Object(view::whole(webhook)))
+            .collect();
+        return output::json(&all.into());
+    }
+    if all.is_empty() {
+        output::note("no webhook is registered");
+    }
+    let width = all
+        .iter()
+        .map(|webhook| short_event(webhook).len())
+        .max()
+        .unwrap_or_default();
+    for webhook in all {
+        output::say(format_args!(
+            "{}  {:8}  {:width$}  {}",
+            webhook.id,
+            webhook.status.name(),
+            short_event(webhook),
+            webhook.uri
+        ));
+    }
+}
+
+/// The event without its namespace.
+fn short_event(webhook: &Webhook) -> &str {
+    webhook.event.as_str().rsplit('\\').next().unwrap_or_default()
+}
+
+pub(super) fn show(webhook: &Webhook, json: bool) {
+    let fields = view::whole(webhook);
+    if json {
+        return output::json(&fields.into());
+    }
+    for (name, value) in fields {
+        match value {
+            Value::Null => {}
+            Value::String(text) => output::say(format_args!("{name:15} {text}")),
+            other => output::say(format_args!("{name:15} {other}")),
+        }
+    }
+}
+
+/// A webhook after a change, with the signing secret if the change set it.
+pub(super) fn changed(changed: &Changed, json: bool) {
+    for warning in &changed.warnings {
+        output::note(format_args!("warning: {warning}"));
+    }
+    let webhook = &changed.webhook;
+    if json {
+        let mut fields = view::whole(webhook);
+        if let Some(secret) = &changed.secret {
+            fields.insert("secret".to_owned(), view::shown(secret));
+        }
+        return output::json(&fields.into());
+    }
+    output::say(format_args!(
+        "{}  {}  {}",
+        webhook.id,
+        webhook.status.name(),
+        webhook.uri
+    ));
+    if let Some(secret) = &changed.secret
+        && let Value::String(secret) = view::shown(secret)
+    {
+        output::say(format_args!("signing secret, shown this once: {secret}"));
+    }
+}
+
+pub(super) fn removed(id: i64, json: bool) {
+    if json {
+        output::json_line(&json!({"removed": id}));
+    } else {
+        output::say(format_args!("removed {id}"));
+    }
+}
+
+/// The changes in the audit table, one line each.
+pub(super) fn history(entries: &[AuditEntry], json: bool) {
+    if json {
+        return output::json(&entries.iter().map(view::audited).collect());
+    }
+    if entries.is_empty() {
+        output::note("no change is recorded that is still kept");
+    }
+    for entry in entries {
+        output::say(format_args!(
+            "{}  {:14} {}  {}  {}",
+            entry.at.format("%Y-%m-%d %H:%M:%S"),
+            entry.action,
+            entry.webhook,
+            entry.who,
+            entry.client.as_deref().unwrap_or("-"),
+        ));
+    }
+}
