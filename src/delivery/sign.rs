@@ -4,6 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -59,8 +60,7 @@ pub(crate) const LEGACY_HEADER: &str = "x-webhook-signature";
 pub fn legacy_signature(secret: &SecretString, body: &[u8]) -> Result<String, BadSecret> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).map_err(|_| BadSecret)?;
     mac.update(body);
-    let bytes = mac.finalize().into_bytes();
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(HEXLOWER.encode(&mac.finalize().into_bytes()))
 }
 
 /// Verifies `X-Webhook-Signature`.

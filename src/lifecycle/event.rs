@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::capture::Change;
@@ -43,13 +44,7 @@ impl EventId {
 
     fn from_digest(hash: Sha256) -> Self {
         let digest = hash.finalize();
-        let mut id = String::with_capacity(36);
-        id.push_str("evt_");
-        for byte in &digest[..16] {
-            use fmt::Write as _;
-            let _ = write!(id, "{byte:02x}");
-        }
-        Self(id)
+        Self(format!("evt_{}", HEXLOWER.encode(&digest[..16])))
     }
 
     /// An id as it was stored.

@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -311,7 +312,7 @@ async fn finish(
         &[(&uuid, Type::TEXT)],
     )
     .await?;
-    let hex: String = hash(lane).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = HEXLOWER.encode(&hash(lane));
     let detail = json!({"object": format!("sha256:{hex}"), "erased": erased}).to_string();
     tx.execute_typed(
         "INSERT INTO openregister_webhooks.audit (who, client, action, webhook_id, detail) VALUES ($1, $2, 'erase', 0, $3)",
