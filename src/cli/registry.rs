@@ -7,10 +7,10 @@ use super::failure::Failure;
 use crate::config::Settings;
 use crate::registry::{Defaults, Registry, RegistryError, Webhook, WebhookId};
 
-/// The registry in the database of these settings.
+/// Opens the registry in the database of these settings.
 pub(super) async fn open(settings: &Settings) -> Result<Arc<Registry>, Failure> {
     let database = database::database(settings)?;
-    // For its message where there is no connection.
+    // The pool connects later; connecting now gives the better message if the database cannot be reached.
     drop(database::connect(&database).await?);
     let defaults = Defaults {
         limits: settings.default_limits,

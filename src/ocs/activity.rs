@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::reply::{Body, BoxError};
 use crate::patience::Pace;
+use crate::proxy::{Body, BoxError};
 
 /// How long the first request's head may take, and how many bytes earn it one more second.
 const HEAD: Duration = Duration::from_secs(10);

@@ -1,10 +1,8 @@
 //! The front door: which of the routes answers a request, and which requests go on to Nextcloud.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -14,21 +12,17 @@ use super::fixed_answers;
 use super::handlers::context::{Context, DeliveryContext};
 use super::input;
 use super::ocs_path::OcsPath;
-use super::reply::{Body, Dialect, Syntax, Version};
+use super::reply::{Dialect, Syntax, Version};
 use super::routes::Found;
 use super::routing;
 use super::service::Service;
-use crate::proxy::{Arrival, Proxy, ProxyError, canonical};
+use crate::proxy::{Arrival, Body, Proxy, ProxyError, canonical};
 use crate::random::random;
 use crate::registry::{Registry, TargetPolicy};
-
-/// Answers a route of its own, outside the OCS rules: health, metrics.
-pub type PlainHandler = Arc<dyn Fn() -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
 /// The API, ready to serve.
 pub struct Api {
     service: Service,
-    plain: HashMap<String, PlainHandler>,
     /// Answers what is not ours.
     proxy: Option<Arc<Proxy>>,
 }
@@ -60,16 +54,8 @@ impl Api {
         };
         Ok(Self {
             service: Service::new(authenticator, context)?,
-            plain: HashMap::new(),
             proxy,
         })
-    }
-
-    /// Adds a route outside the OCS rules, for GET. It asks for no login.
-    #[must_use]
-    pub fn with_plain(mut self, path: &str, handler: PlainHandler) -> Self {
-        self.plain.insert(path.to_owned(), handler);
-        self
     }
 
     /// Serves the routes about deliveries and jobs too.
@@ -81,11 +67,6 @@ impl Api {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>, arrival: Arrival) -> Response<Body> {
-        if matches!(*request.method(), Method::GET | Method::HEAD)
-            && let Some(handler) = self.plain.get(request.uri().path())
-        {
-            return handler().await;
-        }
         let begun = Instant::now();
         let (method, route) = (request.method().clone(), self.route_name(&request));
         let mut response = match &self.proxy {

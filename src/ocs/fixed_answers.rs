@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::handlers::about::API_OF;
 use super::ocs_path::OcsPath;
-use super::reply::{Body, Dialect, Reply, Syntax, Version, full};
+use super::reply::{Dialect, Reply, Syntax, Version, full};
 use super::session::{Denied, Session};
-use crate::proxy::ProxyError;
+use crate::proxy::{Body, ProxyError};
 
 const UNKNOWN_ROUTE: &str = "Invalid query, please check the syntax. API specifications are here: \
      http://www.freedesktop.org/wiki/Specifications/open-collaboration-services.\n";
@@ -128,9 +128,8 @@ pub(super) fn status_php() -> Response<Body> {
     response
 }
 
-/// An answer in plain text, for routes outside the OCS rules.
-#[must_use]
-pub fn text(status: StatusCode, body: impl Into<bytes::Bytes>) -> Response<Body> {
+/// An answer in plain text, outside of the OCS envelope.
+fn text(status: StatusCode, body: impl Into<bytes::Bytes>) -> Response<Body> {
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
     response.headers_mut().insert(

@@ -9,7 +9,8 @@ use hyper::header::{self, HeaderMap};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::reply::{BoxError, Reply};
+use super::reply::Reply;
+use crate::proxy::BoxError;
 use crate::registry::Fields;
 use crate::registry::view::php_lists;
 

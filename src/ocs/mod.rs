@@ -26,13 +26,11 @@ mod throttle;
 mod tls;
 pub(crate) mod xml;
 
-pub use api::{Api, PlainHandler};
+pub use api::Api;
 pub use auth::Authenticator;
-pub use fixed_answers::text;
 pub use handlers::context::DeliveryContext;
 pub use local_accounts::{AuthError, LocalAccounts};
 pub use nextcloud_accounts::NextcloudAccounts;
-pub use reply::{Body, BoxError, full};
 pub use server::Server;
 pub use session::{Denied, Session};
 pub use session_cache::Clock;

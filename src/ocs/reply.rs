@@ -7,12 +7,10 @@ use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::xml;
-
-pub use crate::proxy::{Body, BoxError};
+use crate::proxy::Body;
 
 /// A body in memory.
-#[must_use]
-pub fn full(bytes: impl Into<Bytes>) -> Body {
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into())
         .map_err(|never| match never {})
         .boxed_unsync()

@@ -227,7 +227,7 @@ pub(crate) enum Found<'a> {
 
 impl Table {
     /// # Errors
-    /// Where two routes contradict each other.
+    /// If two routes contradict each other.
     pub(crate) fn new() -> Result<Self, matchit::InsertError> {
         let of = |wanted: fn(&Route) -> bool| {
             let mut by_path: Vec<(&str, Vec<Route>)> = Vec::new();

@@ -9,9 +9,9 @@ use super::auth::Authenticated;
 use super::handlers::context::NextcloudPart;
 use super::nextcloud_accounts::NextcloudAccounts;
 use super::probe::{self, NextcloudWebhooks};
-use super::reply::{Body, Outcome, Reply};
+use super::reply::{Outcome, Reply};
 use super::routes::Ownership;
-use crate::proxy::ProxyError;
+use crate::proxy::{Body, ProxyError};
 use crate::registry::{EventPattern, Fields, WebhookId};
 
 /// Whether a webhook's id is one of ours.
@@ -41,7 +41,7 @@ pub(super) fn is_here(ownership: Ownership, parameter: &str) -> bool {
     }
 }
 
-/// Where a request goes.
+/// Where a request with a body goes.
 #[derive(Debug)]
 pub(super) enum Destination {
     Here,

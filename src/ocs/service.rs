@@ -20,11 +20,11 @@ use super::handlers::error::HandlerError;
 use super::input;
 use super::ocs_path::OcsPath;
 use super::probe::REQUEST_TOKEN;
-use super::reply::{Body, Dialect, Outcome, Reply, Syntax, Version};
+use super::reply::{Dialect, Outcome, Reply, Syntax, Version};
 use super::routes::{Access, Found, Ownership, Route, Table};
 use super::routing::{self, Destination};
 use super::session::Session;
-use crate::proxy::{self, Arrival};
+use crate::proxy::{self, Arrival, Body};
 use crate::registry::Fields;
 
 /// How long a handler may take.

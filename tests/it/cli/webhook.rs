@@ -161,7 +161,10 @@ async fn what_is_wrong_on_the_command_line_is_named() {
             &["--uri", "https://example.com", "--format", "json"],
             "cloudevents",
         ),
-        (&["--uri", "https://example.com", "--schedule", "5w"], "is not a delay"),
+        (
+            &["--uri", "https://example.com", "--schedule", "5w"],
+            "is not a delay",
+        ),
         (&[], "needs --uri and --event"),
         (
             &["--uri", "https://10.1.2.3"],
