@@ -1,29 +1,30 @@
-//! What evaluations may cost.
+//! Limits on the cost of evaluations.
 //!
-//! Guarantees: one evaluation uses at most 50 ms of its thread's CPU time and those of one event 500 ms together. Work is
-//! counted in steps; every so many steps, and around every piece of work that may be long, the thread's clock decides. A
-//! piece of work that cannot be stopped takes 10 ms at most, so evaluation stops that much earlier.
+//! Guarantees: one evaluation uses at most 50 ms of its thread's CPU time, and all evaluations for one event together use at most
+//! 500 ms. Work is counted in steps. The thread's CPU clock is read after a number of steps, and before and after every piece of
+//! work that may take long. A piece of work that cannot be stopped takes at most 10 ms, so an evaluation is stopped that much
+//! before the limit.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What one evaluation may cost, in steps of some nanoseconds each.
+/// The limit for one evaluation, in steps of some nanoseconds each.
 const STEPS: u64 = 5_000_000;
-/// CPU time after which an evaluation is stopped.
+/// The CPU time after which an evaluation is stopped.
 const EVALUATION: Duration = Duration::from_millis(38);
-/// No piece of work that cannot be stopped is begun later than this.
+/// The CPU time after which no piece of work is begun that cannot be stopped.
 const LAST_START: Duration = Duration::from_millis(28);
-/// CPU time of all evaluations for one event.
+/// The CPU time of all evaluations for one event.
 const EVENT: Duration = Duration::from_millis(450);
-/// So many steps are made before the clock is read again, at most.
+/// How many steps are made at most before the clock is read again.
 const LOOK_EVERY: u64 = 50_000;
-/// So many steps every evaluation may make.
+/// How many steps every evaluation may make, even if no time is left.
 const LEAST: u64 = 500;
-/// With less time no regular expression is tried.
+/// With less time left, no regular expression is tried.
 const LEAST_FOR_REGEX: Duration = Duration::from_micros(100);
 
-/// The CPU time that this thread has used.
+/// The CPU time that this thread has used so far.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
@@ -32,17 +33,17 @@ fn cpu_time() -> Duration {
     )
 }
 
-/// What the filters of one event may still cost together.
+/// How much all filters together may still cost for one event.
 ///
-/// Each may use a tenth of what is left: however many expensive filters there are, something is left for those after them.
-/// A filter of a few comparisons is evaluated even where nothing is left: 10,000 of them take some milliseconds.
+/// Each filter may use a tenth of what is left, so however many expensive filters there are, something is left for the next one.
+/// A filter of a few comparisons is evaluated even if nothing is left: 10,000 of these take some milliseconds.
 #[derive(Debug)]
 pub struct Budget {
     left: Duration,
-    /// What the next evaluation may take of it.
+    /// How much of it the next evaluation may use.
     share: Duration,
     share_in_steps: u64,
-    /// Steps since the clock was read.
+    /// Steps since the clock was last read.
     steps: u64,
     read_at: Option<Duration>,
 }
@@ -60,6 +61,7 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// The fuel for the next evaluation.
     pub(crate) fn fuel(&self) -> Fuel {
         let steps = self.share_in_steps;
         let look_every = LOOK_EVERY.min(steps / 8 + LEAST);
@@ -74,10 +76,10 @@ impl Budget {
         }
     }
 
-    /// Takes off what an evaluation has cost.
+    /// Deducts the cost of an evaluation.
     #[inline]
-    pub(crate) fn settle(&mut self, fuel: &Fuel) {
-        // A short match may have taken as long as so many steps.
+    pub(crate) fn deduct(&mut self, fuel: &Fuel) {
+        // A short search may have taken as long as 5000 steps.
         self.steps += fuel.begun_with - fuel.left + 5000 * u64::from(fuel.untimed);
         if fuel.began.is_none() && self.steps < LOOK_EVERY {
             return;
@@ -98,18 +100,18 @@ impl Budget {
     }
 }
 
-/// What one evaluation may still cost. One unit is roughly the comparison of two short values.
+/// How much one evaluation may still cost. One unit is roughly the comparison of two short values.
 #[derive(Debug)]
 pub(crate) struct Fuel {
     begun_with: u64,
     left: u64,
     look_every: u64,
-    /// With so much left the clock is read.
+    /// The clock is read when less than this is left.
     look_at: u64,
     share: Duration,
-    /// The thread's CPU time when it was first read.
+    /// The thread's CPU time when the clock was first read.
     began: Option<Duration>,
-    /// Short matches since then.
+    /// Short searches since the clock was last read.
     untimed: u32,
 }
 
@@ -133,7 +135,7 @@ impl Fuel {
         self.spend(1 + (bytes as u64 >> 4));
     }
 
-    /// Reads the clock, and stops the evaluation where its time is over.
+    /// Reads the clock, and stops the evaluation if its time is over. Returns the CPU time used.
     #[cold]
     fn look(&mut self) -> Duration {
         self.look_at = self.left.saturating_sub(self.look_every);
@@ -146,13 +148,13 @@ impl Fuel {
         used
     }
 
-    /// Whether there is time for a regular expression.
+    /// Whether there is enough time for a regular expression.
     #[inline]
     pub(crate) fn allows_regex(&self) -> bool {
         self.share >= LEAST_FOR_REGEX
     }
 
-    /// Does something that cannot be stopped and takes up to 10 ms, if there is time for it.
+    /// Does work that cannot be stopped and takes up to 10 ms. `None` if there is not enough time for it.
     pub(crate) fn long<T>(&mut self, work: impl FnOnce() -> T) -> Option<T> {
         let used = self.look();
         if self.is_empty() || used > LAST_START || self.share < EVALUATION {
@@ -163,7 +165,7 @@ impl Fuel {
         Some(done)
     }
 
-    /// Counts something that cannot be stopped and takes up to 0.5 ms.
+    /// Counts a piece of work that cannot be stopped and takes up to 0.5 ms.
     #[inline]
     pub(crate) fn short(&mut self) {
         self.untimed += 1;

@@ -7,19 +7,20 @@ use crate::value::Value;
 /// A condition on the document.
 #[derive(Debug)]
 pub(crate) enum Clause {
-    /// All tests hold for what is at the path.
+    /// All tests must hold for the value at the path.
     Field {
         path: Path,
         tests: Box<[Test]>,
     },
-    /// `$and`, and the conditions side by side in an object or list.
+    /// `$and`, and the conditions beside each other in an object or list.
     All(Box<[Clause]>),
     Any(Box<[Clause]>),
     /// `$nor`.
     Neither(Box<[Clause]>),
     Not(Box<Clause>),
-    /// An operator that PHPMongoQuery does not know: it evaluates the first condition, then gives up with false.
+    /// An operator that PHPMongoQuery does not know: it evaluates the first condition, then answers false.
     Unknown(Box<Clause>),
+    /// Evaluating it fails with this message.
     Fault(Box<str>),
 }
 
@@ -29,17 +30,17 @@ pub(crate) type Path = Box<[Segment]>;
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) key: Box<str>,
-    /// The key as the index of a list, where it is one.
+    /// The key as the index of a list, if it can be one.
     pub(crate) index: Option<usize>,
 }
 
-/// A test of what is at a path.
+/// A test of the value at a path.
 #[derive(Debug)]
 pub(crate) enum Test {
-    /// The tests inside do not all hold.
+    /// At least one of the tests inside must not hold.
     Not(Box<[Test]>),
     Is(Op),
-    /// Fails whatever is at the path.
+    /// Fails for every value.
     Fault(Box<str>),
 }
 
@@ -59,18 +60,18 @@ pub(crate) enum Op {
         divisor: Value<'static>,
         remainder: Value<'static>,
     },
-    /// An operand of the wrong type, or an operator that does not exist: what it is where the path leads nowhere (`None`: a
-    /// fault there too), else a fault.
+    /// An operand of the wrong type, or an operator that does not exist. `missing` is the answer if there is no value at the path
+    /// (`None`: a fault as well); with a value it is a fault.
     Refused {
         missing: Option<bool>,
         fault: Box<str>,
     },
 }
 
-/// What a value is compared with for equality.
+/// The operand of a test for equality.
 #[derive(Debug)]
 pub(crate) struct Equality {
     pub(crate) operand: Value<'static>,
-    /// Set where the operand is a regular expression.
+    /// Set if the operand is a regular expression.
     pub(crate) regex: Option<Regex>,
 }

@@ -1,6 +1,6 @@
 //! PHP 8's `==`, `===` and `<=>` for decoded JSON.
 //!
-//! Guarantee: the work done is counted in [`Fuel`]; when that runs out, comparisons return anything, at once.
+//! Guarantee: the work is charged to [`Fuel`]. Once no fuel is left, comparisons return at once, with a meaningless answer.
 
 use std::cmp::Ordering;
 
@@ -50,16 +50,16 @@ fn equal_texts(a: &str, b: &str, fuel: &mut Fuel) -> bool {
     }
 }
 
-/// [`number::numeric`], paid for.
+/// [`number::numeric`], charged to `fuel`.
 fn numeric(text: &str, fuel: &mut Fuel) -> Option<Numeric> {
-    number::pay(text, fuel);
+    number::charge(text, fuel);
     if fuel.is_empty() {
         return None;
     }
     number::numeric(text)
 }
 
-/// `$a <=> $b`; `None` where PHP calls two arrays uncomparable (which is neither less nor equal).
+/// `$a <=> $b`; `None` if PHP cannot compare two arrays, so that neither is less and they are not equal.
 pub(crate) fn compare(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> Option<Ordering> {
     fuel.spend(1);
     Some(match (a, b) {
@@ -83,7 +83,7 @@ pub(crate) fn compare(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> Option<O
     })
 }
 
-/// Whether `$a < $b`; `$b > $a` is the same to PHP.
+/// Whether `$a < $b`. PHP evaluates `$b > $a` in the same way.
 pub(crate) fn less(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> bool {
     compare(a, b, fuel) == Some(Ordering::Less)
 }
@@ -102,7 +102,7 @@ fn as_float(value: &Value<'_>) -> f64 {
     }
 }
 
-/// JSON has no NaN, so there always is an order.
+/// JSON has no NaN, so two floats always have an order.
 fn floats(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or(Ordering::Greater)
 }
@@ -130,7 +130,7 @@ fn compare_texts(a: &str, b: &str, fuel: &mut Fuel) -> Ordering {
 #[derive(PartialEq, Eq)]
 enum Numerically {
     Ordered(Ordering),
-    /// Their values are too large to tell them apart: they compare as text.
+    /// Their values are too large to be told apart, so they are compared as text.
     Undecided,
 }
 
@@ -161,8 +161,8 @@ fn compare_numeric(a: Numeric, b: Numeric) -> Numerically {
     })
 }
 
-/// The shorter array is less; of two equally long ones the first key of `a` decides, and a key that `b` lacks makes them
-/// uncomparable.
+/// The shorter array is less. For arrays of the same length the first differing value decides, in the order of `a`'s keys. If `b`
+/// lacks one of these keys, the two cannot be compared.
 fn compare_arrays(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> Option<Ordering> {
     match a.count().cmp(&b.count()) {
         Ordering::Equal => {}
@@ -175,7 +175,7 @@ fn compare_arrays(a: &Value<'_>, b: &Value<'_>, fuel: &mut Fuel) -> Option<Order
         if fuel.is_empty() {
             return Some(None);
         }
-        // Aliases are equal by any name, but ordered by one.
+        // An alias is equal by any of its names, but ordered by one of them.
         if matches!((value, other), (Value::Alias(_), _) | (_, Value::Alias(_))) && equal(value, other, fuel)
         {
             return None;

@@ -1,4 +1,4 @@
-//! The document that filters look at.
+//! The documents that filters are evaluated on.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map as JsonMap, Value as Json};
@@ -9,19 +9,18 @@ use crate::error::EvalError;
 use crate::needs::Needs;
 use crate::value::{TooDeep, Value};
 
-/// What filters are evaluated on; built once for an event, for all webhooks.
+/// What filters are evaluated on. It is built once for an event and serves all webhooks.
 #[derive(Debug, Clone)]
 pub struct Document<'a> {
     root: Value<'a>,
 }
 
-/// One state of the entity of an event, in the documented form.
+/// One state of an event's entity, in the documented form.
 #[derive(Debug)]
 pub struct State<'a> {
-    /// As in the documented payload: `id`, `uuid`, `register`, …
+    /// The fields of the documented payload: `id`, `uuid`, `register`, …
     pub fields: &'a JsonMap<String, Json>,
-    /// What stands in the place of fields of these names: the references that can be called by several names
-    /// ([`Value::alias`]).
+    /// Values that replace the fields of these names: references that have several names ([`Value::alias`]).
     pub references: Vec<(&'static str, Value<'a>)>,
 }
 
@@ -29,10 +28,11 @@ pub struct State<'a> {
 #[derive(Debug)]
 pub struct Subject<'a> {
     pub class: EventClass,
-    /// The state after the change; for Deleted the last one.
+    /// The state after the change; for Deleted the last state.
     pub current: State<'a>,
-    /// The state before; for Updated.
+    /// For Updated: the state before the change.
     pub old: Option<State<'a>>,
+    /// `None` if nobody knows who caused the event.
     pub user: Option<User<'a>>,
     pub at: DateTime<Utc>,
 }
@@ -47,10 +47,10 @@ pub struct User<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// A document that is given as JSON.
+    /// The document that `json` holds.
     ///
     /// # Errors
-    /// Where it is neither object nor list, or nests too deep.
+    /// If it is neither an object nor a list, or is nested too deep.
     pub fn from_json(json: &'a Json) -> Result<Self, EvalError> {
         let root = Value::from_json(json).map_err(|e| EvalError(format!("document: {e}")))?;
         if !root.is_array() {
@@ -62,7 +62,7 @@ impl<'a> Document<'a> {
         Ok(Self { root })
     }
 
-    /// A document with these parts.
+    /// A document with these top-level parts.
     #[must_use]
     pub fn new(parts: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Self {
         Self {
@@ -70,13 +70,13 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The document of an event, as far as `needs` looks into it:
+    /// The document of an event, as far as `needs` says that filters read it:
     ///
     /// `{"event": {"class", ["newObject", "oldObject",] "object"}, "data": the documented data, "user": {"uid", "displayName",
     /// "groups"} | null, "group", "groups", "time"}`, with the entity's own name in the place of `object`.
     ///
     /// # Errors
-    /// Where a state nests too deep; such an event matches no filter that looks into that state.
+    /// If a state is nested too deep. Such an event matches no filter that reads that state.
     pub fn of_event(subject: &Subject<'a>, needs: &Needs) -> Result<Self, TooDeep> {
         let mut parts: Vec<(&'static str, Value<'a>)> = Vec::with_capacity(6);
         if needs.wants("event") {
@@ -115,7 +115,7 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// The states under the names that they have in the payload.
+    /// The states of the entity, under their names in the payload.
     fn states(&self, part: &str, needs: &Needs) -> Result<Vec<(&'static str, Value<'a>)>, TooDeep> {
         self.class
             .kind()

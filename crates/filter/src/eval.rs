@@ -1,7 +1,7 @@
 //! Evaluation, step by step as PHPMongoQuery does it.
 //!
-//! Guarantees: no panic; no allocation but for errors; ends after a bounded number of steps, whatever the filter and the
-//! document.
+//! Guarantees: never panics, allocates only for errors, and ends after a bounded number of steps, whatever the filter and the
+//! document are.
 
 use crate::budget::{Budget, Fuel};
 use crate::clause::{Clause, Equality, Op, Segment, Test};
@@ -24,12 +24,12 @@ pub(crate) fn evaluate(root: &Clause, document: &Value<'_>, budget: &mut Budget)
     let answer = evaluation
         .clause(root, document)
         .and_then(|answer| evaluation.check_fuel().map(|()| answer));
-    budget.settle(&evaluation.fuel);
+    budget.deduct(&evaluation.fuel);
     answer
 }
 
 impl Evaluation {
-    /// Comparisons that run out of fuel return anything; this turns that into an error.
+    /// Comparisons that run out of fuel return a meaningless answer; this turns it into an error.
     #[inline]
     fn check_fuel(&self) -> Result<(), EvalError> {
         if self.fuel.is_empty() {
@@ -87,7 +87,7 @@ impl Evaluation {
         Ok(true)
     }
 
-    /// Applies `op` to what is at `path`, or to each of several where a list is on the way.
+    /// Applies `op` to the value at `path`. If the path leads through a list, applies it in each element of that list.
     fn at_path(&mut self, op: &Op, path: &[Segment], document: &Value<'_>) -> Answer {
         self.fuel.spend(1);
         self.check_fuel()?;
@@ -104,7 +104,7 @@ impl Evaluation {
                     Some(first) if !first.is_null() => return self.each(op, &path[place..], value),
                     _ => segment.index.and_then(|index| items.get(index)),
                 },
-                // PHP takes a text for a list of characters, warns that it cannot go through it, and is done.
+                // PHP takes a text for a list of characters, warns that it cannot iterate over it, and stops.
                 Value::Text(_) | Value::Alias(_) if value.truthy() => return Ok(false),
                 _ => None,
             };
@@ -116,7 +116,7 @@ impl Evaluation {
         self.holds(op, value)
     }
 
-    /// Whether `op` holds for the path in any element.
+    /// Whether `op` holds for `path` in any element of `list`.
     fn each(&mut self, op: &Op, path: &[Segment], list: &Value<'_>) -> Answer {
         for item in list.items() {
             if !item.is_array() {
@@ -133,7 +133,7 @@ impl Evaluation {
         Ok(false)
     }
 
-    /// What `op` is where there is nothing, or null.
+    /// The answer of `op` if there is no value, or null.
     #[expect(clippy::unused_self, reason = "reads as the counterpart of `holds`")]
     fn missing(&self, op: &Op) -> Answer {
         Ok(match op {
@@ -175,7 +175,7 @@ impl Evaluation {
             Op::Exists(wanted) => *wanted,
             Op::Mod { divisor, remainder } => {
                 if let Value::Text(text) = value {
-                    number::pay(text, fuel);
+                    number::charge(text, fuel);
                     self.check_fuel()?;
                 }
                 let left = modulo(value, divisor)?;
@@ -191,7 +191,7 @@ impl Evaluation {
             if operand.is_array() {
                 return Ok(compare::equal(value, operand, &mut self.fuel));
             }
-            // `in_array`: any element, loosely.
+            // `in_array`: any element that is loosely equal.
             let fuel = &mut self.fuel;
             return Ok(value
                 .items()
@@ -244,7 +244,7 @@ fn modulo(value: &Value<'_>, divisor: &Value<'_>) -> Result<i64, EvalError> {
             divisor.type_name()
         )));
     };
-    // -1 would overflow with the smallest integer.
+    // The smallest integer divided by -1 would overflow.
     match by {
         0 => Err(EvalError("$mod cannot divide by zero".into())),
         -1 => Ok(0),

@@ -1,4 +1,4 @@
-//! A filter, from its JSON to an answer.
+//! A filter: parsed from JSON, evaluated on documents.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,10 +14,10 @@ use crate::eval;
 use crate::needs::Needs;
 use crate::value::Value;
 
-/// Bytes of JSON that a filter may have to be registered: one that is evaluated for every event should be quick to read.
+/// The size limit of a filter at registration, in bytes of JSON. A filter is evaluated for every event, so it should be small.
 pub const MAX_BYTES: usize = 65_536;
 
-/// A filter, ready to be evaluated.
+/// A compiled filter.
 #[derive(Debug)]
 pub struct Filter {
     root: Clause,
@@ -30,25 +30,25 @@ impl Filter {
     /// Reads a filter. `null`, `[]` and `{}` match everything.
     ///
     /// # Errors
-    /// Where it could never be evaluated: an operator that does not exist, an operand of the wrong type.
+    /// If it could never be evaluated: an operator does not exist, or an operand has the wrong type.
     pub fn parse(json: &Json) -> Result<Self, ParseError> {
         let (filter, fault) = Self::compile(json, None)?;
         fault.map_or(Ok(filter), Err)
     }
 
-    /// [`Self::parse`] for a webhook that listens to `classes`: warns of what none of them has, too.
+    /// [`Self::parse`] for a webhook that listens to `classes`. It also warns of paths that none of these events has.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Self::parse`].
     pub fn parse_for(json: &Json, classes: &[EventClass]) -> Result<Self, ParseError> {
         let (filter, fault) = Self::compile(json, Some(classes))?;
         fault.map_or(Ok(filter), Err)
     }
 
-    /// Reads a filter as Nextcloud does, which notices what is wrong with it only when evaluation gets there.
+    /// Reads a filter as Nextcloud does, which notices a fault only when evaluation reaches it.
     ///
     /// # Errors
-    /// Where it is neither object nor list, or nests too deep.
+    /// If it is neither an object nor a list, or is nested too deep.
     pub fn parse_leniently(json: &Json) -> Result<Self, ParseError> {
         Self::compile(json, None).map(|(filter, _)| filter)
     }
@@ -83,37 +83,37 @@ impl Filter {
         Ok((filter, compiled.faults.into_iter().next()))
     }
 
-    /// What is legal but can never match, or always does, each with its place and a suggestion.
+    /// The parts that are legal but can never match, or always do, each with its place and a suggestion.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// What it looks into.
+    /// The parts of a document that it reads.
     #[must_use]
     pub const fn needs(&self) -> &Needs {
         &self.needs
     }
 
-    /// Whether the document fulfils it.
+    /// Whether the document matches the filter.
     ///
     /// # Errors
-    /// Where PHP would throw (`%` on a text, a path into a list of texts), or evaluation takes too many steps. It counts
+    /// If PHP would throw (`%` of a text, a path that leads into a list of texts), or evaluation takes too many steps. It counts
     /// as no match; the caller counts and logs it.
     pub fn matches(&self, document: &Document<'_>) -> Result<bool, EvalError> {
         self.matches_within(document, &mut Budget::default())
     }
 
-    /// [`Self::matches`], as one of several that look at one event.
+    /// [`Self::matches`], for one of several filters of one event, which share `budget`.
     ///
     /// # Errors
-    /// As there, and where nothing is left of the budget.
+    /// As for [`Self::matches`], and if the budget is used up.
     pub fn matches_within(&self, document: &Document<'_>, budget: &mut Budget) -> Result<bool, EvalError> {
         eval::evaluate(&self.root, document.root(), budget)
     }
 
-    /// Notes that it could not be evaluated, and says how often that was so and whether this time is one for the log:
-    /// the first, the second, the fourth, … so that a filter cannot flood it.
+    /// Counts an evaluation that failed. Returns how many failed so far, and whether to log this one: the first, second, fourth,
+    /// eighth … so that a filter cannot flood the log.
     #[must_use]
     pub fn failed(&self) -> (u64, bool) {
         let times = self.failures.fetch_add(1, Ordering::Relaxed) + 1;

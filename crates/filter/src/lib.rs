@@ -1,12 +1,15 @@
 //! Filters: Nextcloud's PHPMongoQuery dialect, exactly.
 //!
-//! Guarantees: a filter means here what it means in Nextcloud (PHP 8); evaluation never panics, and takes at most 50 ms of CPU
-//! time and 32 MiB of memory (see [`Budget`]);
-//! what could never be evaluated is refused by [`Filter::parse`] with the place, and what can never match is named in
-//! [`Filter::warnings`]. `docs/filters.md` describes the dialect for users.
+//! Guarantees:
+//! * A filter means here what it means in Nextcloud (PHP 8).
+//! * Evaluation never panics, and takes at most 50 ms of CPU time and 32 MiB of memory (see [`Budget`]).
+//! * [`Filter::parse`] refuses a filter that could never be evaluated, and names the place. [`Filter::warnings`] names what can
+//!   never match.
 //!
-//! JSON is compiled ([`Filter`]) and evaluated on a [`Document`], which is built once for an event, only as far as
-//! the filters in play look into it ([`Needs`]).
+//! `docs/filters.md` describes the dialect for users.
+//!
+//! A [`Filter`] is compiled from JSON and evaluated on a [`Document`]. The document is built once for an event, and only as far as
+//! the filters read it ([`Needs`]).
 
 #![forbid(unsafe_code)]
 

@@ -1,22 +1,22 @@
-//! What a filter looks into, so that only that is built.
+//! The parts of a document that filters read, so that only these are built.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-/// So many paths are told apart; beyond, only the parts at the top of the document that they begin with.
-const MOST: usize = 256;
+/// The largest number of paths that are kept. With more, only the top-level part of the document that each begins with is kept.
+const MAX_PATHS: usize = 256;
 
-/// The parts of the document that a filter, or several, look into.
+/// The parts of the document that one or several filters read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Dotted paths; none begins with another and a dot.
+    /// Dotted paths. None lies inside another.
     paths: BTreeSet<Box<str>>,
-    /// There were too many: the paths are whole parts.
+    /// There were too many paths, so these are top-level parts.
     whole: bool,
 }
 
 impl Needs {
-    /// Of filters that match everything.
+    /// The needs of filters that match everything.
     pub const NOTHING: Self = Self {
         paths: BTreeSet::new(),
         whole: false,
@@ -37,7 +37,7 @@ impl Needs {
             self.paths.remove(inside.as_str());
         }
         self.paths.insert(path.into());
-        if self.paths.len() > MOST {
+        if self.paths.len() > MAX_PATHS {
             self.widen();
         }
     }
@@ -47,13 +47,13 @@ impl Needs {
         self.whole = true;
     }
 
-    /// Whether a path is needed that is `path` or leads to it.
+    /// Whether `path`, or something around it, is needed.
     fn has_around(&self, path: &str) -> bool {
         let prefixes = path.match_indices('.').map(|(dot, _)| &path[..dot]);
         prefixes.chain([path]).any(|prefix| self.paths.contains(prefix))
     }
 
-    /// A path that is needed and leads on from `path`.
+    /// The first needed path that lies inside `path`.
     fn first_inside(&self, path: &str) -> Option<&str> {
         let start = format!("{path}.");
         let next = self
@@ -73,38 +73,38 @@ impl Needs {
         }
     }
 
-    /// Whether it looks at nothing: the filter matches everything.
+    /// Whether nothing is needed, because the filters match everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
 
-    /// Whether what is at `path` (`event.object`, `user.groups`) is looked at, or something inside it, or something around it.
+    /// Whether a filter reads the value at `path` (`event.object`, `user.groups`), something inside it, or something around it.
     #[must_use]
     pub fn wants(&self, path: &str) -> bool {
         self.has_around(path) || self.first_inside(path).is_some()
     }
 
-    /// Whether it must be known who made the change.
+    /// Whether the user who made the change must be known.
     #[must_use]
     pub fn user(&self) -> bool {
         self.wants("user") || self.groups()
     }
 
-    /// Whether the groups of who made the change must be known.
+    /// Whether the groups of that user must be known.
     #[must_use]
     pub fn groups(&self) -> bool {
         self.wants("user.groups") || self.wants("group") || self.wants("groups")
     }
 
-    /// Whether the display name of who made the change must be known.
+    /// Whether the display name of that user must be known.
     #[must_use]
     pub fn display_name(&self) -> bool {
         self.wants("user.displayName")
     }
 }
 
-/// The part of the document that a path begins with.
+/// The top-level part of the document that a path begins with.
 fn part(path: &str) -> &str {
     path.split_once('.').map_or(path, |(part, _)| part)
 }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn too_many_paths_become_whole_parts() {
         let mut many = Needs::default();
-        for n in 0..=MOST {
+        for n in 0..=MAX_PATHS {
             many.add(&format!("event.object.data.f{n}"));
         }
         many.add("user.uid");

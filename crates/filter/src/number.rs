@@ -6,12 +6,12 @@ use std::fmt::{self, Write as _};
 
 use crate::budget::Fuel;
 
-/// Longer texts are not read as numbers: that cannot be stopped, and takes a few nanoseconds a digit.
+/// Texts longer than this (bytes) are not read as numbers: reading takes some nanoseconds a digit and cannot be stopped.
 const MAX_LENGTH: usize = 1 << 20;
 
-/// Pays for reading `text` as a number, where that goes through all of it.
+/// Charges for reading `text` as a number, if that reads more than its start.
 #[inline]
-pub(crate) fn pay(text: &str, fuel: &mut Fuel) {
+pub(crate) fn charge(text: &str, fuel: &mut Fuel) {
     if text.len() > 32 && text.as_bytes().first().is_some_and(|b| begins_number(*b)) {
         if text.len() > MAX_LENGTH {
             fuel.spend(u64::MAX);
@@ -20,7 +20,7 @@ pub(crate) fn pay(text: &str, fuel: &mut Fuel) {
     }
 }
 
-/// What a number can begin with, white space included.
+/// Whether a number can begin with this byte; white space may come before it.
 const fn begins_number(b: u8) -> bool {
     matches!(
         b,
@@ -28,7 +28,7 @@ const fn begins_number(b: u8) -> bool {
     )
 }
 
-/// What a numeric string is worth.
+/// The value of a numeric string.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Numeric {
     Int(i64),
@@ -53,9 +53,9 @@ impl Numeric {
 /// The smallest integer.
 const MIN_AS_FLOAT: f64 = -9_223_372_036_854_775_808.0;
 
-/// The value of `text` if all of it is a number, white space around it allowed: what `is_numeric` accepts.
+/// The value of `text` if all of it is a number, with white space around it allowed, as `is_numeric` accepts it.
 pub(crate) fn numeric(text: &str) -> Option<Numeric> {
-    // Most strings in documents start with a letter; they leave here.
+    // Most strings in documents start with a letter and return here.
     if !begins_number(*text.as_bytes().first()?) {
         return None;
     }
@@ -125,7 +125,7 @@ fn is_space(b: u8) -> bool {
     matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// The index that PHP makes of the key `text` when it has the form of a list's index.
+/// The list index that PHP makes of the key `text`, if it is written as one.
 pub(crate) fn list_index(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let canonical = match bytes {
@@ -167,7 +167,7 @@ impl ShortText {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        // Only whole strings are ever written.
+        // Only whole `str`s are ever written, so the bytes are valid UTF-8.
         std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
     }
 }
@@ -187,7 +187,7 @@ impl fmt::Write for ShortText {
 /// `(string)` of an integer.
 pub(crate) fn int_text(value: i64) -> ShortText {
     let mut text = ShortText::new();
-    // At most 20 characters: they fit.
+    // It has at most 20 characters, so it fits.
     let _ = write!(text, "{value}");
     text
 }

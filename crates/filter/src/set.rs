@@ -10,24 +10,24 @@ use crate::compare;
 use crate::number;
 use crate::value::Value;
 
-/// Up to this many elements are looked at one by one.
+/// Lists of up to this many elements are searched one by one.
 const LINEAR: usize = 8;
 
 /// A list of values, prepared to be searched.
 #[derive(Debug)]
 pub(crate) struct Set {
     items: Box<[Value<'static>]>,
-    /// The element with key 0, null where there is none.
+    /// The element with key 0, null if there is none.
     first: Value<'static>,
     index: Option<Index>,
 }
 
-/// What makes a long list quick to search.
+/// Makes searching a long list quick.
 #[derive(Debug)]
 struct Index {
-    /// Every element as text, for `array_intersect`; made when the first list is met, which for most filters is never.
+    /// Every element as text, for `array_intersect`. Built when the filter first meets a list, which most filters never do.
     casts: OnceLock<Texts>,
-    /// What a text that is not numeric can be equal to: such texts, and infinity, which is no number as text.
+    /// The elements that a text can equal which is not numeric: other such texts, and infinity, whose text is not a number.
     words: Texts,
     has_true: bool,
     has_false: bool,
@@ -41,7 +41,7 @@ impl Index {
             words: Texts::of(items, |item| match item {
                 Value::Text(text) => number::numeric(text).is_none(),
                 Value::Float(float) => float.is_infinite(),
-                // Integers are numeric as text. Operands hold no aliases.
+                // The text of an integer is numeric. Operands contain no aliases.
                 _ => false,
             }),
             has_true: items.iter().any(|item| matches!(item, Value::Bool(true))),
@@ -51,7 +51,7 @@ impl Index {
     }
 }
 
-/// Elements of a list by their text. It holds their places, so that a long list is stored once.
+/// The elements of a list by their text. It contains only their places, so that a long list is stored once.
 #[derive(Debug)]
 struct Texts {
     places: HashTable<u32>,
@@ -59,7 +59,7 @@ struct Texts {
 }
 
 impl Texts {
-    /// The elements that are `wanted`, as text.
+    /// The elements for which `wanted` holds.
     fn of(items: &[Value<'_>], wanted: impl Fn(&Value<'_>) -> bool) -> Self {
         let hasher = DefaultHashBuilder::default();
         let text_at = |place: u32| items[place as usize].to_text();
@@ -105,7 +105,7 @@ impl Set {
     pub(crate) fn has(&self, value: &Value<'_>, fuel: &mut Fuel) -> bool {
         match value {
             Value::Text(text) => {
-                number::pay(text, fuel);
+                number::charge(text, fuel);
                 if fuel.is_empty() {
                     return false;
                 }
@@ -113,7 +113,7 @@ impl Set {
                     && number::numeric(text).is_none()
                 {
                     fuel.spend_bytes(text.len());
-                    // Not being numeric, it is not "0"; so only "" is false.
+                    // A text that is not numeric is not "0", so only "" is false.
                     return index.words.has(&self.items, text)
                         || (index.has_true && !text.is_empty())
                         || ((index.has_false || index.has_null) && text.is_empty());
@@ -122,7 +122,7 @@ impl Set {
             Value::Alias(alias) => return alias.any(|name| self.has(name, fuel)),
             _ => {}
         }
-        // Out of fuel, the answer does not matter.
+        // Without fuel the answer does not matter.
         self.items
             .iter()
             .any(|item| fuel.is_empty() || compare::equal(value, item, fuel))

@@ -14,7 +14,7 @@ pub(crate) fn shown(value: &Value<'_>) -> String {
 
 fn show(value: &Value<'_>, out: &mut String) {
     use std::fmt::Write as _;
-    // Long values are cut anyway.
+    // The caller cuts the text anyway.
     if out.len() > 400 {
         return;
     }

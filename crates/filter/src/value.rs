@@ -1,4 +1,4 @@
-//! Values as PHP sees decoded JSON, made to be compared often: numbers are read once, text is borrowed.
+//! JSON values as PHP decodes them, built to be compared often: numbers are parsed once, texts are borrowed.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,13 @@ use serde_json::Value as Json;
 
 use crate::number::{self, ShortText};
 
-/// How deep a filter, or a document that somebody gives, may nest; deeper ones are not built. Everything that walks values
+/// How many levels a filter, or a document given as JSON, may be nested; deeper ones are refused. Everything that walks values
 /// recurses, so this bounds the stack.
 pub const MAX_DEPTH: usize = 128;
-/// The same for the state of an entity: as deep as what is read of Nextcloud's tables.
+/// The same for the state of an entity, which may be nested as deep as a row that is read from Nextcloud's tables.
 const STATE_DEPTH: usize = orw_model::json::DEEPEST + orw_model::json::AROUND;
 
-/// A value nests deeper than this many levels.
+/// A value is nested deeper than this many levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("nested deeper than {0} levels")]
 pub struct TooDeep(usize);
@@ -33,7 +33,7 @@ pub enum Value<'a> {
     Alias(Box<Alias<'a>>),
 }
 
-/// A reference to a register or schema: one thing with several names, which a filter may call by any of them.
+/// A reference to a register or schema, which a filter may name by its slug, its uuid or its id.
 ///
 /// * It is equal to an operand (literally, `$e`, `$in`, `$all`, inside arrays) when one of its names is; `$ne` and `$nin` are
 ///   the opposite. A regular expression matches it when it matches one of the names.
@@ -42,7 +42,7 @@ pub enum Value<'a> {
 /// * To everything else (`$exists`, paths that go on below it) it is its first name.
 #[derive(Debug, Clone)]
 pub struct Alias<'a> {
-    /// Never empty; the first is what payloads show. The id as text is one of them.
+    /// Never empty. Payloads show the first one. The id as text is among them.
     names: Vec<Cow<'a, str>>,
     id: Option<i64>,
 }
@@ -60,7 +60,7 @@ impl<'a> Alias<'a> {
         self.id
     }
 
-    /// What it is in a comparison with `other`.
+    /// The value that stands for the reference in a comparison with `other`.
     pub(crate) fn beside(&self, other: &Value<'_>) -> Value<'_> {
         match (other, self.id) {
             (Value::Int(_) | Value::Float(_), Some(id)) => Value::Int(id),
@@ -68,7 +68,7 @@ impl<'a> Alias<'a> {
         }
     }
 
-    /// Whether `test` holds for one of the names or the id.
+    /// Whether `test` holds for one of the names, or for the id.
     pub(crate) fn any(&self, mut test: impl FnMut(&Value<'_>) -> bool) -> bool {
         self.names().any(|name| test(&Value::Text(Cow::Borrowed(name))))
             || self.id.is_some_and(|id| test(&Value::Int(id)))
@@ -79,20 +79,20 @@ impl<'a> Alias<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Map<'a> {
     entries: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// The entries' places sorted by key, where a linear scan would be slow.
+    /// The places of the entries sorted by key, if there are too many for a linear search.
     sorted: Option<Box<[u32]>>,
-    /// Whether `isset($map[0])`: PHPMongoQuery then takes it for a list.
+    /// Whether `isset($map[0])`, in which case PHPMongoQuery takes the map for a list.
     zero_is_set: bool,
 }
 
-/// Up to this many entries a map is searched from the front.
+/// Maps of up to this many entries are searched linearly.
 const LINEAR: usize = 24;
 
 impl<'a> Map<'a> {
-    /// A map of these entries; keys must differ.
+    /// A map of these entries. The keys must differ.
     fn new(entries: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
         let sorted = (entries.len() > LINEAR).then(|| {
-            // A document cannot have 2^32 entries; beyond, entries would only not be found.
+            // No document has 2^32 entries, which would be many gigabytes of JSON.
             let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
             let mut places: Vec<u32> = (0..count).collect();
             places.sort_unstable_by(|&a, &b| entries[a as usize].0.cmp(&entries[b as usize].0));
@@ -132,18 +132,18 @@ impl<'a> Map<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The value of `json`; its texts are borrowed.
+    /// The value of `json`, whose texts it borrows.
     ///
     /// # Errors
-    /// Where it nests deeper than [`MAX_DEPTH`].
+    /// If it is nested deeper than [`MAX_DEPTH`].
     pub fn from_json(json: &'a Json) -> Result<Self, TooDeep> {
         Self::at_depth(json, 0, MAX_DEPTH)
     }
 
-    /// The value of `json`, a part of the state of an entity.
+    /// The value of `json`, which is a part of the state of an entity.
     ///
     /// # Errors
-    /// Where it nests deeper than what is read of Nextcloud's tables.
+    /// If it is nested deeper than what is read from Nextcloud's tables.
     pub fn from_state(json: &'a Json) -> Result<Self, TooDeep> {
         Self::at_depth(json, 0, STATE_DEPTH)
     }
@@ -177,14 +177,14 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// As `json_decode`: an integer where there is neither point nor exponent and 64 bits hold it.
+    /// Reads a number as `json_decode` does: as an integer if it has neither point nor exponent and fits into 64 bits.
     fn from_number(written: &str) -> Self {
         if !written.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'))
             && let Ok(i) = written.parse()
         {
             return Self::Int(i);
         }
-        // JSON numbers are a subset of what Rust reads; too large ones become infinite, as in PHP.
+        // Rust reads every number that JSON allows; too large ones become infinite, as in PHP.
         Self::Float(written.parse().unwrap_or(0.0))
     }
 
@@ -193,7 +193,7 @@ impl<'a> Value<'a> {
         Self::Text(text.into())
     }
 
-    /// An object with these entries; of two with the same key the last counts.
+    /// An object with these entries. Of two entries with the same key the last one counts.
     pub fn map<K: Into<Cow<'a, str>>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
         let mut kept: Vec<(Cow<'a, str>, Self)> = Vec::new();
         for (key, value) in entries {
@@ -206,8 +206,8 @@ impl<'a> Value<'a> {
         Self::Map(Map::new(kept))
     }
 
-    /// A reference that can be called by any of `names` (the first is what payloads show; empty ones are ignored) and by
-    /// `id`. Null where it has neither.
+    /// A reference with these `names` and this `id`. Payloads show the first name; empty names are ignored. Null if there is neither
+    /// a name nor an id.
     pub fn alias<N: Into<Cow<'a, str>>>(names: impl IntoIterator<Item = N>, id: Option<i64>) -> Self {
         let mut kept: Vec<Cow<'a, str>> = Vec::new();
         let id_text = id.map(|id| Cow::Owned(id.to_string()));
@@ -222,7 +222,7 @@ impl<'a> Value<'a> {
         Self::Alias(Box::new(Alias { names: kept, id }))
     }
 
-    /// The same value, borrowing nothing.
+    /// A copy that borrows nothing.
     pub(crate) fn owned(&self) -> Value<'static> {
         let own = |text: &Cow<'a, str>| Cow::Owned(text.as_ref().to_owned());
         match self {
@@ -256,7 +256,7 @@ impl<'a> Value<'a> {
         matches!(self, Self::List(_) | Self::Map(_))
     }
 
-    /// `(bool)`.
+    /// PHP's `(bool)`.
     pub(crate) fn truthy(&self) -> bool {
         match self {
             Self::Null => false,
@@ -270,7 +270,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `count`; 0 for what is no array.
+    /// PHP's `count`; 0 for anything but an array.
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::List(items) => items.len(),
@@ -279,7 +279,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What `foreach` goes through.
+    /// The values that PHP's `foreach` visits.
     pub(crate) fn items(&self) -> Items<'_, 'a> {
         match self {
             Self::List(items) => Items::List(items.iter()),
@@ -288,7 +288,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `$array[$index]`, null where it is not set.
+    /// PHP's `$array[$index]`; null if it is not set.
     pub(crate) fn at(&self, index: usize) -> &Self {
         let found = match self {
             Self::List(items) => items.get(index),
@@ -298,7 +298,7 @@ impl<'a> Value<'a> {
         found.unwrap_or(&Self::Null)
     }
 
-    /// The type as PHP's messages call it.
+    /// The name of the type in PHP's messages.
     pub(crate) const fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -329,7 +329,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `(string)`; `Array` for arrays.
+    /// PHP's `(string)`; `Array` for arrays.
     pub(crate) fn to_text(&self) -> Text<'_> {
         match self {
             Self::Null | Self::Bool(false) => Text::Borrowed(""),
@@ -343,7 +343,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// `(bool)` of a string.
+/// PHP's `(bool)` of a string.
 fn text_is_truthy(text: &str) -> bool {
     !matches!(text, "" | "0")
 }

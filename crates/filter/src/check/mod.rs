@@ -1,4 +1,4 @@
-//! What can be said about a filter before any event: legal parts that can never match, and what was probably meant.
+//! Checks of a filter without a document: legal parts that can never match, and what was probably meant.
 
 mod nearest;
 mod operators;

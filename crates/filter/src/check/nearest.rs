@@ -1,6 +1,6 @@
-//! What somebody may have meant by a word that does not exist.
+//! Suggestions for misspelt words.
 
-/// The candidate that differs from `word` in the fewest letters, if they are few; upper and lower case are the same.
+/// The candidate that differs from `word` in the fewest letters, if there are at most two. Upper and lower case are the same.
 pub(super) fn nearest(word: &str, candidates: &[String]) -> Option<String> {
     if word.len() > 40 {
         return None;

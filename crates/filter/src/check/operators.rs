@@ -1,4 +1,4 @@
-//! Operators that do not exist, and operands that are not what they seem to be.
+//! Operators that do not exist, and operands that mean something else than they seem to.
 
 use super::nearest::nearest;
 use crate::regex::{self, Refused};
@@ -9,7 +9,7 @@ const FIELD_OPERATORS: [&str; 12] = [
     "$e", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$all", "$exists", "$mod", "$not",
 ];
 
-/// Why `operator` cannot stand where conditions on the whole document are combined.
+/// Why `operator` cannot combine conditions on the whole document.
 pub(crate) fn unknown_logical_operator(operator: &str) -> String {
     if FIELD_OPERATORS.contains(&operator) {
         return format!("{operator} belongs to a path: {{\"user.uid\": {{\"{operator}\": …}}}}");
@@ -19,7 +19,7 @@ pub(crate) fn unknown_logical_operator(operator: &str) -> String {
     format!("is no operator that combines conditions: these are $and, $or, $nor and $not{suggestion}")
 }
 
-/// Why `operator` cannot stand at `path`.
+/// Why `operator` cannot test the value at `path`.
 pub(crate) fn unknown_operator(path: &str, operator: &str) -> String {
     let list = FIELD_OPERATORS.join(" ");
     if !operator.starts_with('$') {
@@ -48,7 +48,7 @@ pub(crate) fn unknown_operator(path: &str, operator: &str) -> String {
     format!("is no operator{meant} (there are {list})")
 }
 
-/// `$in` and its like compare texts; they know no regular expressions.
+/// A warning if `list`, an operand of `$in`, `$nin` or `$all`, contains a regular expression: these operators compare texts.
 pub(crate) fn regex_in_list(list: &Value<'_>) -> Option<String> {
     let text = list.items().find_map(|item| match item {
         Value::Text(text) => regex::split(text).is_some().then_some(text),
@@ -60,7 +60,7 @@ pub(crate) fn regex_in_list(list: &Value<'_>) -> Option<String> {
     ))
 }
 
-/// A text that looks like a regular expression and is none that `preg_match` takes.
+/// The warning for a text that looks like a regular expression, but that `preg_match` refuses.
 pub(crate) fn refused_regex(text: &str, refused: &Refused) -> String {
     format!(
         "{0} is taken for a regular expression because of its slashes, and it is not a valid one ({refused}), so nothing \
@@ -69,7 +69,7 @@ pub(crate) fn refused_regex(text: &str, refused: &Refused) -> String {
     )
 }
 
-/// Regular expressions are not tried on the elements of lists.
+/// A warning if the value at `path` is a list: regular expressions are not tried on the elements of lists.
 pub(crate) fn regex_on_list(path: &str) -> Option<String> {
     matches!(path, "group" | "groups" | "user.groups").then(|| {
         format!("{path} is a list, and a regular expression is not tried on the elements of a list; name the groups with $in")

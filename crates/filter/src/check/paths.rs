@@ -1,4 +1,4 @@
-//! Paths that no document has, or that say something else than they seem to.
+//! Paths that no document has, or that mean something else than they seem to.
 
 use std::sync::LazyLock;
 
@@ -9,8 +9,8 @@ use super::nearest::nearest;
 const ROOTS: [&str; 6] = ["event", "data", "user", "group", "groups", "time"];
 const USER: [&str; 3] = ["uid", "displayName", "groups"];
 
-/// What is wrong with a path that no document has, or that says something else than it seems to. `classes` are the events
-/// that the filter is for, where they are known.
+/// What is wrong with `path`, if no document has it or it means something else than it seems to. `classes` are the events that
+/// the filter is for, if these are known.
 pub(crate) fn path(path: &str, classes: Option<&[EventClass]>) -> Option<String> {
     let mut segments = path.split('.');
     let root = segments.next().unwrap_or_default();
@@ -76,7 +76,7 @@ pub(crate) fn path(path: &str, classes: Option<&[EventClass]>) -> Option<String>
     }
 }
 
-/// The state `name` is in none of the events that the filter is for.
+/// A warning if none of the events that the filter is for has the state `name`.
 fn of_classes(path: &str, root: &str, name: &str, classes: &[EventClass]) -> Option<String> {
     let names = |class: &EventClass| {
         let old = (class.action() == Action::Updated).then_some(());
@@ -91,7 +91,7 @@ fn of_classes(path: &str, root: &str, name: &str, classes: &[EventClass]) -> Opt
     if known.is_empty() || known.contains(&name) {
         return None;
     }
-    // The same kind's, if there is one.
+    // Suggest the state of the same kind, if there is one.
     let kind = EntityKind::ALL
         .into_iter()
         .find(|kind| kind.states((), Some(())).any(|(state, ())| state == name));
@@ -114,8 +114,8 @@ fn of_classes(path: &str, root: &str, name: &str, classes: &[EventClass]) -> Opt
     ))
 }
 
-/// A field that objects do not have: mostly a property, without the `data` that it is below. Other kinds have the fields
-/// of their table, which differ between versions.
+/// A warning if objects have no such field. Mostly it is a property that is written without `data`. The fields of other kinds
+/// are the columns of their tables, which differ between versions, so these are not checked.
 fn of_object(path: &str, root: &str, name: &str) -> Option<String> {
     if !matches!(name, "object" | "newObject" | "oldObject") {
         return None;
@@ -135,11 +135,12 @@ fn of_object(path: &str, root: &str, name: &str) -> Option<String> {
     ))
 }
 
-/// Paths that go on below a text or number.
+/// A warning if `path` continues below `leaf`, which is a text or number.
 fn below(path: &str, leaf: &str) -> Option<String> {
     (path != leaf).then(|| format!("{leaf} is a single value with nothing below it, so this never matches"))
 }
 
+/// A warning if `path` continues below `list`, a list of group ids.
 fn below_list(path: &str, list: &str) -> Option<String> {
     (path != list).then(|| {
         format!(
@@ -149,7 +150,7 @@ fn below_list(path: &str, list: &str) -> Option<String> {
     })
 }
 
-/// `tags.0`, `items[0].x`, `items.*.x`: ways to name an element that this dialect does not have.
+/// A warning for `tags.0`, `items[0].x` and `items.*.x`: this dialect cannot select an element of a list.
 fn numbered(path: &str) -> Option<String> {
     let odd = path.split('.').find(|segment| {
         *segment == "*"
@@ -182,6 +183,7 @@ fn state_names() -> &'static [String] {
     &NAMES
 }
 
+/// The path that was probably meant by `path`, whose first segment `root` no document has.
 fn root_suggestion(root: &str, path: &str) -> Option<String> {
     let rest = path.strip_prefix(root).unwrap_or_default();
     if is_state(root) || root == "class" {

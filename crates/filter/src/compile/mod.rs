@@ -1,7 +1,7 @@
-//! From JSON to what is evaluated: paths are split, operands typed and regular expressions compiled once.
+//! Compiles the JSON of a filter: splits paths, types operands and compiles regular expressions, once for all evaluations.
 //!
-//! What PHPMongoQuery would throw becomes a part of the compiled filter that fails when evaluation reaches it, because
-//! it often does not (`{"a": 1, "b": {"$oops": 1}}` is plainly false where `a` is not 1). `Filter::parse` refuses such
+//! Where PHPMongoQuery would throw, the compiled filter has a part that fails when evaluation reaches it. Often evaluation does
+//! not (`{"a": 1, "b": {"$oops": 1}}` is simply false if `a` is not 1). `Filter::parse` refuses such
 
 mod php_array;
 mod place;
@@ -20,14 +20,14 @@ use crate::set::Set;
 use crate::shown::shown;
 use crate::value::Value;
 
-/// So many regular expressions one filter may have: compiling one takes microseconds.
+/// How many regular expressions a filter may have. Compiling one takes microseconds.
 const MAX_REGEXES: usize = 1000;
-/// And so many items they may have together, compiled: what is repeated a number of times is there as often.
+/// How many items these may have together in compiled form, where something repeated n times counts n times.
 const MAX_REGEX_ITEMS: f64 = 100_000.0;
-/// So many warnings are kept.
+/// How many warnings, and how many faults, are kept.
 const MAX_WARNINGS: usize = 20;
 
-/// A compiled filter and what was noticed on the way.
+/// A compiled filter, and what was noticed while compiling it.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) root: Clause,
@@ -55,7 +55,7 @@ pub(crate) fn compile(filter: &Value<'_>, classes: Option<&[EventClass]>) -> Com
 }
 
 struct Compiler<'c> {
-    /// The events that the filter is for, where they are known.
+    /// The events that the filter is for, if these are known.
     classes: Option<&'c [EventClass]>,
     faults: Vec<ParseError>,
     warnings: Vec<String>,
@@ -65,14 +65,14 @@ struct Compiler<'c> {
 }
 
 impl Compiler<'_> {
-    /// Notes that the filter cannot be evaluated, and returns the message for who evaluates it all the same.
+    /// Notes that the filter cannot be evaluated, and returns the message for those who evaluate it nevertheless.
     fn fault(&mut self, place: &Place<'_>, reason: String) -> Box<str> {
         let fault = ParseError {
             place: place.to_string(),
             reason,
         };
         let message = fault.to_string().into_boxed_str();
-        // One is enough to refuse it; the rest would only be memory.
+        // One is enough to refuse the filter; more would only take memory.
         if self.faults.len() < MAX_WARNINGS {
             self.faults.push(fault);
         }
@@ -102,7 +102,7 @@ impl Compiler<'_> {
                 Key::Name(key) if key.starts_with('$') => self.operator(key, condition, &place.key(key)),
                 _ if is_list => self.query(condition, &key.place(place)),
                 Key::Name(key) => self.field(key, condition, &place.key(key)),
-                // A list is a list.
+                // Unreachable for an object, whose keys are names; a list of conditions is handled above.
                 Key::Index(index) => self.query(condition, &place.index(index)),
             })
             .collect();
@@ -138,7 +138,7 @@ impl Compiler<'_> {
                 _ => Clause::Neither(clauses),
             };
         }
-        // Element 0 is set, so there is a first one.
+        // Element 0 is set, so there is a first clause.
         let first = clauses.next().unwrap_or(Clause::All(Box::default()));
         Clause::Unknown(Box::new(first))
     }
@@ -172,7 +172,7 @@ impl Compiler<'_> {
                 shown(operators)
             );
             let fault = self.fault(place, reason);
-            // PHPMongoQuery takes the indices for operators and fails at the first.
+            // PHPMongoQuery takes the indices for operators, and fails at the first one.
             return Box::new([Test::Is(Op::Refused { missing: None, fault })]);
         }
         entries(operators)

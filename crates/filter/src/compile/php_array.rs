@@ -20,6 +20,7 @@ impl Key<'_> {
     }
 }
 
+/// The keys and values of an array; none for anything else.
 pub(super) fn entries<'v>(array: &'v Value<'_>) -> Box<dyn Iterator<Item = (Key<'v>, &'v Value<'v>)> + 'v> {
     match array {
         Value::List(items) => Box::new(
@@ -37,7 +38,7 @@ pub(super) fn entries<'v>(array: &'v Value<'_>) -> Box<dyn Iterator<Item = (Key<
     }
 }
 
-/// `array_is_list` of an array that is not empty: `{"0": …, "1": …}` is one too.
+/// PHP's `array_is_list` for an array that is not empty: `{"0": …, "1": …}` is a list as well.
 pub(super) fn is_list(array: &Value<'_>) -> bool {
     match array {
         Value::List(items) => !items.is_empty(),

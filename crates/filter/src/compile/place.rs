@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Where in the filter we are; written only where something is wrong.
+/// A place in a filter. Its text is only made if something is wrong there.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'p> {
     inside: Option<&'p Place<'p>>,
@@ -53,7 +53,7 @@ impl fmt::Display for Place<'_> {
                 if key.is_empty() {
                     return f.write_str("\"\"");
                 }
-                // Somebody's megabyte of a key would bury the message.
+                // A key may be very long; the message should stay readable.
                 key.chars().take(100).try_for_each(|c| write!(f, "{c}"))
             }
         }

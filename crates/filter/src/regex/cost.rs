@@ -1,46 +1,45 @@
-//! How much work PCRE2 can have with a pattern on a text of some length, at most.
+//! An upper bound of the work that PCRE2 can have with a pattern on a text of some length.
 //!
-//! A backtracking search goes through a tree: each part of a pattern can match in some number of ways, and what follows
-//! is tried for each. The numbers are upper bounds, so patterns that repeat groups soon have none that is of use; for
-//! those there is [`super::backtrack`].
+//! A backtracking search walks a tree: each part of a pattern can match in some number of ways, and the rest is tried for each
+//! of them. For patterns that repeat groups, the bound is soon too large to be of use; for these there is [`super::backtrack`].
 
 use super::node::{Node, PcreOnly, Position};
 
-/// What a part costs where it is tried at one place of the text.
+/// The cost of trying a part at one place of the text.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
-    /// In so many ways it can match.
+    /// In how many ways it can match.
     ways: f64,
-    /// Finding all of them takes so many steps.
+    /// How many steps it takes to find all of them.
     work: f64,
 }
 
-/// What is counted.
+/// Which steps are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     /// All steps.
     Whole,
-    /// Those between two steps that PCRE2 counts towards its match limit: it counts each turn of a repeated group, and each
-    /// length that a repeated character is tried with.
+    /// The steps between two that PCRE2 counts towards its match limit. It counts each turn of a repeated group, and each length
+    /// with which a repeated character is tried.
     BetweenCounts,
 }
 
-/// The steps of the whole search in a text of `n` bytes.
+/// The steps of a whole search in a text of `n` bytes.
 pub(super) fn whole(root: &Node, n: usize) -> f64 {
     starts(root, n) * (cost(root, length(n), Scope::Whole).work + 4.0) + length(n)
 }
 
-/// The steps of an attempt at one place of the text.
+/// The steps of one attempt, at one place of the text.
 pub(super) fn attempt(root: &Node, n: usize) -> f64 {
     cost(root, length(n), Scope::Whole).work + 4.0 + length(n)
 }
 
-/// The same where PCRE2 stops an attempt after `limit` counted steps.
+/// The steps of one attempt, if PCRE2 stops it after `limit` counted steps.
 pub(super) fn limited_attempt(root: &Node, n: usize, limit: u32) -> f64 {
     f64::from(limit) * (cost(root, length(n), Scope::BetweenCounts).work + 4.0) + length(n)
 }
 
-/// The steps of the whole search where PCRE2 stops each attempt after `limit` counted ones.
+/// The steps of a whole search, if PCRE2 stops each attempt after `limit` counted steps.
 pub(super) fn limited(root: &Node, n: usize, limit: u32) -> f64 {
     starts(root, n) * limited_attempt(root, n, limit)
 }
@@ -50,7 +49,7 @@ const fn length(n: usize) -> f64 {
     n as f64
 }
 
-/// At so many places of the text an attempt begins.
+/// At how many places of the text an attempt begins.
 fn starts(root: &Node, n: usize) -> f64 {
     let anchored = match root {
         Node::At(Position::Start) => true,
@@ -93,7 +92,7 @@ fn cost(node: &Node, n: f64, scope: Scope) -> Cost {
                 }
             }),
         Node::Atomic(inner) => flat(cost(inner, n, scope).work + 1.0),
-        // The longest lookbehind is of 255 characters, and every length may be tried.
+        // A lookbehind has at most 255 characters, and every length may be tried.
         Node::Lookaround { inner, behind, .. } => {
             flat(cost(inner, n, scope).work * if *behind { 256.0 } else { 1.0 } + 1.0)
         }
@@ -110,7 +109,7 @@ fn cost(node: &Node, n: f64, scope: Scope) -> Cost {
 
 fn repeat(inner: &Node, min: f64, max: Option<f64>, n: f64, scope: Scope) -> Cost {
     let once = cost(inner, n, scope);
-    // A turn that takes up nothing is the last one, beyond those that must be.
+    // Beyond the minimum, a turn that matches the empty text is the last one.
     let mut most = max.unwrap_or(f64::INFINITY).min(min.max(n + 1.0) + 1.0);
     let single = matches!(inner, Node::One(_) | Node::PcreOnly(_));
     if scope == Scope::BetweenCounts && !single {
@@ -128,7 +127,7 @@ fn repeat(inner: &Node, min: f64, max: Option<f64>, n: f64, scope: Scope) -> Cos
             work: (most + 1.0) * (once.work + 1.0),
         };
     }
-    // The sum of ways^turns, generously.
+    // An upper bound of the sum of ways^turns.
     let ways = once.ways.powf(most) * (most + 1.0);
     Cost {
         ways,
@@ -136,11 +135,11 @@ fn repeat(inner: &Node, min: f64, max: Option<f64>, n: f64, scope: Scope) -> Cos
     }
 }
 
-/// How large PCRE2's compiled form is, in items: what is repeated a number of times is there as often.
+/// The size of PCRE2's compiled form, in items. Something repeated n times is there n times.
 pub(super) fn size(node: &Node) -> f64 {
     match node {
         Node::Empty | Node::At(_) | Node::PcreOnly(_) => 1.0,
-        // A class takes 32 bytes and more.
+        // A class takes at least 32 bytes.
         Node::One(one) if one.source.len() > 2 => 8.0 + length(one.source.len()),
         Node::One(_) => 1.0,
         Node::Sequence(items) | Node::Alternatives(items) => items.iter().map(size).sum::<f64>() + 1.0,

@@ -1,7 +1,7 @@
 //! `"/pattern/flags"` as PHP's `preg_match` takes it.
 //!
-//! Guarantees: a pattern that PHP refuses matches nothing, as there; one that runs away is stopped after
-//! [`leading::MATCH_LIMIT`] steps of PCRE2, matches nothing, as there, and is counted and logged.
+//! Guarantees: a pattern that PHP refuses matches nothing, as in PHP. A search that takes too long is stopped, matches nothing, as
+//! in PHP after its `pcre.backtrack_limit`, and is counted and logged.
 //!
 //! A pattern is read by [`leading`], [`flags`], [`adapt`] and [`parse`], into the structure in [`node`]. [`search`] compiles it
 //! with PCRE2 and decides, by [`cost`], whether PCRE2 or [`backtrack`] searches.

@@ -11,7 +11,7 @@ pub(super) enum Node {
     Repeat {
         inner: Box<Node>,
         min: u32,
-        /// `None`: without end.
+        /// `None`: no upper bound.
         max: Option<u32>,
         greed: Greed,
     },
@@ -24,15 +24,16 @@ pub(super) enum Node {
         negative: bool,
     },
     At(Position),
-    /// What only PCRE2 itself evaluates.
+    /// A part that only PCRE2 can evaluate.
     PcreOnly(PcreOnly),
-    /// The same, with a part inside (conditions, scripts).
+    /// A part that only PCRE2 can evaluate, with another part inside (conditions, script runs).
     PcreOnlyGroup(Box<Node>),
 }
 
+/// An item that matches one character.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct One {
-    /// As written: `a`, `.`, `[^x]`, `\d`.
+    /// The source text: `a`, `.`, `[^x]`, `\d`.
     pub(super) source: String,
     pub(super) caseless: bool,
     pub(super) dot_all: bool,
@@ -45,12 +46,12 @@ pub(super) enum Greed {
     Possessive,
 }
 
-/// An assertion that depends on nothing but the characters around it.
+/// An assertion that depends only on the characters beside its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
     Start,
     LineStart,
-    /// Before the last line end, or at the end.
+    /// At the end of the text, or before a line end that is its last character.
     End,
     LineEnd,
     VeryEnd,
@@ -58,19 +59,20 @@ pub(super) enum Position {
     NoWordBoundary,
 }
 
+/// What only PCRE2 can evaluate, by its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PcreOnly {
-    /// A reference to what a group matched: it compares as many bytes as the text has, at most, and looks at every group that
-    /// may have its name, at so many at most.
+    /// A reference to what a group matched. It compares at most as many bytes as the text has. The number is how many groups may
+    /// have its name, at most.
     Backreference(u32),
     /// `\R` and `\X`.
     Several,
     Recursion,
-    /// `\K`, verbs, call-outs: they cost nothing.
+    /// `\K`, verbs and callouts, which cost nothing.
     Free,
 }
 
-/// The settings that change how a part is read.
+/// The modes that change how a part of a pattern is read.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent flags")]
 pub(super) struct Modes {
@@ -79,19 +81,19 @@ pub(super) struct Modes {
     pub(super) multi_line: bool,
     pub(super) extended: bool,
     pub(super) ungreedy: bool,
-    /// Without it a character that is not ASCII is several, its bytes.
+    /// Otherwise each byte of a character that is not ASCII counts as a character.
     pub(super) unicode: bool,
 }
 
-/// A pattern that was read.
+/// A parsed pattern.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) root: Node,
-    /// How many groups capture.
+    /// How many capturing groups it has.
     pub(super) captures: u32,
-    /// Whether only PCRE2 knows what it means.
+    /// Whether it has parts that only PCRE2 can evaluate.
     pub(super) pcre_only: bool,
-    /// Whether it means the same where the search is made attempt by attempt: what is repeated as a whole, verbs that
-    /// end the search, and `\\G` do not.
+    /// Whether the search can be made one attempt after the other. That changes the meaning of recursion into the whole
+    /// pattern, of verbs that end the search, and of `\G`.
     pub(super) separable: bool,
 }

@@ -118,7 +118,7 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
     assert_eq!(everything.matches(&document), Ok(false));
 }
 
-/// The deepest value that a row may hold, with less than half of the stack that threads have.
+/// The deepest value that a row may hold needs less than half of a thread's stack.
 #[test]
 fn the_stack_is_enough() {
     let work = || {

@@ -19,11 +19,11 @@ fn lists_on_the_way_match_by_any_element() {
     let document = json!({"items": [{"x": 1}, {"x": 2}], "tags": ["a", "b"], "n": [null, {"x": 3}]});
     assert!(yes(json!({"items.x": 2}), &document));
     assert!(!yes(json!({"items.x": 3}), &document));
-    // Each operator looks for its own element.
+    // Each operator may find another element.
     assert!(yes(json!({"items.x": {"$gt": 1, "$lt": 2}}), &document));
     assert!(yes(json!({"tags": "b"}), &document));
     assert!(yes(json!({"tags": {"$all": ["b", "a"]}}), &document));
-    // A list whose first element is null is no list to PHPMongoQuery.
+    // PHPMongoQuery takes a list whose first element is null for an object.
     assert!(yes(json!({"n.1.x": 3}), &document));
     assert!(!yes(json!({"n.x": 3}), &document));
     assert!(eval(&json!({"tags.x": 1}), &document).is_err());
@@ -38,7 +38,7 @@ fn what_is_missing_null_or_empty() {
         assert!(!yes(json!({path: {"$ne": null}}), &document), "{path}");
         assert!(!yes(json!({path: null}), &document), "{path}");
     }
-    // Below a text every operator fails, negative ones too.
+    // Below a text every operator answers false, negative ones too.
     assert!(!yes(json!({"text.x": {"$exists": false}}), &document));
     assert!(!yes(json!({"text.x": {"$ne": 1}}), &document));
     assert!(yes(json!({"text.x": {"$not": {"$e": 1}}}), &document));
@@ -68,7 +68,7 @@ fn too_much_is_stopped_in_time() {
     let clauses: Vec<_> = list('y').into_iter().map(|v| json!({"a.b": v})).collect();
     let stopped = eval(&json!({"$or": clauses}), &nested).unwrap_err();
     assert!(stopped.0.contains("too many steps"), "{stopped}");
-    // Runaway expressions use it up too.
+    // Expressions that take too long use it up as well.
     let runaway: Vec<_> = (0..500).map(|_| json!({"a": "/(a+)+$/"})).collect();
     let text = json!({"a": format!("{}!", "a".repeat(50_000))});
     assert!(

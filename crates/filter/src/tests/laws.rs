@@ -1,4 +1,4 @@
-//! Laws that hold for any filter on any document.
+//! Laws that hold for every filter on every document.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::eval;
 use crate::{Document, Filter};
 
-/// JSON of every type, with the values that PHP is particular about.
+/// JSON of every type, with many values that PHP treats in a special way.
 fn any_json() -> impl Strategy<Value = Json> {
     let number = prop_oneof![
         any::<i64>().prop_map(|n| json!(n)),
@@ -90,7 +90,7 @@ fn any_filter() -> impl Strategy<Value = Json> {
     })
 }
 
-/// A result as laws compare it: every error is the same.
+/// A result as the laws compare it: all errors are equal.
 fn outcome(filter: &Json, document: &Json) -> Option<bool> {
     eval(filter, document).ok()
 }
@@ -125,7 +125,7 @@ proptest! {
     fn the_order_of_keys_matters_only_for_which_error_comes_first(
         a in any_json(), b in any_json(), document in any_json(),
     ) {
-        // Whether there is an error may depend on the order too (a false part hides it); where there is none, the results agree.
+        // The order may also decide whether there is an error, since a false part hides it. Without errors, the results agree.
         let one = outcome(&json!({"a": {"$e": a}, "b": {"$ne": b}}), &document);
         let other = outcome(&json!({"b": {"$ne": b}, "a": {"$e": a}}), &document);
         if let (Some(one), Some(other)) = (one, other) {

@@ -1,4 +1,4 @@
-//! Which characters an item of the pattern matches.
+//! Finds the set of characters that an item of a pattern matches.
 
 use pcre2::bytes::RegexBuilder;
 
@@ -6,7 +6,7 @@ use super::program::{Class, Others};
 use crate::regex::node::One;
 
 impl Class {
-    /// A character that stands for itself and for nothing else.
+    /// The set for an item that is one literal character. `None` for other items.
     pub(super) fn literal(one: &One, unicode: bool) -> Option<Self> {
         let plain = one.source.strip_prefix('\\').map_or_else(
             || (one.source != ".").then_some(one.source.as_str()),
@@ -29,7 +29,7 @@ impl Class {
         } else if unicode {
             Some(c)
         } else {
-            // Several bytes.
+            // Without the flag `u` it is several bytes.
             return None;
         };
         Some(Self {
@@ -38,7 +38,7 @@ impl Class {
         })
     }
 
-    /// PCRE2 tells which characters it matches.
+    /// The set for any item, by asking PCRE2 about each byte. `None` if PCRE2 cannot compile the item alone.
     pub(super) fn ask(one: &One, unicode: bool) -> Option<Self> {
         let flags = match (one.caseless, one.dot_all) {
             (false, false) => "",

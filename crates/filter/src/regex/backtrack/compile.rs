@@ -1,4 +1,4 @@
-//! From the structure of a pattern to a program.
+//! Compiles the structure of a pattern to a program.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,9 @@ use super::program::{Class, Program, Step};
 use super::shape::{Empty, Looks, fixed_length};
 use crate::regex::node::{Greed, Node, One, Parsed, Position};
 
-/// Larger programs are not made.
+/// Programs of more steps are not made.
 const MAX_STEPS: usize = 4000;
-/// PCRE2 is asked about so many different classes.
+/// About how many different classes PCRE2 is asked, at most.
 const MAX_CLASSES: usize = 64;
 
 struct Compiler {
@@ -19,7 +19,7 @@ struct Compiler {
     looks: Looks,
 }
 
-/// `None` where the pattern has parts that only PCRE2 knows, or is too large.
+/// `None` if the pattern has parts that only PCRE2 understands, or is too large.
 pub(super) fn compile(parsed: &Parsed, unicode: bool, anchored: bool) -> Option<Program> {
     if parsed.pcre_only {
         return None;
@@ -129,7 +129,7 @@ impl Compiler {
     fn repeat(&mut self, inner: &Node, min: u32, max: Option<u32>, greedy: bool) -> Option<()> {
         for _ in 0..min {
             self.node(inner)?;
-            // Something that makes no steps would be made without end.
+            // A part without steps would otherwise be repeated without reaching the limit of steps.
             self.push(Step::Jump(self.here()? + 1))?;
         }
         let Some(max) = max else {
@@ -166,8 +166,8 @@ impl Compiler {
         }
     }
 
-    /// In which order ways are tried matters inside. Where a repeated part may take up nothing PCRE2 has an order of
-    /// its own.
+    /// Makes a step around a part that is not tried in other ways once it matched. So the order of its ways matters; `None` if
+    /// something is repeated in it that can match the empty text, for which PCRE2 has an order of its own.
     fn atomic(&mut self, inner: &Node, make: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
         if Empty::of(inner, &mut self.looks)?.is_repeated {
             return None;
@@ -184,7 +184,7 @@ impl Compiler {
             Node::Alternatives(branches) => branches.as_slice(),
             other => std::slice::from_ref(other),
         };
-        // Where they differ in length PCRE2 has rules of its own.
+        // PCRE2 has rules of its own for alternatives that differ in length.
         let length = fixed_length(inner, &mut self.looks)?;
         let place = self.push(Step::Match)?;
         let mut parts = Vec::new();

@@ -1,9 +1,8 @@
-//! A matcher that can be stopped: for searches in which PCRE2 could be lost for seconds, because nothing ends one of its
-//! matches from outside.
+//! A memoizing backtracker: a matcher that can be stopped, for searches in which PCRE2 might spend seconds.
 //!
-//! It only says whether there is a match. It tries what PCRE2 tries, in the same order, but no place of the pattern twice
-//! at the same place of the text, so its time is linear in the text; every step is paid for. What single characters mean (`\w`,
-//! `[^é]`, `.`, any case) is not known here: PCRE2 is asked, a character at a time.
+//! It only says whether there is a match. It tries what PCRE2 tries, in the same order, but no split of the program twice at the
+//! same place of the text, so its time is linear in the length of the text. Every step is charged to the evaluation's fuel. It
+//! does not know what single characters mean (`\w`, `[^é]`, `.`, upper and lower case): PCRE2 is asked, one character at a time.
 
 mod class;
 mod compile;
@@ -18,12 +17,12 @@ use self::program::Program;
 
 pub(super) use self::run::Stopped;
 
-/// A program for one pattern.
+/// Searches texts for one pattern.
 #[derive(Debug)]
 pub(super) struct Backtracker(Program);
 
 impl Backtracker {
-    /// `None` where the pattern has parts that only PCRE2 knows, or is too large.
+    /// `None` if the pattern has parts that only PCRE2 understands, or is too large.
     pub(super) fn new(parsed: &Parsed, unicode: bool, anchored: bool) -> Option<Self> {
         compile::compile(parsed, unicode, anchored).map(Self)
     }

@@ -27,7 +27,7 @@ pub(super) fn is_match(program: &Program, text: &str, fuel: &mut Fuel) -> Result
         bytes: text.as_bytes(),
         pages: 0,
         stacked: 0,
-        unpaid: 0,
+        uncharged: 0,
         fuel,
     };
     let mut visited = Visited::default();
@@ -63,7 +63,7 @@ impl Visited {
             if pages > MAX_PAGES * 64 {
                 return Err(Stopped);
             }
-            run.pay(10 + pages as u64 / 16)?;
+            run.charge(10 + pages as u64 / 16)?;
             self.pages = vec![None; pages];
         }
         let bit = place * splits + split as usize;
@@ -74,7 +74,7 @@ impl Visited {
                 if run.pages > MAX_PAGES {
                     return Err(Stopped);
                 }
-                run.pay(60)?;
+                run.charge(60)?;
                 none.insert(Box::new([0; PAGE_BITS / 64]))
             }
         };
@@ -95,16 +95,16 @@ struct Run<'r, 'f> {
     /// How many places to come back to the parts around the current one keep.
     stacked: usize,
     /// Steps that are not yet charged to `fuel`.
-    unpaid: u64,
+    uncharged: u64,
     fuel: &'f mut Fuel,
 }
 
 impl Run<'_, '_> {
     /// Charges `steps`, in portions.
-    fn pay(&mut self, steps: u64) -> Result<(), Stopped> {
-        self.unpaid += steps;
-        if self.unpaid >= 256 {
-            self.fuel.spend(std::mem::take(&mut self.unpaid));
+    fn charge(&mut self, steps: u64) -> Result<(), Stopped> {
+        self.uncharged += steps;
+        if self.uncharged >= 256 {
+            self.fuel.spend(std::mem::take(&mut self.uncharged));
             if self.fuel.is_empty() {
                 return Err(Stopped);
             }
@@ -148,7 +148,7 @@ impl Run<'_, '_> {
         let has = match &class.others {
             Others::Only(only) => only.is_some_and(|c| self.text[place..].starts_with(c)),
             Others::Asked(pcre, steps) => {
-                self.pay(*steps)?;
+                self.charge(*steps)?;
                 pcre.is_match(&self.bytes[place..end]).unwrap_or(false)
             }
         };
@@ -200,7 +200,7 @@ impl Run<'_, '_> {
         let around = self.stacked;
         stack.clear();
         loop {
-            self.pay(1)?;
+            self.charge(1)?;
             let next = match self.program.steps[step as usize] {
                 Step::One(class) => self.one(class, place)?.map(|end| (step + 1, end)),
                 Step::Split(first, second, split) => {
@@ -249,7 +249,7 @@ impl Run<'_, '_> {
                     let (length, start) = self.program.behind[part as usize];
                     let mut from = Some(place);
                     for _ in 0..length {
-                        self.pay(1)?;
+                        self.charge(1)?;
                         from = from.and_then(|from| self.before(from));
                     }
                     if let Some(from) = from

@@ -1,9 +1,9 @@
-//! What the compiler must know of a part of a pattern before it makes steps of it.
+//! What the compiler must know about a part of a pattern before it compiles it.
 
 use crate::regex::node::Node;
 
-/// Making a program looks at so many parts of the pattern, and at one more for every 64 bytes of a class. A part that is
-/// repeated is looked at again, so a short pattern can take long.
+/// How many parts of the pattern compiling may look at, at most; 64 bytes of a class count as one more part. A repeated part is
+/// looked at again each time, so even a short pattern could take long.
 const MAX_LOOKS: usize = 100_000;
 
 /// How many more parts may be looked at.
@@ -24,12 +24,12 @@ impl Looks {
     }
 }
 
-/// What a part has to do with matching nothing.
+/// Whether a part can match the empty text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Empty {
-    /// It can match nothing.
+    /// It can match the empty text.
     pub(super) can_be: bool,
-    /// Something is repeated in it that can.
+    /// It contains a repetition of something that can match the empty text.
     pub(super) is_repeated: bool,
 }
 
@@ -73,7 +73,7 @@ impl Empty {
     }
 }
 
-/// How many characters it takes up, where that is always the same.
+/// How many characters a part matches, if that is always the same number.
 pub(super) fn fixed_length(node: &Node, looks: &mut Looks) -> Option<u32> {
     looks.take(1)?;
     match node {

@@ -97,12 +97,12 @@ fn runaways_are_stopped_and_counted() {
         assert_eq!(found(&regex, &text), Outcome::RanAway, "{pattern}");
     }
     assert!(regex_runaways() >= before + 3);
-    // What can be stopped comes to a result.
+    // The backtracker comes to a result.
     let (regex, _) = Regex::new("/(a+)+$/", "(a+)+$", "");
     assert_eq!(found(&regex, &text), Outcome::NoMatch);
 }
 
-/// Whatever PCRE2 takes, its structure is read without a panic, and in a time that grows with its length only.
+/// The structure of every pattern that PCRE2 accepts is read without a panic, in time linear in its length.
 #[test]
 fn odd_patterns_are_read() {
     assert!(matches("/[[:]/", ":"));

@@ -3,7 +3,7 @@
 use super::parser::Parser;
 
 impl<'p> Parser<'p> {
-    /// `[…]`.
+    /// Takes a class, `[…]`.
     pub(super) fn class(&mut self) -> Option<&'p str> {
         let whole = self.rest;
         let mut rest = &whole[1..];
@@ -20,7 +20,7 @@ impl<'p> Parser<'p> {
                 '[' => named_class(rest).unwrap_or(1),
                 _ => c.len_utf8(),
             };
-            // `\E` alone is nothing, so what follows is still the first.
+            // A lone `\E` means nothing, so what follows is still the first item.
             first = first && rest.starts_with("\\E");
             rest = &rest[taken..];
         }
@@ -30,7 +30,7 @@ impl<'p> Parser<'p> {
     }
 }
 
-/// How long the `[:alpha:]` is that `rest` begins with; without a name and its end, `[` stands for itself.
+/// The length in bytes of a `[:alpha:]` at the start of `rest`. `None` without a name and `:]`: then `[` stands for itself.
 pub(in super::super) fn named_class(rest: &str) -> Option<usize> {
     let name = rest.strip_prefix("[:")?;
     let name = name.strip_prefix('^').unwrap_or(name);

@@ -16,7 +16,7 @@ impl Parser<'_> {
         let digits = |rest: &str, most: usize, digit: fn(&u8) -> bool| {
             rest.bytes().take(most).take_while(digit).count()
         };
-        // How many bytes after the letter belong to it.
+        // How many bytes after the letter belong to the escape.
         let taken = match c {
             'p' | 'P' => braced(after).or_else(|| after.chars().next().map(char::len_utf8))?,
             'x' => braced(after).unwrap_or_else(|| digits(after, 2, u8::is_ascii_hexdigit)),
@@ -24,7 +24,7 @@ impl Parser<'_> {
             'N' if after.starts_with("{U+") => braced(after)?,
             'c' => after.chars().next()?.len_utf8(),
             '0' => digits(after, 2, |b| matches!(b, b'0'..=b'7')),
-            // Some of these are octal numbers; a reference is the more expensive of the two.
+            // Some of these are octal numbers; a backreference is the more expensive reading.
             '1'..='9' => digits(after, usize::MAX, u8::is_ascii_digit),
             'g' | 'k' => match after.chars().next()? {
                 '{' => braced(after)?,
@@ -56,7 +56,7 @@ impl Parser<'_> {
             'b' => Node::At(Position::WordBoundary),
             'B' => Node::At(Position::NoWordBoundary),
             'C' => {
-                // One byte, in the middle of a character too.
+                // One byte, even in the middle of a character.
                 self.pcre_only = true;
                 self.one(source)
             }
@@ -64,7 +64,7 @@ impl Parser<'_> {
             | 't' | 'v' | 'V' | 'w' | 'W' | 'x' | '0' => self.one(source),
             other if other.is_ascii_alphanumeric() => return None,
             other if !other.is_ascii() && !self.modes.unicode => {
-                // A backslash before the first of several bytes: too odd to be worth reading.
+                // A backslash before the first of several bytes is not understood.
                 return None;
             }
             _ => self.one(source),

@@ -48,7 +48,7 @@ impl Parser<'_> {
             self.captures += 1;
             self.inside()?
         } else if self.take("C") {
-            // Its text may contain a parenthesis.
+            // The text of a callout may contain a parenthesis.
             if !self.rest.starts_with(|c: char| c.is_ascii_digit() || c == ')') {
                 return None;
             }
@@ -77,7 +77,7 @@ impl Parser<'_> {
     fn condition(&mut self) -> Option<Node> {
         self.pcre_only = true;
         let asked = if self.rest.starts_with(['?', '*']) {
-            // An assertion: give it its parenthesis back. What is in front of it was read, so it is there.
+            // The condition is an assertion; a parser of its own reads it, with the parenthesis that was already taken.
             let before = self.rest;
             let whole = format!("({before}");
             let mut inner = Parser {
@@ -126,7 +126,7 @@ impl Parser<'_> {
                 's' => modes.dot_all = on,
                 'm' => modes.multi_line = on,
                 'x' if self.rest.starts_with('x') => {
-                    // White space in classes is layout, too.
+                    // White space in classes is ignored, too.
                     self.pcre_only = true;
                     self.rest = &self.rest[1..];
                     modes.extended = on;
@@ -134,7 +134,7 @@ impl Parser<'_> {
                 'x' => modes.extended = on,
                 'U' => modes.ungreedy = on,
                 'n' | 'J' => {}
-                // They change what classes mean.
+                // These change the meaning of classes.
                 'a' | 'D' | 'S' | 'W' | 'P' | 'T' | 'r' => self.pcre_only = true,
                 ')' => {
                     self.modes = modes;
@@ -163,7 +163,7 @@ impl Parser<'_> {
         let (name, rest) = self.rest.split_at(name);
         if name.bytes().any(|b| b.is_ascii_lowercase()) && rest.starts_with(':') {
             self.rest = &rest[1..];
-            // `(*scan_substring:` and what future versions bring are not known.
+            // `(*scan_substring:` and additions of future versions are not understood.
             let known = [
                 "pla",
                 "plb",

@@ -15,6 +15,7 @@ use self::parser::Parser;
 
 pub(super) use self::class::named_class;
 
+/// The structure of `pattern`; `None` if it is not understood.
 pub(super) fn parse(pattern: &str, modes: Modes) -> Option<Parsed> {
     let mut parser = Parser::new(pattern, modes);
     let mut root = parser.alternatives()?;
@@ -27,7 +28,7 @@ pub(super) fn parse(pattern: &str, modes: Modes) -> Option<Parsed> {
     })
 }
 
-/// Tells references how many groups there are; they may come later.
+/// Tells backreferences how many groups there are, which may come after them.
 fn refer(node: &mut Node, captures: u32) {
     match node {
         Node::PcreOnly(PcreOnly::Backreference(groups)) => *groups = captures,

@@ -2,7 +2,7 @@
 
 use crate::regex::node::{Modes, Node, One, PcreOnly};
 
-/// Deeper patterns are not compiled by PCRE2 either.
+/// PCRE2 does not compile patterns that are nested deeper.
 pub(super) const MAX_DEPTH: usize = 260;
 
 /// Reads a pattern from left to right. The parts of the grammar are in the modules beside this one.
@@ -27,6 +27,7 @@ impl<'p> Parser<'p> {
         }
     }
 
+    /// Takes `prefix`, if it comes next.
     pub(super) fn take(&mut self, prefix: &str) -> bool {
         match self.rest.strip_prefix(prefix) {
             Some(rest) => {
@@ -37,7 +38,7 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// What stands before `end`, which is taken too.
+    /// Takes the text up to `end`, and `end`; returns the text before it.
     pub(super) fn until(&mut self, end: &str) -> Option<&'p str> {
         let (inside, rest) = self.rest.split_once(end)?;
         self.rest = rest;

@@ -4,7 +4,7 @@ use super::parser::{MAX_DEPTH, Parser};
 use crate::regex::node::{Greed, Node, Position};
 
 impl Parser<'_> {
-    /// Up to the parenthesis that closes the group, or the end. A setting such as `(?i)` holds to the end of its group.
+    /// Everything up to the parenthesis that closes the group, or to the end. A setting such as `(?i)` holds to the end of its group.
     pub(super) fn alternatives(&mut self) -> Option<Node> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -44,7 +44,7 @@ impl Parser<'_> {
         })
     }
 
-    /// Comments, and white space where it is layout.
+    /// Skips comments, and in extended mode white space.
     fn skip_layout(&mut self) -> Option<()> {
         loop {
             if self.take("(?#") {
@@ -64,7 +64,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The next item without its quantifier; `\Q…\E` is several, of which all but the last are pushed on `items`.
+    /// The next item without its quantifier. `\Q…\E` is several items; all but the last are pushed to `items`.
     fn item(&mut self, c: char, items: &mut Vec<Node>) -> Option<Option<Node>> {
         Some(Some(match c {
             '(' => return self.group(),
@@ -83,7 +83,7 @@ impl Parser<'_> {
                 for c in text.chars() {
                     self.literal(c, items);
                 }
-                // A quantifier belongs to the last of them.
+                // A quantifier applies to the last one.
                 return Some(if text.is_empty() { None } else { items.pop() });
             }
             '\\' if self.take("\\E") => return Some(None),
@@ -134,7 +134,7 @@ impl Parser<'_> {
                     self.rest = &self.rest[taken - 1..];
                     (min, max)
                 }
-                // It stands for itself.
+                // The brace stands for itself.
                 None => return Some(inner),
             },
             _ => {
@@ -156,7 +156,7 @@ impl Parser<'_> {
             Greed::Greedy
         };
         let inner = match inner {
-            // PCRE2 has rules of its own for what is repeated and takes up nothing.
+            // PCRE2 has rules of its own for repeating something that matches the empty text.
             Node::At(_) | Node::Lookaround { .. } | Node::Empty => {
                 self.pcre_only = true;
                 inner
@@ -172,7 +172,7 @@ impl Parser<'_> {
     }
 }
 
-/// A literal character as a pattern.
+/// The pattern for a literal character.
 fn escaped(c: char) -> String {
     if c.is_ascii_punctuation() {
         format!("\\{c}")
@@ -181,7 +181,7 @@ fn escaped(c: char) -> String {
     }
 }
 
-/// `{2}`, `{2,}`, `{2,3}` at the start of `rest`, and how long it is.
+/// The bounds of `{2}`, `{2,}` or `{2,3}` at the start of `rest`, and its length in bytes.
 fn bounds(rest: &str) -> Option<(u32, Option<u32>, usize)> {
     let end = rest.find('}')?;
     let inside = &rest[1..end];

@@ -4,7 +4,7 @@ use super::*;
 use crate::budget::Budget;
 use crate::regex::expression::split;
 
-/// The other ways to search give what PCRE2 gives, which has all the time that it wants here.
+/// The other ways to search give the same answer as PCRE2, whose time is not limited here.
 fn agree(written: &str, text: &str) {
     let Some((pattern, flags)) = split(written) else {
         return;

@@ -1,8 +1,8 @@
-//! Patterns, settings and texts that have to do with cost.
+//! Generates patterns, settings and texts for tests of cost.
 
 use proptest::prelude::*;
 
-/// A pattern from pieces that have to do with its cost.
+/// A pattern made of pieces that affect its cost.
 pub(crate) fn pattern() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
         "a",
