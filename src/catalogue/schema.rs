@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{Field, Shape, fields};
-use super::when;
+use super::occasion::when;
 use crate::lifecycle::GAP_EVENT;
 use crate::registry::Format;
 use orw_model::{Action, EntityKind, EventClass};

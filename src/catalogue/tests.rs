@@ -1,5 +1,8 @@
 //! The catalogue against the program, the manual and the docs page.
 
+mod documents;
+mod formats;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};

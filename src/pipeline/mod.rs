@@ -6,6 +6,7 @@
 
 mod activity;
 mod actors;
+mod document;
 pub mod erase;
 mod gaps;
 pub mod jobs;
@@ -27,6 +28,8 @@ use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle, LookupError};
 use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
 
 pub use activity::{ActivityFinder, ActivityRequests};
+#[cfg(test)]
+pub(crate) use document::Documented;
 pub use matching::{Match, matches};
 pub use metrics::Metrics;
 pub use webhooks::RegistryWebhooks;

@@ -91,6 +91,3 @@ fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
             .collect(),
     )
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,16 +1,18 @@
-//! Every class in every format.
+//! Every class in every format of `delivery::format`, rendered from the catalogue's examples.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{JSON, sample};
 use crate::catalogue::{example, example_event, example_of};
+use crate::delivery::format::sample;
 use crate::lifecycle::{EventType, States};
 use crate::registry::Format;
 use orw_model::{
     Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Schema, Store, TableName, object, plain,
 };
+
+const JSON: &str = "application/json";
 
 fn body(class: EventClass, format: Format) -> (Value, &'static str) {
     let event = example_event(class).into();
