@@ -1,4 +1,4 @@
-//! An example of every event: what the program makes of a row as OpenRegister writes it.
+//! An example of every event, made by the program of a row as OpenRegister writes it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
@@ -46,7 +46,7 @@ pub fn example_event(class: EventClass) -> Event {
     }
 }
 
-/// Who did it, where that is recorded.
+/// The user who caused the event, if OpenRegister records that.
 fn actor(source: ActorSource) -> Option<Actor> {
     (source != ActorSource::Nowhere).then(|| Actor {
         uid: "alice".into(),
@@ -65,7 +65,7 @@ pub fn example_of(wanted: EventType) -> StoredEvent {
     }
 }
 
-/// The notice of a gap of the objects of the other examples.
+/// A gap notice about the table of the objects in the other examples.
 #[allow(clippy::expect_used, reason = "the literal is the name of a magic table")]
 fn example_gap() -> GapNotice {
     // 2024-01-15T10:35:00Z
@@ -86,10 +86,10 @@ fn example_gap() -> GapNotice {
     notice
 }
 
-/// An event of this type that was made now, for a test of a webhook.
+/// An event of this type that happens now, to test a webhook.
 ///
 /// # Errors
-/// Where the system gives no randomness for its id.
+/// If the system has no randomness for its id.
 pub fn test_event(wanted: EventType) -> Result<StoredEvent, crate::random::NoRandom> {
     let random: [u8; 16] = crate::random::random()?;
     let (id, at) = (EventId::made("test", &[&random]), Utc::now());
@@ -115,7 +115,7 @@ fn locked(mut object: Entity) -> Entity {
     object
 }
 
-/// The row of an example as an entity, with `changes` made to it.
+/// The row of an example as an entity, after `changes`.
 fn entity(kind: EntityKind, changes: &Row) -> Entity {
     let mut row = read(row(kind));
     row.extend(changes.clone());
@@ -137,7 +137,7 @@ fn entity(kind: EntityKind, changes: &Row) -> Entity {
     )
 }
 
-/// What the update of an example changes.
+/// The columns that the update of an example changes.
 fn change(kind: EntityKind) -> Row {
     read(match kind {
         EntityKind::Object => {
@@ -153,7 +153,7 @@ fn change(kind: EntityKind) -> Row {
     })
 }
 
-/// The literals of this file are JSON objects, as the test that renders each of them shows.
+/// Reads a literal of this file. All of them are JSON objects: a test renders each one.
 fn read(text: &str) -> Row {
     serde_json::from_str(text).unwrap_or_default()
 }
@@ -164,7 +164,7 @@ const fn row_of_objects_schema() -> &'static str {
         "price":{"type":"number"},"tags":{"type":"array"},"address":{"type":"object"}}}"#
 }
 
-/// Rows as PostgreSQL's row_to_json shows them.
+/// Rows as PostgreSQL's `row_to_json` writes them.
 #[rustfmt::skip]
 const fn row(kind: EntityKind) -> &'static str {
     match kind {

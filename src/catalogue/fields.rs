@@ -1,4 +1,4 @@
-//! The fields of every kind in the documented format.
+//! The fields of every kind of entity in the documented format.
 
 use orw_model::EntityKind;
 
@@ -22,7 +22,7 @@ pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) shape: Shape,
     pub(super) nullable: bool,
-    /// Not in every generation of OpenRegister.
+    /// Whether some generations of OpenRegister lack it.
     pub(super) optional: bool,
     pub(super) about: &'static str,
 }
@@ -64,7 +64,7 @@ const DESCRIPTION: Field = or_null("description", Text, "");
 const TITLE_AS_NAME: Field = always("name", Text, "The title.");
 const TITLE: Field = always("title", Text, "");
 
-/// What objects, registers, schemas and organisations may be linked to.
+/// Things that objects, registers, schemas and organisations may be linked to.
 const LINKS: [Field; 7] = [
     newer("mail", Any, "Linked messages."),
     newer("contacts", Any, "Linked contacts."),
@@ -81,9 +81,13 @@ const OBJECT: [Field; 36] = [
     or_null(
         "register",
         Text,
-        "The register's slug; its uuid, then its numeric id as text, where it has none or is gone.",
+        "The register's slug; if that is unknown, its uuid; if that is unknown, too, its numeric id as text.",
     ),
-    or_null("schema", Text, "The schema's slug; else as for the register."),
+    or_null(
+        "schema",
+        Text,
+        "The schema's slug; otherwise as for the register.",
+    ),
     always(
         "data",
         Map,
@@ -94,7 +98,7 @@ const OBJECT: [Field; 36] = [
     UPDATED,
     Field {
         shape: Any,
-        ..or_null("version", Text, "`0.0.2`; null where OpenRegister keeps none.")
+        ..or_null("version", Text, "`0.0.2`; null if OpenRegister keeps none.")
     },
     OWNER,
     or_null("name", Text, ""),
@@ -112,7 +116,7 @@ const OBJECT: [Field; 36] = [
     newer("depublished", Time, ""),
     always("locked", Bool, "Whether it is locked."),
     or_null("lock", Map, "`{user, at, expires}` while it is locked."),
-    or_null("deleted", Map, "`{by, at, reason}` where it was deleted softly."),
+    or_null("deleted", Map, "`{by, at, reason}` if it was deleted softly."),
     newer("files", Any, ""),
     newer("relations", Any, ""),
     newer("authorization", Any, ""),
@@ -299,7 +303,7 @@ const CONFIGURATION: [Field; 37] = [
     newer("syncInterval", Integer, ""),
     newer("lastSyncDate", Time, ""),
     newer("syncStatus", Text, ""),
-    newer("openregister", Text, "The versions of OpenRegister it fits."),
+    newer("openregister", Text, "The versions of OpenRegister that it fits."),
     newer("mappings", List, ""),
     newer("application", Text, "The same as `app`."),
 ];
@@ -353,7 +357,7 @@ const ORGANISATION_FIELDS: [Field; 18] = [
     newer("groups", List, ""),
 ];
 
-/// The fields of a kind, in the order of the payload as far as it has one.
+/// The fields of a kind, in the order of the payload where the payload has an order.
 pub(super) fn fields(kind: EntityKind) -> Vec<Field> {
     let parts: &[&[Field]] = match kind {
         EntityKind::Object => &[&OBJECT, &OBJECT_SCHEMA, &LINKS],

@@ -1,7 +1,7 @@
-//! The catalogue of events: what there is, when it comes, what it carries.
+//! The catalogue of events: which events there are, when each is sent, and what it carries.
 //!
-//! Guarantees: one source. The commands, the API, `docs/events.md` and `docs/schemas/` show it; every example is a payload that the
-//! program's own code made of a row, and is valid against the JSON Schema beside it.
+//! Guarantees: this is the only source of what the commands, the API, `docs/events.md` and `docs/schemas/` say about events. Every
+//! example is a payload that the program's own code made of a row, and is valid against the event's JSON Schema.
 
 mod example;
 mod fields;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::registry::Format;
 use orw_model::EventClass;
 
-/// The catalogue as JSON: an entry a class.
+/// The catalogue as JSON: one entry for each class.
 #[must_use]
 pub fn json() -> Value {
     EventClass::all()

@@ -1,8 +1,8 @@
 //! JSON Schemas (2020-12) of the bodies, in every format.
 //!
-//! Fields beyond the schema may be there: what OpenRegister adds to a row is passed on. Only what identifies an entity is
-//! demanded of it, so that the shortened examples of OpenRegister's manual are valid, too; that every field is there is
-//! what `docs/events.md` promises.
+//! The schemas allow additional fields, since columns that OpenRegister adds are passed on. They require only the fields that
+//! identify an entity, so that the shortened examples of OpenRegister's manual are valid, too. `docs/events.md` promises the
+//! other fields.
 
 use serde_json::{Map, Value, json};
 
@@ -26,8 +26,8 @@ pub fn payload_schema(class: EventClass, format: Format) -> Value {
     schema.into()
 }
 
-/// The JSON Schema of any body that a webhook of `format` receives: one of the events, each of which is a definition of
-/// its own (`#/$defs/ObjectCreatedEvent`), or the notice of a gap (`#/$defs/Gap`). This is `docs/schemas/<format>.json`.
+/// The JSON Schema of every body that a webhook of `format` receives: one of the events, each with a definition of its own
+/// (`#/$defs/ObjectCreatedEvent`), or a gap notice (`#/$defs/Gap`). This is `docs/schemas/<format>.json`.
 #[must_use]
 pub fn format_schema(format: Format) -> Value {
     let mut defs = Map::new();
@@ -51,7 +51,7 @@ pub fn format_schema(format: Format) -> Value {
     })
 }
 
-/// The JSON Schema of the body in which a webhook of `format` is told of a gap.
+/// The JSON Schema of a gap notice in `format`.
 #[must_use]
 pub fn gap_schema(format: Format) -> Value {
     let mut schema = Map::new();
@@ -60,12 +60,12 @@ pub fn gap_schema(format: Format) -> Value {
     schema.into()
 }
 
-/// A body that tells of a gap: nothing refers to anything else.
+/// The schema of a gap notice, which contains no references.
 fn gap(format: Format) -> Map<String, Value> {
     let name = json!({"const": GAP_EVENT});
     let text = json!({"type": "string"});
     let time = json!({"type": "string", "format": "date-time"});
-    let number = json!({"type": ["integer", "null"], "description": "Where the table holds the objects of one register and schema."});
+    let number = json!({"type": ["integer", "null"], "description": "Set if the table holds the objects of one register and schema."});
     let bound =
         |about: &str| json!({"type": ["string", "null"], "format": "date-time", "description": about});
     let kinds: Value = EntityKind::ALL.into_iter().map(EntityKind::name).collect();
@@ -82,11 +82,11 @@ fn gap(format: Format) -> Map<String, Value> {
         ]),
         json!({
             "table": {"type": "string", "description": "Nextcloud's table, by its full name."},
-            "entity": {"enum": kinds, "description": "Whose events may be missing."},
+            "entity": {"enum": kinds, "description": "The kind of entity whose events may be missing."},
             "registerId": number,
             "schemaId": number,
-            "since": bound("The first write that is missing; null where nobody knows."),
-            "until": bound("A moment after the last one; null where nobody knows."),
+            "since": bound("The time of the first missing write; null if unknown."),
+            "until": bound("A time after the last missing write; null if unknown."),
             "reason": text,
             "remedy": {"type": "string", "description": "What an administrator can do about it."},
         }),
@@ -125,13 +125,13 @@ fn gap(format: Format) -> Map<String, Value> {
     };
     let mut schema = Map::new();
     schema.insert("title".into(), GAP_EVENT.into());
-    let about = "Events may be missing, because changes could not be captured. Comes only to webhooks with `gapEvents`.";
+    let about = "Events may be missing, because changes could not be captured. Sent only to webhooks with `gapEvents`.";
     schema.insert("description".into(), about.into());
     schema.extend(object(required, properties));
     schema
 }
 
-/// The `webhook-id` as a schema.
+/// The schema of the `webhook-id`.
 fn id() -> Value {
     json!({"type": "string", "pattern": "^evt_[0-9a-f]{32}$", "description": "The same as the header webhook-id."})
 }
@@ -149,7 +149,7 @@ const CLOUDEVENTS: [&str; 9] = [
     "data",
 ];
 
-/// The envelope of OpenRegister's own webhooks: what is required, and the properties.
+/// The envelope of OpenRegister's own webhooks: its required fields, and its properties.
 fn envelope(event: &Value, data: &Value) -> (Value, Value) {
     let text = json!({"type": "string"});
     (
@@ -164,7 +164,7 @@ fn envelope(event: &Value, data: &Value) -> (Value, Value) {
     )
 }
 
-/// The schema of a body, with references to its entity.
+/// The schema of a body. It refers to the definition of its entity.
 fn event(class: EventClass, format: Format) -> Map<String, Value> {
     let (required, properties) = match format {
         Format::Documented => documented(class),
@@ -188,7 +188,7 @@ fn object(required: Value, properties: Value) -> Map<String, Value> {
     schema
 }
 
-/// The states of the entity: what is required, and the properties.
+/// The states of the entity: the required fields, and the properties.
 fn states(class: EventClass) -> (Vec<Value>, Map<String, Value>) {
     let kind = class.kind();
     let reference = json!({"$ref": format!("#/$defs/{kind}")});
@@ -228,7 +228,7 @@ fn nextcloud(class: EventClass) -> (Value, Value) {
         "type": ["object", "null"],
         "required": ["uid", "displayName"],
         "properties": {"uid": text, "displayName": text},
-        "description": "Who did it; null where nobody can tell.",
+        "description": "The user who caused the event; null if unknown.",
     });
     let event: Value = object(required.into(), properties.into()).into();
     (
@@ -236,7 +236,7 @@ fn nextcloud(class: EventClass) -> (Value, Value) {
         json!({
             "event": event,
             "user": user,
-            "time": {"type": "integer", "description": "When, in seconds since 1970."},
+            "time": {"type": "integer", "description": "The time of the event, in seconds since 1970."},
         }),
     )
 }
@@ -309,7 +309,7 @@ fn entity(kind: EntityKind, format: Format) -> Value {
 fn field_schema(field: Field, format: Format) -> Value {
     let mut schema = Map::new();
     if field.shape == Shape::Map && format == Format::OpenRegister {
-        // PHP has one kind of array: an empty map is [].
+        // PHP has only one kind of array, so an empty map is [].
         let kind: &[&str] = if field.nullable {
             &["object", "array", "null"]
         } else {

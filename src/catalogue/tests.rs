@@ -1,4 +1,4 @@
-//! The catalogue against the program, the manual and the docs page.
+//! The catalogue agrees with the program, the manual and the docs page.
 
 mod documents;
 mod formats;
@@ -55,7 +55,7 @@ fn every_example_is_valid_in_every_format_and_no_other_event() {
             let body = body(class, format);
             let found = faults(&payload_schema(class, format), &body);
             assert_eq!(found, Vec::<String>::new(), "{class} {format:?}");
-            // One of them and one only, as `oneOf` says.
+            // It is valid against exactly one of them, as `oneOf` demands.
             assert_eq!(faults(&whole, &body), Vec::<String>::new(), "{class} {format:?}");
             assert!(
                 !faults(&gap_schema(format), &body).is_empty(),
@@ -130,11 +130,24 @@ fn the_manuals_examples_are_valid() {
     assert_eq!(classes.len(), EventClass::COUNT);
 }
 
+/// Asserts that the file at `path` holds `text`; with `ORW_TEST_BLESS` it is written first.
+fn assert_written(path: &str, text: &str, command: &str) {
+    let whole = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("ORW_TEST_BLESS").is_some() {
+        std::fs::write(&whole, text).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&whole).is_ok_and(|written| written == text),
+        "{path} is out of date: {command}"
+    );
+}
+
 #[test]
 fn the_docs_page_is_up_to_date() {
-    assert!(
-        include_str!("../../docs/events.md") == markdown(),
-        "docs/events.md is out of date: cargo run -- events --markdown > docs/events.md"
+    assert_written(
+        "docs/events.md",
+        &markdown(),
+        "cargo run -- events --markdown > docs/events.md",
     );
 }
 
@@ -142,14 +155,11 @@ fn the_docs_page_is_up_to_date() {
 fn the_schemas_of_the_docs_are_up_to_date() {
     for format in FORMATS {
         let name = format.as_str();
-        let path = format!("{}/docs/schemas/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        let written = format!("{:#}\n", format_schema(format));
-        if std::env::var_os("ORW_TEST_BLESS").is_some() {
-            std::fs::write(&path, &written).unwrap();
-        }
-        assert!(
-            std::fs::read_to_string(&path).is_ok_and(|text| text == written),
-            "docs/schemas/{name}.json is out of date: cargo run -- events --schema all --format {name} > docs/schemas/{name}.json"
+        let path = format!("docs/schemas/{name}.json");
+        assert_written(
+            &path,
+            &format!("{:#}\n", format_schema(format)),
+            &format!("cargo run -- events --schema all --format {name} > {path}"),
         );
     }
 }

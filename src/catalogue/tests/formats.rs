@@ -37,7 +37,7 @@ fn documented_is_event_and_data() {
         object["lock"],
         json!({"user": "alice", "at": "2024-01-15T10:40:00+00:00", "expires": "2024-01-15T11:40:00+00:00"})
     );
-    // Digits are kept.
+    // Numbers keep their digits.
     assert_eq!(object["data"]["price"].to_string(), "9.90");
 }
 
@@ -128,7 +128,7 @@ fn openregister_is_its_own_envelope() {
     );
 }
 
-/// What real installations wrote: rows, and the JSON that OpenRegister itself made of them.
+/// Recordings of real installations: rows, and the JSON that OpenRegister itself made of them.
 const RECORDED: [&str; 2] = [
     include_str!("../../../tests/fixtures/recorded-0.2.13.jsonl"),
     include_str!("../../../tests/fixtures/recorded-0.2.9.jsonl"),
@@ -180,10 +180,10 @@ fn openregister_shows_an_object_as_the_real_one_does() {
             let body: Value = serde_json::from_slice(&rendered.body).unwrap();
             let (mut ours, real) = (body["data"]["object"].clone(), real);
             if real["@self"]["version"].is_null() {
-                // The database's default, which OpenRegister had not read when it showed the object.
+                // OpenRegister had not read the database's default when it showed the object.
                 ours["@self"]["version"] = Value::Null;
             }
-            // Names, order, null, lists, everything.
+            // Names, order, nulls and lists are the same.
             assert_eq!(ours["@self"].to_string(), real["@self"].to_string());
             for (name, value) in real.as_object().unwrap() {
                 let unset = value.is_null() || value == &json!([]);
@@ -217,7 +217,7 @@ fn openregister_writes_an_empty_map_as_php_does() {
     assert_eq!((&object["none"], &object["text"]), (&Value::Null, &json!("{}")));
     assert_eq!(object["@self"]["retention"], json!([]));
     assert_eq!(object["@self"]["mail"], Value::Null);
-    // Ours keep `{}`.
+    // Our own formats keep `{}`.
     let rendered = sample(&event.into(), Format::Documented);
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     assert_eq!(body["data"]["object"]["data"]["address"], json!({}));
