@@ -1,12 +1,11 @@
-//! What one evaluation of a filter costs, what hostile filters cost, and what it costs to match one event against 10,000
-//! registrations.
+//! The cost of one evaluation of a filter, of hostile filters, and of matching one event against 10,000 registrations.
 //!
-//! Times are wall-clock, of many short batches, in turn where things are compared: the minimum is what it costs when
-//! nothing disturbs, the median what it cost on this machine. Where `php` is installed, the same filters are evaluated in the same
-//! run by a few lines of plain PHP (`filter.php`), for orientation.
+//! Times are wall-clock times of many short batches; things that are compared take turns. The minimum is the cost without
+//! disturbance, the median the cost on this machine. If `php` is installed, a few lines of plain PHP (`filter.php`) evaluate the
+//! same filters in the same run, for orientation.
 //!
-//! `--evaluate NAME COUNT` only evaluates one filter so many times: the difference of two runs under `valgrind
-//! --tool=callgrind` is the number of instructions, which no load on the machine changes.
+//! `--evaluate NAME COUNT` only evaluates one filter COUNT times. The difference of two runs under `valgrind --tool=callgrind` is
+//! the number of instructions, which does not depend on the load of the machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::hint::black_box;

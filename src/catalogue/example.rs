@@ -8,7 +8,7 @@ use crate::delivery::format;
 use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, StoredEvent};
 use orw_model::{
     Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Reference, Row, Schema, TableName,
-    object, plain,
+    object_entity, other_entity,
 };
 
 /// The payload of an event of this class, in the format `documented`.
@@ -121,7 +121,7 @@ fn entity(kind: EntityKind, changes: &Row) -> Entity {
     row.extend(changes.clone());
     let table = TableName::parse("openregister_table_5_7", "").filter(|_| kind == EntityKind::Object);
     let Some(table) = table else {
-        return plain(kind, &row);
+        return other_entity(kind, &row);
     };
     let schema = Schema::from_row(&read(row_of_objects_schema()));
     let register = Reference {
@@ -129,7 +129,7 @@ fn entity(kind: EntityKind, changes: &Row) -> Entity {
         uuid: Some("3f2504e0-4f89-41d3-9a0c-0305e82c3301".into()),
         slug: Some("my-register".into()),
     };
-    object(
+    object_entity(
         &table,
         ObjectRow::new(&table, &row),
         Some(&register),

@@ -18,7 +18,8 @@ use super::lookup::{LookupError, look_up};
 use super::references::References;
 use super::users::KnownUsers;
 use orw_model::{
-    Action, ActorSource, EntityKind, EventClass, ObjectRow, Row, Store, TableName, object, plain,
+    Action, ActorSource, EntityKind, EventClass, ObjectRow, Row, Store, TableName, object_entity,
+    other_entity,
 };
 
 /// The events of `rows`, all of `table`, in their order. `at` is when they were read, `id` makes an event's id of its lane.
@@ -54,7 +55,7 @@ pub async fn created(
                     return None;
                 }
                 let lane = Lane::row(table.name(), &id.to_string());
-                (lane, plain(*kind, row), creator(*kind, row))
+                (lane, other_entity(*kind, row), creator(*kind, row))
             }
             Store::Audit => return None,
         };
@@ -130,7 +131,7 @@ impl Known {
         if row.is_deleted() || moved(table, register.zip(schema), uuid, &facts.rows_exist) {
             return None;
         }
-        let entity = object(
+        let entity = object_entity(
             table,
             row,
             self.references.register(register),

@@ -1,4 +1,4 @@
-//! The 33 documented event classes, `OCA\OpenRegister\Event\…`.
+//! The 33 documented event classes, `OCA\OpenRegister\Event\…`: which kind of entity knows which action.
 
 use std::fmt;
 
@@ -43,18 +43,18 @@ impl Action {
     }
 }
 
-/// Where the database tells who caused an event; the value of `ORW-Actor-Source`.
+/// Where the database says who caused an event; the value of the header `ORW-Actor-Source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActorSource {
     /// The audit row that OpenRegister writes for objects.
     AuditTrail,
-    /// The row that it writes for the activity app, since 0.2.13.
+    /// The row that OpenRegister writes for the activity app, since 0.2.13.
     Activity,
-    /// The row itself says who deleted or locked it.
+    /// The entity's row itself: the user who deleted or locked it.
     Row,
-    /// The row itself has an owner, who created it.
+    /// The entity's row itself: its owner, who created it.
     Owner,
-    /// Nothing is recorded.
+    /// The database does not say it.
     Nowhere,
 }
 
@@ -67,7 +67,7 @@ impl ActorSource {
         Self::Nowhere,
     ];
 
-    /// The value of the header, and what is stored.
+    /// The value of the header, which is also stored with the event.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -86,7 +86,7 @@ impl ActorSource {
     }
 }
 
-/// One of the 33 documented event classes; no other can be made.
+/// One of the 33 documented event classes. No other value can be made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventClass {
     kind: EntityKind,
@@ -108,7 +108,7 @@ impl EventClass {
         }
     }
 
-    /// A class of an object; objects know every action.
+    /// The class for `action` on an object. Objects know every action.
     #[must_use]
     pub const fn object(action: Action) -> Self {
         Self {
@@ -136,8 +136,8 @@ impl EventClass {
         self.action
     }
 
-    /// Where to find who caused it. An owner says who created something only where OpenRegister takes it from the session: for
-    /// registers, schemas, applications, sources and configurations the caller may name anybody.
+    /// Where the database says who caused an event of this class. An owner counts as the creator only if OpenRegister takes it from
+    /// the session. For registers, schemas, applications, sources and configurations the caller may name any owner.
     #[must_use]
     pub const fn actor_source(self) -> ActorSource {
         match (self.kind, self.action) {

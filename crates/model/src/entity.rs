@@ -1,11 +1,11 @@
-//! An entity's state, independent of the table it came from and of the format it is delivered in.
+//! The state of an entity, independent of the table it came from and of the format in which it is delivered.
 
 use serde_json::{Map, Value};
 
 use crate::json;
 
-/// The canonical JSON of one state of one entity, from which every payload format is rendered. It is what is stored
-/// with an event, so its shape is part of the database's format.
+/// The canonical JSON of one state of one entity. Every payload format is rendered from it. It is stored with the event, so its
+/// shape is part of the database's format.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entity(Map<String, Value>);
 
@@ -20,21 +20,21 @@ impl Entity {
         &self.0
     }
 
-    /// Puts `value` in the place of the field `name`.
+    /// Sets the field `name` to `value`.
     pub fn set(&mut self, name: &str, value: Value) {
         self.0.insert(name.to_owned(), value);
     }
 
-    /// The text that is stored.
+    /// The text that is stored in the database.
     #[must_use]
     pub fn to_text(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }
 
-    /// Reads what [`Self::to_text`] wrote.
+    /// Reads the text that [`Self::to_text`] wrote.
     ///
     /// # Errors
-    /// Where `text` is not a JSON object.
+    /// If `text` is not a JSON object.
     pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
         json::parse_deep_object(text, json::DEEPEST + json::AROUND).map(Self)
     }

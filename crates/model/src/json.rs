@@ -1,12 +1,12 @@
-//! Reads JSON that somebody else wrote.
+//! Reads JSON that others wrote.
 //!
-//! `serde_json`'s own reading of a `Value` takes an object with the single key `$serde_json::private::Number` (or `…::RawValue`)
-//! for a number (or a raw text): that is how numbers keep their digits. An object of a user may have such a key. Here it is
-//! an ordinary one: what is written back is what was read.
+//! When `serde_json` reads a `Value`, it takes an object whose only key is `$serde_json::private::Number` (or `…::RawValue`) for a
+//! number (or a raw text); that is how numbers keep their digits. An object of a user may have such a key. Here it is an
+//! ordinary key, so a value that is written back is the one that was read.
 //!
-//! What people send may nest 127 levels; what Nextcloud keeps may nest [`DEEPEST`], as PHP's 512 levels demand. PostgreSQL itself
-//! reads some 10,000 levels of `json` and `jsonb` with its default `max_stack_depth`. To drop, compare, copy or write a `Value`
-//! takes stack for each level, so the threads that do it have [`STACK`] bytes.
+//! JSON in requests may be nested 127 levels deep. JSON in Nextcloud's tables may be nested [`DEEPEST`] levels, because PHP allows
+//! 512. (PostgreSQL itself reads some 10,000 levels of `json` and `jsonb` with its default `max_stack_depth`.) Dropping,
+//! comparing, copying and writing a `Value` takes stack for each level, so the threads that do it have [`STACK`] bytes.
 
 mod deep;
 
@@ -15,22 +15,22 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Map, Number, Value};
 
-/// Under which key `serde_json` hands a number to whoever takes any value.
+/// The key under which `serde_json` passes a number to a visitor of any value.
 const NUMBER: &str = "$serde_json::private::Number";
 
-/// How many levels of arrays and objects may be in each other in a row of Nextcloud's; PHP writes 512.
+/// How many levels deep a row of Nextcloud's tables may be nested. PHP writes up to 512.
 pub const DEEPEST: usize = 1000;
-/// How many levels more what we make of a row has.
+/// How many levels our own JSON adds around a row.
 pub const AROUND: usize = 50;
-/// The stack of a thread that works with such values. An unoptimised build needs less than half of it (`tests` measure that).
+/// The stack of a thread that works with such values, in bytes. An unoptimised build needs less than half of it (tested).
 pub const STACK: usize = 16 << 20;
 
-/// Reads one value that may nest `most` levels deep.
+/// Reads one value that may be nested `most` levels deep.
 ///
 /// # Errors
-/// Where it is not JSON, or is nested deeper.
+/// If `text` is not JSON, or is nested deeper.
 pub fn parse_deep(text: &str, most: usize) -> Result<Value, Error> {
-    // The usual reading is the quicker one.
+    // The recursive parser is faster, so it is tried first.
     parse(text).or_else(|error| {
         if deep::depth(text) > SHALLOW {
             deep::parse(text, most)
@@ -40,10 +40,10 @@ pub fn parse_deep(text: &str, most: usize) -> Result<Value, Error> {
     })
 }
 
-/// Reads one object that may nest `most` levels deep.
+/// Reads one object that may be nested `most` levels deep.
 ///
 /// # Errors
-/// As [`parse_deep`], and where it is no object.
+/// As for [`parse_deep`], and if the value is not an object.
 pub fn parse_deep_object(text: &str, most: usize) -> Result<Map<String, Value>, Error> {
     parse_object(text).or_else(|error| {
         if deep::depth(text) > SHALLOW {
@@ -54,13 +54,13 @@ pub fn parse_deep_object(text: &str, most: usize) -> Result<Map<String, Value>, 
     })
 }
 
-/// The levels that `serde_json` reads.
+/// How many levels `serde_json` reads.
 const SHALLOW: usize = 127;
 
 /// Reads one value.
 ///
 /// # Errors
-/// Where it is not JSON, or is nested deeper than 127 levels.
+/// If `text` is not JSON, or is nested deeper than 127 levels.
 pub fn parse(text: &str) -> Result<Value, Error> {
     serde_json::from_str::<Read>(text).map(|read| read.0)
 }
@@ -68,7 +68,7 @@ pub fn parse(text: &str) -> Result<Value, Error> {
 /// Reads one value.
 ///
 /// # Errors
-/// As [`parse`].
+/// As for [`parse`].
 pub fn parse_bytes(text: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice::<Read>(text).map(|read| read.0)
 }
@@ -76,7 +76,7 @@ pub fn parse_bytes(text: &[u8]) -> Result<Value, Error> {
 /// Reads one object.
 ///
 /// # Errors
-/// As [`parse`], and where it is no object.
+/// As for [`parse`], and if the value is not an object.
 pub fn parse_object(text: &str) -> Result<Map<String, Value>, Error> {
     serde_json::from_str::<Object>(text).map(|read| read.0)
 }
@@ -166,8 +166,8 @@ impl<'de> Visitor<'de> for Any {
     }
 }
 
-/// What stands under the key [`NUMBER`]: the digits of a number, which `serde_json` hands over as an owned string, or a value of
-/// the text, whose strings it only ever lends.
+/// Reads what comes under the key [`NUMBER`]. It is either the digits of a number, which `serde_json` passes as an owned string, or
+/// a value of the text, whose strings `serde_json` always passes as borrowed ones.
 struct PerhapsNumber;
 
 enum Either {
@@ -224,189 +224,4 @@ impl<'de> Visitor<'de> for PerhapsNumber {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const RAW: &str = "$serde_json::private::RawValue";
-
-    #[test]
-    fn the_keys_of_serde_json_are_ordinary_ones() {
-        for key in [NUMBER, RAW] {
-            for value in [
-                "\"12\"",
-                "\"1e5\"",
-                "\"many\"",
-                "\"\\u0031\"",
-                "\"[1,2]\"",
-                "12",
-                "1.50",
-                "null",
-                "true",
-                "[]",
-                "[1,{}]",
-                "{}",
-                "{\"a\":1}",
-            ] {
-                let plain = value.replace("\\u0031", "1");
-                for (text, back) in [
-                    (format!("{{\"{key}\":{value}}}"), format!("{{\"{key}\":{plain}}}")),
-                    (
-                        format!("{{\"{key}\":{value},\"b\":2}}"),
-                        format!("{{\"{key}\":{plain},\"b\":2}}"),
-                    ),
-                    (
-                        format!("{{\"a\":[{{\"{key}\":{value}}}]}}"),
-                        format!("{{\"a\":[{{\"{key}\":{plain}}}]}}"),
-                    ),
-                    (
-                        format!("{{\"\\u0024{}\":{value}}}", &key[1..]),
-                        format!("{{\"{key}\":{plain}}}"),
-                    ),
-                    (
-                        format!("{{\"{key}\":{{\"{key}\":{value}}}}}"),
-                        format!("{{\"{key}\":{{\"{key}\":{plain}}}}}"),
-                    ),
-                ] {
-                    assert_eq!(parse(&text).unwrap().to_string(), back, "{text}");
-                    assert_eq!(parse_bytes(text.as_bytes()).unwrap().to_string(), back, "{text}");
-                    assert_eq!(
-                        Value::Object(parse_object(&text).unwrap()).to_string(),
-                        back,
-                        "{text}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn numbers_keep_their_digits() {
-        for text in [
-            "0",
-            "-0",
-            "12345678901234567890123",
-            "1.50",
-            "-1e-400",
-            "1E+2",
-            "[1,-2.0,3e4]",
-        ] {
-            let value = parse(text).unwrap();
-            assert_eq!(value, serde_json::from_str::<Value>(text).unwrap(), "{text}");
-        }
-        assert_eq!(
-            parse("12345678901234567890123").unwrap().to_string(),
-            "12345678901234567890123"
-        );
-        assert_eq!(parse("7").unwrap().as_i64(), Some(7));
-        assert!(parse("[0.5]").unwrap()[0].is_f64());
-    }
-
-    #[test]
-    fn what_is_no_json_is_refused() {
-        for text in [
-            "",
-            "{",
-            "{\"a\":}",
-            "01",
-            "1.",
-            "[1,]",
-            "\"\\ud800\"",
-            "nul",
-            "{} {}",
-        ] {
-            assert!(parse(text).is_err(), "{text}");
-        }
-        for text in ["1", "\"a\"", "[]", "null", "true"] {
-            assert!(
-                parse_object(text)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("is no object"),
-                "{text}"
-            );
-        }
-        let deep = |n| format!("{}{}", "[".repeat(n), "]".repeat(n));
-        assert!(parse(&deep(127)).is_ok());
-        assert!(parse(&deep(128)).is_err());
-    }
-
-    /// `levels` objects in each other, around 1.
-    fn nested(levels: usize) -> String {
-        format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels))
-    }
-
-    #[test]
-    fn rows_may_nest_deeper_than_what_people_send() {
-        let text = nested(DEEPEST);
-        assert!(parse(&text).is_err());
-        assert_eq!(parse_deep(&text, DEEPEST).unwrap().to_string(), text);
-        assert_eq!(
-            Value::Object(parse_deep_object(&text, DEEPEST).unwrap()).to_string(),
-            text
-        );
-        let error = parse_deep(&nested(DEEPEST + 1), DEEPEST).unwrap_err();
-        assert_eq!(error.to_string(), "nested deeper than 1000 levels");
-        assert!(
-            parse_deep_object(&format!("[{}]", nested(200)), DEEPEST)
-                .unwrap_err()
-                .to_string()
-                .contains("no object")
-        );
-        // What is wrong with a shallow text is said as ever.
-        assert!(
-            parse_deep("{\"a\":}", DEEPEST)
-                .unwrap_err()
-                .to_string()
-                .contains("line 1 column")
-        );
-    }
-
-    /// Everything that walks a value recursively, at the deepest, with less than half of the stack that threads have.
-    #[test]
-    fn the_stack_is_enough() {
-        let work = || {
-            let value = parse_deep(&nested(DEEPEST + AROUND), DEEPEST + AROUND).unwrap();
-            let copy = value.clone();
-            assert_eq!(copy, value);
-            assert_eq!(copy.to_string().len(), value.to_string().len());
-            // Masking walks it, and so does writing an entity.
-            let row =
-                crate::parse_row(&format!("{{\"id\":1,\"configuration\":{}}}", nested(DEEPEST - 1))).unwrap();
-            let kind = crate::EntityKind::Agent;
-            let entity = crate::plain(kind, &row);
-            let again = crate::Entity::from_text(&entity.to_text()).unwrap();
-            assert_eq!(again, entity);
-        };
-        let thread = std::thread::Builder::new().stack_size(STACK / 2).spawn(work);
-        thread.unwrap().join().unwrap();
-    }
-
-    fn values() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::Bool),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            ".*".prop_map(Value::String),
-        ];
-        let key = prop_oneof![3 => ".{0,5}", 1 => Just(NUMBER.to_owned()), 1 => Just(RAW.to_owned())];
-        leaf.prop_recursive(4, 32, 4, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-                prop::collection::vec((key.clone(), inner), 0..4)
-                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read(value in values()) {
-            let text = value.to_string();
-            prop_assert_eq!(parse(&text).unwrap().to_string(), text.clone());
-            prop_assert_eq!(parse_bytes(text.as_bytes()).unwrap().to_string(), text);
-        }
-    }
-}
+mod tests;

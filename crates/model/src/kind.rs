@@ -68,8 +68,8 @@ impl EntityKind {
         }
     }
 
-    /// The states of an entity under the names that they have in payloads and in what filters see: an update has the new
-    /// one as `newObject`, the old one as `oldObject` and, last, the new one as `object`; everything else has `object`.
+    /// The states of an entity, under their names in payloads and in the documents of filters. An update has the new state as
+    /// `newObject`, the old one as `oldObject` and, last, the new one again as `object`. Every other event has only `object`.
     pub fn states<T: Copy>(self, current: T, old: Option<T>) -> impl Iterator<Item = (&'static str, T)> {
         let (new_name, old_name) = match self {
             Self::Object => ("newObject", "oldObject"),

@@ -1,7 +1,7 @@
-//! What OpenRegister is: its kinds of entity, its event classes, its tables, and how a row reads as an entity.
+//! What OpenRegister is: its kinds of entity, its event classes, its tables, and how a row becomes an entity.
 //!
-//! Guarantees: pure functions of their input (no database, no clock), tolerant of columns that come and go between
-//! the generations of OpenRegister. Facts about the host application live here and nowhere else.
+//! Guarantees: every function depends only on its input (no database, no clock), and tolerates columns that come and go
+//! between the generations of OpenRegister. Facts about the host application are in this crate and nowhere else.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ pub mod json;
 mod kind;
 mod mask;
 mod object;
-mod plain;
+mod other_kinds;
 mod row;
 mod schema;
 mod table;
@@ -20,8 +20,8 @@ pub mod time;
 pub use class::{Action, ActorSource, EventClass};
 pub use entity::Entity;
 pub use kind::EntityKind;
-pub use object::{has_field as object_has_field, object};
-pub use plain::plain;
+pub use object::{object_entity, object_has_field};
+pub use other_kinds::other_entity;
 pub use row::{ObjectRow, Row, RowError, parse_row};
 pub use row::{decode_text, is_set};
 pub use schema::{Reference, Schema};

@@ -1,12 +1,12 @@
-//! Secrets that entities carry in the clear: masked before an entity is stored, so that they are in no payload, log or
-//! table of ours. Objects are not masked: their properties are the user's own data.
+//! Masks secrets that entities contain in plain text. This happens before an entity is stored, so the secrets are in no payload,
+//! log or table of ours. Objects are not masked: their properties are the users' own data.
 
 use serde_json::{Map, Value};
 
-/// What stands in place of a secret.
+/// The text that replaces a secret.
 pub(crate) const MASK: &str = "***";
 
-/// Names under which a scalar is a secret; compared without case, `_` and `-`.
+/// A number or text is a secret if its name contains one of these. Case, `_` and `-` are ignored.
 const SECRET_PARTS: [&str; 10] = [
     "password",
     "passwd",
@@ -20,7 +20,7 @@ const SECRET_PARTS: [&str; 10] = [
     "cookie",
 ];
 
-/// Parameters whose value is a secret, in URLs and connection strings.
+/// In URLs and connection strings, the value of such a parameter is a secret.
 const SECRET_PARAMETERS: [&str; 8] = [
     "password=",
     "passwd=",
@@ -58,14 +58,14 @@ fn mask_value(value: &mut Value, secret: bool) {
         Value::Number(_) if secret => *value = Value::String(MASK.into()),
         Value::String(text) => mask_text(text),
         Value::Array(items) => items.iter_mut().for_each(|item| mask_value(item, secret)),
-        // A map under such a name is a structure, such as the definition of a property called "password"; its own
-        // keys decide.
+        // A map under such a name is a structure, for example the definition of a property called "password". The keys
+        // inside decide.
         Value::Object(map) => mask(map),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-/// Names under which a text is a secret, but a number or a map is not: `maxTokens`, a schema's `authorization`.
+/// Whether a text under this name is a secret. A number or a map is none: `maxTokens`, or a schema's `authorization`.
 fn is_secret_text(key: &str) -> bool {
     let lower = key.to_ascii_lowercase();
     lower.ends_with("tokens") || lower == "authorization"
@@ -77,7 +77,7 @@ fn is_secret(key: &str) -> bool {
         .filter(|c| !matches!(c, '_' | '-'))
         .map(|c| c.to_ascii_lowercase())
         .collect();
-    // "token" only at the end: maxTokens and tokenQuota are numbers everyone may see.
+    // "token" counts only at the end: maxTokens and tokenQuota are no secrets.
     plain == "pass" || plain.ends_with("token") || SECRET_PARTS.iter().any(|part| plain.contains(part))
 }
 
@@ -105,7 +105,7 @@ fn mask_text(text: &mut String) {
     }
 }
 
-/// `scheme://user:password@host` with the password masked, wherever it stands in the text.
+/// `text` with the password of every `scheme://user:password@host` masked; `None` if there is none.
 fn url_password(text: &str) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! An object's row as an entity.
+//! Makes an entity of an object's row, whether a magic table or the blob table holds it.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::row::{METADATA, ObjectRow, decode_text};
 use super::schema::{Reference, Schema, camel_case};
 use super::{Entity, TableName, time};
 
-/// Metadata that is JSON, which the blob table keeps in text columns in part, and whether its empty value is a list.
+/// The metadata that is JSON, and whether its empty value is a list. The blob table stores some of it in text columns.
 const JSON: [(&str, bool); 15] = [
     ("files", true),
     ("relations", false),
@@ -25,7 +25,7 @@ const JSON: [(&str, bool); 15] = [
     ("deck", true),
 ];
 
-/// Metadata that is text.
+/// The metadata that is text.
 const TEXTS: [&str; 10] = [
     "version",
     "owner",
@@ -39,7 +39,7 @@ const TEXTS: [&str; 10] = [
     "folder",
 ];
 
-/// What an object has in any format besides those above.
+/// All other fields that an object has in any format.
 const OTHERS: [&str; 17] = [
     "id",
     "uuid",
@@ -60,24 +60,24 @@ const OTHERS: [&str; 17] = [
     "deleted",
 ];
 
-/// Whether an object can have this field, its properties (below `data`) aside.
+/// Whether an object can have this field. The properties, which are below `data`, do not count.
 #[must_use]
-pub fn has_field(name: &str) -> bool {
+pub fn object_has_field(name: &str) -> bool {
     OTHERS.contains(&name)
         || TEXTS.contains(&name)
         || OPTIONAL_TIMES.contains(&name)
         || JSON.iter().any(|(json, _)| *json == name)
 }
 
-/// Times among the metadata that are there in some generations only.
+/// The metadata that is a time, and that only some generations have.
 const OPTIONAL_TIMES: [&str; 3] = ["expires", "published", "depublished"];
 
-/// Reads an object's row.
+/// The entity of an object's row.
 ///
-/// The entity keeps everything that any format and any filter may want: the names of register and schema in each form,
-/// the properties under their schema names, `locked` and `deleted` as OpenRegister keeps them (`null` where not set).
+/// It contains everything that a format or a filter may need: all names of the register and the schema, the properties under
+/// their names in the schema, and `locked` and `deleted` as OpenRegister stores them (`null` if not set).
 #[must_use]
-pub fn object(
+pub fn object_entity(
     table: &TableName,
     row: ObjectRow<'_>,
     register: Option<&Reference>,
@@ -107,7 +107,7 @@ pub fn object(
         fields.insert(name.into(), text(name));
     }
     fields.insert("size".into(), meta("size"));
-    // The first generation calls the column schemaVersion, which PostgreSQL folds.
+    // The first generation calls the column schemaVersion, which PostgreSQL folds to lower case.
     let version = ["schema_version", "schemaversion", "schemaVersion"];
     let version = version.into_iter().find_map(|name| row.text(name));
     fields.insert("schemaVersion".into(), version.map_or(Value::Null, Value::from));
@@ -133,7 +133,7 @@ pub fn object(
     Entity::new(fields)
 }
 
-/// `value`, where it is null or the empty value of the other shape: the empty value of its own shape.
+/// Replaces null, and the empty value of the other shape, by the empty value of the right shape.
 fn emptied(value: Value, list: bool) -> Value {
     match value {
         Value::Null if list => Value::Array(Vec::new()),
@@ -162,7 +162,7 @@ fn from_columns(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Valu
         if let Some((name, value)) = schema.and_then(|s| s.property(column, value)) {
             data.insert(name.to_owned(), value);
         } else if !column.starts_with('_') && !value.is_null() {
-            // A column that the schema no longer has, or whose schema is gone.
+            // The schema no longer has this property, or is itself deleted.
             data.entry(camel_case(column)).or_insert_with(|| value.clone());
         }
     }
@@ -174,7 +174,7 @@ fn from_json(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> 
         Some(Value::Object(map)) => map,
         _ => Map::new(),
     };
-    // 0.2.9 keeps the uuid among the properties, too.
+    // 0.2.9 stores the uuid among the properties, too.
     if data.get("id").is_some_and(|id| id.as_str() == row.uuid()) {
         data.shift_remove("id");
     }
@@ -215,7 +215,7 @@ mod tests {
                 "old_column":5,"older_column":null}"#,
         )
         .unwrap();
-        let entity = object(&table, ObjectRow::new(&table, &row), None, Some(&schema()));
+        let entity = object_entity(&table, ObjectRow::new(&table, &row), None, Some(&schema()));
         let fields = entity.fields();
         assert_eq!(
             fields["data"],
@@ -247,7 +247,7 @@ mod tests {
             uuid: Some("r-u".into()),
             slug: Some("people".into()),
         };
-        let entity = object(
+        let entity = object_entity(
             &table,
             ObjectRow::new(&table, &row),
             Some(&register),

@@ -1,4 +1,4 @@
-//! A captured row image, and how an object's row is read whichever store it is in.
+//! A captured row image, and access to an object's row in either kind of table.
 
 use serde_json::{Map, Value};
 
@@ -13,11 +13,11 @@ pub type Row = Map<String, Value>;
 #[error("the row image is not a JSON object: {0}")]
 pub struct RowError(#[from] serde_json::Error);
 
-/// Reads a row image. A `json` column may hold an escaped surrogate without its other half, which no string can hold;
-/// it becomes U+FFFD.
+/// Reads a row image. A `json` column may contain an escaped surrogate without its other half, which no string can hold; it
+/// becomes U+FFFD.
 ///
 /// # Errors
-/// Where it is not a JSON object, or is nested deeper than [`json::DEEPEST`] levels.
+/// If it is not a JSON object, or is nested deeper than [`json::DEEPEST`] levels.
 pub fn parse_row(text: &str) -> Result<Row, RowError> {
     match json::parse_deep_object(text, json::DEEPEST) {
         Ok(row) => Ok(row),
@@ -28,7 +28,7 @@ pub fn parse_row(text: &str) -> Result<Row, RowError> {
     }
 }
 
-/// `text` with `\ufffd` for every escaped surrogate that stands alone; `None` where there is none.
+/// `text` with `\ufffd` in place of every escaped surrogate without its other half; `None` if there is none.
 fn replace_lone_surrogates(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let escape = |at: usize| -> Option<u16> {
@@ -64,7 +64,7 @@ fn replace_lone_surrogates(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// Whether a JSON column counts as set: `null`, `[]`, `{}` and empty text do not.
+/// Whether a JSON column counts as set: it does not if it is `null`, `[]`, `{}` or an empty text.
 pub fn is_set(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => false,
@@ -75,7 +75,7 @@ pub fn is_set(value: Option<&Value>) -> bool {
     }
 }
 
-/// The metadata of an object, by the blob table's column names; a magic table puts `_` before them.
+/// The metadata of an object, by the names of the blob table's columns. A magic table's columns have a `_` before these names.
 pub(crate) const METADATA: [&str; 38] = [
     "id",
     "uuid",
@@ -144,7 +144,7 @@ impl<'a> ObjectRow<'a> {
         self.row.get(&column)
     }
 
-    /// A metadata column that holds text; `None` where it is empty.
+    /// A metadata column that holds text; `None` if it is empty.
     pub fn text(self, name: &str) -> Option<&'a str> {
         self.meta(name).and_then(Value::as_str).filter(|s| !s.is_empty())
     }
@@ -155,23 +155,25 @@ impl<'a> ObjectRow<'a> {
         self.text("uuid")
     }
 
+    /// Whether the object is deleted softly: its column `deleted` is set.
     #[must_use]
     pub fn is_deleted(self) -> bool {
         is_set(self.meta("deleted"))
     }
 
+    /// Whether a magic table holds the row.
     #[must_use]
     pub const fn is_magic(self) -> bool {
         self.magic
     }
 
+    /// The whole row.
     #[must_use]
     pub const fn columns(self) -> &'a Row {
         self.row
     }
 
-    /// The ids of the object's register and schema: a magic table carries them in its name, the blob table in its
-    /// columns.
+    /// The ids of the object's register and schema. They are in the name of a magic table, and in columns of the blob table.
     pub fn ids(self, table: &TableName) -> (Option<i64>, Option<i64>) {
         if let Store::Magic { register, schema } = table.store() {
             return (Some(*register), Some(*schema));
@@ -185,7 +187,7 @@ impl<'a> ObjectRow<'a> {
     }
 }
 
-/// JSON that is kept in a text column, decoded; anything else as it is.
+/// Decodes JSON that is stored in a text column. Any other value stays as it is.
 pub fn decode_text(value: &Value) -> Value {
     match value {
         Value::String(text) if text.trim().is_empty() => Value::Null,
@@ -198,7 +200,7 @@ pub fn decode_text(value: &Value) -> Value {
 mod tests {
     use super::*;
 
-    /// The names by which `serde_json` passes numbers and raw texts around are a user's like any other.
+    /// The names that `serde_json` uses for numbers and raw texts are ordinary keys in a row.
     #[test]
     fn a_row_may_hold_any_key() {
         for name in ["Number", "RawValue"] {

@@ -1,5 +1,5 @@
-//! What payloads need to know of registers and schemas: how they are called, and how a schema's properties are kept
-//! in columns.
+//! What payloads need to know about registers and schemas: their names, and in which column each property of a schema is
+//! stored.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::time;
 use crate::json;
 
-/// How a register or schema is called. Every part but the id may be unknown: the row may be gone while its objects stay.
+/// The id, uuid and slug of a register or schema. All but the id may be unknown, since objects may outlive the row of their
+/// register or schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     pub id: i64,
@@ -19,7 +20,7 @@ pub struct Reference {
 impl Reference {
     /// A reference to a row that is gone.
     #[must_use]
-    pub const fn gone(id: i64) -> Self {
+    pub(crate) const fn gone(id: i64) -> Self {
         Self {
             id,
             uuid: None,
@@ -27,7 +28,7 @@ impl Reference {
         }
     }
 
-    /// Reads the row of a register or schema; `None` where it has no id.
+    /// Reads the row of a register or schema. `None` if it has no id.
     #[must_use]
     pub fn from_row(row: &Map<String, Value>) -> Option<Self> {
         let text = |key: &str| {
@@ -43,8 +44,8 @@ impl Reference {
         })
     }
 
-    /// As an entity keeps it.
-    pub fn to_value(&self) -> Value {
+    /// The reference as it stands in an [`Entity`](crate::Entity).
+    pub(crate) fn to_value(&self) -> Value {
         let mut map = Map::new();
         map.insert("id".into(), self.id.into());
         map.insert("uuid".into(), self.uuid.clone().into());
@@ -53,7 +54,7 @@ impl Reference {
     }
 }
 
-/// How a value of a property is typed.
+/// The type of a property's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PropertyType {
     Text,
@@ -72,21 +73,21 @@ struct Property {
     kind: PropertyType,
 }
 
-/// A schema as far as its objects' payloads need it.
+/// The parts of a schema that the payloads of its objects need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
     pub reference: Reference,
-    /// By column of the magic table.
+    /// The properties by their column in the magic table.
     columns: HashMap<String, Property>,
-    /// Properties of type object, whose empty value is `{}`.
+    /// The names of the properties of type object, whose empty value is `{}`.
     maps: Vec<String>,
 }
 
-/// The longest identifier PostgreSQL keeps.
+/// The length in bytes to which PostgreSQL truncates identifiers.
 const MAX_IDENTIFIER: usize = 63;
 
 impl Schema {
-    /// Reads the row of a schema; `None` where it has no id.
+    /// Reads the row of a schema. `None` if it has no id.
     #[must_use]
     pub fn from_row(row: &Map<String, Value>) -> Option<Self> {
         let reference = Reference::from_row(row)?;
@@ -123,14 +124,14 @@ impl Schema {
         })
     }
 
-    /// The property kept in `column`, and `value` typed as the schema says.
-    pub fn property(&self, column: &str, value: &Value) -> Option<(&str, Value)> {
+    /// The property that is stored in `column`, and `value` with the type that the schema demands.
+    pub(crate) fn property(&self, column: &str, value: &Value) -> Option<(&str, Value)> {
         let property = self.columns.get(column)?;
         Some((&property.name, property.kind.typed(value)))
     }
 
     /// The names of the properties whose value is a map.
-    pub fn maps(&self) -> &[String] {
+    pub(crate) fn maps(&self) -> &[String] {
         &self.maps
     }
 }
@@ -156,7 +157,8 @@ impl PropertyType {
         }
     }
 
-    /// A column's value as the property's JSON type; numbers keep their digits. What cannot be read so stays as it is.
+    /// The value of a column, converted to the property's JSON type. Numbers keep their digits. A value that cannot be converted
+    /// stays as it is.
     fn typed(self, value: &Value) -> Value {
         match (self, value) {
             (_, Value::Null) => Value::Null,
@@ -191,7 +193,7 @@ impl PropertyType {
     }
 }
 
-/// The column in which OpenRegister keeps the property `name`: `firstName` → `first_name`, `E-mail address` →
+/// The column in which OpenRegister stores the property `name`: `firstName` → `first_name`, `E-mail address` →
 /// `e_mail_address`.
 pub(crate) fn column_name(name: &str) -> String {
     let mut column = String::with_capacity(name.len() + 4);
@@ -212,7 +214,7 @@ pub(crate) fn column_name(name: &str) -> String {
     column
 }
 
-/// `first_name` → `firstName`, for columns that no property of the schema is kept in.
+/// `first_name` → `firstName`, for columns that belong to no property of the schema.
 pub(crate) fn camel_case(column: &str) -> String {
     let mut name = String::with_capacity(column.len());
     let mut upper = false;

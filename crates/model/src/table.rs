@@ -5,11 +5,11 @@ use super::EntityKind;
 /// What a captured table holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Store {
-    /// `openregister_table_{register}_{schema}`: one row an object, a column a property ("magic table").
+    /// `openregister_table_{register}_{schema}` ("magic table"): each row is an object, each column a property.
     Magic { register: i64, schema: i64 },
-    /// `openregister_objects`: one row an object, the properties in the JSON column `object`.
+    /// `openregister_objects`: each row is an object, with its properties in the JSON column `object`.
     Blob,
-    /// A table of one of the other nine kinds.
+    /// The table of one of the other nine kinds.
     Plain(EntityKind),
     /// `openregister_audit_trails`: who did what to which object.
     Audit,
@@ -26,14 +26,14 @@ impl Store {
     }
 }
 
-/// A table of OpenRegister that is captured: its name without the prefix and what it holds.
+/// A table of OpenRegister that is captured: its name without Nextcloud's table prefix, and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TableName {
     name: String,
     store: Store,
 }
 
-/// The fixed tables, without prefix. Views live in one of two tables, depending on the generation; both may exist.
+/// The fixed tables, without prefix. Views are in one of two tables, depending on the generation; both may exist.
 const FIXED: [(&str, Store); 12] = [
     ("openregister_objects", Store::Blob),
     ("openregister_audit_trails", Store::Audit),
@@ -59,7 +59,7 @@ const FIXED: [(&str, Store); 12] = [
 ];
 
 impl TableName {
-    /// Reads a full table name; `None` where the table is not one that is captured.
+    /// Reads a full table name, which begins with Nextcloud's table `prefix`. `None` if the table is not captured.
     #[must_use]
     pub fn parse(full: &str, prefix: &str) -> Option<Self> {
         let name = full.strip_prefix(prefix)?;

@@ -1,16 +1,16 @@
-//! Times as PostgreSQL writes them into JSON, and as payloads carry them.
+//! Times: read as PostgreSQL writes them into JSON, and written as payloads contain them.
 
 use chrono::{DateTime, NaiveDateTime, Timelike, Utc};
 use serde_json::Value;
 
-/// A time of the entity itself, `2026-11-23T23:59:15+00:00`: columns without zone hold UTC, fractions are dropped, as
-/// OpenRegister's own JSON does. What is no time (`infinity`, years before 1) is left as it is.
+/// A time of the entity itself, `2026-11-23T23:59:15+00:00`. Columns without a time zone hold UTC. Fractions of seconds are
+/// dropped, as in OpenRegister's own JSON. A value that is no such time (`infinity`, years before 1) stays as it is.
 pub fn stamp(value: &Value) -> Value {
     render(value, |utc| utc.format("%Y-%m-%dT%H:%M:%S+00:00").to_string())
 }
 
-/// A property of format `date-time`: as [`stamp`], but a fraction stays, since it is the user's data.
-pub fn date_time(value: &Value) -> Value {
+/// A property of format `date-time`: as [`stamp`], but with the fraction of seconds, since it is the user's data.
+pub(crate) fn date_time(value: &Value) -> Value {
     render(value, |utc| {
         if utc.nanosecond() == 0 {
             utc.format("%Y-%m-%dT%H:%M:%S+00:00").to_string()
@@ -20,8 +20,8 @@ pub fn date_time(value: &Value) -> Value {
     })
 }
 
-/// A property of format `date`, kept in a timestamp column: `1815-12-10`.
-pub fn date(value: &Value) -> Value {
+/// A property of format `date`, which is stored in a timestamp column: `1815-12-10`.
+pub(crate) fn date(value: &Value) -> Value {
     render(value, |utc| utc.format("%Y-%m-%d").to_string())
 }
 

@@ -9,7 +9,8 @@ use crate::delivery::format::sample;
 use crate::lifecycle::{EventType, States};
 use crate::registry::Format;
 use orw_model::{
-    Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Schema, Store, TableName, object, plain,
+    Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Schema, Store, TableName, object_entity,
+    other_entity,
 };
 
 const JSON: &str = "application/json";
@@ -148,7 +149,7 @@ fn recorded(text: &str) -> Vec<(Entity, Value)> {
                 let row = ObjectRow::new(&table, new);
                 let schema = schemas.get(&row.ids(&table).1.unwrap());
                 let uuid = row.uuid().unwrap().to_owned();
-                rows.insert(uuid, object(&table, row, None, schema));
+                rows.insert(uuid, object_entity(&table, row, None, schema));
             }
             _ if table.name() == "openregister_schemas" => {
                 schemas.insert(new["id"].as_i64().unwrap(), Schema::from_row(new).unwrap());
@@ -224,7 +225,7 @@ fn openregister_writes_an_empty_map_as_php_does() {
 
     let row = json!({"id": 1, "uuid": "u", "title": "People", "authorization": {}, "configuration": {"a": {}}, "groups": null});
     let mut event = example_event(EventClass::new(EntityKind::Register, Action::Created).unwrap());
-    event.states = States::One(plain(EntityKind::Register, row.as_object().unwrap()));
+    event.states = States::One(other_entity(EntityKind::Register, row.as_object().unwrap()));
     let rendered = sample(&event.into(), Format::OpenRegister);
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     let register = &body["data"]["register"];

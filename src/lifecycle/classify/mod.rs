@@ -24,7 +24,7 @@ use crate::lifecycle::outcome::Outcome;
 use crate::lifecycle::references::References;
 use crate::lifecycle::settings::LifecycleSettings;
 use crate::lifecycle::users::KnownUsers;
-use orw_model::{Entity, EntityKind, EventClass, ObjectRow, Row, TableName, object, time};
+use orw_model::{Entity, EntityKind, EventClass, ObjectRow, Row, TableName, object_entity, time};
 
 pub use decode::Decoded;
 use decode::DecodedKind;
@@ -156,7 +156,7 @@ impl Classifier {
     fn entity(&self, table: &TableName, row: &Row) -> Entity {
         let row = ObjectRow::new(table, row);
         let (register, schema) = row.ids(table);
-        let mut entity = object(
+        let mut entity = object_entity(
             table,
             row,
             self.references.register(register),

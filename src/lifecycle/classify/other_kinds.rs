@@ -8,7 +8,7 @@ use crate::lifecycle::classify::update;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
 use crate::lifecycle::outcome::ActivityLookup;
-use orw_model::{Action, ActorSource, EntityKind, EventClass, Row, TableName, plain};
+use orw_model::{Action, ActorSource, EntityKind, EventClass, Row, TableName, other_entity};
 
 impl Classifier {
     pub(super) fn plain_change(
@@ -39,10 +39,10 @@ impl Classifier {
         };
         let states = match (action, old, new) {
             (Action::Updated, Some(old), Some(new)) => States::Both {
-                new: plain(kind, new),
-                old: plain(kind, old),
+                new: other_entity(kind, new),
+                old: other_entity(kind, old),
             },
-            (Action::Deleted, Some(last), _) | (_, _, Some(last)) => States::One(plain(kind, last)),
+            (Action::Deleted, Some(last), _) | (_, _, Some(last)) => States::One(other_entity(kind, last)),
             _ => return,
         };
         let creator = new

@@ -1,19 +1,19 @@
-//! Reads JSON that is nested deeply, without recursion.
+//! Reads deeply nested JSON without recursion.
 //!
-//! Guarantee: what is read takes the heap, never the stack, however deep the text is nested; beyond the limit it is refused
-//! before anything deeper is built.
+//! Guarantee: reading uses the heap and never the stack, however deep the text is nested. A text beyond the limit is refused before
+//! a deeper value is built.
 
 use serde::de::Error as _;
 use serde_json::{Error, Map, Value};
 
-/// A container whose end was not reached yet.
+/// A container whose end is not yet reached.
 enum Open {
     Array(Vec<Value>),
-    /// With the key of the value that comes next.
+    /// The text is the key of the next value.
     Object(Map<String, Value>, String),
 }
 
-/// How many levels of arrays and objects `text` has at most, in each other; it may be no JSON.
+/// How many levels of arrays and objects `text` has. `text` need not be JSON.
 pub(super) fn depth(text: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
     for byte in text.bytes() {
@@ -33,7 +33,7 @@ pub(super) fn depth(text: &str) -> usize {
     deepest
 }
 
-/// Reads one value with at most `most` levels of arrays and objects in each other.
+/// Reads one value that has at most `most` levels of arrays and objects.
 pub(super) fn parse(text: &str, most: usize) -> Result<Value, Error> {
     let mut input = Input { text, at: 0 };
     let mut open: Vec<Open> = Vec::new();
@@ -63,7 +63,7 @@ pub(super) fn parse(text: &str, most: usize) -> Result<Value, Error> {
             }
             _ => input.scalar()?,
         };
-        // Puts the value where it belongs, and closes what ends with it.
+        // Puts the value into its container, and closes the containers that end after it.
         loop {
             value = match open.pop() {
                 None => return input.end().map(|()| value),
@@ -91,7 +91,7 @@ pub(super) fn parse(text: &str, most: usize) -> Result<Value, Error> {
     }
 }
 
-/// The text, and how far it is read: always at the boundary of a character.
+/// The text, and how many bytes are read. This is always the boundary of a character.
 struct Input<'t> {
     text: &'t str,
     at: usize,
@@ -108,7 +108,7 @@ impl Input<'_> {
         }
     }
 
-    /// Goes past blanks, and past `byte` where that follows.
+    /// Skips white space, and `byte` if it follows.
     fn takes(&mut self, byte: u8) -> bool {
         self.skip_blanks();
         let found = self.peek() == Some(byte);
@@ -135,7 +135,7 @@ impl Input<'_> {
         Err(Error::custom(format!("trailing characters at byte {}", self.at)))
     }
 
-    /// A key and the colon behind it.
+    /// Reads a key and the colon after it.
     fn key(&mut self) -> Result<String, Error> {
         self.skip_blanks();
         let key = serde_json::from_str(self.token())?;
@@ -143,12 +143,12 @@ impl Input<'_> {
         Ok(key)
     }
 
-    /// A text, a number, `true`, `false` or `null`.
+    /// Reads a text, a number, `true`, `false` or `null`.
     fn scalar(&mut self) -> Result<Value, Error> {
         serde_json::from_str(self.token())
     }
 
-    /// Goes past a text, or past everything up to what may follow another scalar.
+    /// Skips a text, or everything up to a character that may follow another scalar.
     fn token(&mut self) -> &str {
         let rest = &self.text[self.at..];
         let bytes = rest.as_bytes();
@@ -202,7 +202,7 @@ mod tests {
         let nested = |n| format!("{}1{}", "{\"a\":".repeat(n), "}".repeat(n));
         assert!(parse(&nested(10), 10).is_ok());
         assert!(parse(&nested(11), 10).is_err());
-        // A million levels take no stack.
+        // A million levels use no stack.
         assert!(parse(&"[".repeat(1_000_000), 10).is_err());
         assert!(parse(&"[".repeat(500), 1000).is_err());
     }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     proptest! {
-        /// Texts made of what JSON is made of, well formed or not.
+        /// Texts made of pieces of JSON, well formed or not.
         #[test]
         fn it_reads_what_serde_json_reads(
             parts in prop::collection::vec(prop::sample::select(vec![

@@ -1,4 +1,4 @@
-//! The rows of the nine kinds other than objects as entities.
+//! Makes entities of the rows of all kinds but objects: one row is one entity, one column is one field.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::row::{Row, decode_text};
 use super::schema::camel_case;
 use super::{Entity, EntityKind, mask, time};
 
-/// What a column holds beyond what its PostgreSQL type tells.
+/// What a column holds, if its PostgreSQL type does not say it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Time,
@@ -18,7 +18,7 @@ enum Holds {
     Json,
 }
 
-/// The columns that hold times, in any kind.
+/// The columns that hold times, in every kind.
 const TIMES: [&str; 11] = [
     "created",
     "updated",
@@ -74,7 +74,7 @@ const fn maps(kind: EntityKind) -> &'static [&'static str] {
     }
 }
 
-/// JSON whose shape is open, or whose null says something.
+/// Columns with JSON of any shape, or in which null has a meaning.
 const fn json(kind: EntityKind) -> &'static [&'static str] {
     match kind {
         EntityKind::Schema => &["all_of", "one_of", "any_of", "hooks"],
@@ -96,10 +96,10 @@ fn holds(kind: EntityKind, column: &str) -> Option<Holds> {
     }
 }
 
-/// Reads the row of an entity that is no object: the fields as OpenRegister's own JSON names them, `name` where the
-/// entity has only a title, secrets masked.
+/// The entity of a row of any kind but an object. The fields have the names of OpenRegister's own JSON, an entity that has only
+/// a title also gets a `name`, and secrets are masked.
 #[must_use]
-pub fn plain(kind: EntityKind, row: &Row) -> Entity {
+pub fn other_entity(kind: EntityKind, row: &Row) -> Entity {
     let mut fields = Map::new();
     for key in ["id", "uuid"] {
         fields.insert(key.into(), row.get(key).cloned().unwrap_or(Value::Null));
@@ -142,7 +142,7 @@ fn field(kind: EntityKind, column: &str, value: &Value) -> Value {
     }
 }
 
-/// `required` also names every property that says so itself.
+/// Adds to `required` every property that is itself marked as required.
 fn complete_schema(fields: &mut Map<String, Value>) {
     let own: Vec<String> = fields
         .get("properties")
@@ -196,7 +196,7 @@ mod tests {
                 "created":"2026-11-23T23:59:12","groups":null,"all_of":"[\"x\"]","hooks":null,"_mail":null}"#,
         )
         .unwrap();
-        let schema = plain(EntityKind::Schema, &row);
+        let schema = other_entity(EntityKind::Schema, &row);
         assert_eq!(
             Value::Object(schema.fields().clone()),
             json!({"id": 4, "uuid": "u", "name": "Person", "version": "0.0.1", "title": "Person", "required": ["a", "b"],
@@ -208,7 +208,7 @@ mod tests {
             r#"{"id":1,"uuid":"u","title":"one","user_id":"admin","metadata":"[]","deleted_at":null}"#,
         )
         .unwrap();
-        let conversation = plain(EntityKind::Conversation, &row);
+        let conversation = other_entity(EntityKind::Conversation, &row);
         assert_eq!(
             Value::Object(conversation.fields().clone()),
             json!({"id": 1, "uuid": "u", "title": "one", "userId": "admin", "metadata": {}, "deletedAt": null})
@@ -218,7 +218,7 @@ mod tests {
             r#"{"id":1,"uuid":"u","name":"app","storage_quota":5,"authorization":null,"schemas":null}"#,
         )
         .unwrap();
-        let application = plain(EntityKind::Application, &row);
+        let application = other_entity(EntityKind::Application, &row);
         assert_eq!(
             application.fields()["quota"],
             json!({"storage": 5, "bandwidth": null, "requests": null})
@@ -228,7 +228,7 @@ mod tests {
 
         let row =
             parse_row(r#"{"id":1,"uuid":"u","title":"src","database_url":"pg://me:geheim@h/x"}"#).unwrap();
-        let source = plain(EntityKind::Source, &row);
+        let source = other_entity(EntityKind::Source, &row);
         assert_eq!(source.fields()["databaseUrl"], "pg://me:***@h/x");
         assert_eq!(source.fields()["name"], "src");
     }
