@@ -64,7 +64,7 @@ impl Filter {
         let value = match json {
             Json::Null => Value::List(Vec::new()),
             Json::Object(_) | Json::Array(_) => {
-                Value::from_json(json).map_err(|e| whole(format!("{e}; write it flatter")))?
+                Value::from_json(json).map_err(|e| whole(format!("{e}; use fewer levels")))?
             }
             _ => {
                 return Err(whole(

@@ -106,7 +106,7 @@ fn object<E: de::Error>(value: Value) -> Result<Map<String, Value>, E> {
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
     };
-    Err(E::custom(format!("{kind} is no object")))
+    Err(E::custom(format!("{kind} is not an object")))
 }
 
 /// Any value.

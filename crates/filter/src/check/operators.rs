@@ -16,7 +16,7 @@ pub(crate) fn unknown_logical_operator(operator: &str) -> String {
     }
     let suggestion = nearest(operator, &["$and", "$or", "$nor", "$not"].map(str::to_owned))
         .map_or_else(String::new, |near| format!("; did you mean {near}?"));
-    format!("is no operator that combines conditions: these are $and, $or, $nor and $not{suggestion}")
+    format!("is not an operator that combines conditions: these are $and, $or, $nor and $not{suggestion}")
 }
 
 /// Why `operator` cannot test the value at `path`.
@@ -24,7 +24,7 @@ pub(crate) fn unknown_operator(path: &str, operator: &str) -> String {
     let list = FIELD_OPERATORS.join(" ");
     if !operator.starts_with('$') {
         return format!(
-            "is no operator; write {{\"{path}.{operator}\": …}} to look inside, or {{\"$e\": {{…}}}} to compare with a whole object"
+            "is not an operator; write {{\"{path}.{operator}\": …}} to look inside, or {{\"$e\": {{…}}}} to compare with a whole object"
         );
     }
     if matches!(operator, "$and" | "$or" | "$nor") {
@@ -37,7 +37,9 @@ pub(crate) fn unknown_operator(path: &str, operator: &str) -> String {
         "$neq" | "$not_eq" | "$not_equal" => Some("$ne"),
         "$exist" => Some("$exists"),
         "$regex" | "$regexp" | "$like" | "$match" => {
-            return format!("is no operator; a regular expression is a text: {{\"{path}\": \"/^abc/i\"}}");
+            return format!(
+                "is not an operator; a regular expression is a text: {{\"{path}\": \"/^abc/i\"}}"
+            );
         }
         _ => None,
     };
@@ -45,7 +47,7 @@ pub(crate) fn unknown_operator(path: &str, operator: &str) -> String {
         .map(str::to_owned)
         .or_else(|| nearest(operator, &FIELD_OPERATORS.map(str::to_owned)))
         .map_or_else(String::new, |near| format!("; did you mean {near}?"));
-    format!("is no operator{meant} (there are {list})")
+    format!("is not an operator{meant} (there are {list})")
 }
 
 /// A warning if `list`, an operand of `$in`, `$nin` or `$all`, contains a regular expression: these operators compare texts.
@@ -81,6 +83,6 @@ pub(crate) fn divisor(divisor: &Value<'_>) -> Option<String> {
     match divisor.to_integer() {
         Some(0) => Some(format!("the divisor {} is zero", shown(divisor))),
         Some(_) => None,
-        None => Some(format!("the divisor {} is no number", shown(divisor))),
+        None => Some(format!("the divisor {} is not a number", shown(divisor))),
     }
 }

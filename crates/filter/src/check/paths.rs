@@ -144,7 +144,7 @@ fn below(path: &str, leaf: &str) -> Option<String> {
 fn below_list(path: &str, list: &str) -> Option<String> {
     (path != list).then(|| {
         format!(
-            "{list} is a list of group ids with nothing below them, so this cannot be evaluated where there are any; \
+            "{list} is a list of group ids with nothing below them, so this cannot be evaluated if there are any; \
              write {{\"{list}\": \"editors\"}}"
         )
     })

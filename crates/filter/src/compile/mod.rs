@@ -251,7 +251,7 @@ impl Compiler<'_> {
         if !matches!(remainder, Value::Int(_)) {
             self.warn(place, || {
                 Some(format!(
-                    "the remainder {} is no integer, so nothing matches",
+                    "the remainder {} is not an integer, so nothing matches",
                     shown(remainder)
                 ))
             });

@@ -15,7 +15,7 @@ fn what_cannot_be_evaluated_is_refused_with_its_place() {
         (
             json!({"$or": [{}, {"user.uid": {"$gt": 1, "$foo": 2}}]}),
             "$or[1].user.uid.$foo: ",
-            "is no operator",
+            "is not an operator",
         ),
         (json!({"$xor": [{"a": 1}]}), "$xor: ", "did you mean $or?"),
         (json!({"$or": []}), "$or: ", "at least one"),
@@ -26,7 +26,7 @@ fn what_cannot_be_evaluated_is_refused_with_its_place() {
         (json!({"a": {"$in": 1}}), "a.$in: ", "needs a list"),
         (json!({"a": {"$mod": [2]}}), "a.$mod: ", "divisor and remainder"),
         (json!({"a": {"$mod": [0, 1]}}), "a.$mod: ", "is zero"),
-        (json!({"a": {"$mod": ["x", 1]}}), "a.$mod: ", "is no number"),
+        (json!({"a": {"$mod": ["x", 1]}}), "a.$mod: ", "is not a number"),
         (json!({"a": {"$not": 5}}), "a.$not: ", "{\"$ne\": 5}"),
         (json!({"a": ["x", "y"]}), "a: ", "{\"$in\": [\"x\", \"y\"]}"),
         (json!({"a": {"b": 1}}), "a.b: ", "{\"a.b\": …}"),
@@ -54,7 +54,7 @@ fn what_can_never_match_is_warned_of() {
         (json!({"user.uid": {"$in": []}}), "nothing matches"),
         (json!({"user.uid": null}), "$exists"),
         (json!({"user.uid": {}}), "always holds"),
-        (json!({"time": {"$mod": [2, "0"]}}), "is no integer"),
+        (json!({"time": {"$mod": [2, "0"]}}), "is not an integer"),
     ] {
         let filter = Filter::parse(&filter).unwrap();
         assert!(filter.warnings()[0].contains(part), "{:?}", filter.warnings());

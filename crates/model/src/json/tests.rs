@@ -98,7 +98,7 @@ fn what_is_no_json_is_refused() {
             parse_object(text)
                 .unwrap_err()
                 .to_string()
-                .contains("is no object"),
+                .contains("is not an object"),
             "{text}"
         );
     }
@@ -127,7 +127,7 @@ fn rows_may_nest_deeper_than_what_people_send() {
         parse_deep_object(&format!("[{}]", nested(200)), DEEPEST)
             .unwrap_err()
             .to_string()
-            .contains("no object")
+            .contains("not an object")
     );
     // The errors of a shallow text are `serde_json`'s.
     assert!(
