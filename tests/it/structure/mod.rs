@@ -49,7 +49,6 @@ fn modules_import_only_what_the_table_of_the_architecture_allows() {
 /// Circles that are still there, by the files of each. None may be added; one that is gone has to go from here.
 const KNOWN_CIRCLES: &[&[&str]] = &[
     &["crates/egress/src/pool/lease.rs", "crates/egress/src/pool/mod.rs"],
-    &["src/catalogue/mod.rs", "src/catalogue/schema.rs"],
     &[
         "src/delivery/dispatcher/mod.rs",
         "src/delivery/dispatcher/scheduler/claims.rs",
