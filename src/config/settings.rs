@@ -15,16 +15,15 @@ use crate::telemetry::LogFormat;
 /// The effective settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `ORW_DATABASE_URL`: where Nextcloud's database is; a direct connection unless `doorbell` is `Poll`.
+    /// `ORW_DATABASE_URL`: Nextcloud's database; a direct connection unless `doorbell` is `Poll`.
     pub database_url: SecretString,
-    /// `ORW_DOORBELL` (`notify|poll`): `poll` serves behind a transaction-pooling PgBouncer.
+    /// `ORW_DOORBELL` (`notify|poll`): `poll` works behind a transaction-pooling PgBouncer.
     pub doorbell: DoorbellMode,
-    /// `ORW_POLL_INTERVAL_MS`: with `poll`, how often an idle reader looks (default 250); with `notify`, the safety
-    /// net is 5 s whatever this says.
+    /// `ORW_POLL_INTERVAL_MS` (default 250): with `poll`, how often an idle reader looks. With `notify` it looks every 5 s in any case.
     pub poll_interval: Duration,
-    /// `ORW_DISCOVERY_INTERVAL_SECONDS` (default 10): how soon a table that appeared unseen is captured.
+    /// `ORW_DISCOVERY_INTERVAL_SECONDS` (default 10): how soon a new table is captured that the trigger on `appconfig` did not notice.
     pub discovery_interval: Duration,
-    /// `ORW_BATCH_SIZE` (default 1000): changes a transaction of the reader.
+    /// `ORW_BATCH_SIZE` (default 1000): the most changes in one transaction of the reader.
     pub batch_size: u32,
     /// `ORW_OUTBOX_POLICY`, `ORW_OUTBOX_MAX_BYTES`, `ORW_OUTBOX_MAX_AGE_SECONDS`.
     pub outbox: OutboxLimits,
@@ -32,10 +31,10 @@ pub struct Settings {
     pub capture_all: bool,
     /// `ORW_TABLE_PREFIX` (default `oc_`).
     pub table_prefix: String,
-    /// `ORW_HOUSEKEEPING_COLUMNS`: an UPDATE that changes nothing but these gives no event. `None`: the list that
-    /// the lifecycle documents.
+    /// `ORW_HOUSEKEEPING_COLUMNS`: an UPDATE that changes only these columns gives no event. `None`: the list that `lifecycle`
+    /// documents.
     pub housekeeping_columns: Option<Vec<String>>,
-    /// `ORW_ACTOR_WAIT_MS` (default 500): how long a delivery that needs to know who did it waits for the audit row.
+    /// `ORW_ACTOR_WAIT_MS` (default 500): how long a delivery that needs the user waits for the audit row.
     pub actor_wait: Duration,
     /// `ORW_LISTEN` (default `127.0.0.1:8085`).
     pub listen: SocketAddr,
@@ -45,24 +44,25 @@ pub struct Settings {
     pub console_listen: Option<SocketAddr>,
     /// `ORW_NEXTCLOUD_URL`, without a trailing `/`.
     pub nextcloud_url: Option<String>,
-    /// `ORW_NEXTCLOUD_TIMEOUT_SECONDS` (default 3600): how long Nextcloud may say nothing to a request that was passed on.
+    /// `ORW_NEXTCLOUD_TIMEOUT_SECONDS` (default 3600): how long Nextcloud may send nothing while it answers a
+    /// forwarded request.
     pub nextcloud_timeout: Duration,
-    /// `ORW_TRUSTED_PROXIES`: whose `X-Forwarded-For` is believed.
+    /// `ORW_TRUSTED_PROXIES`: whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// `ORW_ADMINS` / `ORW_ADMINS_FILE`: `user:password`, the password plain or an argon2id hash (`$argon2id$…`).
     pub admins: Vec<(String, SecretString)>,
     /// `ORW_MASTER_KEY` / `ORW_MASTER_KEY_FILE`: 32 bytes in base64.
     pub master_key: Option<SecretString>,
-    /// `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`: the API speaks TLS. Both or none.
+    /// `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`: TLS for the API. Both or none.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// `ORW_TARGETS_ALLOW`: networks and host names that the address guard lets through.
+    /// `ORW_TARGETS_ALLOW`: networks and host names that the address guard accepts although they are private.
     pub targets_allow: Vec<AllowedTarget>,
     /// `ORW_TARGETS_ALLOW_HTTP`.
     pub targets_allow_http: bool,
-    /// `ORW_CA_FILE`: more roots to trust, PEM.
+    /// `ORW_CA_FILE`: further certificate authorities to trust, PEM.
     pub ca_file: Option<PathBuf>,
-    /// `ORW_HTTPS_PROXY`, `ORW_HTTP_PROXY`, `ORW_NO_PROXY`, else the variables without `ORW_` (small letters first);
-    /// `ORW_PROXY_CONNECT` (`address|name`).
+    /// `ORW_HTTPS_PROXY`, `ORW_HTTP_PROXY`, `ORW_NO_PROXY`, or else the variables without `ORW_` (those in small letters take
+    /// precedence); `ORW_PROXY_CONNECT` (`address|name`).
     pub proxies: Proxies,
     /// `ORW_BIND_ADDRESS`: the local address of outgoing requests.
     pub bind_address: Option<IpAddr>,
@@ -75,15 +75,15 @@ pub struct Settings {
     /// The limits of a webhook that has none of its own: `ORW_RATE_PER_SECOND` (100), `ORW_RATE_BURST` (200),
     /// `ORW_MAX_IN_FLIGHT_PER_WEBHOOK` (16), `ORW_TIMEOUT_SECONDS` (15).
     pub default_limits: Limits,
-    /// `ORW_RETRY_SCHEDULE`: the delays after a failure; the first attempt and one more for each.
+    /// `ORW_RETRY_SCHEDULE`: the delays after failed attempts. There is the first attempt, and one more for each delay.
     pub default_retry: RetryPolicy,
     /// `ORW_CHANGE_RETENTION_DAYS` (default 3): how long changes are kept for `replay`.
     pub change_retention: Duration,
     /// `ORW_LOG_RETENTION_DAYS` (default 30): how long the delivery log is kept.
     pub log_retention: Duration,
-    /// `ORW_AUDIT_RETENTION_DAYS` (default 365): how long it is kept who changed what.
+    /// `ORW_AUDIT_RETENTION_DAYS` (default 365): how long the record of who changed which registration is kept.
     pub audit_retention: Duration,
-    /// `ORW_CHANGE_MAX_BYTES` and `ORW_LOG_MAX_BYTES`: how large either may grow, in whole days; 0: no limit.
+    /// `ORW_CHANGE_MAX_BYTES` and `ORW_LOG_MAX_BYTES`: how large each may grow; whole days are dropped beyond it. 0: no limit.
     pub change_max_bytes: u64,
     pub log_max_bytes: u64,
     /// `ORW_LOG`: a filter as `tracing` reads it (default `info`).
@@ -93,8 +93,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults, with this database; what a test or the demo then changes is up to it. The URL is not checked here,
-    /// but when it is connected to.
+    /// The default values, with this database. Tests and the demo change what they need. The URL is checked when a connection is made.
     #[must_use]
     pub fn new(database_url: impl Into<String>) -> Self {
         Self {

@@ -110,17 +110,3 @@ fn no_files_import_each_other_in_a_circle() {
     }
     assert!(text.is_empty(), "{text}");
 }
-
-#[test]
-fn the_files_that_the_architecture_names_exist() {
-    let page = architecture();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["src/", "crates/", "sql/", "tests/", "docs/", "fuzz/", "benches/"];
-    let named = page.split('`').skip(1).step_by(2);
-    let missing: Vec<&str> = named
-        .filter(|name| folders.iter().any(|folder| name.starts_with(folder)))
-        .filter(|name| !name.contains(|c: char| c.is_whitespace() || "*{<…".contains(c)))
-        .filter(|name| !root.join(name).exists())
-        .collect();
-    assert!(missing.is_empty(), "docs/ARCHITECTURE.md names {missing:?}");
-}
