@@ -16,8 +16,8 @@ target=$(cargo metadata --no-deps --format-version 1 | sed -n 's/.*"target_direc
 flags="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 flags+=" -Cllvm-args=-sanitizer-coverage-trace-compares"
-# --target keeps build scripts and procedural macros without the instrumentation.
-RUSTFLAGS="$flags" cargo build --locked --release --target "$host"
+# The lock file follows the crates by itself. --target keeps build scripts and procedural macros without the instrumentation.
+RUSTFLAGS="$flags" cargo build --release --target "$host"
 export ORW_FUZZ_TARGET=$name
 program=$target/$host/release/fuzz
 if [ "$seconds" = 0 ]; then
