@@ -543,8 +543,11 @@ BEGIN
     RETURN used;
 END $$;
 
--- Drops partitions of "which" ('event' or 'log'), whole days, oldest first, until the rest takes "most" bytes or less. Today's
--- stays whatever it takes, and so do events that a pending delivery needs.
+-- The queue. The program's module src/delivery/queue has every statement that changes "delivery"; functions here only read it. The function
+-- clean_deliveries of migration 0011 is called by earlier versions alone, and stays for their processes.
+
+-- Drops partitions of "which" ('event' or 'log'), whole days, the oldest first, until the rest takes "most" bytes or less. Today's partition
+-- always stays, and so do events that a pending delivery needs.
 CREATE OR REPLACE FUNCTION openregister_webhooks.trim_partitions(which text, most bigint) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' SET client_min_messages = warning AS $$

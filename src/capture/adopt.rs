@@ -65,7 +65,8 @@ pub enum AdoptError {
 /// Between two looks at a change table that is in use.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Decides. Waits at most `patience` for each change table to be out of use for an instant.
+/// Decides. Waits at most `patience` for each change table to be out of use for an instant. With [`Decision::Discard`], `discard` is
+/// called in the last transaction: it cancels what was read before and is not delivered, and says how many deliveries that were.
 ///
 /// # Errors
 /// See [`AdoptError`]; run it again after the cause is gone.
@@ -73,6 +74,7 @@ pub async fn adopt(
     client: &mut Client,
     decision: Decision,
     patience: Duration,
+    discard: impl AsyncFnOnce(&Transaction<'_>) -> Result<u64, tokio_postgres::Error>,
 ) -> Result<Adopted, AdoptError> {
     let (_, from, to) = foreign(client).await?;
     let mut changes = 0;
@@ -93,7 +95,8 @@ pub async fn adopt(
         changes += count(&tx, "change_adopted").await?;
         tx.batch_execute("TRUNCATE openregister_webhooks.change_adopted")
             .await?;
-        cancelled = cancel(&tx).await?;
+        discard_gaps(&tx).await?;
+        cancelled = discard(&tx).await?;
     }
     let next = Position {
         n: old.n + 1,
@@ -219,41 +222,12 @@ async fn count(tx: &Transaction<'_>, table: &str) -> Result<u64, tokio_postgres:
     Ok(rows.first().map_or(0, |r| r.get::<_, i64>(0)).cast_unsigned())
 }
 
-/// Every unfinished delivery goes to the log as cancelled, as when its webhook is deleted.
-async fn cancel(tx: &Transaction<'_>) -> Result<u64, tokio_postgres::Error> {
-    let rows = tx
-        .query_typed(
-            "SELECT to_regclass('openregister_webhooks.delivery') IS NOT NULL",
-            &[],
-        )
-        .await?;
-    if !rows.first().is_some_and(|r| r.get::<_, bool>(0)) {
-        return Ok(0);
-    }
-    // A replay or backfill that was under way would go on posting to the receivers of the original.
-    tx.batch_execute(
-        "DO $$ BEGIN IF to_regclass('openregister_webhooks.job') IS NOT NULL THEN \
-         UPDATE openregister_webhooks.job SET state = 'cancelled', finished_at = clock_timestamp(), waiting = NULL, \
-         note = 'the database was restored and adopted with --discard' WHERE state IN ('running', 'cancelling'); END IF; END $$",
-    )
-    .await?;
-    // Nor are they told what the original did not capture.
+/// Marks every gap as told: the receivers of the original are not told what the original did not capture.
+async fn discard_gaps(tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
     tx.batch_execute(
         "DO $$ BEGIN IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('openregister_webhooks.gap') AND attname = 'told_at') THEN \
          UPDATE openregister_webhooks.gap SET told_at = clock_timestamp() WHERE told_at IS NULL; \
          DELETE FROM openregister_webhooks.missed; END IF; END $$",
     )
-    .await?;
-    let rows = tx
-        .query_typed(
-            "WITH gone AS (DELETE FROM openregister_webhooks.delivery RETURNING *), \
-             logged AS (INSERT INTO openregister_webhooks.delivery_log \
-                (day, id, webhook, event_day, event_seq, lane, state, reason, attempt, cause, created_at) \
-                SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, id, webhook, event_day, event_seq, lane, 'cancelled', reason, \
-                       attempt, 'the database was restored and adopted with --discard', created_at FROM gone RETURNING 1) \
-             SELECT count(*) FROM logged",
-            &[],
-        )
-        .await?;
-    Ok(rows.first().map_or(0, |r| r.get::<_, i64>(0)).cast_unsigned())
+    .await
 }

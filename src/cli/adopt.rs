@@ -9,8 +9,9 @@ use serde_json::json;
 use super::args::SettingsArgs;
 use super::failure::Failure;
 use super::{database, output};
-use crate::capture::{self, Decision};
+use crate::capture::Decision;
 use crate::config::Settings;
+use crate::pipeline;
 
 #[derive(Debug, Args)]
 #[group(id = "decision", required = true, multiple = false, args = ["deliver", "discard"])]
@@ -45,7 +46,7 @@ async fn adopt(settings: &Settings, args: &AdoptArgs) -> Result<ExitCode, Failur
     } else {
         Decision::Discard
     };
-    let done = capture::adopt(&mut client, decision, Duration::from_secs(args.wait)).await?;
+    let done = pipeline::adopt(&mut client, decision, Duration::from_secs(args.wait)).await?;
     if args.json {
         output::json(&json!({
             "decision": if args.deliver { "deliver" } else { "discard" },

@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::{caller, database, output, response};
 use crate::arguments;
 use crate::config::Settings;
-use crate::delivery::log::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
+use crate::delivery::queue::listing::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
 use crate::delivery::queue::{self, Retried};
 use crate::lifecycle::EventType;
 use crate::registry::{self, Ordering, WebhookId};
@@ -117,7 +117,7 @@ async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
         before: args.before,
         limit: args.limit,
     };
-    let page = log::list(client, &query).await?;
+    let page = listing::list(client, &query).await?;
     if args.common.json {
         output::json(&json!({"deliveries": page.entries, "before": page.next}));
         return Ok(());
@@ -179,7 +179,7 @@ async fn put_back(client: &mut Client, webhook: WebhookId, one: Option<i64>) -> 
 }
 
 async fn find(client: &Client, id: i64) -> Result<(Entry, Vec<AttemptEntry>), Failure> {
-    log::show(client, id).await?.ok_or_else(|| {
+    listing::show(client, id).await?.ok_or_else(|| {
         Failure::Failed(format!(
             "delivery {id} does not exist; `delivery list` shows those that do"
         ))

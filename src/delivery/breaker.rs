@@ -1,7 +1,7 @@
-//! The breaker of one webhook: a receiver that is down is probed, not hammered, and work resumes at its first success.
+//! The breaker of one webhook: a receiver that is down gets single probes, and work resumes at the first success.
 //!
-//! Guarantees: after [`THRESHOLD`] failures in a row at most one request is under way, each a probe, 5 s to 5 min apart;
-//! one success closes it. A probe that came before its delivery was due uses up none of that delivery's attempts.
+//! Guarantees: after [`THRESHOLD`] failures in a row the breaker is open: at most one request is under way, a probe, and probes are 5 s
+//! to 5 min apart. One success closes it. A probe that is made before its delivery is due uses up none of that delivery's attempts.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    /// As the stored health tells; an open breaker probes at once.
+    /// Begins with the failures in a row that are stored; if the breaker is open, the first probe may go at once.
     pub(crate) fn resume(failures: u32, now: Instant) -> Self {
         Self {
             failures,
@@ -42,26 +42,26 @@ impl Breaker {
         self.probe_at
     }
 
-    /// There is reason to think that the receiver is back: the next probe may go now.
+    /// The receiver may be back: the next probe may go now.
     pub(crate) fn hurry(&mut self, now: Instant) {
         self.probes = 0;
         self.probe_at = self.probe_at.map(|at| at.min(now));
     }
 
-    /// A probe could not be made, by no fault of the receiver: where the breaker is open, the next one goes in a moment.
+    /// A probe could not be made, for a reason that is not the receiver: if the breaker is open, the next one goes in a few seconds.
     pub(crate) fn not_asked(&mut self, now: Instant) {
         self.probe_at = self.probe_at.map(|at| at.max(now + FIRST));
     }
 
-    /// A request succeeded; says whether that closed the breaker.
+    /// A request succeeded. Returns whether that closed the breaker.
     pub(crate) fn succeeded(&mut self) -> bool {
         self.failures = 0;
         self.probes = 0;
         self.probe_at.take().is_some()
     }
 
-    /// A request failed; says whether that opened the breaker. What was under way when it opened, and fails after, says
-    /// nothing new: the next probe comes no later for it.
+    /// A request failed. Returns whether that opened the breaker. Requests that were under way when it opened, and fail afterwards, do not
+    /// delay the next probe.
     pub(crate) fn failed(&mut self, seed: i64, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.failures < THRESHOLD || self.probe_at.is_some_and(|at| at > now) {

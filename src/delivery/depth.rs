@@ -1,6 +1,6 @@
 //! How deep the queue is, and how long its oldest delivery waits.
 //!
-//! Guarantees: one pass over the queue a measurement; the webhooks that have a line of their own are [`NAMED`] at most.
+//! Guarantees: a measurement reads the queue once; at most [`NAMED`] webhooks have lines of their own in the metrics.
 
 use std::sync::atomic::AtomicU64;
 
@@ -9,10 +9,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_postgres::{Error, GenericClient};
 
-/// The webhooks that are shown one by one: those whose oldest delivery waits longest.
-pub const NAMED: usize = 50;
+use super::queue;
 
-const STATES: [&str; 4] = ["pending", "awaiting_user", "leased", "retrying"];
+/// How many webhooks are shown one by one: those whose oldest delivery waits longest.
+pub const NAMED: usize = 50;
 
 /// What waits.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,31 +31,27 @@ pub struct Waiting {
     pub oldest_seconds: f64,
 }
 
-/// Measures.
+/// Counts the queue.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If the query fails.
 pub async fn measure<C: GenericClient + Sync>(client: &C) -> Result<Depth, Error> {
-    let sql = "SELECT webhook, state, count(*), greatest(0, extract(epoch FROM clock_timestamp() - min(created_at)))::float8 \
-        FROM openregister_webhooks.delivery GROUP BY webhook, state";
     let mut depth = Depth {
-        states: STATES.map(|state| (state, 0)).to_vec(),
+        states: queue::UNFINISHED.map(|state| (state, 0)).to_vec(),
         webhooks: Vec::new(),
     };
     let mut webhooks = std::collections::BTreeMap::<i64, Waiting>::new();
-    for row in client.query_typed(sql, &[]).await? {
-        let (webhook, state, count, oldest): (i64, &str, i64, f64) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        if let Some(known) = depth.states.iter_mut().find(|(name, _)| *name == state) {
-            known.1 += count;
+    for group in queue::groups(client).await? {
+        if let Some(known) = depth.states.iter_mut().find(|(name, _)| *name == group.state) {
+            known.1 += group.count;
         }
-        let one = webhooks.entry(webhook).or_insert(Waiting {
-            webhook,
+        let one = webhooks.entry(group.webhook).or_insert(Waiting {
+            webhook: group.webhook,
             deliveries: 0,
             oldest_seconds: 0.0,
         });
-        one.deliveries += count;
-        one.oldest_seconds = one.oldest_seconds.max(oldest);
+        one.deliveries += group.count;
+        one.oldest_seconds = one.oldest_seconds.max(group.oldest_seconds);
     }
     depth.webhooks = webhooks.into_values().collect();
     depth
@@ -76,7 +72,7 @@ pub struct DepthMetrics {
 }
 
 impl DepthMetrics {
-    /// Puts them into a registry.
+    /// Registers them.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "queue_deliveries",
@@ -100,7 +96,7 @@ impl DepthMetrics {
         );
     }
 
-    /// Shows what was measured.
+    /// Shows a measurement.
     pub fn show(&self, depth: &Depth) {
         for (state, count) in &depth.states {
             self.states.get_or_create(&vec![("state", *state)]).set(*count);

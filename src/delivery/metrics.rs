@@ -1,4 +1,4 @@
-//! What delivery counts.
+//! The metrics of delivery.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 type Labels = Vec<(&'static str, &'static str)>;
 
-/// The figures of one process; cheap to clone, every clone counts the same.
+/// The figures of one process; cheap to clone, and every clone counts into the same figures.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     attempts: Family<Labels, Counter>,
@@ -20,9 +20,9 @@ pub struct Metrics {
     pub(crate) in_flight: Gauge,
     /// Attempts whose outcome came after the lease had been lost: those deliveries are repeated, unless they were cancelled.
     pub(crate) leases_lost: Counter,
-    /// Leases in the name of this process that it knew nothing of, when it last looked.
+    /// Leases of this process that it did not know of, at the last comparison.
     pub(crate) leases_unknown: Gauge,
-    /// Leases that were nobody's and were given back.
+    /// Leases that nobody had in hand and that were given back.
     pub(crate) leases_recovered: Counter,
     /// Attempts that ended because the database cannot read the stored event.
     pub(crate) unreadable: Counter,
@@ -92,7 +92,7 @@ impl Metrics {
         );
     }
 
-    /// One attempt ended: its cause where it failed.
+    /// Counts an attempt; `cause` says why it failed.
     pub(crate) fn attempt(&self, cause: Option<&'static str>, duration: Duration) {
         self.attempts
             .get_or_create(&vec![("result", cause.unwrap_or("success"))])
@@ -100,13 +100,13 @@ impl Metrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
-    /// A live event that was made at `at` has arrived.
+    /// Counts a live event of the time `at` that has arrived.
     pub(crate) fn arrived(&self, at: DateTime<Utc>) {
         let took = (Utc::now() - at).to_std().unwrap_or_default();
         self.latency.observe(took.as_secs_f64());
     }
 
-    /// A delivery left the queue; the cause of its last attempt where it was given up.
+    /// Counts a delivery that left the queue; `cause` is that of its last attempt, if it was given up.
     pub(crate) fn left(&self, state: &'static str, cause: Option<&'static str>) {
         let labels = vec![("state", state), ("cause", cause.unwrap_or(""))];
         self.outcomes.get_or_create(&labels).inc();

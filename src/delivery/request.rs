@@ -1,7 +1,7 @@
 //! The request of one attempt.
 //!
-//! Guarantees: the signature covers the bytes that are sent; the registration's headers can override neither what is
-//! signed nor what HTTP itself is held together by; no error names a header's value.
+//! Guarantees: the signature covers the bytes that are sent. The registration's headers can override neither what is signed nor the
+//! headers that HTTP itself depends on. No error shows a header's value.
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -119,7 +119,7 @@ pub(crate) fn build(
     Ok(request)
 }
 
-/// Sets a header of the registration; a reserved one is passed over.
+/// Sets a header of the registration, unless it is reserved.
 fn set(headers: &mut HeaderMap, name: &str, value: &SecretString) -> Result<(), RequestError> {
     let bad = || RequestError::Header(name.to_owned());
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;

@@ -1,13 +1,13 @@
 //! When a failed delivery is tried again, and when it is given up.
 //!
-//! Guarantees: pure functions of their input; the jitter comes from the delivery's id, so a schedule can be retold.
+//! Guarantees: a pure function; the spread comes from the delivery's id, so the same delivery always has the same schedule.
 
 use std::time::Duration;
 
 use crate::backoff::spread;
 use crate::registry::RetryPolicy;
 
-/// The most that `Retry-After` can ask for.
+/// The longest wait that `Retry-After` can ask for.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The wait after attempt number `attempt` (1 is the first) of the delivery `id`; `None` when no attempt is left.

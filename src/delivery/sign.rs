@@ -1,6 +1,6 @@
 //! Signatures after Standard Webhooks (v1, HMAC-SHA256).
 //!
-//! Guarantees: a secret is decoded once per signature and wiped; several secrets give several signatures, newest first.
+//! Guarantees: a secret is decoded once for each signature and wiped afterwards; several secrets give several signatures, newest first.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-/// What is wrong with a signing secret; never shows it.
+/// A signing secret that cannot be used. The message does not show the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the signing secret is not base64, optionally after whsec_")]
 pub struct BadSecret;
@@ -52,8 +52,8 @@ pub fn signatures(
 pub(crate) const LEGACY_HEADER: &str = "x-webhook-signature";
 
 /// The value of `X-Webhook-Signature` as OpenRegister's manual documents it: HMAC-SHA256 of the body in lower-case hex.
-/// The key is the secret's text as it stands, `whsec_` included: that is what a receiver of OpenRegister's is set up
-/// with. It covers neither id nor time, so a replay is not noticed: `webhook-signature` is the better one.
+/// The key is the secret's text as it is, with `whsec_`: receivers of OpenRegister's webhooks are set up with that. It covers neither id
+/// nor time, so a receiver cannot notice a replay: `webhook-signature` is the better one.
 ///
 /// # Errors
 /// [`BadSecret`].
@@ -77,7 +77,7 @@ pub fn verify_legacy(secret: &SecretString, given: &str, body: &[u8]) -> Result<
 /// How far a timestamp may be from now.
 const TOLERANCE_SECONDS: i64 = 300;
 
-/// Why a request is not believed.
+/// Why a request is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     #[error("it has no {0}")]

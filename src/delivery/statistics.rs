@@ -1,7 +1,8 @@
-//! How each webhook is doing: what waits, what came of what is over, and how long it took.
+//! The figures of each webhook: what waits, what became of finished deliveries, and how long they took.
 //!
-//! Guarantees: what waits is counted as it is now; totals are those of [`DAYS`] days and may lack the last second of a process
-//! that was killed; latencies are of the last [`SAMPLE`] successes. The cost does not grow with the log.
+//! Guarantees: what waits is counted as it is now. Totals are those of [`DAYS`] days and may lack the last second of a process
+//! that was killed. Latencies are of the successes among the last [`SAMPLE`] deliveries of the log. The cost does not grow with the
+//! log.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +11,12 @@ use serde::Serialize;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient};
 
+use super::queue;
+pub use super::queue::Latency;
+
 /// Days that totals reach back.
 pub const DAYS: i32 = 30;
-/// Successes that latencies are taken of.
+/// Deliveries of the log that latencies are taken from.
 pub const SAMPLE: i64 = 1000;
 
 /// One webhook's figures.
@@ -36,7 +40,7 @@ pub struct Statistics {
     pub failed_attempts: BTreeMap<String, i64>,
     /// Failures since the last success.
     pub failures_in_a_row: i32,
-    /// The newest of the last deliveries in the log; else the one after which the last failures ended.
+    /// The newest among the last deliveries of the log; if there is none, the one that ended the last failures.
     pub last_success: Option<DateTime<Utc>>,
     pub last_failure: Option<DateTime<Utc>>,
     pub last_cause: Option<String>,
@@ -46,18 +50,10 @@ pub struct Statistics {
     pub latency_ms: Option<Latency>,
 }
 
-/// How long deliveries took.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Latency {
-    pub median: i64,
-    pub p99: i64,
-    pub sample: i64,
-}
-
 /// The figures of these webhooks, in this order.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If a query fails.
 pub async fn of<C: GenericClient + Sync>(client: &C, webhooks: &[i64]) -> Result<Vec<Statistics>, Error> {
     let mut all: BTreeMap<i64, Statistics> = webhooks
         .iter()
@@ -84,14 +80,12 @@ async fn waiting<C: GenericClient + Sync>(
     webhooks: &[i64],
     all: &mut BTreeMap<i64, Statistics>,
 ) -> Result<(), Error> {
-    let sql = "SELECT webhook, count(*), count(*) FILTER (WHERE state = 'retrying'), count(*) FILTER (WHERE state = 'leased'), \
-        min(created_at) FROM openregister_webhooks.delivery WHERE webhook = ANY ($1) GROUP BY webhook";
-    for row in client.query_typed(sql, &[(&webhooks, Type::INT8_ARRAY)]).await? {
-        if let Some(one) = all.get_mut(&row.try_get(0)?) {
-            one.pending = row.try_get(1)?;
-            one.retrying = row.try_get(2)?;
-            one.leased = row.try_get(3)?;
-            one.oldest_pending = row.try_get(4)?;
+    for group in queue::unfinished(client, webhooks).await? {
+        if let Some(one) = all.get_mut(&group.webhook) {
+            one.pending = group.count;
+            one.retrying = group.retrying;
+            one.leased = group.leased;
+            one.oldest_pending = group.oldest;
         }
     }
     Ok(())
@@ -149,25 +143,11 @@ async fn latencies<C: GenericClient + Sync>(
     webhooks: &[i64],
     all: &mut BTreeMap<i64, Statistics>,
 ) -> Result<(), Error> {
-    let sql = "SELECT w.webhook, percentile_disc(0.5) WITHIN GROUP (ORDER BY l.ms), percentile_disc(0.99) WITHIN GROUP (ORDER BY l.ms), \
-            count(*), max(l.at) \
-        FROM unnest($1::bigint[]) AS w (webhook) CROSS JOIN LATERAL ( \
-            SELECT (extract(epoch FROM s.finished_at - s.created_at) * 1000)::int8 AS ms, s.finished_at AS at FROM ( \
-                SELECT state, finished_at, created_at FROM openregister_webhooks.delivery_log \
-                WHERE webhook = w.webhook ORDER BY id DESC LIMIT $2) s \
-            WHERE s.state = 'succeeded') l GROUP BY w.webhook";
-    let rows = client
-        .query_typed(sql, &[(&webhooks, Type::INT8_ARRAY), (&SAMPLE, Type::INT8)])
-        .await?;
-    for row in rows {
-        if let Some(one) = all.get_mut(&row.try_get(0)?) {
-            one.latency_ms = Some(Latency {
-                median: row.try_get(1)?,
-                p99: row.try_get(2)?,
-                sample: row.try_get(3)?,
-            });
-            // Health is stored where it changes only, and a little later: it is for where the log has no success.
-            one.last_success = row.try_get(4)?;
+    for (webhook, latency, last_success) in queue::latencies(client, webhooks, SAMPLE).await? {
+        if let Some(one) = all.get_mut(&webhook) {
+            one.latency_ms = Some(latency);
+            // The stored health is updated at changes only, and a little later: it counts if the log has no success.
+            one.last_success = last_success;
         }
     }
     Ok(())

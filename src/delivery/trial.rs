@@ -1,4 +1,4 @@
-//! A test of one webhook: an event is sent now, outside the queue, and what came of it is the answer.
+//! A test of one webhook: sends an event now, outside the queue, and returns what the receiver answered.
 //!
 //! Guarantees: the request is the one that a delivery would make (address guard, headers, signature, timeouts), with
 //! `ORW-Reason: test`; it works whatever the webhook's status, changes nothing of its health, and is not retried.
@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 use super::cause::{Cause, Failure};
 use super::dispatcher::attempt::{Verdict, judge};
-use super::kept::Kept;
 use super::queue::{AttemptRecord, Claimed, EventRef, Reason, WorkerId};
 use super::request;
+use super::response_excerpt::ResponseExcerpt;
 use crate::lifecycle::StoredEvent;
 use crate::registry::Webhook;
 
-/// What came of a test.
+/// The result of a test.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
@@ -83,7 +83,7 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Tr
         status: None,
         cause: None,
         error: None,
-        answer: Kept::default(),
+        answer: ResponseExcerpt::default(),
         probe: false,
     };
     let verdict = judge(sent, webhook, &mut record);

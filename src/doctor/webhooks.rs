@@ -3,6 +3,7 @@
 use super::examined::{Checked, Examined};
 use super::figures::{COUNTED, as_figure, duration, number};
 use super::finding::Finding;
+use crate::delivery::queue;
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     let mut findings = vec![kinds(examined).await?];
@@ -96,15 +97,8 @@ async fn registered(examined: &Examined<'_>) -> Checked {
 /// How many deliveries wait, and whether anybody delivers.
 async fn deliveries(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::Error> {
     const CHECK: &str = "deliveries";
-    let rows = examined
-        .client
-        .query_typed(
-            "SELECT (SELECT count(*) FROM (SELECT FROM openregister_webhooks.delivery LIMIT $1) d), \
-                    (SELECT count(*) FROM openregister_webhooks.worker WHERE alive_until > clock_timestamp())",
-            &[(&COUNTED, tokio_postgres::types::Type::INT8)],
-        )
-        .await?;
-    let (waiting, workers): (i64, i64) = rows.first().map_or((0, 0), |r| (r.get(0), r.get(1)));
+    let waiting = queue::count(examined.client, None, COUNTED).await?;
+    let workers = queue::living_workers(examined.client).await?;
     let what = format!(
         "{} deliveries are unfinished; {workers} processes deliver",
         number(waiting)

@@ -1,9 +1,10 @@
 //! Erasing what is stored of one object: in the outbox, the quarantine, the events, the queue and the log.
 //!
-//! Guarantees: works while everything runs; when it has ended, nothing that was captured of the object before it began is
-//! sent any more, and nothing of it is stored but what a transaction that is still open has written to the outbox: the reader
-//! drops that (what it cannot read, too: see `capture::quarantine`), and the outbox is emptied within a minute. What was in flight ends. The object's own row in Nextcloud is not touched, and what happens to it later is captured and sent as ever.
-//! In the log the deliveries stay as figures, without object, answers and errors.
+//! Guarantees: it works while everything runs. When it has ended, nothing is sent any more that was captured of the object before it
+//! began. Nothing of that is stored either, except what a transaction that is still open has written to the outbox: the reader drops
+//! that (also what it cannot read: see `capture::quarantine`), and the outbox is emptied within a minute. Requests in flight end. The
+//! object's own row in Nextcloud is not touched, and what happens to it later is captured and sent as before. In the log the deliveries
+//! stay as figures, without object, answers and errors.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,7 +13,7 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio_postgres::types::{PgLsn, ToSql, Type};
+use tokio_postgres::types::{PgLsn, Type};
 use tokio_postgres::{Client, Error, Row, Transaction};
 
 use crate::capture::uuid_in;
@@ -21,7 +22,7 @@ use crate::lifecycle::{Event, Lane, Outcome, locks};
 use crate::registry::Caller;
 use orw_model::{ObjectRow, Store, TableName, parse_row};
 
-/// Rows that are changed in one transaction.
+/// Most rows of one kind that are changed in one transaction.
 const BATCH: i64 = 1000;
 /// How long an erased object is remembered: no transaction stays open, and no backup is restored, for longer.
 const REMEMBERED_DAYS: i32 = 30;
@@ -37,30 +38,30 @@ pub struct Erased {
     pub events: u64,
     /// Deliveries that were waiting; they are cancelled.
     pub deliveries: u64,
-    /// Entries of the log that no longer name the object.
+    /// Entries of the log from which the object's name was removed.
     pub logged: u64,
-    /// Attempts whose answers and errors are gone.
+    /// Attempts from which answers and errors were removed.
     pub attempts: u64,
-    /// 1 where it was remembered that the object is locked.
+    /// 1 if it was remembered that the object is locked.
     pub locks: u64,
 }
 
 impl Erased {
-    /// Whether there was nothing.
+    /// Whether there was nothing to erase.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Why not everything was erased; what was stays so, and running it again goes on.
+/// Why not everything was erased. What was erased stays erased; running it again goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum EraseError {
     #[error(
         "{0:?} is no uuid of an object: it may have 1 to 255 characters, none of them blank or a control character"
     )]
     NoUuid(String),
-    #[error("the database says no: {0}; run it again: what was erased stays erased")]
+    #[error("a query failed: {0}; run it again: what was erased stays erased")]
     Query(#[from] Error),
 }
 
@@ -100,11 +101,11 @@ pub async fn erase(
     Ok(erased)
 }
 
-/// From here on the reader drops what it finds of the object's past; the last event that is stored of it, and whether it was
-/// known to be locked.
+/// Remembers that the object is erased: from here on the reader drops its older changes. Returns the `seq` of the last stored event, and
+/// whether the object was known to be locked.
 async fn remember(client: &mut Client, uuid: &str, lane: &Lane) -> Result<(i64, bool), Error> {
     let tx = client.transaction().await?;
-    // What the reader is storing now is stored, and found below, before this is committed.
+    // The reader takes this lock before it stores events: what it is storing now is stored, and found below.
     queue::lock(&tx).await?;
     tx.execute_typed(
         "DELETE FROM openregister_webhooks.erased WHERE at < clock_timestamp() - make_interval(days => $1)",
@@ -129,8 +130,8 @@ fn hash(lane: &Lane) -> Vec<u8> {
     Sha256::digest(lane.as_str().as_bytes()).to_vec()
 }
 
-/// Removes the object's changes from the outbox. Its tables are emptied within a minute of their being read anyway, so the
-/// few dead rows do not stay.
+/// Removes the object's changes from the outbox. Its tables are emptied within a minute after they are read, so the few dead rows do not
+/// stay.
 async fn changes(client: &mut Client, prefix: &str, uuid: &str) -> Result<u64, Error> {
     let mut count = 0;
     for table in ["change_0", "change_1", "change_2", "change_adopted"] {
@@ -166,8 +167,8 @@ async fn changes(client: &mut Client, prefix: &str, uuid: &str) -> Result<u64, E
     Ok(count)
 }
 
-/// Removes the object's changes from the quarantine, and what mentions it where it cannot be seen whose change that is. Waits
-/// for whoever is writing to it: who comes later sees that the object is erased.
+/// Removes the object's changes from the quarantine, and those that mention it if it cannot be seen whose change they are. Waits for
+/// whoever is writing to the quarantine: whoever comes later sees that the object is erased.
 async fn quarantined(client: &mut Client, uuid: &str) -> Result<u64, Error> {
     let tx = client.transaction().await?;
     tx.batch_execute("LOCK TABLE openregister_webhooks.quarantine IN SHARE ROW EXCLUSIVE MODE")
@@ -182,7 +183,7 @@ async fn quarantined(client: &mut Client, uuid: &str) -> Result<u64, Error> {
     Ok(count)
 }
 
-/// Whether a change is one of the object, and not of another that only mentions it.
+/// Whether a change is one of the object, and not of another object that only mentions it.
 fn is_of(row: &Row, prefix: &str, uuid: &str) -> Result<bool, Error> {
     let Some(table) = TableName::parse(row.try_get("tbl")?, prefix) else {
         return Ok(false);
@@ -204,87 +205,28 @@ fn is_of(row: &Row, prefix: &str, uuid: &str) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Every webhook that has something in the queue, one look at the index each.
-const WEBHOOKS: &str = "WITH RECURSIVE w AS ( \
-        (SELECT d.webhook FROM openregister_webhooks.delivery d ORDER BY d.webhook LIMIT 1) UNION ALL \
-        SELECT (SELECT d.webhook FROM openregister_webhooks.delivery d WHERE d.webhook > w.webhook ORDER BY d.webhook LIMIT 1) \
-        FROM w WHERE w.webhook IS NOT NULL) \
-    SELECT w.webhook FROM w WHERE w.webhook IS NOT NULL";
-
-/// A batch of the deliveries that wait for events up to `until`.
-const CANCEL: &str = "WITH gone AS (DELETE FROM openregister_webhooks.delivery WHERE id IN ( \
-        SELECT d.id FROM unnest($2::bigint[]) AS w (webhook) CROSS JOIN LATERAL ( \
-            SELECT d.id FROM openregister_webhooks.delivery d \
-            WHERE d.webhook = w.webhook AND d.lane = $1 AND d.event_seq <= $3 ORDER BY d.id + 0 LIMIT $4) d) RETURNING *), \
-    logged AS (INSERT INTO openregister_webhooks.delivery_log \
-        (day, id, webhook, event_day, event_seq, lane, state, reason, attempt, cause, created_at) \
-        SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, id, webhook, event_day, event_seq, lane, 'cancelled', reason, \
-            attempt, 'the object was erased', created_at FROM gone) \
-    SELECT count(*) FROM gone";
-
-/// What comes after the erased deliveries is the head of its lane.
-const PROMOTE: &str = "UPDATE openregister_webhooks.delivery d SET head = true \
-    FROM unnest($2::bigint[]) AS w (webhook) CROSS JOIN LATERAL ( \
-        SELECT f.id, f.head FROM openregister_webhooks.delivery f WHERE f.webhook = w.webhook AND f.lane = $1 ORDER BY f.id + 0 LIMIT 1) f \
-    WHERE d.id = ANY (ARRAY[f.id]) AND NOT f.head";
-
 /// A batch of what is stored beyond the outbox, of events up to `until`.
 async fn stored(client: &mut Client, lane: &Lane, until: i64) -> Result<Erased, Error> {
     let tx = client.transaction().await?;
     tx.batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
         .await?;
     queue::lock(&tx).await?;
-    let lane = (&lane.as_str(), Type::TEXT);
-    let numbers = |rows: Vec<Row>| {
-        rows.iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<Vec<i64>, _>>()
-    };
-    let webhooks = numbers(tx.query_typed(WEBHOOKS, &[]).await?)?;
-    let webhooks = (&webhooks as &(dyn ToSql + Sync), Type::INT8_ARRAY);
-    let lane = (lane.0 as &(dyn ToSql + Sync), lane.1);
-    let (bound, batch) = (
-        (&until as &(dyn ToSql + Sync), Type::INT8),
-        (&BATCH as &(dyn ToSql + Sync), Type::INT8),
-    );
-    let rows = tx
-        .query_typed(
-            CANCEL,
-            &[lane.clone(), webhooks.clone(), bound.clone(), batch.clone()],
-        )
-        .await?;
-    let deliveries = numbers(rows)?.first().copied().unwrap_or_default();
-    tx.execute_typed(PROMOTE, &[lane.clone(), webhooks]).await?;
+    let deliveries = queue::cancel_object(&tx, lane, until, BATCH).await?;
     let events = tx
         .execute_typed(
             "DELETE FROM openregister_webhooks.event WHERE lane = $1 AND seq <= coalesce((SELECT max(s.seq) FROM ( \
                 SELECT e.seq FROM openregister_webhooks.event e WHERE e.lane = $1 AND e.seq <= $2 ORDER BY e.seq LIMIT $3) s), 0)",
-            &[lane.clone(), bound.clone(), batch.clone()],
+            &[
+                (&lane.as_str(), Type::TEXT),
+                (&until, Type::INT8),
+                (&BATCH, Type::INT8),
+            ],
         )
         .await?;
-    let rows = tx
-        .query_typed(
-            "SELECT id FROM openregister_webhooks.delivery_log WHERE lane = $1 AND event_seq <= $2 ORDER BY id LIMIT $3",
-            &[lane.clone(), bound, batch],
-        )
-        .await?;
-    let ids = numbers(rows)?;
-    let attempts = tx
-        .execute_typed(
-            "UPDATE openregister_webhooks.attempt SET headers = NULL, response = NULL, error = NULL \
-             WHERE delivery = ANY ($1) AND (headers IS NOT NULL OR response IS NOT NULL OR error IS NOT NULL)",
-            &[(&ids, Type::INT8_ARRAY)],
-        )
-        .await?;
-    let logged = tx
-        .execute_typed(
-            "UPDATE openregister_webhooks.delivery_log SET lane = 'erased' WHERE lane = $1 AND id = ANY ($2)",
-            &[lane, (&ids, Type::INT8_ARRAY)],
-        )
-        .await?;
+    let (logged, attempts) = queue::blank_log(&tx, lane, until, BATCH).await?;
     tx.commit().await?;
     Ok(Erased {
-        deliveries: u64::try_from(deliveries).unwrap_or_default(),
+        deliveries,
         events,
         logged,
         attempts,
@@ -292,7 +234,7 @@ async fn stored(client: &mut Client, lane: &Lane, until: i64) -> Result<Erased, 
     })
 }
 
-/// What was asked for by name, and the row of the audit table: with the object as a hash.
+/// Removes the object from jobs and audit rows that name it, and writes the audit row, which has a hash of the object.
 async fn finish(
     client: &mut Client,
     uuid: &str,
@@ -326,7 +268,7 @@ async fn finish(
     tx.commit().await
 }
 
-/// Drops the events of erased objects whose change was made before they were erased, and forgets the locks that they announce.
+/// Drops events of erased objects whose change was made before they were erased, and forgets the locks that these announce.
 pub(super) async fn drop_erased(tx: &Transaction<'_>, outcome: &mut Outcome) -> Result<(), Error> {
     let Outcome {
         events,

@@ -6,6 +6,7 @@
 
 mod activity;
 mod actors;
+mod adopt;
 mod document;
 pub mod erase;
 mod gaps;
@@ -28,6 +29,7 @@ use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle, LookupError};
 use crate::registry::{Ordering, Registry, RegistryError, Snapshot, WebhookId};
 
 pub use activity::{ActivityFinder, ActivityRequests};
+pub use adopt::adopt;
 #[cfg(test)]
 pub(crate) use document::Documented;
 pub use matching::{Match, matches};

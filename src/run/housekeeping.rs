@@ -76,8 +76,8 @@ fn partition_retention(settings: &Settings) -> partitions::Retention {
 async fn keep_partitions(pool: Pool, retention: partitions::Retention) {
     loop {
         match pool.get().await {
-            Ok(client) => {
-                if let Err(error) = partitions::maintain(&**client, retention).await {
+            Ok(mut client) => {
+                if let Err(error) = partitions::maintain(&mut **client, retention).await {
                     tracing::warn!(error = %crate::error_text::chain(&error), "partitions could not be made or dropped; the next try is in an hour");
                 }
                 if let Err(error) = locks::trim(&**client, locks::MOST).await {

@@ -12,20 +12,22 @@ use tokio::time::Instant;
 use super::damaged;
 use crate::delivery::cause::{Cause, Failure};
 use crate::delivery::events::{EventError, Events};
-use crate::delivery::kept::{Kept, cut};
-use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, Reason, Settled};
-use crate::delivery::{Metrics, Webhooks, request, retry_schedule};
+use crate::delivery::metrics::Metrics;
+use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, OutcomeRecord, Reason};
+use crate::delivery::response_excerpt::{ResponseExcerpt, cut};
+use crate::delivery::webhooks::Webhooks;
+use crate::delivery::{request, retry_schedule};
 use crate::lifecycle::StoredEvent;
 use crate::registry::{RetryPolicy, Webhook};
 
-/// How long a delivery waits at least whose event could not be read, by no fault of the event.
+/// How long a delivery waits at least if its event could not be read for a reason that is not in the event.
 const PUT_OFF: Duration = Duration::from_secs(2);
 
 /// What an attempt needs.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) pool: Pool,
-    pub(super) patience: Duration,
+    pub(super) query_timeout: Duration,
     pub(super) events: Events,
     pub(super) webhooks: Arc<dyn Webhooks>,
     pub(super) metrics: Metrics,
@@ -33,38 +35,38 @@ pub(super) struct Context {
 
 /// What the scheduler learns of an attempt.
 pub(super) struct Attempted {
-    pub(super) settled: Settled,
+    pub(super) record: OutcomeRecord,
     pub(super) verdict: Verdict,
-    /// The registration's revision that the request was made for: the verdict is about no other.
+    /// The revision of the registration that the request was made for: the verdict is about no other.
     pub(super) revision: i64,
 }
 
 impl Attempted {
-    /// The registration was changed since: what the former receiver said counts no more, and if it failed, it is tried again at
-    /// once, as everything that waits since the change.
-    pub(super) fn is_outdated(&mut self) {
-        self.verdict = Verdict::Silent;
-        if let Outcome::Retry(wait) = &mut self.settled.outcome {
+    /// The registration was changed meanwhile: the verdict no longer counts. If the attempt failed, it is tried again at once, like
+    /// everything else that waits at the change.
+    pub(super) fn disregard_verdict(&mut self) {
+        self.verdict = Verdict::NotAsked;
+        if let Outcome::Retry(wait) = &mut self.record.outcome {
             *wait = Duration::ZERO;
         }
     }
 }
 
-/// What the attempt tells of the receiver.
+/// What the attempt tells about the receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::delivery) enum Verdict {
     Good,
-    /// It failed, with this in a few words; the receiver may ask for a pause.
+    /// The attempt failed, for this reason in a few words; the receiver may ask for a pause.
     Bad {
         why: String,
         pause: Option<Duration>,
-        /// The receiver was not even asked: the outgoing proxy failed, which is no reason to disable anything.
+        /// The outgoing proxy failed, so the receiver was not asked: no reason to disable the webhook.
         blameless: bool,
     },
-    /// The receiver wants no more: disable.
+    /// The receiver answered 410: the webhook is to be disabled.
     Gone,
-    /// Nothing was asked of it.
-    Silent,
+    /// Nothing was sent to the receiver.
+    NotAsked,
 }
 
 /// Makes one attempt.
@@ -76,7 +78,7 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
             return untried(delivery, None, Outcome::PutOff(PUT_OFF));
         }
         Err(EventError::Damaged(why)) => return unreadable(&context, &webhook, delivery, why).await,
-        // It will never be there again.
+        // The event will never be there again.
         Err(error) => return impossible(delivery, &error),
     };
     let about = (event.id().as_str().to_owned(), event.event_type().to_string());
@@ -97,7 +99,7 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
         status: None,
         cause: None,
         error: None,
-        answer: Kept::default(),
+        answer: ResponseExcerpt::default(),
         probe: !delivery.due,
     };
     let verdict = judge(sent, &webhook, &mut record);
@@ -107,14 +109,14 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
     }
     let outcome = match &verdict {
         Verdict::Good => {
-            // A success uses up its attempt, in turn or not.
+            // A success uses up its attempt, whether or not it was due.
             record.probe = false;
             Outcome::Succeeded
         }
         _ => after_failure(&webhook, &delivery, &verdict),
     };
     Attempted {
-        settled: Settled {
+        record: OutcomeRecord {
             delivery,
             outcome,
             attempt: Some(record),
@@ -139,7 +141,7 @@ fn after_failure(webhook: &Webhook, delivery: &Claimed, verdict: &Verdict) -> Ou
     };
     match retry_schedule::delay(&webhook.retry, delivery.id, delivery.attempt + 1, pause) {
         Some(wait) => Outcome::Retry(wait),
-        // The webhook is disabled with it: kept for the day it is enabled again.
+        // The webhook is disabled now: the delivery is kept until it is enabled again.
         None if *verdict == Verdict::Gone => Outcome::Retry(Duration::ZERO),
         None => Outcome::GivenUp,
     }
@@ -174,7 +176,7 @@ async fn send(
         .map_err(Failure::from)
 }
 
-/// Reads an answer, and fills the record in.
+/// Judges an answer, and fills in the record.
 pub(in crate::delivery) fn judge(
     sent: Result<Answer, Failure>,
     webhook: &Webhook,
@@ -183,7 +185,7 @@ pub(in crate::delivery) fn judge(
     match sent {
         Ok(answer) => {
             record.status = Some(answer.status.as_u16());
-            record.answer = Kept::of(&answer, webhook);
+            record.answer = ResponseExcerpt::of(&answer, webhook);
             record.error = answer.incomplete.map(|why| crate::error_text::chain(&why));
             if answer.status.is_success() {
                 return Verdict::Good;
@@ -214,19 +216,19 @@ pub(in crate::delivery) fn judge(
 /// An outcome without an attempt.
 pub(super) fn untried(delivery: Claimed, event: Option<(String, String)>, outcome: Outcome) -> Attempted {
     Attempted {
-        settled: Settled {
+        record: OutcomeRecord {
             delivery,
             outcome,
             attempt: None,
             event,
         },
-        verdict: Verdict::Silent,
+        verdict: Verdict::NotAsked,
         revision: 0,
     }
 }
 
-/// An attempt that failed inside, before anyone knows what the receiver saw.
-pub(super) fn broken(delivery: Claimed) -> Settled {
+/// The outcome of an attempt that panicked: nobody knows what the receiver saw.
+pub(super) fn broken(delivery: Claimed) -> OutcomeRecord {
     let record = AttemptRecord {
         at: Utc::now(),
         duration: Duration::ZERO,
@@ -234,7 +236,7 @@ pub(super) fn broken(delivery: Claimed) -> Settled {
         status: None,
         cause: Some(Cause::Internal.name()),
         error: Some("the attempt failed inside; the log has more".to_owned()),
-        answer: Kept::default(),
+        answer: ResponseExcerpt::default(),
         probe: false,
     };
     let policy = RetryPolicy::default();
@@ -243,7 +245,7 @@ pub(super) fn broken(delivery: Claimed) -> Settled {
         Some(wait) if !delivery.overdue => Outcome::Retry(wait),
         _ => Outcome::GivenUp,
     };
-    Settled {
+    OutcomeRecord {
         delivery,
         outcome,
         attempt: Some(record),
@@ -251,8 +253,8 @@ pub(super) fn broken(delivery: Claimed) -> Settled {
     }
 }
 
-/// A delivery whose event the database cannot read now: an attempt like any other, tried again as the webhook's policy says; in
-/// the end it is given up, and the event goes to the quarantine.
+/// The outcome for a delivery whose event the database cannot read. It is an attempt like any other and is tried again as the webhook's
+/// policy says; in the end it is given up, and the event goes to the quarantine.
 async fn unreadable(context: &Context, webhook: &Webhook, delivery: Claimed, why: String) -> Attempted {
     context.metrics.unreadable.inc();
     let error = EventError::Damaged(why);
@@ -264,7 +266,7 @@ async fn unreadable(context: &Context, webhook: &Webhook, delivery: Claimed, why
         );
         return without_answer(delivery, &error, Outcome::Retry(wait));
     }
-    match damaged::put_aside(&context.pool, context.patience, &delivery, &error).await {
+    match damaged::put_aside(&context.pool, context.query_timeout, &delivery, &error).await {
         Ok(()) => without_answer(delivery, &error, Outcome::GivenUp),
         Err(fault) => {
             tracing::warn!(delivery = delivery.id, error = %crate::error_text::chain(&fault), "an event that cannot be read could not be put aside; trying again");
@@ -273,12 +275,12 @@ async fn unreadable(context: &Context, webhook: &Webhook, delivery: Claimed, why
     }
 }
 
-/// A delivery that can never be made.
+/// The outcome for a delivery that can never be made.
 fn impossible(delivery: Claimed, error: &EventError) -> Attempted {
     without_answer(delivery, error, Outcome::GivenUp)
 }
 
-/// An attempt that ended before anybody was asked.
+/// The outcome of an attempt that ended before a request was sent.
 fn without_answer(delivery: Claimed, error: &EventError, outcome: Outcome) -> Attempted {
     let record = AttemptRecord {
         at: Utc::now(),
@@ -287,17 +289,17 @@ fn without_answer(delivery: Claimed, error: &EventError, outcome: Outcome) -> At
         status: None,
         cause: Some(Cause::Event.name()),
         error: Some(cut(error.to_string())),
-        answer: Kept::default(),
+        answer: ResponseExcerpt::default(),
         probe: false,
     };
     Attempted {
-        settled: Settled {
+        record: OutcomeRecord {
             delivery,
             outcome,
             attempt: Some(record),
             event: None,
         },
-        verdict: Verdict::Silent,
+        verdict: Verdict::NotAsked,
         revision: 0,
     }
 }

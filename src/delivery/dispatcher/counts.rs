@@ -1,7 +1,7 @@
-//! Counts what comes of each webhook's deliveries.
+//! Counts the outcomes of each webhook's deliveries, in the table `openregister_webhooks.webhook_count`.
 //!
-//! Guarantees: at most one write a second, whatever the rate; one row a webhook, day and outcome. What was not yet written
-//! is lost where the process is killed.
+//! Guarantees: at most one write a second, whatever the rate; one row for each webhook, day and outcome. What was not written yet
+//! is lost if the process is killed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use deadpool_postgres::Pool;
 use tokio::time::Instant;
 
 use crate::database::DatabaseError;
-use crate::delivery::ask::ask;
-use crate::delivery::queue::{Outcome, Settled};
+use crate::delivery::queue::{Outcome, OutcomeRecord};
+use crate::delivery::timed_query::timed_query;
 
 /// Between two writes.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was counted since the last write: how many, and their milliseconds.
+/// What was counted since the last write: by webhook and outcome, how many, and the sum of their milliseconds.
 #[derive(Debug)]
 pub(super) struct Counts {
     counted: BTreeMap<(i64, &'static str), (i64, i64)>,
@@ -31,10 +31,10 @@ impl Counts {
         }
     }
 
-    /// An outcome was written down.
-    pub(super) fn add(&mut self, settled: &Settled) {
-        let webhook = settled.delivery.webhook.0;
-        let took = settled.attempt.as_ref().map_or(0, |attempt| {
+    /// Counts an outcome that was recorded.
+    pub(super) fn add(&mut self, record: &OutcomeRecord) {
+        let webhook = record.delivery.webhook.0;
+        let took = record.attempt.as_ref().map_or(0, |attempt| {
             i64::try_from(attempt.duration.as_millis()).unwrap_or(i64::MAX)
         });
         let mut count = |name| {
@@ -42,7 +42,7 @@ impl Counts {
             *count += 1;
             *total = total.saturating_add(took);
         };
-        match settled.outcome {
+        match record.outcome {
             Outcome::Succeeded => count("succeeded"),
             Outcome::GivenUp => count("given_up"),
             Outcome::Dropped
@@ -51,23 +51,23 @@ impl Counts {
             | Outcome::Released
             | Outcome::PutOff(_) => {}
         }
-        if let Some(cause) = settled.attempt.as_ref().and_then(|attempt| attempt.cause) {
+        if let Some(cause) = record.attempt.as_ref().and_then(|attempt| attempt.cause) {
             count(cause);
         }
     }
 
-    /// When something should be written.
+    /// When the next write is due; `None` if there is nothing to write.
     pub(super) fn due(&self) -> Option<Instant> {
         (!self.counted.is_empty()).then(|| self.written + INTERVAL)
     }
 
-    /// Writes, where it is time, or `always`.
-    pub(super) async fn write(&mut self, pool: &Pool, patience: Duration, always: bool) {
+    /// Writes if a write is due, or `always`.
+    pub(super) async fn write(&mut self, pool: &Pool, query_timeout: Duration, always: bool) {
         if self.counted.is_empty() || (!always && self.written.elapsed() < INTERVAL) {
             return;
         }
         self.written = Instant::now();
-        match self.try_write(pool, patience).await {
+        match self.try_write(pool, query_timeout).await {
             Ok(()) => self.counted.clear(),
             Err(error) => {
                 tracing::debug!(error = %crate::error_text::chain(&error), "counts cannot be written; tried again");
@@ -75,7 +75,7 @@ impl Counts {
         }
     }
 
-    async fn try_write(&self, pool: &Pool, patience: Duration) -> Result<(), DatabaseError> {
+    async fn try_write(&self, pool: &Pool, query_timeout: Duration) -> Result<(), DatabaseError> {
         let sql = "INSERT INTO openregister_webhooks.webhook_count AS c (webhook, day, outcome, count, total_ms) \
             SELECT n.webhook, (clock_timestamp() AT TIME ZONE 'UTC')::date, n.outcome, n.count, n.total_ms \
             FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[]) AS n (webhook, outcome, count, total_ms) ORDER BY 1, 3 \
@@ -84,7 +84,7 @@ impl Counts {
         let outcomes: Vec<&str> = self.counted.keys().map(|(_, outcome)| *outcome).collect();
         let counts: Vec<i64> = self.counted.values().map(|(count, _)| *count).collect();
         let totals: Vec<i64> = self.counted.values().map(|(_, total)| *total).collect();
-        ask(pool, patience, async |client| {
+        timed_query(pool, query_timeout, async |client| {
             let statement = client.prepare_cached(sql).await?;
             client
                 .execute(&statement, &[&webhooks, &outcomes, &counts, &totals])

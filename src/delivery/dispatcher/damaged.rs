@@ -1,4 +1,4 @@
-//! Events that the database cannot read: what is known of them goes to the quarantine, once for all webhooks.
+//! Events that the database cannot read: what is known of them goes to the quarantine, once, however many webhooks want them.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use tokio_postgres::{Error, Row};
 
 use crate::capture::{Op, QuarantineEntry};
 use crate::database::DatabaseError;
-use crate::delivery::ask::ask;
 use crate::delivery::events::{EventError, is_damage};
 use crate::delivery::queue::{Claimed, EventRef};
+use crate::delivery::timed_query::timed_query;
 use orw_model::{Action, EventClass};
 
-/// Puts the event of a delivery aside, unless a delivery to another webhook did.
+/// Puts the event of a delivery into the quarantine, unless a delivery to another webhook has done so.
 pub(super) async fn put_aside(
     pool: &Pool,
-    patience: Duration,
+    query_timeout: Duration,
     delivery: &Claimed,
     error: &EventError,
 ) -> Result<(), DatabaseError> {
     let event = delivery.event;
-    let known = match ask(pool, patience, async |client| look(client, event).await).await {
+    let known = match timed_query(pool, query_timeout, async |client| look(client, event).await).await {
         Ok(row) => Known::of(&row)?,
-        // Then it is not only what is stored out of line that is damaged.
+        // Then not only what is stored out of line is damaged.
         Err(error) if is_damage(&error) => Known::default(),
         Err(error) => return Err(error),
     };
     let lane = delivery.lane.as_str();
-    ask(pool, patience, async |client| {
+    timed_query(pool, query_timeout, async |client| {
         store(client, event, lane, &known, error).await
     })
     .await
@@ -51,8 +51,8 @@ async fn store(
 ) -> Result<(), Error> {
     let tx = client.transaction().await?;
     let name = format!("event {} of {}", event.seq, event.day);
-    // Whoever puts aside waits for others who do; a look without the lock could miss them. Capture writes there, too, and would
-    // wait behind this: so not for long.
+    // Whoever puts an event into the quarantine waits for others who do: without the lock this could miss their row. Capture writes to
+    // the table, too, and would wait behind this lock, so the wait is short.
     tx.batch_execute(
         "SET LOCAL lock_timeout = '2s'; LOCK TABLE openregister_webhooks.quarantine IN SHARE ROW EXCLUSIVE MODE",
     )
@@ -68,7 +68,7 @@ async fn store(
     }
     let prefix = "SELECT table_prefix FROM openregister_webhooks.settings";
     let prefix: String = tx.query_one(prefix, &[]).await?.try_get(0)?;
-    // Which of their tables an object is in is part of what cannot be read.
+    // Which of the object tables it is in is part of what cannot be read.
     let table = match lane.split_once(':') {
         None | Some(("object" | "gap", _)) => "openregister_objects",
         Some((table, _)) => table,

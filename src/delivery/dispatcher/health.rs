@@ -1,7 +1,7 @@
 //! Keeps the receivers' health in the database, and disables webhooks that have failed for too long.
 //!
-//! Guarantees: at most one write a second for each webhook, whatever the rate of failures; the latest state wins, and a success
-//! before it is not forgotten; what is reported of a registration that was changed meanwhile is dropped, here and by the database.
+//! Guarantees: at most one write a second for each webhook, whatever the rate of failures. The latest state wins, and a success
+//! before it is not forgotten. A report about a registration that was changed meanwhile is dropped, here and by the database.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,16 +11,17 @@ use deadpool_postgres::Pool;
 use tokio::sync::Notify;
 
 use crate::database::DatabaseError;
-use crate::delivery::ask::ask;
-use crate::delivery::queue::Doing;
-use crate::delivery::{Webhooks, queue};
+use crate::delivery::queue;
+use crate::delivery::queue::HealthReport;
+use crate::delivery::timed_query::timed_query;
+use crate::delivery::webhooks::Webhooks;
 use crate::registry::WebhookId;
 use crate::supervise::Crew;
 
 /// A webhook that has failed for so long without a success is disabled.
 const DISABLE_AFTER: Duration = Duration::from_secs(5 * 24 * 3600);
 
-/// Takes reports; the keeper ends when it is dropped.
+/// Takes reports. The task that writes them ends when this is dropped.
 pub(super) struct Reports(Arc<Shared>);
 
 #[derive(Default)]
@@ -31,25 +32,25 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    reports: BTreeMap<WebhookId, Report>,
+    reports: BTreeMap<WebhookId, Unwritten>,
     closed: bool,
 }
 
 impl State {
-    /// The report about this revision; one about another is dropped.
-    fn report(&mut self, webhook: WebhookId, revision: i64) -> &mut Report {
+    /// What there is to write about this revision; what there was about another one is dropped.
+    fn report(&mut self, webhook: WebhookId, revision: i64) -> &mut Unwritten {
         let report = self.reports.entry(webhook).or_default();
         if report.revision != revision {
-            *report = Report {
+            *report = Unwritten {
                 revision,
-                ..Report::default()
+                ..Unwritten::default()
             };
         }
         report
     }
 
-    /// What could not be written, as far as nothing newer came meanwhile.
-    fn put_back(&mut self, batch: BTreeMap<WebhookId, Report>) {
+    /// Takes back what could not be written, as far as nothing newer came meanwhile.
+    fn put_back(&mut self, batch: BTreeMap<WebhookId, Unwritten>) {
         for (webhook, old) in batch {
             let Some(new) = self.reports.get_mut(&webhook) else {
                 self.reports.insert(webhook, old);
@@ -57,7 +58,7 @@ impl State {
             };
             if new.revision == old.revision && !new.forgiven {
                 new.forgiven = old.forgiven;
-                new.doing = match (old.doing, new.doing.take()) {
+                new.health = match (old.health, new.health.take()) {
                     (Some(old), Some(new)) => Some(old.then(new)),
                     (old, new) => new.or(old),
                 };
@@ -68,46 +69,46 @@ impl State {
 
 /// What there is to write about a webhook.
 #[derive(Default)]
-struct Report {
-    /// Of the registration that this is about.
+struct Unwritten {
+    /// The revision of the registration that this is about.
     revision: i64,
     /// The days until it is disabled begin anew.
     forgiven: bool,
-    /// How it is doing after that.
-    doing: Option<Doing>,
+    /// How the receiver is doing after that.
+    health: Option<HealthReport>,
 }
 
 impl Reports {
-    /// A delivery failed for a reason that says nothing of the receiver: the days until it is disabled begin anew with its
+    /// A delivery failed for a reason that says nothing about the receiver: the days until it is disabled begin anew with its
     /// next failure.
     pub(super) fn forgive(&self, webhook: WebhookId, revision: i64) {
         let mut state = self.0.lock();
         let report = state.report(webhook, revision);
         report.forgiven = true;
-        report.doing = None;
+        report.health = None;
         drop(state);
         self.0.notify.notify_one();
     }
 
     /// A delivery succeeded.
     pub(super) fn succeeded(&self, webhook: WebhookId, revision: i64) {
-        self.report(webhook, revision, |doing| {
-            doing.failures = 0;
-            doing.succeeded = true;
+        self.report(webhook, revision, |health| {
+            health.failures = 0;
+            health.succeeded = true;
         });
     }
 
-    /// A delivery failed; `failures` have in a row.
+    /// A delivery failed; `failures` failed in a row.
     pub(super) fn failed(&self, webhook: WebhookId, revision: i64, failures: u32, cause: String) {
-        self.report(webhook, revision, |doing| {
-            doing.failures = failures;
-            doing.cause = Some(cause);
+        self.report(webhook, revision, |health| {
+            health.failures = failures;
+            health.cause = Some(cause);
         });
     }
 
-    fn report(&self, webhook: WebhookId, revision: i64, change: impl FnOnce(&mut Doing)) {
+    fn report(&self, webhook: WebhookId, revision: i64, change: impl FnOnce(&mut HealthReport)) {
         let mut state = self.0.lock();
-        change(state.report(webhook, revision).doing.get_or_insert_default());
+        change(state.report(webhook, revision).health.get_or_insert_default());
         drop(state);
         self.0.notify.notify_one();
     }
@@ -126,8 +127,13 @@ impl Shared {
     }
 }
 
-/// Starts keeping.
-pub(super) fn start(crew: &mut Crew, pool: Pool, patience: Duration, webhooks: Arc<dyn Webhooks>) -> Reports {
+/// Starts the task that writes reports.
+pub(super) fn start(
+    crew: &mut Crew,
+    pool: Pool,
+    query_timeout: Duration,
+    webhooks: Arc<dyn Webhooks>,
+) -> Reports {
     let shared = Arc::new(Shared::default());
     let reports = Reports(Arc::clone(&shared));
     crew.spawn("health", async move {
@@ -143,12 +149,12 @@ pub(super) fn start(crew: &mut Crew, pool: Pool, patience: Duration, webhooks: A
                 shared.notify.notified().await;
                 continue;
             }
-            if let Err(error) = write(&pool, patience, webhooks.as_ref(), &batch).await {
+            if let Err(error) = write(&pool, query_timeout, webhooks.as_ref(), &batch).await {
                 tracing::warn!(error = %crate::error_text::chain(&error), "the health of webhooks cannot be written; trying again");
                 if closed {
                     return;
                 }
-                // A success that is not written would be missing when the days of failures are counted.
+                // Without this, a success would be missing when the days of failures are counted.
                 shared.lock().put_back(batch);
             }
             if !closed {
@@ -161,26 +167,26 @@ pub(super) fn start(crew: &mut Crew, pool: Pool, patience: Duration, webhooks: A
 
 async fn write(
     pool: &Pool,
-    patience: Duration,
+    query_timeout: Duration,
     webhooks: &dyn Webhooks,
-    batch: &BTreeMap<WebhookId, Report>,
+    batch: &BTreeMap<WebhookId, Unwritten>,
 ) -> Result<(), DatabaseError> {
     for (webhook, report) in batch {
         if report.forgiven {
-            ask(pool, patience, async |client| {
+            timed_query(pool, query_timeout, async |client| {
                 queue::forgive(client, *webhook, report.revision).await
             })
             .await?;
         }
-        let Some(doing) = &report.doing else {
+        let Some(health) = &report.health else {
             continue;
         };
-        let failing = ask(pool, patience, async |client| {
-            queue::record_health(client, *webhook, report.revision, doing).await
+        let failing = timed_query(pool, query_timeout, async |client| {
+            queue::record_health(client, *webhook, report.revision, health).await
         })
         .await?;
-        if doing.failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {
-            let cause = doing.cause.as_deref().unwrap_or("unknown");
+        if health.failures > 0 && failing.is_some_and(|f| f >= DISABLE_AFTER) {
+            let cause = health.cause.as_deref().unwrap_or("unknown");
             let reason = format!("no delivery has succeeded for five days; the last failure: {cause}");
             webhooks.disable(*webhook, report.revision, reason).await;
         }
@@ -188,25 +194,25 @@ async fn write(
     Ok(())
 }
 
-/// The receiver wants no more: disables its webhook. How it was doing is stored first, since that changes the registration.
+/// The receiver answered 410: disables its webhook. Its health is stored first, since disabling changes the registration's revision.
 pub(super) async fn gone(
     pool: &Pool,
-    patience: Duration,
+    query_timeout: Duration,
     webhooks: &dyn Webhooks,
     webhook: WebhookId,
     revision: i64,
     failures: u32,
 ) {
-    let doing = Doing {
+    let health = HealthReport {
         failures,
         cause: Some("status 410".to_owned()),
         succeeded: false,
     };
-    let store = ask(pool, patience, async |client| {
-        queue::record_health(client, webhook, revision, &doing).await
+    let store = timed_query(pool, query_timeout, async |client| {
+        queue::record_health(client, webhook, revision, &health).await
     });
     if let Err(error) = store.await {
-        // The reason is in the registration, too.
+        // The registration has the reason, too.
         tracing::warn!(%webhook, error = %crate::error_text::chain(&error), "the health of a webhook cannot be written");
     }
     let reason = "the receiver answered 410 Gone".to_owned();
@@ -219,12 +225,12 @@ mod tests {
 
     const WEBHOOK: WebhookId = WebhookId(1);
 
-    fn taken(reports: &Reports) -> BTreeMap<WebhookId, Report> {
+    fn taken(reports: &Reports) -> BTreeMap<WebhookId, Unwritten> {
         std::mem::take(&mut reports.0.lock().reports)
     }
 
-    fn doing(failures: u32, cause: Option<&str>, succeeded: bool) -> Doing {
-        Doing {
+    fn health(failures: u32, cause: Option<&str>, succeeded: bool) -> HealthReport {
+        HealthReport {
             failures,
             cause: cause.map(str::to_owned),
             succeeded,
@@ -238,8 +244,8 @@ mod tests {
         let unwritten = taken(&reports);
         reports.failed(WEBHOOK, 1, 3, "status 500".to_owned());
         reports.0.lock().put_back(unwritten);
-        let written = taken(&reports).remove(&WEBHOOK).and_then(|report| report.doing);
-        assert_eq!(written, Some(doing(3, Some("status 500"), true)));
+        let written = taken(&reports).remove(&WEBHOOK).and_then(|report| report.health);
+        assert_eq!(written, Some(health(3, Some("status 500"), true)));
     }
 
     #[test]
@@ -251,6 +257,6 @@ mod tests {
         reports.succeeded(WEBHOOK, 2);
         reports.0.lock().put_back(unwritten);
         let report = taken(&reports).remove(&WEBHOOK).unwrap();
-        assert_eq!((report.revision, report.doing), (2, Some(doing(0, None, true))));
+        assert_eq!((report.revision, report.health), (2, Some(health(0, None, true))));
     }
 }

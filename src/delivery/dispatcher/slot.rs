@@ -1,4 +1,4 @@
-//! One webhook in the scheduler's eyes: what is ready, in flight, and allowed.
+//! What the scheduler knows of one webhook: what is ready, in flight, and allowed.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -13,29 +13,29 @@ use crate::delivery::breaker::Breaker;
 use crate::delivery::queue::Claimed;
 use crate::registry::{Limits, Status, Webhook};
 
-/// What a slot may hold leased and unsent, in seconds of its rate: rows that wait here are not another process's.
+/// How much a slot may hold leased and unsent, in seconds of its rate: rows that wait here cannot be taken by another process.
 const HORIZON_SECONDS: u32 = 2;
 
 /// One webhook.
 pub(super) struct Slot {
     pub(super) webhook: Arc<Webhook>,
-    /// Leased, not sent.
+    /// Leased and not sent.
     pub(super) ready: VecDeque<Claimed>,
     pub(super) in_flight: u32,
     pub(super) bytes: u64,
     /// It is among the webhooks that take turns.
     pub(super) in_turn: bool,
-    /// Somebody in this process said that there is more.
+    /// Somebody in this process said that there are new deliveries.
     pub(super) woken: bool,
-    /// There may be more that is due.
+    /// More may be due in the queue.
     pub(super) dirty: bool,
-    /// When to look into the queue again, and when to try the gate again: the timers that are set.
+    /// The timers that are set: when to look into the queue again, and when to try the gate again.
     pub(super) look_at: Option<Instant>,
     pub(super) gate_at: Option<Instant>,
     pub(super) breaker: Breaker,
     /// A success was reported since this process delivers for the webhook.
     pub(super) success_stored: bool,
-    /// The receiver asked for a pause, or the rate is used up.
+    /// Nothing is sent until then: the receiver asked for a pause, or the rate is used up.
     pub(super) hold_until: Option<Instant>,
     limiter: DefaultDirectRateLimiter,
     clock: QuantaClock,
@@ -55,13 +55,13 @@ pub(super) enum Wanted {
     Probe,
 }
 
-/// Whether something may be sent now.
+/// Whether a request may be sent now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Gate {
     Open,
     /// Not before this moment.
     At(Instant),
-    /// Not before something in flight ends, or something is ready.
+    /// Not before a request in flight ends, or a delivery is ready.
     Full,
 }
 
@@ -88,17 +88,17 @@ impl Slot {
         }
     }
 
-    /// Whether this is the registration since it was changed.
+    /// Whether the registration was changed since.
     pub(super) fn differs(&self, webhook: &Webhook) -> bool {
         self.webhook.revision != webhook.revision || self.webhook.status != webhook.status
     }
 
-    /// The registration as it is now. The failures of a former address are none of the next one's.
+    /// Takes the registration as it is now. Failures of the old address do not count for a new one.
     pub(super) fn update(&mut self, webhook: Arc<Webhook>, now: Instant) {
         if webhook.target != self.webhook.target {
             self.breaker = Breaker::resume(0, now);
         }
-        // Its health is stored for each revision.
+        // Health is stored for each revision.
         self.success_stored = false;
         if webhook.limits != self.limits {
             self.limits = webhook.limits;
@@ -137,14 +137,14 @@ impl Slot {
             .min(rate.max(self.limits.burst))
             .clamp(1, 1024);
         let free = room.saturating_sub(self.in_flight + held);
-        // A few are not worth a query while many are at hand.
+        // A few more are not worth a query while many are ready.
         if free == 0 || (held > 0 && free < room / 4) {
             return Wanted::Nothing;
         }
         Wanted::Due(free)
     }
 
-    /// Whether the next of `ready` may be sent; takes it off the rate where it may.
+    /// Whether the next of `ready` may be sent; if so, it is counted by the rate limiter.
     pub(super) fn gate(&mut self, now: Instant) -> Gate {
         let limit = if self.breaker.probe_at().is_some() {
             1

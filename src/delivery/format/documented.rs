@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::map;
+use super::parts::map;
 use crate::lifecycle::Event;
 use orw_model::{Entity, EntityKind, time};
 

@@ -3,7 +3,7 @@
 use chrono::SecondsFormat;
 use serde_json::Value;
 
-use super::{Sender, map};
+use super::parts::{Sender, map};
 use crate::lifecycle::{GAP_EVENT, GapNotice};
 use crate::registry::Format;
 

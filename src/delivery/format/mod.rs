@@ -1,20 +1,20 @@
-//! The shapes of a body.
+//! The formats of a request's body.
 //!
 //! Guarantees: rendering is a pure function of the event and the registration, so every attempt sends the same bytes
 //! as long as the registration is the same. What differs between attempts (attempt, time of sending, signature) is in
-//! the headers alone; in particular the `attempt` of the `openregister` envelope is always 1 and its `timestamp` the
-//! time of the change. Numbers keep their digits; empty maps are `{}`, but in the `openregister` envelope, where PHP writes `[]`.
+//! the headers only: the `attempt` of the `openregister` envelope is always 1, and its `timestamp` is the time of the change. Numbers
+//! keep their digits. Empty maps are `{}`, except in the `openregister` envelope, where PHP writes `[]`.
 
 mod cloudevents;
 mod documented;
 mod gap;
 mod nextcloud;
 mod openregister;
+mod parts;
 
 pub use documented::{data, document};
 
-use serde_json::Value;
-
+use self::parts::{Sender, sender};
 use crate::lifecycle::StoredEvent;
 use crate::registry::{Format, Webhook, WebhookId};
 
@@ -60,34 +60,4 @@ fn shape(event: &StoredEvent, format: Format, sender: impl FnOnce() -> Sender) -
         body: value.to_string().into_bytes(),
         content_type,
     }
-}
-
-/// What the `openregister` envelope says of the webhook.
-struct Sender {
-    id: String,
-    name: String,
-}
-
-impl Sender {
-    fn shown(&self) -> Value {
-        map([("id", self.id.clone().into()), ("name", self.name.clone().into())])
-    }
-}
-
-fn sender(webhook: &Webhook) -> Sender {
-    let id = webhook.id.to_string();
-    Sender {
-        name: webhook.app_id.clone().unwrap_or_else(|| format!("webhook {id}")),
-        id,
-    }
-}
-
-/// A JSON object of these fields, in this order.
-fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    Value::Object(
-        fields
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-    )
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{documented, map};
+use super::documented;
+use super::parts::map;
 use crate::lifecycle::Event;
 
 pub(super) fn body(event: &Event) -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Sender, map};
+use super::parts::{Sender, map};
 use crate::lifecycle::{Event, States};
 use orw_model::{Action, Entity, EntityKind, is_set};
 

@@ -1,4 +1,4 @@
-//! Taking leases on what is due.
+//! Taking leases on what is due, and ownership of webhooks.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -6,18 +6,19 @@ use std::time::Duration;
 use deadpool_postgres::Client;
 use tokio_postgres::{Error, Row};
 
-use super::worker::{SILENT, WorkerId, alive_sql};
-use super::{Claimed, EventRef, Reason};
+use super::delivery::{Claimed, EventRef};
+use super::transition::LEASE;
+use super::worker::{SUSPECT, WorkerId, alive, is_dead};
 use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
 
-/// What is asked for one webhook.
+/// Which leases to take for one webhook.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Want {
+pub(crate) struct ClaimRequest {
     pub(crate) webhook: WebhookId,
-    /// At most so many.
+    /// How many leases at most.
     pub(crate) most: u32,
-    /// Also what is not due yet: a probe.
+    /// Also a delivery that is not due yet: a probe.
     pub(crate) early: bool,
 }
 
@@ -25,52 +26,49 @@ pub(crate) struct Want {
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
     pub(crate) claimed: Vec<Claimed>,
-    /// For each webhook that had less than was asked for: how long until its next row is due; absent where none waits.
+    /// For each webhook of which a row waits that is not due: how long until the next one is.
     pub(crate) next_due: HashMap<WebhookId, Duration>,
     /// Webhooks that another worker delivers for.
     pub(crate) foreign: Vec<WebhookId>,
-    /// Those of them whose worker has missed a beat: it may be dead.
-    pub(crate) silent: HashSet<WebhookId>,
+    /// Those of them whose worker has missed a heartbeat: it may be dead.
+    pub(crate) suspect: HashSet<WebhookId>,
 }
 
-/// Makes this worker the owner of those webhooks that have none alive, and says which it owns, and which an owner has that
-/// has missed a beat. Where nothing changes it only reads.
+/// Makes this worker the owner of those webhooks that have no living owner. Returns those that it owns, and (`own` is false) those
+/// whose owner has missed a heartbeat. If nothing changes it only reads.
 fn own_sql() -> String {
     format!(
-        "WITH alive AS MATERIALIZED (
-            SELECT coalesce(array_agg(w.id), '{{}}') AS ids FROM openregister_webhooks.worker w WHERE {alive}
-        ), free AS MATERIALIZED (
+        "WITH {alive}, free AS MATERIALIZED (
             SELECT want.webhook FROM unnest($2::bigint[]) AS want(webhook)
             LEFT JOIN openregister_webhooks.webhook_owner o ON o.webhook = want.webhook
-            WHERE o.webhook IS NULL OR (o.worker <> $1 AND o.worker <> ALL ((SELECT ids FROM alive)::uuid[]))
+            WHERE o.webhook IS NULL OR (o.worker <> $1 AND {dead})
         ), taken AS (
             INSERT INTO openregister_webhooks.webhook_owner AS o (webhook, worker) SELECT f.webhook, $1 FROM free f ORDER BY 1
             ON CONFLICT (webhook) DO UPDATE SET worker = excluded.worker, since = clock_timestamp()
-                WHERE o.worker <> ALL ((SELECT ids FROM alive)::uuid[])
+                WHERE {dead}
             RETURNING o.webhook
         )
         SELECT t.webhook, true AS own FROM taken t
         UNION ALL
         SELECT o.webhook, o.worker = $1 FROM openregister_webhooks.webhook_owner o
         WHERE o.webhook = ANY ($2::bigint[]) AND (o.worker = $1 OR NOT EXISTS (SELECT FROM openregister_webhooks.worker w
-            WHERE w.id = o.worker AND w.beat_at > clock_timestamp() - interval '{silent} milliseconds'))",
-        alive = alive_sql(),
-        silent = SILENT.as_millis()
+            WHERE w.id = o.worker AND w.beat_at > clock_timestamp() - interval '{suspect} milliseconds'))",
+        alive = alive(),
+        dead = is_dead("o.worker"),
+        suspect = SUSPECT.as_millis()
     )
 }
 
-/// Leases a webhook in one query; a constant, so that PostgreSQL knows it when it plans.
+/// Most leases of one webhook in a query; a constant, so that PostgreSQL knows it when it plans.
 const MOST: u32 = 1024;
 
-/// Each webhook gets its share, whatever waits for the others: the work is proportional to what is asked for.
-/// `statement_timestamp()`, not `clock_timestamp()`, which no index is searched by. Only the outer LIMIT tells how many
-/// rows the inner one locks. What is leased is noted in "claim" with it, so that [`super::reconcile()`] finds it when the answer
-/// is lost.
+/// Each webhook gets its share, whatever waits for the others: the work is proportional to what is asked for. It compares with
+/// `statement_timestamp()` and not with `clock_timestamp()`, which cannot be a condition of an index. Only the outer LIMIT decides how
+/// many rows the inner query locks. The leases are noted in `claim` by the same statement, so that [`super::reconcile()`] finds them if
+/// the answer is lost.
 fn claim_sql() -> String {
     format!(
-        "WITH alive AS MATERIALIZED (
-            SELECT coalesce(array_agg(w.id), '{{}}') AS ids FROM openregister_webhooks.worker w WHERE {alive}
-        ), picked AS MATERIALIZED (
+        "WITH {alive}, picked AS MATERIALIZED (
             SELECT d.id
             FROM unnest($2::bigint[], $3::integer[], $4::boolean[]) AS want(webhook, most, early)
             JOIN openregister_webhooks.webhook_owner o ON o.webhook = want.webhook AND o.worker = $1
@@ -80,13 +78,13 @@ fn claim_sql() -> String {
                     WHERE d.webhook = want.webhook AND d.head
                       AND d.due_at <= CASE WHEN want.early THEN 'infinity' ELSE statement_timestamp() END
                       AND NOT (d.awaiting AND d.due_at > statement_timestamp())
-                      AND (d.lease_owner IS NULL OR d.lease_owner <> ALL ((SELECT ids FROM alive)::uuid[]))
+                      AND (d.lease_owner IS NULL OR {dead})
                     ORDER BY d.due_at, d.id LIMIT {MOST} FOR NO KEY UPDATE SKIP LOCKED
                 ) l LIMIT want.most
             ) d
         ), leased AS (
             UPDATE openregister_webhooks.delivery d
-            SET state = 'leased', lease_owner = $1, fence = d.fence + 1
+            SET {LEASE}
             WHERE d.id = ANY (ARRAY(SELECT p.id FROM picked p))
             RETURNING d.*
         ), noted AS (
@@ -98,7 +96,8 @@ fn claim_sql() -> String {
             coalesce((SELECT octet_length(e.new) + coalesce(octet_length(e.old), 0)
                 FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq), 0) AS size
         FROM leased l ORDER BY l.id",
-        alive = alive_sql()
+        alive = alive(),
+        dead = is_dead("d.lease_owner")
     )
 }
 
@@ -111,20 +110,20 @@ CROSS JOIN LATERAL (
     ORDER BY d.due_at LIMIT 1
 ) d";
 
-/// Takes leases for `worker`, and looks when more will be due. `number` is greater than that of every earlier claim of this
+/// Takes leases for `worker`, and says when more will be due. `number` must be greater than that of every earlier claim of this
 /// worker.
 pub(crate) async fn claim(
     client: &Client,
     worker: WorkerId,
     number: i64,
-    wants: &[Want],
+    requests: &[ClaimRequest],
 ) -> Result<Claim, Error> {
-    let webhooks: Vec<i64> = wants.iter().map(|w| w.webhook.0).collect();
-    let most: Vec<i32> = wants
+    let webhooks: Vec<i64> = requests.iter().map(|w| w.webhook.0).collect();
+    let most: Vec<i32> = requests
         .iter()
         .map(|w| i32::try_from(w.most.min(MOST)).unwrap_or(i32::MAX))
         .collect();
-    let early: Vec<bool> = wants.iter().map(|w| w.early).collect();
+    let early: Vec<bool> = requests.iter().map(|w| w.early).collect();
     let own = client.prepare_cached(&own_sql()).await?;
     let take = client.prepare_cached(&claim_sql()).await?;
     let next = client.prepare_cached(NEXT_DUE).await?;
@@ -135,13 +134,13 @@ pub(crate) async fn claim(
         client.query(&next, &[&webhooks]),
     )
     .await?;
-    let (mut own, mut silent) = (HashSet::new(), HashSet::new());
+    let (mut own, mut suspect) = (HashSet::new(), HashSet::new());
     for row in &owned {
         let webhook = WebhookId(row.try_get("webhook")?);
         if row.try_get("own")? {
             own.insert(webhook);
         } else {
-            silent.insert(webhook);
+            suspect.insert(webhook);
         }
     }
     Ok(Claim {
@@ -156,12 +155,12 @@ pub(crate) async fn claim(
                 Ok((WebhookId(row.try_get("webhook")?), wait))
             })
             .collect::<Result<_, Error>>()?,
-        foreign: wants
+        foreign: requests
             .iter()
             .map(|w| w.webhook)
             .filter(|id| !own.contains(id))
             .collect(),
-        silent,
+        suspect,
     })
 }
 
@@ -177,7 +176,7 @@ fn read(row: &Row, worker: WorkerId) -> Result<Claimed, Error> {
         lane: Lane::from_stored(row.try_get("lane")?),
         attempt: u32::try_from(row.try_get::<_, i32>("attempt")?).unwrap_or_default(),
         fence: row.try_get("fence")?,
-        reason: Reason::from_stored(row.try_get("reason")?),
+        reason: row.try_get("reason")?,
         awaited: row.try_get("awaiting")?,
         due: row.try_get("due")?,
         overdue: row.try_get("overdue")?,

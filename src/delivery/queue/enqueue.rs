@@ -4,19 +4,19 @@ use chrono::{NaiveDate, Utc};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, GenericClient};
 
-use super::NewDelivery;
+use super::delivery::NewDelivery;
 
-/// How long a delivery is tried.
+/// A delivery is tried for so long.
 const DEADLINE_HOURS: i32 = 72;
 
-/// One transaction at a time puts deliveries in, until its end, so that ids ascend in commit order.
+/// One transaction at a time enqueues, until its end, so that ids ascend in commit order.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('openregister_webhooks.enqueue', 0))";
 
-/// Takes the place of the one transaction that may enqueue, until its end; says the UTC day. Whoever stores events takes it
-/// first: then their `seq` ascends in the order in which they are enqueued, and each is visible before the next is stored.
+/// Takes the lock of the one transaction that may enqueue, until the end of the transaction; returns the UTC day. Whoever stores events
+/// takes it first: then their `seq` ascends in the order in which they are enqueued, and each is visible before the next is stored.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If a query fails.
 pub async fn lock<C: GenericClient + Sync>(tx: &C) -> Result<NaiveDate, Error> {
     tx.query_typed(LOCK, &[]).await?;
     let rows = tx
@@ -26,9 +26,8 @@ pub async fn lock<C: GenericClient + Sync>(tx: &C) -> Result<NaiveDate, Error> {
         .map_or_else(|| Ok(Utc::now().date_naive()), |row| row.try_get(0))
 }
 
-/// A new row is a head where its lane is empty. The lane's last row is locked against deletion until this transaction
-/// ends: `settle` then either finds the new row as its successor, or is over and the lane is empty. `id + 0` is what
-/// the index of lanes is ordered by, and no other.
+/// A new row is a head if its lane is empty. The lane's last row is locked against deletion until this transaction ends: whoever deletes
+/// it then either finds the new row as its successor, or has committed before, and the lane is empty. For `id + 0` see `transition`.
 const INSERT: &str = "\
 WITH new AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::date[], $3::bigint[], $4::text[], $5::boolean[], $6::float8[], $7::text[])
@@ -54,11 +53,11 @@ SELECT n.webhook, n.event_day, n.event_seq, n.lane,
 FROM new n LEFT JOIN tail t ON n.ordered AND t.webhook = n.webhook AND t.lane = n.lane
 ORDER BY n.place";
 
-/// Puts deliveries in, in the caller's transaction, in the order given. The transaction must be READ COMMITTED and
-/// should end soon after: others that enqueue wait for it. Wake the [`super::super::Dispatcher`] after the commit.
+/// Puts deliveries into the queue, in the caller's transaction, in the order given. The transaction must be READ COMMITTED and
+/// should end soon after: others that enqueue wait for it. Wake the [`crate::delivery::Dispatcher`] after the commit.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If a query fails.
 pub async fn enqueue<C: GenericClient + Sync>(tx: &C, deliveries: &[NewDelivery]) -> Result<(), Error> {
     if deliveries.is_empty() {
         return Ok(());

@@ -1,39 +1,37 @@
 //! Gives back leases that nobody knows of.
 //!
 //! A claim can be committed although its answer never arrives; it can even be executed after the process has given up on the
-//! answer. Then rows are leased to a living worker that does not know them, and nobody else may take them. Every claim
-//! therefore notes what it leased, in its own transaction (table "claim"), and the worker compares these notes with what
+//! answer. Then rows are leased to a living worker that does not know of them, and nobody else may take them. Every claim
+//! therefore notes what it leased, in its own transaction (table `claim`), and the worker compares these notes with what
 //! it has in hand.
 //!
-//! Guarantees: only a lease that is in nobody's hand is given back, whenever and how often the statement is executed. The
-//! caller promises: no answer to a claim below `below` is still awaited, and `held` is everything in hand when it asks. A
-//! lease of such a claim that is not in `held` can then never come into the worker's hands: its answer was lost, or it was
-//! settled. A claim that is made later has a number that is not below `below`, and its leases are not looked at. Also the
-//! leases of workers that are not alive are given back; any claim may take those rows anyway.
+//! Guarantees: only a lease that nobody has in hand is given back, whenever and however often the statement is executed. The
+//! caller promises that it awaits no answer to a claim below `below`, and that `held` is everything it has in hand when it asks. A
+//! lease of such a claim that is not in `held` can never come into the worker's hands any more: the answer was lost, or the outcome
+//! is recorded. The number of a later claim is not below `below`, so its leases are not looked at. The leases of workers that are
+//! not alive are given back, too; any claim may take those rows anyway.
 
 use std::collections::BTreeSet;
 
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
-use super::Lease;
-use super::worker::{WorkerId, alive_sql};
+use super::delivery::LeaseKey;
+use super::transition::give_back;
+use super::worker::{WorkerId, alive, is_dead};
 use crate::registry::WebhookId;
 
 /// Claims of dead workers that are looked at in one statement.
 const DEAD: u32 = 64;
 
-/// Rows that another transaction holds are passed over: the note stays, and the next run looks at them again. For
-/// `= ANY (ARRAY[…])` see `settle`.
+/// Rows that another transaction holds are passed over: the note stays, and the next run looks at them again.
 fn sql() -> String {
     format!(
-        "WITH alive AS MATERIALIZED (
-            SELECT coalesce(array_agg(w.id), '{{}}') AS ids FROM openregister_webhooks.worker w WHERE {alive}
-        ), looked_at AS MATERIALIZED (
+        "WITH {alive}, looked_at AS MATERIALIZED (
             SELECT c.* FROM openregister_webhooks.claim c WHERE c.worker = $1 AND c.number < $2
             UNION ALL
             (SELECT c.* FROM openregister_webhooks.claim c
-             WHERE c.worker <> $1 AND c.worker <> ALL ((SELECT ids FROM alive)::uuid[])
+             WHERE c.worker <> $1 AND {dead}
              ORDER BY c.worker, c.number LIMIT {DEAD})
         ), leased AS MATERIALIZED (
             SELECT c.worker, c.number, d.id, d.fence
@@ -48,8 +46,7 @@ fn sql() -> String {
             FOR NO KEY UPDATE OF d SKIP LOCKED
         ), released AS (
             UPDATE openregister_webhooks.delivery d
-            SET lease_owner = NULL,
-                state = CASE WHEN d.awaiting THEN 'awaiting_user' WHEN d.attempt > 0 THEN 'retrying' ELSE 'pending' END
+            SET {give_back}
             WHERE d.id = ANY (ARRAY(SELECT u.id FROM unknown u))
             RETURNING d.id, d.webhook
         ), over AS (
@@ -59,7 +56,9 @@ fn sql() -> String {
                     AND l.id NOT IN (SELECT u.id FROM unknown u))
         )
         SELECT r.webhook, u.own, count(*) AS count FROM released r JOIN unknown u ON u.id = r.id GROUP BY 1, 2",
-        alive = alive_sql()
+        alive = alive(),
+        dead = is_dead("c.worker"),
+        give_back = give_back("d.awaiting", "d.attempt")
     )
 }
 
@@ -79,9 +78,9 @@ pub(crate) async fn reconcile(
     client: &Client,
     worker: WorkerId,
     below: i64,
-    held: &[Lease],
+    held: &[LeaseKey],
 ) -> Result<Reconciled, Error> {
-    let (ids, fences): (Vec<i64>, Vec<i64>) = held.iter().copied().unzip();
+    let (ids, fences) = LeaseKey::columns(held);
     let statement = client.prepare_cached(&sql()).await?;
     let rows = client
         .query(&statement, &[&worker.0, &below, &ids, &fences])

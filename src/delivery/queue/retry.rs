@@ -1,11 +1,13 @@
-//! Trying again by hand what was given up.
+//! Putting finished deliveries back into the queue, by hand.
 
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, GenericClient};
 
-use super::{EventRef, NewDelivery, Reason, enqueue, lock, wake_all};
+use super::delivery::{EventRef, NewDelivery, Reason};
+use super::due::notify_peers;
+use super::enqueue::{enqueue, lock};
 use crate::lifecycle::Lane;
 use crate::registry::{Caller, WebhookId};
 
@@ -17,32 +19,32 @@ const BATCH: i64 = 1000;
 pub struct Retried {
     /// How many deliveries.
     pub count: usize,
-    /// The last delivery that was looked at; `None` where none is left.
+    /// The last delivery that was put back; `None` if none is left.
     pub last: Option<i64>,
 }
 
 /// Which deliveries are put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
+pub enum RetrySelection {
     /// This one, given up or cancelled.
     One(i64),
     /// All that were given up after this delivery, oldest first; 0 for all.
     After(i64),
 }
 
-/// Puts deliveries of a webhook back into the queue, at the end of their lanes, oldest first, at most `limit`, as far as
-/// their events are kept and they were not put back already. They stay in the log.
+/// Puts at most `limit` deliveries of a webhook back into the queue, at the end of their lanes, oldest first. Those whose events are no
+/// longer kept, and those that were put back already, are left out. They stay in the log.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If a query fails.
 pub async fn retry_given_up<C: GenericClient + Sync>(
     tx: &C,
     webhook: WebhookId,
-    which: Again,
+    which: RetrySelection,
     ordered: bool,
     limit: i64,
 ) -> Result<Retried, Error> {
-    // Two callers at once must not both find that nobody has put it back.
+    // Without the lock, two callers at once could both find that nobody has put it back.
     lock(tx).await?;
     // What was put back already has a later row, in the queue or in the log.
     let sql = "SELECT l.event_day, l.event_seq, l.lane, l.id FROM openregister_webhooks.delivery_log l \
@@ -55,11 +57,11 @@ pub async fn retry_given_up<C: GenericClient + Sync>(
             AND d.event_seq = l.event_seq AND d.id > l.id) \
         ORDER BY l.id LIMIT $3";
     let (one, after) = match which {
-        Again::One(id) => (Some(id), i64::MIN),
-        Again::After(id) => (None, id),
+        RetrySelection::One(id) => (Some(id), i64::MIN),
+        RetrySelection::After(id) => (None, id),
     };
     let rows = tx.query(sql, &[&webhook.0, &one, &limit, &after]).await?;
-    let again: Vec<NewDelivery> = rows
+    let deliveries: Vec<NewDelivery> = rows
         .iter()
         .map(|row| {
             Ok(NewDelivery {
@@ -75,18 +77,18 @@ pub async fn retry_given_up<C: GenericClient + Sync>(
             })
         })
         .collect::<Result<_, Error>>()?;
-    enqueue(tx, &again).await?;
+    enqueue(tx, &deliveries).await?;
     Ok(Retried {
-        count: again.len(),
+        count: deliveries.len(),
         last: rows.last().map(|row| row.try_get(3)).transpose()?,
     })
 }
 
 /// Puts back one delivery, or everything of a webhook that was given up, in several transactions, each with its row in the
-/// audit table, for at most `time`. Running processes are told.
+/// audit table, for at most `time`. Running processes are notified.
 ///
 /// # Errors
-/// Where PostgreSQL says so; what was committed before stays.
+/// If a query fails; what was committed before stays.
 pub async fn retry(
     client: &mut Client,
     webhook: WebhookId,
@@ -97,17 +99,17 @@ pub async fn retry(
 ) -> Result<Retried, Error> {
     let began = Instant::now();
     let mut total = Retried::default();
-    let mut which = one.map_or(Again::After(0), Again::One);
+    let mut which = one.map_or(RetrySelection::After(0), RetrySelection::One);
     loop {
         let tx = client.transaction().await?;
-        // The log is long, and every condition has its index.
+        // The log is long, and there is an index for every condition.
         tx.batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
             .await?;
         let done = retry_given_up(&tx, webhook, which, ordered, BATCH).await?;
         if done.count > 0 {
             audit(&tx, webhook, one, done.count, by).await?;
         }
-        wake_all(&tx).await?;
+        notify_peers(&tx).await?;
         tx.commit().await?;
         total.count += done.count;
         total.last = match done.last {
@@ -117,11 +119,11 @@ pub async fn retry(
         if began.elapsed() >= time {
             return Ok(total);
         }
-        which = Again::After(total.last.unwrap_or_default());
+        which = RetrySelection::After(total.last.unwrap_or_default());
     }
 }
 
-/// Who put back how many: all that were given up, or `one`.
+/// Writes to the audit table who put back how many: all that were given up, or `one`.
 async fn audit<C: GenericClient + Sync>(
     tx: &C,
     webhook: WebhookId,

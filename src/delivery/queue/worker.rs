@@ -1,20 +1,20 @@
 //! Workers: which processes are alive, and therefore which leases hold.
 //!
-//! Guarantees: a lease holds while its worker beats, and [`LEASE`] longer; where the connection that beat is gone (the
-//! process was killed), [`GRACE`] longer. A worker that cannot beat must have stopped sending by then: the dispatcher
-//! aborts what is in flight when its last beat is older than [`LEASE`] less a margin, or its connection broke.
+//! Guarantees: a lease holds until [`LEASE`] after its worker's last heartbeat; if the connection that sent the heartbeats is gone
+//! (the process was killed), until [`GRACE`] after it. A worker that cannot send heartbeats must have stopped sending requests by
+//! then: see `dispatcher::session`.
 
 use std::time::Duration;
 
 use tokio_postgres::{Client, Error};
 use uuid::Uuid;
 
-/// How long a lease outlives the last beat.
+/// How long a lease outlives the last heartbeat.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
-/// How long a lease outlives the last beat where the connection that beat is gone.
+/// How long a lease outlives the last heartbeat if the connection that sent it is gone.
 const GRACE: Duration = Duration::from_secs(3);
-/// After this time without a beat, which comes every second, a worker may be dead.
-pub(super) const SILENT: Duration = Duration::from_millis(1500);
+/// After this time without a heartbeat, which comes every second, a worker may be dead.
+pub(super) const SUSPECT: Duration = Duration::from_millis(1500);
 
 /// A process that delivers, from start to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,17 +26,26 @@ impl WorkerId {
     }
 }
 
-/// The condition that a worker `w` is alive. It reads `pg_stat_activity`, where a role sees its own sessions.
-pub(super) fn alive_sql() -> String {
+/// The workers that are alive, as the array `ids`: a part of a `WITH`. It reads `pg_stat_activity`, where a role sees its own
+/// sessions.
+pub(super) fn alive() -> String {
     format!(
-        "w.alive_until > clock_timestamp() AND (w.beat_at > clock_timestamp() - interval '{} seconds' OR EXISTS (\
-         SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = w.backend_pid AND a.backend_start = w.backend_start))",
+        "alive AS MATERIALIZED (
+            SELECT coalesce(array_agg(w.id), '{{}}') AS ids FROM openregister_webhooks.worker w
+            WHERE w.alive_until > clock_timestamp() AND (w.beat_at > clock_timestamp() - interval '{} seconds' OR EXISTS (
+                SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = w.backend_pid AND a.backend_start = w.backend_start))
+        )",
         GRACE.as_secs()
     )
 }
 
-/// Says that the worker is alive. `client` is the connection whose end means the worker's.
-pub(crate) async fn beat(client: &Client, id: WorkerId, name: &str) -> Result<(), Error> {
+/// A condition on the worker `worker` (an SQL expression): it is not among those of [`alive`].
+pub(super) fn is_dead(worker: &str) -> String {
+    format!("{worker} <> ALL ((SELECT ids FROM alive)::uuid[])")
+}
+
+/// Stores a heartbeat of the worker. If the connection `client` ends, the worker counts as dead soon ([`GRACE`]).
+pub(crate) async fn heartbeat(client: &Client, id: WorkerId, name: &str) -> Result<(), Error> {
     let sql = "INSERT INTO openregister_webhooks.worker AS w (id, name, alive_until, backend_pid, backend_start, sealing) \
                SELECT $1, $2, clock_timestamp() + make_interval(secs => $3), pid, backend_start, $4 \
                FROM pg_catalog.pg_stat_activity, set_config('synchronous_commit', 'off', true) WHERE pid = pg_backend_pid() \
@@ -48,13 +57,13 @@ pub(crate) async fn beat(client: &Client, id: WorkerId, name: &str) -> Result<()
         .map(drop)
 }
 
-/// The newest form of sealed secrets that this program reads: others wait with it while older processes live.
+/// The newest form of sealed secrets that this program reads. Others do not write it while a process lives that cannot read it.
 const SEALING: i32 = 2;
 
-/// The channel on which a process tells the others that there is work for webhooks that are not its own.
+/// The channel on which a process notifies its peers that there is work for webhooks that are not its own.
 pub(crate) const CHANNEL: &str = "openregister_webhooks_delivery";
 
-/// Says that the worker is gone (its leases end), and forgets workers that are long gone.
+/// Removes the worker, so that its leases end, and workers that have been dead for a day.
 pub(crate) async fn leave(client: &Client, id: WorkerId) -> Result<(), Error> {
     let sql = "DELETE FROM openregister_webhooks.worker \
                WHERE id = $1 OR alive_until < clock_timestamp() - interval '1 day'";

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::super::session::Session;
 use super::error::HandlerError;
 use super::parameters::{self, ListQuery, PathId};
-use crate::delivery::log;
+use crate::delivery::queue::listing;
 use crate::registry::{Caller, Fields, Registry, TargetPolicy, Webhook, WebhookId};
 use orw_egress::Client;
 
@@ -102,7 +102,7 @@ impl Call {
     }
 
     /// Which deliveries the query asks for.
-    pub(crate) fn delivery_query(&self) -> Result<log::Query, HandlerError> {
+    pub(crate) fn delivery_query(&self) -> Result<listing::Query, HandlerError> {
         parameters::delivery_query(&Fields::form(self.query.clone()))
     }
 }

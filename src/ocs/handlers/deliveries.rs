@@ -10,7 +10,8 @@ use super::context::{Call, Context, DeliveryContext};
 use super::error::{Answer, HandlerError};
 use super::parameters::{PathId, cursor, type_of};
 use crate::catalogue;
-use crate::delivery::{log, queue, statistics, trial};
+use crate::delivery::queue::{self, listing};
+use crate::delivery::{statistics, trial};
 use crate::lifecycle::EventType;
 use crate::ocs::reply::Reply;
 use crate::registry::{Ordering, Webhook};
@@ -18,9 +19,9 @@ use crate::registry::{Ordering, Webhook};
 /// How long one request may put deliveries back into the queue; the next request goes on where it stopped.
 const RETRY_TIME: Duration = Duration::from_secs(20);
 
-pub(crate) async fn list(deliveries: &DeliveryContext, query: log::Query) -> Answer {
+pub(crate) async fn list(deliveries: &DeliveryContext, query: listing::Query) -> Answer {
     let client = deliveries.pool.get().await?;
-    let page = log::list(&**client, &query).await?;
+    let page = listing::list(&**client, &query).await?;
     Ok(Reply::data(
         json!({"deliveries": page.entries, "cursor": page.next.map(cursor)}),
     ))
@@ -29,7 +30,7 @@ pub(crate) async fn list(deliveries: &DeliveryContext, query: log::Query) -> Ans
 /// One delivery with its attempts.
 pub(crate) async fn show(deliveries: &DeliveryContext, id: PathId<'_>) -> Answer {
     let client = deliveries.pool.get().await?;
-    match log::show(&**client, id.number).await? {
+    match listing::show(&**client, id.number).await? {
         Some((entry, attempts)) => Ok(Reply::data(json!({"delivery": entry, "attempts": attempts}))),
         None => Err(id.missing("Delivery")),
     }
@@ -40,7 +41,7 @@ pub(crate) async fn retry(context: &Context, deliveries: &DeliveryContext, call:
     let id = call.id();
     let found = {
         let client = deliveries.pool.get().await?;
-        log::show(&**client, id.number).await?
+        listing::show(&**client, id.number).await?
     };
     let Some((entry, _)) = found else {
         return Err(id.missing("Delivery"));

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::HandlerError;
 use crate::arguments;
-use crate::delivery::log::{self, STATES};
+use crate::delivery::queue::listing::{self, STATES};
 use crate::lifecycle::EventType;
 use crate::registry::{Fields, WebhookId};
 use orw_model::EventClass;
@@ -97,7 +97,7 @@ impl ListQuery {
 }
 
 /// Which deliveries are asked for.
-pub(super) fn delivery_query(query: &Fields) -> Result<log::Query, HandlerError> {
+pub(super) fn delivery_query(query: &Fields) -> Result<listing::Query, HandlerError> {
     let page = Page::of(query)?;
     let state = match query.text("state")? {
         Some(state) if !STATES.contains(&state) => {
@@ -108,7 +108,7 @@ pub(super) fn delivery_query(query: &Fields) -> Result<log::Query, HandlerError>
         }
         state => state.map(str::to_owned),
     };
-    Ok(log::Query {
+    Ok(listing::Query {
         webhook: webhook_of(query)?,
         state,
         class: type_of(query)?.map(|class| class.to_string()),

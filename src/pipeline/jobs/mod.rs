@@ -25,7 +25,7 @@ pub use runner::{Runner, RunnerSettings};
 pub use start::{BackfillRequest, ReplayRequest, StartError, start_backfill, start_replay};
 pub use store::{cancel, get, list};
 
-pub(crate) use store::replaying;
+pub(crate) use store::{cancel_all, replaying};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

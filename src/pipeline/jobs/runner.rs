@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::step_size::StepSize;
 use super::{Job, JobKind, JobState, backfill, replay, store};
 use crate::database::DatabaseError;
-use crate::delivery::Wake;
+use crate::delivery::{Wake, queue};
 use crate::lifecycle::{HostConnection, HostError, LookupError};
 use crate::pipeline::metrics::Metrics;
 use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
@@ -297,12 +297,7 @@ async fn reason_to_wait<C: GenericClient + Sync>(
         return Ok(Some("the webhook is disabled".to_owned()));
     }
     let most = may_wait(webhook);
-    let sql =
-        "SELECT count(*) FROM (SELECT FROM openregister_webhooks.delivery WHERE webhook = $1 LIMIT $2) d";
-    let rows = tx
-        .query_typed(sql, &[(&webhook.id.0, Type::INT8), (&most, Type::INT8)])
-        .await?;
-    let pending: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    let pending = queue::count(tx, Some(webhook.id), most).await?;
     let paused = if webhook.status == Status::Paused {
         ", and it is paused"
     } else {

@@ -87,6 +87,18 @@ pub async fn cancel<C: GenericClient + Sync>(client: &C, id: i64, by: &Caller) -
     get(client, id).await
 }
 
+/// Cancels every job at once, in the caller's transaction; a schema that is too old to have jobs has none.
+pub(crate) async fn cancel_all<C: GenericClient + Sync>(tx: &C, note: &str) -> Result<(), Error> {
+    let there = "SELECT to_regclass('openregister_webhooks.job') IS NOT NULL";
+    let rows = tx.query_typed(there, &[]).await?;
+    if !rows.first().map_or(Ok(false), |row| row.try_get(0))? {
+        return Ok(());
+    }
+    let sql = "UPDATE openregister_webhooks.job SET state = 'cancelled', finished_at = clock_timestamp(), waiting = NULL, \
+        note = $1 WHERE state IN ('running', 'cancelling')";
+    tx.execute_typed(sql, &[(&note, Type::TEXT)]).await.map(drop)
+}
+
 /// The jobs that are at work, oldest first.
 pub(super) async fn active<C: GenericClient + Sync>(client: &C) -> Result<Vec<i64>, Error> {
     let rows = client

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use openregister_webhooks::capture::{Change, Decision, InstallOptions, Op, adopt, install, uninstall};
+use openregister_webhooks::capture::{Change, Decision, InstallOptions, Op, install, uninstall};
 use openregister_webhooks::config::Settings;
 use openregister_webhooks::database::Database;
 use openregister_webhooks::doctor::{self, Level};
+use openregister_webhooks::pipeline::adopt;
 use orw_model::EntityKind;
 use orw_testkit::Generation;
 use orw_testkit::writer::{Place, Row, Writer};

@@ -223,14 +223,14 @@ async fn a_role_with_rights_on_our_schema_alone_does_all_of_it() {
         "SELECT count(*) = 1 FROM openregister_webhooks.gap",
     )
     .await;
-    let session = db.client_as(&role).await;
+    let mut session = db.client_as(&role).await;
     assert!(!outbox::measure(&session).await.unwrap().stopped);
     let none = Retention {
         log_bytes: 1,
         event_bytes: 1,
         ..Retention::default()
     };
-    maintain(&session, none).await.unwrap();
+    maintain(&mut session, none).await.unwrap();
     capture.stop().await;
     // One that says nothing of a policy takes the limit away.
     let capture = Capture::start_as(&db, &role, settings()).await;

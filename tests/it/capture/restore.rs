@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openregister_webhooks::capture::DoorbellMode;
-use openregister_webhooks::capture::{AdoptError, CaptureStatus, Change, Decision, Origin, adopt};
+use openregister_webhooks::capture::{AdoptError, CaptureStatus, Change, Decision, Origin};
 use openregister_webhooks::config::Settings;
 use openregister_webhooks::database::Database;
 use openregister_webhooks::doctor::{self, Level};
+use openregister_webhooks::pipeline::adopt;
 use orw_testkit::Generation;
 use orw_testkit::postgres::Options;
 use serde_json::Value;

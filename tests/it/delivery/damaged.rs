@@ -162,7 +162,7 @@ async fn the_silence_of_the_database_is_waited_for_with_a_limit() {
         how: How::Stall(Duration::MAX),
     }]);
     let options = Options {
-        patience: Duration::from_millis(500),
+        query_timeout: Duration::from_millis(500),
         ..Options::default()
     };
     let url = way.url(NEXTCLOUD, rig.db.name());

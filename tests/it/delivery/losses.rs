@@ -41,7 +41,7 @@ fn options() -> Options {
     Options {
         poll: Duration::from_millis(500),
         reconcile: Duration::from_millis(200),
-        patience: Duration::from_secs(2),
+        query_timeout: Duration::from_secs(2),
         ..Options::default()
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use openregister_webhooks::delivery::log;
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
-use openregister_webhooks::delivery::queue::{Again, cancel_webhook, retry_given_up};
+use openregister_webhooks::delivery::queue::listing;
+use openregister_webhooks::delivery::queue::{self, RetrySelection, retry_given_up};
 use openregister_webhooks::registry::{Ordering, Status, WebhookId};
 
 use super::rig::{Rig, webhook};
@@ -73,14 +73,10 @@ async fn deleting_cancels_what_waits_and_keeps_the_log() {
     running.wake(1);
     receiver.wait_for(1, PATIENCE).await.unwrap();
     rig.webhooks.remove(WebhookId(1));
-    let cancelled = cancel_webhook(
-        &**rig.pool.get().await.unwrap(),
-        WebhookId(1),
-        "the webhook was deleted",
-    )
-    .await
-    .unwrap();
-    assert_eq!(cancelled, 4);
+    let mut client = rig.pool.get().await.unwrap();
+    let delete = "DELETE FROM openregister_webhooks.webhook WHERE id = 1";
+    client.execute(delete, &[]).await.unwrap();
+    queue::clean(&mut **client, None).await.unwrap();
     let logged = "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = 'cancelled' \
         AND cause = 'the webhook was deleted'";
     rig.until(logged, 4).await;
@@ -136,7 +132,7 @@ async fn what_was_given_up_can_be_retried_by_hand() {
     let mut client = rig.pool.get().await.unwrap();
     let tx = client.transaction().await.unwrap();
     assert_eq!(
-        retry_given_up(&*tx, WebhookId(1), Again::After(0), true, 100)
+        retry_given_up(&*tx, WebhookId(1), RetrySelection::After(0), true, 100)
             .await
             .unwrap()
             .count,
@@ -151,14 +147,14 @@ async fn what_was_given_up_can_be_retried_by_hand() {
     }
     running.stop().await;
     let client = rig.pool.get().await.unwrap();
-    let page = |state: Option<&str>, before, limit| log::Query {
+    let page = |state: Option<&str>, before, limit| listing::Query {
         webhook: Some(1),
         state: state.map(str::to_owned),
         before,
         limit,
-        ..log::Query::default()
+        ..listing::Query::default()
     };
-    let all = log::list(&**client, &page(None, None, 100))
+    let all = listing::list(&**client, &page(None, None, 100))
         .await
         .unwrap()
         .entries;
@@ -174,7 +170,7 @@ async fn what_was_given_up_can_be_retried_by_hand() {
             "given_up"
         ]
     );
-    let rest = log::list(&**client, &page(Some("given_up"), Some(all[4].id), 100))
+    let rest = listing::list(&**client, &page(Some("given_up"), Some(all[4].id), 100))
         .await
         .unwrap()
         .entries;
@@ -183,16 +179,16 @@ async fn what_was_given_up_can_be_retried_by_hand() {
         (rest[0].id, rest[0].event_id.as_deref()),
         (all[5].id, Some("evt_a_0"))
     );
-    let (entry, attempts) = log::show(&**client, all[5].id).await.unwrap().unwrap();
+    let (entry, attempts) = listing::show(&**client, all[5].id).await.unwrap().unwrap();
     assert_eq!(
         (entry.cause.as_deref(), entry.status),
         (Some("status"), Some(500))
     );
     assert_eq!(attempts.len(), 1);
-    assert!(log::show(&**client, all[0].id + 1).await.unwrap().is_none());
+    assert!(listing::show(&**client, all[0].id + 1).await.unwrap().is_none());
     // Nothing is left to retry.
     assert_eq!(
-        retry_given_up(&**client, WebhookId(1), Again::After(0), true, 100)
+        retry_given_up(&**client, WebhookId(1), RetrySelection::After(0), true, 100)
             .await
             .unwrap()
             .count,
@@ -203,7 +199,7 @@ async fn what_was_given_up_can_be_retried_by_hand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_never_be_delivered_leaves_the_queue_and_its_events_go() {
     let rig = Rig::new().await;
-    let client = rig.pool.get().await.unwrap();
+    let mut client = rig.pool.get().await.unwrap();
     // Webhook 2 is registered, webhook 1 no longer is.
     rig.webhooks.put(webhook(2, "https://example.com/".to_owned()));
     for webhook in [1, 2] {
@@ -214,7 +210,7 @@ async fn what_can_never_be_delivered_leaves_the_queue_and_its_events_go() {
         INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, awaiting) \
         VALUES ((now() AT TIME ZONE 'UTC')::date - 4, 'evt_old', 'ObjectCreatedEvent', 'object:a', now(), 1, '{}', false)";
     client.batch_execute(age).await.unwrap();
-    maintain(&**client, Retention::default()).await.unwrap();
+    maintain(&mut **client, Retention::default()).await.unwrap();
     let of = |state: &str, cause: &str| {
         format!(
             "SELECT count(*) FROM openregister_webhooks.delivery_log WHERE state = '{state}' AND cause = '{cause}'"

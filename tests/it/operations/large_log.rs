@@ -3,7 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
-use openregister_webhooks::delivery::{log, statistics};
+use openregister_webhooks::delivery::queue::listing;
+use openregister_webhooks::delivery::statistics;
 use orw_testkit::Generation;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -125,11 +126,11 @@ impl Scene {
 
     /// The pages that people ask for, and the statistics: what each took.
     pub(super) async fn pages(&self, deliveries: i64) -> Vec<(&'static str, f64)> {
-        let query = |change: fn(&mut log::Query), before: Option<i64>| {
-            let mut query = log::Query {
+        let query = |change: fn(&mut listing::Query), before: Option<i64>| {
+            let mut query = listing::Query {
                 limit: 100,
                 before,
-                ..log::Query::default()
+                ..listing::Query::default()
             };
             change(&mut query);
             query
@@ -158,9 +159,9 @@ impl Scene {
         let mut figures = Vec::new();
         for (name, query) in asks {
             let (ms, page) = self
-                .asked(async |client| log::list(client, &query).await.unwrap())
+                .asked(async |client| listing::list(client, &query).await.unwrap())
                 .await;
-            let fits = |entry: &log::Entry| {
+            let fits = |entry: &listing::Entry| {
                 query.webhook.is_none_or(|webhook| entry.webhook == webhook)
                     && query.state.as_ref().is_none_or(|state| entry.state == *state)
                     && query.before.is_none_or(|before| entry.id < before)

@@ -128,7 +128,7 @@ async fn run(size: Size) {
     );
 
     // Today's stays, whatever it takes.
-    let client = &scene.client;
+    let client = &mut scene.client;
     let none = Retention {
         log_bytes: 1,
         event_bytes: 1,
@@ -149,10 +149,10 @@ async fn run(size: Size) {
 
 /// How long the retention took in ms, and the latency of deliveries beside it.
 async fn drop_while_delivering(scene: &mut Scene, size: &Size, retention: Retention) -> (f64, [f64; 3]) {
-    let client = scene.db.client().await;
+    let mut client = scene.db.client().await;
     let dropping = tokio::spawn(async move {
         let began = Instant::now();
-        maintain(&client, retention).await.unwrap();
+        maintain(&mut client, retention).await.unwrap();
         began.elapsed().as_secs_f64() * 1000.0
     });
     let latency = scene.latency((size.singles / 5).max(5)).await;
@@ -162,7 +162,7 @@ async fn drop_while_delivering(scene: &mut Scene, size: &Size, retention: Retent
 /// Events that a pending delivery needs outlive their size; others of their day do, too.
 #[tokio::test]
 async fn events_that_wait_to_be_delivered_are_not_dropped_for_their_size() {
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
     for days_ago in [3, 2, 1] {
         let sql = format!(
             "DO $$ DECLARE d date := (clock_timestamp() AT TIME ZONE 'UTC')::date - {days_ago}; BEGIN \
@@ -190,7 +190,7 @@ async fn events_that_wait_to_be_delivered_are_not_dropped_for_their_size() {
         event_bytes: 1,
         ..Retention::default()
     };
-    maintain(&scene.client, small).await.unwrap();
+    maintain(&mut scene.client, small).await.unwrap();
     let days = scene
         .client
         .query(

@@ -1,40 +1,36 @@
-//! Asks the queue for what is due, one query at a time.
+//! Takes leases on what is due, one query at a time.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::super::slot::Wanted;
-use super::timers::Timer;
-use super::{MAX_UNSETTLED, Scheduler};
+use super::state::{Claiming, MAX_HELD, MAX_UNRECORDED, Scheduler, Timer};
 use crate::database::DatabaseError;
-use crate::delivery::ask::ask;
-use crate::delivery::queue::{self, Claim, Want};
+use crate::delivery::queue::{self, Claim, ClaimRequest};
+use crate::delivery::timed_query::timed_query;
 use crate::registry::WebhookId;
 use crate::supervise::PartFailure;
 
-/// Leases in hand that are not sent yet.
-pub(super) const MAX_HELD: usize = 4096;
-/// Webhooks a query for what is due.
+/// Most webhooks in one query.
 const MAX_WANTS: usize = 256;
-/// How soon to look whether the owner of a webhook is still alive; and where it has missed a beat.
-const FOREIGN: Duration = Duration::from_secs(2);
-const SILENT: Duration = Duration::from_millis(250);
-
-pub(super) type Claiming = JoinHandle<Result<Claim, DatabaseError>>;
+/// How soon to ask again for a webhook that another worker owns.
+const RECHECK_OWNER: Duration = Duration::from_secs(2);
+/// The same, if that worker has missed a heartbeat: it may be dead.
+const RECHECK_SUSPECT: Duration = Duration::from_millis(250);
 
 impl Scheduler {
-    /// Asks for what is due, unless that is being asked already.
+    /// Starts a query for what is due, unless one is under way.
     pub(super) fn start_claim(&mut self) {
-        let Some(worker) = self.lease.current() else {
+        let Some(worker) = self.session.current() else {
             return;
         };
         if self.claiming.is_some()
             || self.dirty.is_empty()
             || self.held >= MAX_HELD
-            || self.unsettled.len() >= MAX_UNSETTLED
+            || self.unrecorded.len() >= MAX_UNRECORDED
         {
             return;
         }
@@ -58,7 +54,7 @@ impl Scheduler {
                 Wanted::Due(most) => (most, false),
                 Wanted::Probe => (1, true),
             };
-            wants.push(Want {
+            wants.push(ClaimRequest {
                 webhook: *id,
                 most,
                 early,
@@ -83,12 +79,12 @@ impl Scheduler {
         }
         let pool = self.pool.clone();
         let asked = wants.clone();
-        let patience = self.options.patience;
+        let query_timeout = self.options.query_timeout;
         let number = self.next_claim;
         self.next_claim += 1;
         let claiming = tokio::spawn(async move {
             crate::failpoint::hit("claim");
-            ask(&pool, patience, async |client| {
+            timed_query(&pool, query_timeout, async |client| {
                 queue::claim(client, worker, number, &asked).await
             })
             .await
@@ -96,10 +92,10 @@ impl Scheduler {
         self.claiming = Some((claiming, wants));
     }
 
-    /// What the query for what is due brought.
+    /// Takes the answer to the query.
     pub(super) fn claimed(
         &mut self,
-        (result, wants): (Result<Result<Claim, DatabaseError>, JoinError>, Vec<Want>),
+        (result, wants): (Result<Result<Claim, DatabaseError>, JoinError>, Vec<ClaimRequest>),
     ) {
         let claim = match result {
             Ok(Ok(claim)) => claim,
@@ -121,7 +117,7 @@ impl Scheduler {
             self.held += 1;
             let id = delivery.webhook;
             match self.slots.get_mut(&id) {
-                Some(slot) if Some(delivery.worker) == self.lease.current() => {
+                Some(slot) if Some(delivery.worker) == self.session.current() => {
                     slot.ready.push_back(delivery);
                     self.take_turns(id);
                 }
@@ -129,16 +125,16 @@ impl Scheduler {
             }
         }
         for id in &claim.foreign {
-            let wait = if claim.silent.contains(id) {
-                SILENT
+            let wait = if claim.suspect.contains(id) {
+                RECHECK_SUSPECT
             } else {
-                FOREIGN
+                RECHECK_OWNER
             };
             self.set_timer(*id, Timer::Look, now + wait);
             if let Some(slot) = self.slots.get_mut(id) {
                 slot.success_stored = false;
                 if std::mem::take(&mut slot.woken) {
-                    self.lease.tell_others();
+                    self.session.notify_peers();
                 }
             }
         }
@@ -152,14 +148,14 @@ impl Scheduler {
             if got.get(&want.webhook).copied().unwrap_or_default() >= want.most {
                 self.look(want.webhook);
             } else if let Some(wait) = claim.next_due.get(&want.webhook) {
-                // A millisecond later it surely is.
+                // A millisecond later, so that it is due for certain.
                 self.set_timer(want.webhook, Timer::Look, now + *wait + Duration::from_millis(1));
             }
         }
     }
 
-    fn claim_failed(&mut self, wants: &[Want]) {
-        // Rows may be leased to this worker that nobody knows of.
+    fn claim_failed(&mut self, wants: &[ClaimRequest]) {
+        // The claim may be committed nevertheless: then rows are leased to this worker that nobody knows of.
         self.reconcile_at = Instant::now();
         let at = Instant::now() + Duration::from_millis(500);
         for want in wants {
@@ -168,10 +164,10 @@ impl Scheduler {
     }
 }
 
-/// Waits for the claim under way, if there is one. Cancel-safe.
+/// Waits for the query under way; without one, for ever. Cancel-safe.
 pub(super) async fn claimed(
-    claiming: &mut Option<(Claiming, Vec<Want>)>,
-) -> (Result<Result<Claim, DatabaseError>, JoinError>, Vec<Want>) {
+    claiming: &mut Option<(Claiming, Vec<ClaimRequest>)>,
+) -> (Result<Result<Claim, DatabaseError>, JoinError>, Vec<ClaimRequest>) {
     let Some((task, _)) = claiming else {
         return std::future::pending().await;
     };

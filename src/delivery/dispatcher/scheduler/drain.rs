@@ -1,24 +1,28 @@
-//! The end: everything in hand is finished or handed back, within bounded times; what is no longer this process's is cut off,
-//! as ever.
+//! The end: everything in hand is finished or handed back, within bounded times. What no longer belongs to this process is cut off, as
+//! at any other time.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::super::lease::Lease;
-use super::super::settler::Written;
-use super::Scheduler;
+use super::super::recorder::Written;
+use super::super::session::WorkerSession;
 use super::claims::claimed;
+use super::state::Scheduler;
 use crate::registry::WebhookId;
 use crate::supervise::ending;
 
 /// How long outcomes may take to be written at shutdown.
-const SETTLE_AT_END: Duration = ending::OUTCOMES;
+const RECORD_AT_END: Duration = ending::OUTCOMES;
 
 impl Scheduler {
-    /// Lets what is in flight end, hands the rest back, and waits until that is written; each for a bounded time.
-    pub(super) async fn drain(mut self, mut written: mpsc::UnboundedReceiver<Written>, mut changes: Lease) {
+    /// Lets requests in flight end, hands the rest back, and waits until the outcomes are written; each for a bounded time.
+    pub(super) async fn drain(
+        mut self,
+        mut written: mpsc::UnboundedReceiver<Written>,
+        mut changes: WorkerSession,
+    ) {
         self.cut_off();
         let ids: Vec<WebhookId> = self.slots.keys().copied().collect();
         for id in ids {
@@ -42,14 +46,14 @@ impl Scheduler {
             let ids: Vec<WebhookId> = self.turns.drain(..).collect();
             ids.into_iter().for_each(|id| self.release_ready(id));
         }
-        let deadline = Instant::now() + SETTLE_AT_END;
-        while !self.unsettled.is_empty() {
+        let deadline = Instant::now() + RECORD_AT_END;
+        while !self.unrecorded.is_empty() {
             match tokio::time::timeout_at(deadline, written.recv()).await {
                 Ok(Some(report)) => self.written(report),
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(
-                        count = self.unsettled.len(),
+                        count = self.unrecorded.len(),
                         "outcomes could not be written before the end; those deliveries are repeated"
                     );
                     break;

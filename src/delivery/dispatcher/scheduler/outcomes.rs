@@ -1,4 +1,4 @@
-//! What becomes of what was taken: an attempt's outcome, what it tells of the receiver, and what is handed back unsent.
+//! What became of leased deliveries: the outcome of an attempt, what it tells about the receiver, and what is handed back unsent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::super::attempt::{self, Attempted, Verdict, untried};
 use super::super::health;
-use super::super::settler::Written;
-use super::Scheduler;
-use crate::delivery::ask::ask;
-use crate::delivery::queue::{self, Claimed, Outcome, Settled};
+use super::super::recorder::Written;
+use super::state::Scheduler;
+use crate::delivery::queue::{self, Claimed, Outcome, OutcomeRecord};
+use crate::delivery::timed_query::timed_query;
 use crate::registry::WebhookId;
 
 /// The longest pause that a receiver can ask for the whole webhook.
@@ -40,8 +40,8 @@ impl Scheduler {
         }
         match attempted {
             Some(mut attempted) => {
-                let put_off = matches!(attempted.settled.outcome, Outcome::PutOff(_) | Outcome::Retry(_));
-                if attempted.verdict == Verdict::Silent {
+                let put_off = matches!(attempted.record.outcome, Outcome::PutOff(_) | Outcome::Retry(_));
+                if attempted.verdict == Verdict::NotAsked {
                     if let Some(slot) = self.slots.get_mut(&id).filter(|_| put_off) {
                         slot.breaker.not_asked(Instant::now());
                     }
@@ -50,23 +50,23 @@ impl Scheduler {
                     if now == Some(attempted.revision) {
                         self.learn(id, delivery.id, &attempted);
                     } else {
-                        attempted.is_outdated();
+                        attempted.disregard_verdict();
                         self.look(id);
                     }
                 }
-                self.settle(attempted.settled);
+                self.record(attempted.record);
             }
-            None if panicked => self.settle(attempt::broken(delivery)),
-            // Cut off: handed back, unless it is no longer ours to hand back.
-            None if self.lease.holds(delivery.worker) => {
-                self.settle(untried(delivery, None, Outcome::Released).settled);
+            None if panicked => self.record(attempt::broken(delivery)),
+            // Cut off: handed back, unless it no longer belongs to this process.
+            None if self.session.holds(delivery.worker) => {
+                self.record(untried(delivery, None, Outcome::Released).record);
             }
             None => {}
         }
         self.take_turns(id);
     }
 
-    /// What an attempt tells of the receiver of the registration as it is.
+    /// Learns from an attempt that was made for the registration as it is now.
     fn learn(&mut self, id: WebhookId, seed: i64, attempted: &Attempted) {
         let now = Instant::now();
         let (revision, verdict) = (attempted.revision, &attempted.verdict);
@@ -74,11 +74,11 @@ impl Scheduler {
             return;
         };
         match verdict {
-            Verdict::Silent => {}
+            Verdict::NotAsked => {}
             Verdict::Good => {
                 let failing = slot.breaker.failures() > 0;
                 let reopened = slot.breaker.succeeded();
-                // What is stored may be a failure that another process met with.
+                // A failure of another process may be stored.
                 if failing || !slot.success_stored {
                     slot.success_stored = true;
                     self.health.succeeded(id, revision);
@@ -92,9 +92,9 @@ impl Scheduler {
                 slot.breaker.failed(seed, now);
                 let failures = slot.breaker.failures();
                 let (pool, webhooks) = (self.pool.clone(), Arc::clone(&self.webhooks));
-                let patience = self.options.patience;
+                let query_timeout = self.options.query_timeout;
                 tokio::spawn(async move {
-                    health::gone(&pool, patience, webhooks.as_ref(), id, revision, failures).await;
+                    health::gone(&pool, query_timeout, webhooks.as_ref(), id, revision, failures).await;
                 });
                 self.release_ready(id);
             }
@@ -124,41 +124,43 @@ impl Scheduler {
 
     /// Makes everything that waits for another attempt due.
     pub(super) fn all_due(&self, id: WebhookId) {
-        let (pool, patience) = (self.pool.clone(), self.options.patience);
+        let (pool, query_timeout) = (self.pool.clone(), self.options.query_timeout);
         let wake = self.wake.clone();
         tokio::spawn(async move {
-            let due = ask(&pool, patience, async |client| queue::due_now(client, id).await);
+            let due = timed_query(&pool, query_timeout, async |client| {
+                queue::due_now(client, id).await
+            });
             if let Err(error) = due.await {
-                // Then they wait for the time they were given.
+                // Then they wait until they are due.
                 tracing::warn!(webhook = %id, error = %crate::error_text::chain(&error), "waiting deliveries could not be made due");
             }
             wake.wake([id]);
         });
     }
 
-    fn settle(&mut self, settled: Settled) {
-        let cause = settled.attempt.as_ref().and_then(|attempt| attempt.cause);
-        match settled.outcome {
+    fn record(&mut self, record: OutcomeRecord) {
+        let cause = record.attempt.as_ref().and_then(|attempt| attempt.cause);
+        match record.outcome {
             Outcome::Succeeded => self.options.metrics.left("succeeded", None),
             Outcome::GivenUp => self.options.metrics.left("given_up", cause),
             _ => {}
         }
-        self.unsettled.insert(settled.lease());
-        // The settler lives as long as this sender.
-        let _ = self.settler.send(settled);
+        self.unrecorded.insert(record.lease());
+        // The recorder lives as long as this sender.
+        let _ = self.outcomes.send(record);
     }
 
     /// Outcomes were written.
     pub(super) fn written(&mut self, report: Written) {
         for lease in report.done {
-            self.unsettled.remove(&lease);
+            self.unrecorded.remove(&lease);
         }
         for id in report.look {
             self.look(id);
         }
     }
 
-    /// Hands back what is leased for a webhook and not sent.
+    /// Hands back every lease of a webhook that is not sent.
     pub(super) fn release_ready(&mut self, id: WebhookId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             for delivery in std::mem::take(&mut slot.ready) {
@@ -169,6 +171,6 @@ impl Scheduler {
 
     pub(super) fn hand_back(&mut self, delivery: Claimed) {
         self.held -= 1;
-        self.settle(untried(delivery, None, Outcome::Released).settled);
+        self.record(untried(delivery, None, Outcome::Released).record);
     }
 }

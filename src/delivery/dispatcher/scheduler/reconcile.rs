@@ -2,24 +2,22 @@
 
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::Scheduler;
+use super::state::{Reconciling, Scheduler};
 use crate::database::DatabaseError;
-use crate::delivery::ask::ask;
-use crate::delivery::queue::{self, Reconciled};
+use crate::delivery::queue::{self, Claimed, LeaseKey, Reconciled};
+use crate::delivery::timed_query::timed_query;
 use crate::supervise::PartFailure;
 
-/// After so many claims it is done early: the table of claims stays small.
+/// After so many claims the comparison is made early, so that the table of claims stays small.
 const CLAIMS: i64 = 1024;
-/// How soon after a failure it is tried again.
-const AGAIN: Duration = Duration::from_millis(500);
-
-pub(super) type Reconciling = JoinHandle<Result<Reconciled, DatabaseError>>;
+/// How soon a failed comparison is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 impl Scheduler {
-    /// Looks for leases that nobody knows of, where it is time for that.
+    /// Starts a comparison if one is due.
     pub(super) fn start_reconciling(&mut self) {
         let now = Instant::now();
         let due = self.reconcile_at <= now || self.next_claim - self.reconciled_below >= CLAIMS;
@@ -28,33 +26,33 @@ impl Scheduler {
         }
         self.reconcile_at = now + self.options.reconcile;
         // Without a worker there is nothing in hand.
-        let Some(worker) = self.lease.current() else {
+        let Some(worker) = self.session.current() else {
             return;
         };
-        // The answer to the claim under way may still come: its leases are none that nobody knows of.
+        // The answer to the claim under way may still come, so its leases are not looked at.
         let below = self.next_claim - i64::from(self.claiming.is_some());
         self.reconciled_below = self.next_claim;
         let held = self.in_hand();
         let pool = self.pool.clone();
-        let patience = self.options.patience;
+        let query_timeout = self.options.query_timeout;
         self.reconciling = Some(tokio::spawn(async move {
             crate::failpoint::hit("reconcile");
-            ask(&pool, patience, async |client| {
+            timed_query(&pool, query_timeout, async |client| {
                 queue::reconcile(client, worker, below, &held).await
             })
             .await
         }));
     }
 
-    /// Every lease that this process knows of: what waits to be sent, what is being sent, and what is sent and not written down.
-    fn in_hand(&self) -> Vec<queue::Lease> {
+    /// Every lease that this process knows of: waiting to be sent, in flight, or sent and not written down.
+    fn in_hand(&self) -> Vec<LeaseKey> {
         let ready = self.slots.values().flat_map(|slot| &slot.ready);
         let known = ready.chain(self.running.values());
-        let known = known.map(|delivery| (delivery.id, delivery.fence));
-        known.chain(self.unsettled.iter().copied()).collect()
+        let known = known.map(Claimed::lease);
+        known.chain(self.unrecorded.iter().copied()).collect()
     }
 
-    /// What became of the look; where there is none, it is time for one.
+    /// Takes the result of a comparison; `None` says only that the next one is due.
     pub(super) fn reconciled(
         &mut self,
         result: Option<Result<Result<Reconciled, DatabaseError>, JoinError>>,
@@ -63,7 +61,7 @@ impl Scheduler {
             Some(Ok(Ok(done))) => done,
             Some(Ok(Err(error))) => {
                 tracing::warn!(error = %crate::error_text::chain(&error), "leases cannot be compared with the database; trying again");
-                self.reconcile_at = Instant::now() + AGAIN;
+                self.reconcile_at = Instant::now() + RETRY;
                 return;
             }
             Some(Err(error)) => {
@@ -89,7 +87,7 @@ impl Scheduler {
     }
 }
 
-/// Waits for the look under way, or until `at` where there is none. Cancel-safe.
+/// Waits for the comparison under way; if there is none, until `at`. Cancel-safe.
 pub(super) async fn reconciled(
     reconciling: &mut Option<Reconciling>,
     at: Instant,

@@ -1,21 +1,28 @@
-//! What the scheduler does in a state that no test of the whole can bring about at will.
+//! What the scheduler does in states that no test of the whole program can bring about at will.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, NaiveDate};
 use futures::future::BoxFuture;
 use serde_json::json;
 
+use super::super::attempt::Context;
+use super::super::options::Options;
+use super::super::wake::Wake;
 use super::*;
 use crate::database::Database;
-use crate::delivery::dispatcher::{health, lease};
+use crate::delivery::dispatcher::{health, session};
 use crate::delivery::events::Events;
+use crate::delivery::queue::Claimed;
 use crate::delivery::queue::{EventRef, Reason, WorkerId};
+use crate::delivery::webhooks::Webhooks;
 use crate::lifecycle::{Event, Lane};
+use crate::registry::WebhookId;
 use crate::registry::{
     Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
 };
 use crate::supervise::Crew;
+use crate::supervise::Part;
 use orw_egress::{Client, Guard, Outgoing};
 use orw_filter::Filter;
 
@@ -30,7 +37,7 @@ impl One {
         Self(Arc::new(Mutex::new(Arc::new(webhook()))))
     }
 
-    /// Somebody changes the registration.
+    /// Changes the registration.
     fn change(&self, change: impl FnOnce(&mut Webhook)) {
         let mut stored = self.0.lock().unwrap();
         let mut webhook = Webhook::clone(&stored);
@@ -111,42 +118,42 @@ fn leased(worker: WorkerId, id: i64) -> Claimed {
 }
 
 /// A scheduler that has leases to send for, and a database that is never there.
-fn scheduler(crew: &mut Crew, lease: Lease, one: One) -> Scheduler {
+fn scheduler(crew: &mut Crew, session: WorkerSession, one: One) -> Scheduler {
     let tls = orw_egress::client_config(None).unwrap();
     let url = "postgres://nobody@127.0.0.1:1/nothing".to_owned().into();
     let pool = Database::new(&url, tls.clone()).unwrap().pool(1).unwrap();
     let webhooks: Arc<dyn Webhooks> = Arc::new(one);
-    let patience = Options::default().patience;
+    let query_timeout = Options::default().query_timeout;
     let context = Context {
         client: Client::new(Outgoing::new(Guard::new(Vec::new(), false), tls)),
         pool: pool.clone(),
-        patience,
-        events: Events::start(crew, pool.clone(), patience),
+        query_timeout,
+        events: Events::start(crew, pool.clone(), query_timeout),
         webhooks: Arc::clone(&webhooks),
         metrics: crate::delivery::Metrics::default(),
     };
-    let (settler, _) = mpsc::unbounded_channel();
+    let (outcomes, _) = mpsc::unbounded_channel();
     Scheduler::new(
         pool.clone(),
         Arc::clone(&webhooks),
         Arc::new(context),
         Options::default(),
         Wake::default(),
-        lease,
+        session,
         Part::alone("delivery"),
-        settler,
-        health::start(crew, pool, patience, webhooks),
+        outcomes,
+        health::start(crew, pool, query_timeout, webhooks),
         Vec::new(),
     )
 }
 
-/// The worker may be lost and replaced before the scheduler hears of it; others may have taken what it had leased by then.
+/// The worker may be given up and replaced before the scheduler knows; other processes may have taken what it had leased.
 #[tokio::test]
 async fn what_was_leased_for_a_former_worker_is_not_sent_for_the_next() {
     let (former, next) = (WorkerId::new(), WorkerId::new());
-    let (lease, changes) = lease::Lease::of(former);
+    let (session, changes) = session::WorkerSession::of(former);
     let mut crew = Crew::default();
-    let mut scheduler = scheduler(&mut crew, lease, One::new());
+    let mut scheduler = scheduler(&mut crew, session, One::new());
     scheduler.look(ID);
     let slot = scheduler.slots.get_mut(&ID).unwrap();
     slot.ready.extend([
@@ -166,12 +173,12 @@ async fn what_was_leased_for_a_former_worker_is_not_sent_for_the_next() {
     assert_eq!(scheduler.held, 0);
 }
 
-/// The failures of the former address are none of the next one's; another change leaves them alone.
+/// Failures of an address do not count for the next one; any other change keeps them.
 #[tokio::test]
 async fn the_breaker_is_that_of_an_address() {
-    let (lease, _changes) = lease::Lease::of(WorkerId::new());
+    let (session, _changes) = session::WorkerSession::of(WorkerId::new());
     let (mut crew, one) = (Crew::default(), One::new());
-    let mut scheduler = scheduler(&mut crew, lease, one.clone());
+    let mut scheduler = scheduler(&mut crew, session, one.clone());
     scheduler.look(ID);
     let slot = scheduler.slots.get_mut(&ID).unwrap();
     slot.success_stored = true;

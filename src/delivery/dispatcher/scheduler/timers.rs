@@ -1,18 +1,9 @@
-//! When to look at a webhook again; at most one timer of each kind per webhook.
+//! When to look at a webhook again: at most one timer of each kind for each webhook.
 
 use tokio::time::Instant;
 
-use super::Scheduler;
+use super::state::{Scheduler, Timer};
 use crate::registry::WebhookId;
-
-/// What a timer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
-    /// Something is due in the queue.
-    Look,
-    /// The rate allows the next.
-    Gate,
-}
 
 impl Scheduler {
     pub(super) fn set_timer(&mut self, id: WebhookId, timer: Timer, at: Instant) {
@@ -32,7 +23,7 @@ impl Scheduler {
         self.timers.insert((at, id, timer));
     }
 
-    /// Does what the timers say that have come.
+    /// Handles the timers whose time has come.
     pub(super) fn fire(&mut self) {
         let now = Instant::now();
         while let Some(&(at, id, timer)) = self.timers.first()

@@ -6,32 +6,31 @@ use tokio::time::Instant;
 
 use super::super::attempt::attempt;
 use super::super::slot::Gate;
-use super::timers::Timer;
-use super::{MAX_UNSETTLED, Scheduler};
+use super::state::{MAX_UNRECORDED, Scheduler, Timer};
 use crate::delivery::queue::WorkerId;
 use crate::registry::WebhookId;
 
 /// How a webhook's turn went.
 enum Turn {
     Sent,
-    /// For room that another webhook's end may give.
+    /// It waits for room, which another webhook's request may leave when it ends.
     Waits,
-    /// Until something of its own changes.
+    /// Nothing can be sent until something changes for this webhook.
     Over,
 }
 
 impl Scheduler {
-    /// Sends whatever may be sent, one webhook after the other.
+    /// Sends whatever may be sent, one request of each webhook in turn.
     pub(super) fn send_ready(&mut self) {
         let now = Instant::now();
         let mut idle = 0;
         while idle < self.turns.len() {
             if self.tasks.len() >= self.options.max_in_flight as usize
-                || self.unsettled.len() >= MAX_UNSETTLED
+                || self.unrecorded.len() >= MAX_UNRECORDED
             {
                 return;
             }
-            let Some(worker) = self.lease.current() else {
+            let Some(worker) = self.session.current() else {
                 return;
             };
             let Some(id) = self.turns.pop_front() else {
@@ -52,7 +51,7 @@ impl Scheduler {
         }
     }
 
-    /// The webhook takes its turn again, if it has something ready.
+    /// Lets the webhook take turns, if it has something ready.
     pub(super) fn take_turns(&mut self, id: WebhookId) {
         if let Some(slot) = self.slots.get_mut(&id)
             && !slot.in_turn
@@ -78,8 +77,8 @@ impl Scheduler {
             self.release_ready(id);
             return Turn::Over;
         }
-        // The loop may not have heard yet that the worker was lost, and there is another one: what the former had leased, others may
-        // have taken by now.
+        // The loop may not know yet that the worker was given up and there is another one: other processes may have taken what the
+        // earlier one had leased.
         while slot
             .ready
             .pop_front_if(|delivery| delivery.worker != worker)
@@ -90,7 +89,7 @@ impl Scheduler {
         let Some(size) = slot.ready.front().map(|d| d.size) else {
             return Turn::Over;
         };
-        // One is always allowed, whatever its size.
+        // One request is always allowed, whatever its size.
         let own = slot.bytes > 0 && slot.bytes + size > self.options.max_bytes / 4;
         let all = self.bytes > 0 && self.bytes + size > self.options.max_bytes;
         if own || all {
@@ -102,7 +101,7 @@ impl Scheduler {
                 self.set_timer(id, Timer::Gate, at);
                 return Turn::Over;
             }
-            // Comes back when something ends.
+            // The webhook takes turns again when a request ends.
             Gate::Full => return Turn::Over,
         }
         let Some(delivery) = slot.ready.pop_front() else {

@@ -1,45 +1,41 @@
-//! Writing down what became of leased deliveries.
+//! Recording what became of leased deliveries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
-use super::{AttemptRecord, Claimed, Outcome};
+use super::delivery::LeaseKey;
+use super::outcome::{AttemptRecord, Outcome, OutcomeRecord};
+use super::transition::{Ending, PROMOTE, finish, give_back};
 
-/// One delivery's outcome.
-#[derive(Debug, Clone)]
-pub(crate) struct Settled {
-    pub(crate) delivery: Claimed,
-    pub(crate) outcome: Outcome,
-    pub(crate) attempt: Option<AttemptRecord>,
-    /// The event's id and class, where it could be read.
-    pub(crate) event: Option<(String, String)>,
-}
-
-/// A row and the fence that it was leased with.
-pub(crate) type Lease = (i64, i64);
-
-impl Settled {
-    pub(crate) const fn lease(&self) -> Lease {
-        (self.delivery.id, self.delivery.fence)
-    }
-}
-
-fn lease(row: &tokio_postgres::Row) -> Result<Lease, Error> {
-    Ok((row.try_get("id")?, row.try_get("fence")?))
-}
+/// What the log says of a delivery that was attempted.
+const ATTEMPTED: Ending = Ending {
+    state: "m.outcome",
+    cause: "m.cause",
+    event_id: "m.event_id",
+    class: "m.class",
+    attempts: "m.attempt",
+    status: "m.status",
+};
 
 /// A row that a transaction which enqueues holds (see `enqueue`) is passed over and comes again with the next batch, so
 /// that this never waits while it holds rows itself.
 ///
-/// A batch may hold two outcomes of one row: of a lease that was lost, or settled without our hearing of it, and of the
-/// lease that the same process took next. Only that of the row's fence counts, so from "mine" on nothing looks at the others.
-///
-/// `d.id = ANY (ARRAY[m.id])` and not `d.id = m.id`: the former can only be looked up, row by row. Where statistics say that
-/// the queue is (almost) empty and it is not, the planner would else read all of it.
-const SETTLE: &str = "\
-WITH o AS MATERIALIZED (
+/// A batch may hold two outcomes of one row: one of a lease that was lost, or whose outcome is recorded although the answer was
+/// lost, and one of the lease that the same process took next. Only that of the row's fence counts, so from `mine` on nothing looks
+/// at the others.
+fn record_sql() -> String {
+    let finish = finish(
+        "USING mine m WHERE d.id = ANY (ARRAY[m.id]) AND m.outcome IN ('succeeded', 'given_up', 'dropped')",
+        &ATTEMPTED,
+    );
+    let give_back = give_back(
+        "(d.awaiting AND m.outcome IN ('released', 'put_off'))",
+        "m.attempt",
+    );
+    format!(
+        "WITH o AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::float8[], $7::text[], $8::text[],
         $9::timestamptz[], $10::integer[], $11::integer[], $12::text[], $13::text[], $14::text[], $15::boolean[], $16::integer[], $17::text[])
     AS o(owner, id, fence, outcome, attempt, wait, event_id, class, at, duration_ms, status, cause, error, response, probe, number, headers)
@@ -47,27 +43,13 @@ WITH o AS MATERIALIZED (
     SELECT o.* FROM o JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[o.id])
     WHERE d.lease_owner = o.owner AND d.fence = o.fence
     FOR UPDATE OF d SKIP LOCKED
-), gone AS (
-    DELETE FROM openregister_webhooks.delivery d USING mine m
-    WHERE d.id = ANY (ARRAY[m.id]) AND m.outcome IN ('succeeded', 'given_up', 'dropped')
-    RETURNING d.*, m.outcome, m.event_id, m.class, m.attempt AS attempts, m.status, m.cause
-), kept AS (
+), {finish}, given_back AS (
     UPDATE openregister_webhooks.delivery d
-    SET lease_owner = NULL,
-        attempt = m.attempt,
-        state = CASE WHEN d.awaiting AND m.outcome IN ('released', 'put_off') THEN 'awaiting_user'
-                     WHEN m.attempt > 0 THEN 'retrying' ELSE 'pending' END,
-        awaiting = d.awaiting AND m.outcome IN ('released', 'put_off'),
+    SET {give_back},
         due_at = CASE m.outcome WHEN 'retry' THEN clock_timestamp() + make_interval(secs => m.wait)
             WHEN 'put_off' THEN greatest(d.due_at, clock_timestamp() + make_interval(secs => m.wait)) ELSE d.due_at END
     FROM mine m
     WHERE d.id = ANY (ARRAY[m.id]) AND m.outcome IN ('retry', 'probed', 'released', 'put_off')
-), logged AS (
-    INSERT INTO openregister_webhooks.delivery_log
-        (day, id, webhook, event_day, event_seq, event_id, class, lane, state, reason, attempt, status, cause, created_at)
-    SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, g.id, g.webhook, g.event_day, g.event_seq, g.event_id, g.class,
-        g.lane, g.outcome, g.reason, g.attempts, g.status, g.cause, g.created_at
-    FROM gone g WHERE g.outcome <> 'dropped'
 ), attempted AS (
     INSERT INTO openregister_webhooks.attempt
         (day, delivery, number, webhook, at, duration_ms, status, cause, error, response, probe, headers)
@@ -75,27 +57,17 @@ WITH o AS MATERIALIZED (
         m.response, m.probe, m.headers
     FROM mine m JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[m.id]) WHERE m.at IS NOT NULL
 )
-SELECT m.id, m.fence FROM mine m";
+SELECT m.id, m.fence FROM mine m"
+    )
+}
 
-/// The first row of a lane becomes its head. A statement of its own, so that it sees what was put in until the rows
-/// before it were deleted; see `enqueue`. `id + 0` is what the index of lanes is ordered by, and no other.
-const PROMOTE: &str = "\
-UPDATE openregister_webhooks.delivery d SET head = true
-FROM unnest($1::bigint[], $2::text[]) AS l(webhook, lane)
-CROSS JOIN LATERAL (
-    SELECT f.id, f.head FROM openregister_webhooks.delivery f
-    WHERE f.webhook = l.webhook AND f.lane = l.lane ORDER BY f.id + 0 LIMIT 1
-) f
-WHERE d.id = ANY (ARRAY[f.id]) AND NOT f.head
-RETURNING d.webhook";
-
-/// What is left of a batch: passed over, or no longer ours.
+/// What is left of a batch and still ours: it was passed over.
 const LEFT: &str = "\
 SELECT d.id, d.fence FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS o(owner, id, fence)
 JOIN openregister_webhooks.delivery d ON d.id = ANY (ARRAY[o.id])
 WHERE d.lease_owner = o.owner AND d.fence = o.fence";
 
-/// Of these attempts those that were written down: when that was done and its answer was lost, the lease is gone, too.
+/// Those of these attempts that were written down: if the outcome was recorded and the answer was lost, the lease is gone, too.
 const WRITTEN: &str = "\
 SELECT o.id, o.fence FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::timestamptz[]) AS o(id, fence, number, at)
 JOIN openregister_webhooks.attempt a ON a.delivery = ANY (ARRAY[o.id]) AND a.day = (o.at AT TIME ZONE 'UTC')::date
@@ -103,29 +75,63 @@ WHERE a.number = o.number AND a.at = o.at";
 
 /// How a batch went.
 #[derive(Debug, Default)]
-pub(crate) struct SettledBatch {
+pub(crate) struct Recorded {
     /// Webhooks that have a new head.
     pub(crate) promoted: BTreeSet<i64>,
-    /// To be settled again with the next batch.
-    pub(crate) again: Vec<Settled>,
+    /// Their rows were locked by another transaction: to be recorded with the next batch.
+    pub(crate) passed_over: Vec<OutcomeRecord>,
     /// How many attempts are not written down, since their leases had been lost: another worker decides about those rows.
     pub(crate) lost: usize,
 }
 
-/// Settles a batch. Safe to repeat where it is not known whether it was committed.
-pub(crate) async fn settle(client: &mut Client, batch: Vec<Settled>) -> Result<SettledBatch, Error> {
-    let settle = client.prepare_cached(SETTLE).await?;
-    let promote = client.prepare_cached(PROMOTE).await?;
+/// Records the outcomes of a batch, in one transaction. If it is not known whether that was committed, it is safe to repeat.
+pub(crate) async fn record_outcomes(
+    client: &mut Client,
+    batch: Vec<OutcomeRecord>,
+) -> Result<Recorded, Error> {
     let columns = Columns::of(&batch);
+    let (mine, promoted) = write(client, &batch, &columns).await?;
+    let mut recorded = Recorded {
+        promoted,
+        ..Recorded::default()
+    };
+    if mine.len() < batch.len() {
+        let left: BTreeSet<LeaseKey> = client
+            .query(LEFT, &[&columns.owners, &columns.ids, &columns.fences])
+            .await?
+            .iter()
+            .map(LeaseKey::read)
+            .collect::<Result<_, _>>()?;
+        let mut lost: BTreeMap<LeaseKey, AttemptRecord> = BTreeMap::new();
+        for one in batch {
+            if left.contains(&one.lease()) {
+                recorded.passed_over.push(one);
+            } else if !mine.contains(&one.lease()) {
+                // What was not sent is not repeated.
+                lost.extend(one.attempt.clone().map(|attempt| (one.lease(), attempt)));
+            }
+        }
+        recorded.lost = unwritten(client, lost).await?;
+    }
+    Ok(recorded)
+}
+
+/// Writes what is still leased by its owner, and promotes the next rows of the lanes. Returns the leases whose outcomes are written,
+/// and the webhooks that have a new head.
+async fn write(
+    client: &mut Client,
+    batch: &[OutcomeRecord],
+    c: &Columns<'_>,
+) -> Result<(BTreeSet<LeaseKey>, BTreeSet<i64>), Error> {
+    let record = client.prepare_cached(&record_sql()).await?;
+    let promote = client.prepare_cached(PROMOTE).await?;
     let lanes: BTreeSet<(i64, &str)> = batch
         .iter()
-        .filter(|s| s.outcome.is_final())
-        .map(|s| (s.delivery.webhook.0, s.delivery.lane.as_str()))
+        .filter(|one| one.outcome.is_final())
+        .map(|one| (one.delivery.webhook.0, one.delivery.lane.as_str()))
         .collect();
-    let (lane_webhooks, lane_names): (Vec<i64>, Vec<&str>) = lanes.into_iter().unzip();
-    let tx = client.transaction().await?;
-    let c = &columns;
-    let settle_params: [&(dyn tokio_postgres::types::ToSql + Sync); 17] = [
+    let (webhooks, lanes): (Vec<i64>, Vec<&str>) = lanes.into_iter().unzip();
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 17] = [
         &c.owners,
         &c.ids,
         &c.fences,
@@ -144,54 +150,35 @@ pub(crate) async fn settle(client: &mut Client, batch: Vec<Settled>) -> Result<S
         &c.numbers,
         &c.headers,
     ];
+    let tx = client.transaction().await?;
     // Both go out at once; the server runs them one after the other, each with its own snapshot.
-    let (done, promoted) = futures::future::try_join(tx.query(&settle, &settle_params), async {
-        if lane_webhooks.is_empty() {
+    let (mine, promoted) = futures::future::try_join(tx.query(&record, &params), async {
+        if webhooks.is_empty() {
             return Ok(vec![]);
         }
-        tx.query(&promote, &[&lane_webhooks, &lane_names]).await
+        tx.query(&promote, &[&webhooks, &lanes]).await
     })
     .await?;
     tx.commit().await?;
-    let mut result = SettledBatch {
-        promoted: promoted
+    Ok((
+        mine.iter().map(LeaseKey::read).collect::<Result<_, _>>()?,
+        promoted
             .iter()
             .map(|row| row.try_get(0))
             .collect::<Result<_, _>>()?,
-        ..SettledBatch::default()
-    };
-    if done.len() < batch.len() {
-        let settled: BTreeSet<Lease> = done.iter().map(lease).collect::<Result<_, _>>()?;
-        let left: BTreeSet<Lease> = client
-            .query(LEFT, &[&columns.owners, &columns.ids, &columns.fences])
-            .await?
-            .iter()
-            .map(lease)
-            .collect::<Result<_, _>>()?;
-        let mut lost: BTreeMap<Lease, AttemptRecord> = BTreeMap::new();
-        for one in batch {
-            if left.contains(&one.lease()) {
-                result.again.push(one);
-            } else if !settled.contains(&one.lease()) {
-                // What was not sent is not repeated.
-                lost.extend(one.attempt.clone().map(|attempt| (one.lease(), attempt)));
-            }
-        }
-        result.lost = unwritten(client, lost).await?;
-    }
-    Ok(result)
+    ))
 }
 
 /// How many of these attempts are not written down.
-async fn unwritten(client: &Client, attempts: BTreeMap<Lease, AttemptRecord>) -> Result<usize, Error> {
+async fn unwritten(client: &Client, attempts: BTreeMap<LeaseKey, AttemptRecord>) -> Result<usize, Error> {
     if attempts.is_empty() {
         return Ok(0);
     }
-    let (ids, fences): (Vec<i64>, Vec<i64>) = attempts.keys().copied().unzip();
+    let (ids, fences) = LeaseKey::columns(attempts.keys());
     let numbers: Vec<i32> = attempts.values().map(AttemptRecord::number).collect();
     let ats: Vec<_> = attempts.values().map(|attempt| attempt.at).collect();
     let written = client.query(WRITTEN, &[&ids, &fences, &numbers, &ats]).await?;
-    let written: BTreeSet<Lease> = written.iter().map(lease).collect::<Result<_, _>>()?;
+    let written: BTreeSet<LeaseKey> = written.iter().map(LeaseKey::read).collect::<Result<_, _>>()?;
     Ok(attempts.len() - written.len())
 }
 
@@ -218,7 +205,7 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(batch: &'a [Settled]) -> Self {
+    fn of(batch: &'a [OutcomeRecord]) -> Self {
         let mut c = Self::default();
         for s in batch {
             let record = s.attempt.as_ref();

@@ -1,8 +1,8 @@
-//! What the log keeps of a receiver's answer.
+//! The excerpt of a receiver's answer that the log keeps.
 //!
-//! Guarantees: at most [`BODY`] bytes of the body and [`HEADERS`] of the headers; no header of the answer that is a secret by its
-//! name; and of what a registration keeps secret of its headers nothing of [`SHORTEST`] bytes or more, which a receiver that echoes
-//! its request would hand back.
+//! Guarantees: at most [`BODY`] bytes of the body and [`HEADERS`] bytes of the headers; no value of a header whose name says that it is
+//! secret. A receiver may echo its request: of the header values that the registration keeps secret, none of [`SHORTEST`] bytes or more
+//! is in the excerpt.
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -18,13 +18,13 @@ const BODY: usize = 2048;
 /// How much of all headers is kept, and of one value.
 const HEADERS: usize = 2048;
 const VALUE: usize = 256;
-/// What stands where a secret was.
+/// What replaces a secret.
 const MASK: &str = "***";
-/// A header of the registration that is shorter occurs anywhere by chance.
+/// A shorter secret value would occur anywhere by chance, so it is not masked.
 const SHORTEST: usize = 6;
-/// Headers that tell nothing.
+/// Headers that are of no use in the log.
 const NOISE: [&str; 5] = ["connection", "date", "keep-alive", "transfer-encoding", "trailer"];
-/// Parts of names of headers whose values are nobody's business.
+/// Parts of the names of headers whose values are masked.
 const SECRET: [&str; 10] = [
     "cookie",
     "authorization",
@@ -38,17 +38,17 @@ const SECRET: [&str; 10] = [
     "credential",
 ];
 
-/// What is kept of an answer.
+/// An excerpt of an answer, without secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct ResponseExcerpt {
     /// A JSON object of names and values.
     pub(crate) headers: Option<String>,
     /// The beginning of the body.
     pub(crate) body: Option<String>,
 }
 
-impl Kept {
-    /// What is kept of the answer of this webhook's receiver.
+impl ResponseExcerpt {
+    /// The excerpt of an answer of this webhook's receiver.
     pub(super) fn of(answer: &Answer, webhook: &Webhook) -> Self {
         let secrets = Secrets::of(webhook);
         Self {
@@ -58,7 +58,7 @@ impl Kept {
     }
 }
 
-/// At most as many bytes as are kept of a body, without NUL, which PostgreSQL's text cannot hold.
+/// The beginning of a text, as long as an excerpt of a body may be, without NUL, which PostgreSQL's text cannot hold.
 pub(super) fn cut(text: String) -> String {
     let mut text = if text.contains('\0') {
         text.replace('\0', "\u{FFFD}")
@@ -85,7 +85,7 @@ fn headers(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {
         } else {
             let all: Vec<_> = headers.get_all(name).iter().map(text).collect();
             let joined = all.join(", ");
-            // What a redirect's target is asked with may be a secret of the receiver's.
+            // The query of a redirect's target may be a secret of the receiver.
             let shown = match (name.as_str(), joined.split_once('?')) {
                 ("location" | "content-location", Some((before, _))) => format!("{before}?{MASK}"),
                 _ => joined,
@@ -107,7 +107,7 @@ fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).replace(char::is_control, " ")
 }
 
-/// What a registration keeps secret of what it sends.
+/// The header values that a registration keeps secret.
 struct Secrets(Vec<String>);
 
 impl Secrets {
@@ -122,7 +122,7 @@ impl Secrets {
             .chain(own)
             .flat_map(|(_, value)| forms(value))
             .collect();
-        // Of two that begin alike the longer one is found first.
+        // If two begin alike, the longer one must be found first.
         all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         all.dedup();
         Self(all)
@@ -153,7 +153,7 @@ impl Secrets {
     }
 }
 
-/// A value as it was sent, without the word before it (`Bearer …`), and each as JSON has it.
+/// The forms in which a value may be echoed: as it was sent, without the word before it (`Bearer …`), and each of these as in JSON.
 fn forms(value: &SecretString) -> Vec<String> {
     let value = value.expose_secret().trim();
     let bare = value.split_once(' ').map(|(_, after)| after.trim_start());

@@ -1,8 +1,9 @@
 //! Looking at deliveries: those in the queue and those in the log, as one list; and the attempts of each.
 //!
-//! Guarantees: at most [`MAX_PAGE`] a page, newest first, each page from where the last one ended; a page costs the same
-//! however long queue and log are: it looks at [`SCANNED`] rows at most, so where few rows fit it may be short, or empty,
-//! and still not the last. Nothing secret is in it (what a receiver answered is, as far as it is kept).
+//! Guarantees: at most [`MAX_PAGE`] entries a page, newest first; each page begins where the one before ended. A page costs the
+//! same however long queue and log are: it looks at [`SCANNED`] rows of each at most. So if few rows match the query, a page may be
+//! short, or empty, and still not be the last. No secret is in it that belongs to a registration; what a receiver answered is in
+//! it, as far as it is kept.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,19 +11,25 @@ use serde_json::Value;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient, Row};
 
+use super::transition::{FINISHED, UNFINISHED};
+
 /// The most that one page holds.
 pub const MAX_PAGE: u16 = 500;
 
 /// The states that can be asked for.
-pub const STATES: [&str; 7] = [
-    "pending",
-    "awaiting_user",
-    "leased",
-    "retrying",
-    "succeeded",
-    "given_up",
-    "cancelled",
-];
+pub const STATES: [&str; 7] = {
+    let ([pending, awaiting_user, leased, retrying], [succeeded, given_up, cancelled]) =
+        (UNFINISHED, FINISHED);
+    [
+        pending,
+        awaiting_user,
+        leased,
+        retrying,
+        succeeded,
+        given_up,
+        cancelled,
+    ]
+};
 
 /// One delivery.
 #[derive(Debug, Clone, Serialize)]
@@ -30,7 +37,7 @@ pub const STATES: [&str; 7] = [
 pub struct Entry {
     pub id: i64,
     pub webhook: i64,
-    /// The `webhook-id`; null where the event is no longer there.
+    /// The `webhook-id`; null if the event is no longer there.
     pub event_id: Option<String>,
     /// `ObjectCreatedEvent`, …
     pub class: Option<String>,
@@ -39,7 +46,7 @@ pub struct Entry {
     pub reason: String,
     /// Attempts made.
     pub attempts: i32,
-    /// Of the last attempt of a finished one.
+    /// The HTTP status of the last attempt of a finished one.
     pub status: Option<i32>,
     pub cause: Option<String>,
     pub created_at: DateTime<Utc>,
@@ -58,7 +65,7 @@ pub struct AttemptEntry {
     pub status: Option<i32>,
     pub cause: Option<String>,
     pub error: Option<String>,
-    /// Of the answer; secrets are masked.
+    /// The headers of the answer; secrets are masked.
     pub headers: Option<Value>,
     pub response: Option<String>,
     pub probe: bool,
@@ -83,23 +90,50 @@ pub struct Query {
 #[derive(Debug, Clone)]
 pub struct Page {
     pub entries: Vec<Entry>,
-    /// Where the next page begins; `None` where there is none.
+    /// Where the next page begins ([`Query::before`]); `None` if this is the last one.
     pub next: Option<i64>,
 }
 
 /// Rows of the queue, and of the log, that a page looks at.
 pub const SCANNED: i64 = 20_000;
 
-const COLUMNS: &str = "id, webhook, event_day, event_seq, event_id, class, lane, state, reason, attempt, status, cause, \
-    created_at, due_at, finished_at";
+/// One of the two tables, and how it is read: both give the same columns.
+struct Source {
+    table: &'static str,
+    columns: &'static str,
+    /// Further conditions that have an index in this table.
+    indexed: &'static str,
+}
 
-/// The rows of one of the two tables that fit, and how far it was looked at. What has an index is in the inner query, what
-/// has none in the outer one; both tables have an index in the order of `id`.
-fn part_sql(table: &str, columns: &str, inner: &str) -> String {
-    format!(
-        "WITH s AS MATERIALIZED (
-            SELECT {columns} FROM openregister_webhooks.{table}
-            WHERE ($1::bigint IS NULL OR webhook = $1) AND ($3::bigint IS NULL OR id < $3) {inner} ORDER BY id DESC LIMIT $6
+const QUEUE: Source = Source {
+    table: "openregister_webhooks.delivery",
+    columns: "id, webhook, event_day, event_seq, NULL::text AS event_id, NULL::text AS class, lane, state, reason, attempt, \
+        NULL::integer AS status, NULL::text AS cause, created_at, due_at, NULL::timestamptz AS finished_at",
+    indexed: "",
+};
+
+/// What was put into the queue since a time has left it since that time, too. The state has an index unless it is the one that most
+/// rows have.
+const LOG: Source = Source {
+    table: "openregister_webhooks.delivery_log",
+    columns: "id, webhook, event_day, event_seq, event_id, class, lane, state, reason, attempt, \
+        status, cause, created_at, NULL::timestamptz AS due_at, finished_at",
+    indexed: "AND ($5::timestamptz IS NULL OR day >= ($5 AT TIME ZONE 'UTC')::date) AND ($2::text IS NULL OR state = $2)",
+};
+
+impl Source {
+    /// The rows that match, and how far the table was looked at. Conditions that have an index are in the inner query, the others in
+    /// the outer one; both tables have an index in the order of `id`.
+    fn sql(&self) -> String {
+        let Self {
+            table,
+            columns,
+            indexed,
+        } = self;
+        format!(
+            "WITH s AS MATERIALIZED (
+            SELECT {columns} FROM {table}
+            WHERE ($1::bigint IS NULL OR webhook = $1) AND ($3::bigint IS NULL OR id < $3) {indexed} ORDER BY id DESC LIMIT $6
         )
         SELECT (SELECT count(*) FROM s) AS scanned, (SELECT min(s.id) FROM s) AS reached,
             (SELECT min(s.created_at) FROM s) AS earliest, x.*
@@ -113,72 +147,78 @@ fn part_sql(table: &str, columns: &str, inner: &str) -> String {
                 AND ($5::timestamptz IS NULL OR s.created_at >= $5)
             ORDER BY s.id DESC LIMIT $7
         ) x ON true ORDER BY x.id DESC"
-    )
+        )
+    }
+}
+
+impl Query {
+    fn entries(&self) -> usize {
+        usize::from(self.limit.clamp(1, MAX_PAGE))
+    }
 }
 
 /// A page of deliveries, newest first.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If a query fails.
 pub async fn list<C: GenericClient + Sync>(client: &C, query: &Query) -> Result<Page, Error> {
-    let mut limit = usize::from(query.limit.clamp(1, MAX_PAGE));
-    let queue = COLUMNS
-        .replace("event_id, class", "NULL::text AS event_id, NULL::text AS class")
-        .replace("status, cause", "NULL::integer AS status, NULL::text AS cause")
-        .replace("finished_at", "NULL::timestamptz AS finished_at");
-    let log = COLUMNS.replace("due_at", "NULL::timestamptz AS due_at");
-    let is_final = |state: &String| ["succeeded", "given_up", "cancelled"].contains(&state.as_str());
+    let is_final = |state: &String| FINISHED.contains(&state.as_str());
     let mut parts = Vec::new();
     if !query.state.as_ref().is_some_and(is_final) {
-        let all_fit = query.state.is_none() && query.class.is_none() && query.since.is_none();
-        parts.push(part(client, query, &part_sql("delivery", &queue, ""), all_fit).await?);
+        let all_match = query.state.is_none() && query.class.is_none() && query.since.is_none();
+        parts.push(part(client, query, &QUEUE, all_match).await?);
     }
     if query.state.as_ref().is_none_or(is_final) {
-        // What was put into the queue since then left it since then. The state has an index unless it is what most have.
-        let inner = "AND ($5::timestamptz IS NULL OR day >= ($5 AT TIME ZONE 'UTC')::date) AND ($2::text IS NULL OR state = $2)";
-        let all_fit = query.class.is_none() && query.since.is_none();
-        parts.push(part(client, query, &part_sql("delivery_log", &log, inner), all_fit).await?);
+        let all_match = query.class.is_none() && query.since.is_none();
+        parts.push(part(client, query, &LOG, all_match).await?);
     }
-    // Below where a part stopped looking, it may have more.
+    Ok(join(parts, query.entries()))
+}
+
+/// What one table has for a page.
+#[derive(Default)]
+struct Part {
+    /// Newest first.
+    entries: Vec<Entry>,
+    /// The id of the last row that was looked at, if older rows may match, too.
+    stopped: Option<i64>,
+}
+
+/// One page of `most` entries from the parts of both tables.
+fn join(parts: Vec<Part>, most: usize) -> Page {
+    // Below the id at which a part stopped looking, that part may have more entries: nothing of the other part below it is shown.
     let bound = parts.iter().filter_map(|part| part.stopped).max();
     let mut entries: Vec<Entry> = parts.into_iter().flat_map(|part| part.entries).collect();
     entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.id));
-    if let Some(bound) = bound {
-        limit = limit.min(entries.partition_point(|entry| entry.id >= bound));
-    }
-    let more = entries.len() > limit || bound.is_some();
-    entries.truncate(limit);
-    let next = if entries.len() == usize::from(query.limit.clamp(1, MAX_PAGE)) {
+    let shown = bound.map_or(most, |bound| {
+        most.min(entries.partition_point(|entry| entry.id >= bound))
+    });
+    let more = entries.len() > shown || bound.is_some();
+    entries.truncate(shown);
+    let next = if entries.len() == most {
         entries.last().map(|entry| entry.id)
     } else {
         bound
     };
-    Ok(Page {
+    Page {
         next: next.filter(|_| more),
         entries,
-    })
+    }
 }
 
-/// What one table had.
-struct Part {
-    entries: Vec<Entry>,
-    /// The last row looked at, where there may be more that fit.
-    stopped: Option<i64>,
-}
-
-/// `all_fit`: what the inner query finds is a page already.
+/// Reads one table. `all_match`: every row that the inner query finds is an entry of the page.
 async fn part<C: GenericClient + Sync>(
     client: &C,
     query: &Query,
-    sql: &str,
-    all_fit: bool,
+    source: &Source,
+    all_match: bool,
 ) -> Result<Part, Error> {
-    // One more than the page, to know whether there is another.
-    let limit = i64::from(query.limit.clamp(1, MAX_PAGE)) + 1;
-    let most = if all_fit { limit } else { SCANNED };
+    // One more than the page holds shows whether there is another page.
+    let limit = i64::try_from(query.entries()).unwrap_or(i64::MAX) + 1;
+    let most = if all_match { limit } else { SCANNED };
     let rows = client
         .query_typed(
-            sql,
+            &source.sql(),
             &[
                 (&query.webhook, Type::INT8),
                 (&query.state, Type::TEXT),
@@ -190,10 +230,7 @@ async fn part<C: GenericClient + Sync>(
             ],
         )
         .await?;
-    let mut part = Part {
-        entries: Vec::new(),
-        stopped: None,
-    };
+    let mut part = Part::default();
     for row in &rows {
         if row.try_get::<_, Option<i64>>("id")?.is_some() {
             part.entries.push(entry(row)?);
@@ -202,7 +239,7 @@ async fn part<C: GenericClient + Sync>(
     if let Some(row) = rows.first() {
         let scanned: i64 = row.try_get("scanned")?;
         let earliest: Option<DateTime<Utc>> = row.try_get("earliest")?;
-        // Ids ascend with the time; all that follows is older still.
+        // Ids ascend with the time, so all rows that follow are older still.
         let is_past = query
             .since
             .zip(earliest)
@@ -214,15 +251,15 @@ async fn part<C: GenericClient + Sync>(
     Ok(part)
 }
 
-/// One delivery and its attempts, oldest first; `None` where there is none with this id.
+/// One delivery and its attempts, oldest first; `None` if there is no delivery with this id.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If a query fails.
 pub async fn show<C: GenericClient + Sync>(
     client: &C,
     id: i64,
 ) -> Result<Option<(Entry, Vec<AttemptEntry>)>, Error> {
-    // The newest page of what is not newer than it: it comes first, if it exists.
+    // The newest of those that are not newer than it: that is the delivery itself, if it exists.
     let query = Query {
         before: Some(id.saturating_add(1)),
         limit: 1,

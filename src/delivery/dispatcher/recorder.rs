@@ -1,0 +1,158 @@
+//! Records outcomes in the database, many at a time.
+//!
+//! Guarantees: while one batch is written the next one gathers; an outcome is kept until the database has it; how many
+//! wait is bounded by the scheduler, which stops sending. Beside them it writes what it counted, once a second.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use tokio::sync::mpsc;
+
+use super::counts::Counts;
+use crate::backoff::Backoff;
+use crate::database::DatabaseError;
+use crate::delivery::metrics::Metrics;
+use crate::delivery::queue::{self, LeaseKey, OutcomeRecord};
+use crate::delivery::timed_query::timed_query;
+use crate::registry::WebhookId;
+use crate::supervise::Crew;
+
+/// Outcomes a transaction.
+const BATCH: usize = 512;
+/// After a failure, at first and at most.
+const WAITS: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
+/// Between two attempts while another transaction holds every row of the batch: one that enqueues, which ends within milliseconds.
+const LOCKED: Duration = Duration::from_millis(2);
+
+/// What the scheduler learns of a batch.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Leases whose outcomes are written, or given up because the lease had been lost.
+    pub(super) done: Vec<LeaseKey>,
+    /// Webhooks that have something new in the queue: a new head of a lane, or a row that was given back.
+    pub(super) look: BTreeSet<WebhookId>,
+}
+
+/// Starts recording; ends when the sender is dropped and everything is written.
+pub(super) fn start(
+    crew: &mut Crew,
+    pool: Pool,
+    query_timeout: Duration,
+    metrics: Metrics,
+) -> (
+    mpsc::UnboundedSender<OutcomeRecord>,
+    mpsc::UnboundedReceiver<Written>,
+) {
+    // Unbounded in type only: the scheduler counts what it has handed over and not heard of.
+    let (sender, outcomes) = mpsc::unbounded_channel();
+    let (report, reports) = mpsc::unbounded_channel();
+    let recorder = Recorder {
+        pool,
+        query_timeout,
+        metrics,
+        outcomes,
+        report,
+        batch: Vec::with_capacity(BATCH),
+        counts: Counts::new(),
+        waits: WAITS,
+    };
+    // The name is a value of a metric's label (docs/metrics.md).
+    crew.spawn("settler", recorder.run());
+    (sender, reports)
+}
+
+struct Recorder {
+    pool: Pool,
+    query_timeout: Duration,
+    metrics: Metrics,
+    outcomes: mpsc::UnboundedReceiver<OutcomeRecord>,
+    report: mpsc::UnboundedSender<Written>,
+    /// What is to be written next; what was passed over by the last write is first in it.
+    batch: Vec<OutcomeRecord>,
+    counts: Counts,
+    waits: Backoff,
+}
+
+impl Recorder {
+    async fn run(mut self) {
+        while self.gather().await {
+            let size = self.batch.len();
+            let batch = self.batch.clone();
+            let recorded = timed_query(&self.pool, self.query_timeout, async |client| {
+                queue::record_outcomes(client, batch).await
+            });
+            match recorded.await {
+                Ok(recorded) => {
+                    self.waits.reset();
+                    self.recorded(recorded).await;
+                    if self.batch.len() == size {
+                        tokio::time::sleep(LOCKED).await;
+                    }
+                }
+                Err(error) => self.failed(&error).await,
+            }
+        }
+        self.counts.write(&self.pool, self.query_timeout, true).await;
+    }
+
+    /// Waits until there is something to write, and takes what else is there; `false` if no more will come.
+    async fn gather(&mut self) -> bool {
+        while self.batch.is_empty() {
+            tokio::select! {
+                biased;
+                received = self.outcomes.recv_many(&mut self.batch, BATCH) => if received == 0 {
+                    return false;
+                },
+                () = until(self.counts.due()) => self.counts.write(&self.pool, self.query_timeout, true).await,
+            }
+        }
+        while self.batch.len() < BATCH
+            && let Ok(more) = self.outcomes.try_recv()
+        {
+            self.batch.push(more);
+        }
+        true
+    }
+
+    /// Counts and reports what was written; what was passed over stays in the batch.
+    async fn recorded(&mut self, recorded: queue::Recorded) {
+        if recorded.lost > 0 {
+            self.metrics.leases_lost.inc_by(recorded.lost as u64);
+            tracing::warn!(
+                count = recorded.lost,
+                "outcomes came after their leases had been lost, and are not kept; those deliveries are repeated, unless they were cancelled"
+            );
+        }
+        let passed_over: BTreeSet<LeaseKey> = recorded.passed_over.iter().map(OutcomeRecord::lease).collect();
+        let batch = std::mem::replace(&mut self.batch, recorded.passed_over);
+        let mut written = Written {
+            done: Vec::with_capacity(batch.len()),
+            look: recorded.promoted.into_iter().map(WebhookId).collect(),
+        };
+        for one in &batch {
+            if !one.outcome.is_final() {
+                written.look.insert(one.delivery.webhook);
+            }
+            if !passed_over.contains(&one.lease()) {
+                self.counts.add(one);
+                written.done.push(one.lease());
+            }
+        }
+        self.counts.write(&self.pool, self.query_timeout, false).await;
+        // After a failure of the scheduler nobody listens, and what is known is written nevertheless.
+        let _ = self.report.send(written);
+    }
+
+    async fn failed(&mut self, error: &DatabaseError) {
+        tracing::warn!(error = %crate::error_text::chain(error), count = self.batch.len(), "outcomes cannot be written; trying again");
+        tokio::time::sleep(self.waits.next()).await;
+    }
+}
+
+async fn until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

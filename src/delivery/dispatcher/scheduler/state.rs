@@ -1,0 +1,134 @@
+//! The scheduler's state.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use deadpool_postgres::Pool;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::super::attempt::{Attempted, Context};
+use super::super::health::Reports;
+use super::super::options::Options;
+use super::super::session::WorkerSession;
+use super::super::slot::Slot;
+use super::super::wake::Wake;
+use crate::database::DatabaseError;
+use crate::delivery::queue::{
+    Claim, ClaimRequest, Claimed, LeaseKey, OutcomeRecord, Reconciled, StoredHealth,
+};
+use crate::delivery::webhooks::Webhooks;
+use crate::registry::WebhookId;
+use crate::supervise::{Part, Reported};
+
+/// Most leases in hand that are not sent yet.
+pub(super) const MAX_HELD: usize = 4096;
+/// Most outcomes that are handed over and not written yet.
+pub(super) const MAX_UNRECORDED: usize = 4096;
+
+/// A query for what is due that is under way.
+pub(super) type Claiming = JoinHandle<Result<Claim, DatabaseError>>;
+/// A comparison of leases that is under way.
+pub(super) type Reconciling = JoinHandle<Result<Reconciled, DatabaseError>>;
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Something is due in the queue.
+    Look,
+    /// The rate limit lets the next request through.
+    Gate,
+}
+
+/// Everything that the scheduler knows.
+pub(in crate::delivery::dispatcher) struct Scheduler {
+    pub(super) pool: Pool,
+    pub(super) webhooks: Arc<dyn Webhooks>,
+    pub(super) context: Arc<Context>,
+    pub(super) options: Options,
+    pub(super) wake: Wake,
+    pub(super) session: WorkerSession,
+    pub(super) part: Part,
+    /// A task of the scheduler failed: the scheduler ends.
+    pub(super) broken: Option<Reported>,
+    pub(super) outcomes: mpsc::UnboundedSender<OutcomeRecord>,
+    pub(super) health: Reports,
+    pub(super) stored: HashMap<WebhookId, StoredHealth>,
+    pub(super) slots: HashMap<WebhookId, Slot>,
+    /// The webhooks that were registered at the last look at everything.
+    pub(super) known: BTreeSet<WebhookId>,
+    /// Something was put into the queue for a webhook that is not registered: it may have been deleted.
+    pub(super) stray: bool,
+    /// Webhooks with something ready, in turn; each at most once.
+    pub(super) turns: VecDeque<WebhookId>,
+    /// Webhooks that may have more in the queue.
+    pub(super) dirty: BTreeSet<WebhookId>,
+    pub(super) timers: BTreeSet<(Instant, WebhookId, Timer)>,
+    pub(super) tasks: JoinSet<Attempted>,
+    pub(super) running: HashMap<Id, Claimed>,
+    pub(super) bytes: u64,
+    pub(super) held: usize,
+    pub(super) claiming: Option<(Claiming, Vec<ClaimRequest>)>,
+    /// The webhook after which the next query for what is due begins.
+    pub(super) asked_last: WebhookId,
+    /// The number of the next claim; the one under way has the number before it.
+    pub(super) next_claim: i64,
+    /// The leases whose outcomes are handed over and not written yet.
+    pub(super) unrecorded: HashSet<LeaseKey>,
+    pub(super) reconciling: Option<Reconciling>,
+    /// When to look for leases that nobody knows of.
+    pub(super) reconcile_at: Instant,
+    /// The number of the next claim at the last comparison.
+    pub(super) reconciled_below: i64,
+}
+
+impl Scheduler {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once; a struct would only repeat the names"
+    )]
+    pub(in crate::delivery::dispatcher) fn new(
+        pool: Pool,
+        webhooks: Arc<dyn Webhooks>,
+        context: Arc<Context>,
+        options: Options,
+        wake: Wake,
+        session: WorkerSession,
+        part: Part,
+        outcomes: mpsc::UnboundedSender<OutcomeRecord>,
+        health: Reports,
+        stored: Vec<(WebhookId, StoredHealth)>,
+    ) -> Self {
+        Self {
+            pool,
+            webhooks,
+            context,
+            options,
+            wake,
+            session,
+            part,
+            broken: None,
+            outcomes,
+            health,
+            stored: stored.into_iter().collect(),
+            slots: HashMap::new(),
+            known: BTreeSet::new(),
+            stray: false,
+            turns: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            bytes: 0,
+            held: 0,
+            claiming: None,
+            asked_last: WebhookId(i64::MIN),
+            next_claim: 1,
+            unrecorded: HashSet::new(),
+            reconciling: None,
+            reconcile_at: Instant::now(),
+            reconciled_below: 1,
+        }
+    }
+}
