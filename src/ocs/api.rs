@@ -127,7 +127,9 @@ impl Api {
     /// Whether a path is that of a route which is answered here, in front of Nextcloud.
     fn is_here(&self, ocs: OcsPath, method: &Method, path: &str) -> bool {
         match self.service.find(ocs, method, path) {
-            Found::Route(route, params) => routing::is_here(route.ownership, &input::last_parameter(&params)),
+            Found::Route(route, params) => {
+                routing::is_here(route.answered_by, &input::last_parameter(&params))
+            }
             Found::OtherMethod(_) => true,
             Found::Nothing => false,
         }

@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 
 use super::local_accounts::LocalAccounts;
 use super::nextcloud_accounts::NextcloudAccounts;
-use super::probe::{Credentials, NextcloudWebhooks};
+use super::nextcloud_api::{Credentials, NextcloudWebhooks};
 use super::session::{Denied, Session};
 use crate::proxy::Arrival;
 

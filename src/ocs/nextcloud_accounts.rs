@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
-use super::probe::{self, Credentials, Identified};
+use super::nextcloud_api::{self, Credentials, Identified};
 use super::session::{Denied, Digest};
 use super::session_cache::{Clock, SessionCache};
 use super::throttle::Throttle;
@@ -79,7 +79,7 @@ impl NextcloudAccounts {
             return Ok(Identified {
                 session: Some(session),
                 cookies: Vec::new(),
-                webhooks: probe::NextcloudWebhooks::Listed(Vec::new()),
+                webhooks: nextcloud_api::NextcloudWebhooks::Listed(Vec::new()),
             });
         }
         self.question(key, credentials)?.await
@@ -101,7 +101,12 @@ impl NextcloudAccounts {
         }
         let begun = self.remembered.now();
         let places = if charged { &self.places } else { &self.known_places };
-        let outcome = limited(places, credentials, probe::list(&self.proxy, credentials, uri)).await;
+        let outcome = limited(
+            places,
+            credentials,
+            nextcloud_api::list(&self.proxy, credentials, uri),
+        )
+        .await;
         self.conclude(key, credentials, &outcome, begun, charged);
         outcome
     }
@@ -126,7 +131,7 @@ impl NextcloudAccounts {
             let outcome = limited(
                 &this.places,
                 &credentials,
-                probe::caller(&this.proxy, &credentials),
+                nextcloud_api::caller(&this.proxy, &credentials),
             )
             .await;
             this.conclude(key, &credentials, &outcome, begun, true);
@@ -188,7 +193,7 @@ async fn limited(
     let timeout = if places.scarce() { SCARCE_TIMEOUT } else { TIMEOUT };
     tokio::time::timeout(timeout, asking)
         .await
-        .unwrap_or(Err(Denied::Busy(probe::LATE)))
+        .unwrap_or(Err(Denied::Busy(nextcloud_api::LATE)))
 }
 
 /// Removes a question from those under way when it ends, however it ends.

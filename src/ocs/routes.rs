@@ -18,9 +18,9 @@ pub(crate) enum Access {
 
 /// Who answers a route if the sidecar runs in front of Nextcloud. On its own, it answers every route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ownership {
+pub(crate) enum AnsweredBy {
     /// We do: Nextcloud does not know the route.
-    Ours,
+    Us,
     /// Nextcloud does.
     Nextcloud,
     /// We do if the id in the path is one of ours.
@@ -44,7 +44,7 @@ pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     pub(crate) access: Access,
-    pub(crate) ownership: Ownership,
+    pub(crate) answered_by: AnsweredBy,
     /// Also below `/ocs/v1.php`.
     pub(crate) v1: bool,
     pub(crate) handler: Handler,
@@ -52,12 +52,12 @@ pub(crate) struct Route {
 
 /// A route of Nextcloud's, in both versions; and, as in [`own`], the handler with what it is given of the call.
 macro_rules! nextcloud {
-    ($method:ident, $path:literal, $access:ident, $ownership:ident, |$context:ident, $call:ident| $answer:expr) => {
+    ($method:ident, $path:literal, $access:ident, $answered_by:ident, |$context:ident, $call:ident| $answer:expr) => {
         Route {
             method: Method::$method,
             path: $path,
             access: Access::$access,
-            ownership: Ownership::$ownership,
+            answered_by: AnsweredBy::$answered_by,
             v1: true,
             handler: |$context, $call| async move { $answer.await }.boxed(),
         }
@@ -71,7 +71,7 @@ macro_rules! own {
             method: Method::$method,
             path: concat!("/apps/openregister_webhooks/api/v1", $path),
             access: Access::Admin,
-            ownership: Ownership::Ours,
+            answered_by: AnsweredBy::Us,
             v1: false,
             handler: |$context, $call| async move { $answer.await }.boxed(),
         }

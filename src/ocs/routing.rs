@@ -8,9 +8,9 @@ use hyper::Response;
 use super::auth::Authenticated;
 use super::handlers::context::NextcloudPart;
 use super::nextcloud_accounts::NextcloudAccounts;
-use super::probe::{self, NextcloudWebhooks};
+use super::nextcloud_api::{self, NextcloudWebhooks};
 use super::reply::{Outcome, Reply};
-use super::routes::Ownership;
+use super::routes::AnsweredBy;
 use crate::proxy::{Body, ProxyError};
 use crate::registry::{EventPattern, Fields, WebhookId};
 
@@ -29,15 +29,15 @@ fn is_our_event(event: &str) -> bool {
 }
 
 /// Whether a route is answered here, as far as its path tells. `parameter` is the last part of the path that varies.
-pub(super) fn is_here(ownership: Ownership, parameter: &str) -> bool {
-    match ownership {
-        Ownership::Nextcloud => false,
-        Ownership::ById => is_our_id(parameter),
-        Ownership::Ours
-        | Ownership::ByEvent
-        | Ownership::ByIdAndEvent
-        | Ownership::MergedList
-        | Ownership::MergedDelete => true,
+pub(super) fn is_here(answered_by: AnsweredBy, parameter: &str) -> bool {
+    match answered_by {
+        AnsweredBy::Nextcloud => false,
+        AnsweredBy::ById => is_our_id(parameter),
+        AnsweredBy::Us
+        | AnsweredBy::ByEvent
+        | AnsweredBy::ByIdAndEvent
+        | AnsweredBy::MergedList
+        | AnsweredBy::MergedDelete => true,
     }
 }
 
@@ -51,13 +51,13 @@ pub(super) enum Destination {
 }
 
 /// Decides by the id and the event. What names no event is answered here: our answer says what is missing.
-pub(super) fn destination(ownership: Ownership, id: &str, fields: &Fields) -> Destination {
+pub(super) fn destination(answered_by: AnsweredBy, id: &str, fields: &Fields) -> Destination {
     let event = fields.text("event").ok().flatten();
     let ours = event.is_none_or(is_our_event);
     let refused = |reason: String| Destination::Refused(Reply::failure(400, reason));
-    match ownership {
-        Ownership::ByEvent if !ours => Destination::Nextcloud,
-        Ownership::ByIdAndEvent => match (is_our_id(id), ours) {
+    match answered_by {
+        AnsweredBy::ByEvent if !ours => Destination::Nextcloud,
+        AnsweredBy::ByIdAndEvent => match (is_our_id(id), ours) {
             (true, true) => Destination::Here,
             (false, false) => Destination::Nextcloud,
             (false, true) if event.is_none() => Destination::Nextcloud,
@@ -78,17 +78,17 @@ pub(super) fn destination(ownership: Ownership, id: &str, fields: &Fields) -> De
 /// The answer, if Nextcloud's side fails: then nothing is done here either.
 pub(super) async fn nextcloud_part(
     accounts: &NextcloudAccounts,
-    ownership: Ownership,
+    answered_by: AnsweredBy,
     parameter: &str,
     caller: &mut Authenticated,
 ) -> Result<NextcloudPart, Reply> {
-    match (ownership, caller.webhooks.take(), &caller.credentials) {
-        (Ownership::MergedList, Some(NextcloudWebhooks::Listed(list)), _) => {
+    match (answered_by, caller.webhooks.take(), &caller.credentials) {
+        (AnsweredBy::MergedList, Some(NextcloudWebhooks::Listed(list)), _) => {
             Ok(NextcloudPart::Webhooks(list))
         }
-        (Ownership::MergedList, Some(NextcloudWebhooks::AppDisabled), _) => Ok(NextcloudPart::AppDisabled),
-        (Ownership::MergedDelete, _, Some(credentials)) => {
-            match probe::delete_by_app(accounts.proxy(), credentials, parameter).await {
+        (AnsweredBy::MergedList, Some(NextcloudWebhooks::AppDisabled), _) => Ok(NextcloudPart::AppDisabled),
+        (AnsweredBy::MergedDelete, _, Some(credentials)) => {
+            match nextcloud_api::delete_by_app(accounts.proxy(), credentials, parameter).await {
                 Ok(Some(count)) => Ok(NextcloudPart::Deleted(count)),
                 Ok(None) => Ok(NextcloudPart::AppDisabled),
                 Err((code, message)) => {
@@ -130,9 +130,9 @@ mod tests {
 
     #[test]
     fn requests_go_where_they_belong() {
-        let of = |ownership, id: &str, event: Option<&str>| {
+        let of = |answered_by, id: &str, event: Option<&str>| {
             let body = event.map_or_else(|| json!({}), |event| json!({ "event": event }));
-            match destination(ownership, id, &Fields::json(body.as_object().unwrap().clone())) {
+            match destination(answered_by, id, &Fields::json(body.as_object().unwrap().clone())) {
                 Destination::Here => "here",
                 Destination::Nextcloud => "nextcloud",
                 Destination::Refused(_) => "refused",
@@ -142,23 +142,23 @@ mod tests {
             Some(r"\OCA\OpenRegister\Event\ObjectCreatedEvent"),
             Some(r"OCP\Files\Events\Node\NodeCreatedEvent"),
         );
-        assert_eq!(of(Ownership::ByEvent, "", ours), "here");
-        assert_eq!(of(Ownership::ByEvent, "", theirs), "nextcloud");
-        assert_eq!(of(Ownership::ByEvent, "", None), "here");
-        assert_eq!(of(Ownership::ByEvent, "", Some("*CreatedEvent")), "here");
+        assert_eq!(of(AnsweredBy::ByEvent, "", ours), "here");
+        assert_eq!(of(AnsweredBy::ByEvent, "", theirs), "nextcloud");
+        assert_eq!(of(AnsweredBy::ByEvent, "", None), "here");
+        assert_eq!(of(AnsweredBy::ByEvent, "", Some("*CreatedEvent")), "here");
         assert_eq!(
-            of(Ownership::ByEvent, "", Some(r"oca\openregister\Event\NoSuch")),
+            of(AnsweredBy::ByEvent, "", Some(r"oca\openregister\Event\NoSuch")),
             "here"
         );
-        assert_eq!(of(Ownership::ByEvent, "", Some(r"OCP\Files\*")), "nextcloud");
-        assert_eq!(of(Ownership::ByEvent, "", Some("ÄÖÜÄÖÜÄÖÜÄÖÜ")), "nextcloud");
+        assert_eq!(of(AnsweredBy::ByEvent, "", Some(r"OCP\Files\*")), "nextcloud");
+        assert_eq!(of(AnsweredBy::ByEvent, "", Some("ÄÖÜÄÖÜÄÖÜÄÖÜ")), "nextcloud");
         let first = "1000000000";
-        assert_eq!(of(Ownership::ByIdAndEvent, first, ours), "here");
-        assert_eq!(of(Ownership::ByIdAndEvent, first, None), "here");
-        assert_eq!(of(Ownership::ByIdAndEvent, first, theirs), "refused");
-        assert_eq!(of(Ownership::ByIdAndEvent, "999999999", ours), "refused");
-        assert_eq!(of(Ownership::ByIdAndEvent, "999999999", theirs), "nextcloud");
-        assert_eq!(of(Ownership::ByIdAndEvent, "5", None), "nextcloud");
+        assert_eq!(of(AnsweredBy::ByIdAndEvent, first, ours), "here");
+        assert_eq!(of(AnsweredBy::ByIdAndEvent, first, None), "here");
+        assert_eq!(of(AnsweredBy::ByIdAndEvent, first, theirs), "refused");
+        assert_eq!(of(AnsweredBy::ByIdAndEvent, "999999999", ours), "refused");
+        assert_eq!(of(AnsweredBy::ByIdAndEvent, "999999999", theirs), "nextcloud");
+        assert_eq!(of(AnsweredBy::ByIdAndEvent, "5", None), "nextcloud");
         assert!(is_our_id(first) && !is_our_id("abc") && !is_our_id("-1000000000"));
     }
 }

@@ -18,10 +18,10 @@ use super::fixed_answers::{self, with_user};
 use super::handlers::context::{Call, Context, NextcloudPart};
 use super::handlers::error::HandlerError;
 use super::input;
+use super::nextcloud_api::REQUEST_TOKEN;
 use super::ocs_path::OcsPath;
-use super::probe::REQUEST_TOKEN;
 use super::reply::{Dialect, Outcome, Reply, Syntax, Version};
-use super::routes::{Access, Found, Ownership, Route, Table};
+use super::routes::{Access, AnsweredBy, Found, Route, Table};
 use super::routing::{self, Destination};
 use super::session::Session;
 use crate::proxy::{self, Arrival, Body};
@@ -147,8 +147,8 @@ impl Service {
         let nextcloud = match &self.authenticator {
             Authenticator::Standalone(_) => NextcloudPart::Nothing,
             Authenticator::Nextcloud(accounts) => {
-                let (ownership, parameter) = (request.route.ownership, &request.parameter);
-                match routing::destination(ownership, parameter, &fields) {
+                let (answered_by, parameter) = (request.route.answered_by, &request.parameter);
+                match routing::destination(answered_by, parameter, &fields) {
                     Destination::Here => {}
                     Destination::Refused(reply) => return Err(reply),
                     Destination::Nextcloud => {
@@ -157,7 +157,7 @@ impl Service {
                         return Ok(routing::forwarded(answer, accounts, &caller));
                     }
                 }
-                routing::nextcloud_part(accounts, ownership, parameter, &mut caller).await?
+                routing::nextcloud_part(accounts, answered_by, parameter, &mut caller).await?
             }
         };
         let call = Call {
@@ -242,7 +242,7 @@ impl Head {
     /// The list that the request asks for, if it asks for one.
     fn list(&self, found: &Found<'_>) -> Option<ListRequest<'_>> {
         match found {
-            Found::Route(route, _) if route.ownership == Ownership::MergedList => Some(ListRequest {
+            Found::Route(route, _) if route.answered_by == AnsweredBy::MergedList => Some(ListRequest {
                 uri: self.query.get("uri").and_then(Value::as_str),
             }),
             _ => None,
