@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there is no connection.
+/// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     #[error(
@@ -32,21 +32,21 @@ pub enum DatabaseError {
     Query(#[from] tokio_postgres::Error),
 }
 
-/// What connections are made from; cheap to clone.
+/// How to connect; cheap to clone.
 #[derive(Clone)]
 pub struct Database {
     config: Config,
     tls: MakeRustlsConnect,
 }
 
-/// Where a database is and who connects.
+/// Where the database is and who connects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// `host:port`, or the path of a socket; usually one.
     pub hosts: Vec<String>,
     pub database: String,
     pub user: String,
-    /// Whether a password is given.
+    /// Whether the connection string has a password.
     pub password: bool,
 }
 
@@ -68,7 +68,7 @@ impl Database {
     /// Reads the connection string.
     ///
     /// # Errors
-    /// Where it is none, or TLS cannot be set up.
+    /// [`DatabaseError::Url`].
     pub fn new(url: &SecretString, tls: rustls::ClientConfig) -> Result<Self, DatabaseError> {
         let mut config = Config::from_str(url.expose_secret()).map_err(DatabaseError::Url)?;
         if config.get_connect_timeout().is_none() {
@@ -86,7 +86,7 @@ impl Database {
         })
     }
 
-    /// Where it is and who connects, for people; never with the password.
+    /// Where the database is and who connects, for people; never the password.
     #[must_use]
     pub fn target(&self) -> Target {
         let ports = self.config.get_ports();
@@ -117,9 +117,8 @@ impl Database {
         }
     }
 
-    /// A connection of one's own, outside the pool. Notifications arrive at the receiver; it closes with the
-    /// connection, so that a holder of a session lock learns of its loss. The buffer is unbounded in type only:
-    /// the one channel that is listened to carries payloads that are empty or short, which PostgreSQL folds within a transaction.
+    /// A connection outside the pools. The receiver rings for notifications and closes with the connection, so that whoever holds a
+    /// session lock learns of its loss. It buffers one ring.
     ///
     /// # Errors
     /// [`DatabaseError::Connect`].
@@ -127,7 +126,7 @@ impl Database {
         self.connect_hearing(|_| {}).await
     }
 
-    /// The same; `hear` is given what each notification says, before the receiver rings.
+    /// The same; `hear` gets the payload of each notification before the receiver rings.
     ///
     /// # Errors
     /// [`DatabaseError::Connect`].
@@ -146,7 +145,7 @@ impl Database {
                 match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
                     Some(Ok(AsyncMessage::Notification(message))) => {
                         hear(message.payload());
-                        // A full channel already says what another message would say.
+                        // A full channel means that the receiver will ring anyway.
                         let _ = sender.try_send(());
                     }
                     Some(Ok(_)) => {}
@@ -164,15 +163,15 @@ impl Database {
     /// A pool for short transactions.
     ///
     /// # Errors
-    /// Where the pool cannot be built.
+    /// If the pool cannot be built.
     pub fn pool(&self, size: usize) -> Result<Pool, DatabaseError> {
         self.pool_with(size, "")
     }
 
-    /// A pool for short transactions, each of whose connections begins with `setup`.
+    /// A pool for short transactions; each of its connections runs `setup` first.
     ///
     /// # Errors
-    /// Where the pool cannot be built.
+    /// If the pool cannot be built.
     pub fn pool_with(&self, size: usize, setup: &'static str) -> Result<Pool, DatabaseError> {
         let prepare = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             Box::pin(async move {
@@ -200,14 +199,14 @@ impl Database {
     }
 }
 
-/// Rings when a notification arrived since the last look; ends when the connection does.
+/// Rings if a notification has arrived since the last ring; ends with the connection.
 #[derive(Debug)]
 pub struct Notifications {
     receiver: tokio::sync::mpsc::Receiver<()>,
 }
 
 impl Notifications {
-    /// Waits for a notification; `false` when the connection is gone. Cancel-safe.
+    /// Waits for a notification; `false` when the connection has ended. Safe to cancel.
     pub async fn ring(&mut self) -> bool {
         self.receiver.recv().await.is_some()
     }

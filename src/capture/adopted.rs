@@ -1,12 +1,12 @@
-//! The changes that `adopt --deliver` set aside: read in batches, each deleted in the transaction that consumes it.
+//! The changes that `adopt --deliver` moved to `change_adopted`: read in batches, each deleted in the transaction that consumes it.
 
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
 use super::row::text_columns;
 
-/// The first rows, with the columns of the reader's other query and `place`: at most `count`, and as many as `bytes` of
-/// images allow, but one in any case; without their texts where those are `unseen`.
+/// The first rows, with the columns of `unread::fetch` and `place`: at most `count`, and no more than `bytes` of row images allow,
+/// but at least one.
 pub(super) async fn fetch(
     tx: &Transaction<'_>,
     count: i64,
@@ -25,7 +25,7 @@ pub(super) async fn fetch(
         .await
 }
 
-/// Deletes exactly these rows. By their places, which nothing moves while the transaction that read them is open.
+/// Deletes exactly these rows, by their places (`ctid`), which do not change while the transaction that read them is open.
 pub(super) async fn remove(tx: &Transaction<'_>, rows: &[Row]) -> Result<(), tokio_postgres::Error> {
     let places: Vec<String> = rows.iter().map(|row| row.get("place")).collect();
     tx.query_typed(

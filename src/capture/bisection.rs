@@ -1,44 +1,44 @@
-//! Finds the one change that makes a batch fail.
+//! Batch bisection: finds the one change that makes a batch fail.
 //!
-//! A batch that fails by its data's fault is halved, and the half that fails again halved again, until one change is left; that
-//! fails once more alone, and is then quarantined by the reader. Whatever is read meanwhile is read in order, and
-//! its position kept. It lives as long as the process: a new connection does not make it forget.
+//! If a batch fails because of its data, the next batch has half as many changes; if that fails, too, half of those, until one
+//! change is left. If it fails twice alone, the reader quarantines it. What is read meanwhile is read in order, and its position is
+//! stored. The state lives as long as the process: a new connection does not reset it.
 
 use super::change::ChangeKey;
 use super::fault::Fault;
 
-/// Which change: in the outbox, or among those that a restore brought.
+/// Which change: its key, and whether it is in the outbox or in `change_adopted`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) adopted: bool,
     pub(super) key: ChangeKey,
 }
 
-/// How often a change fails alone before it is put aside.
+/// How often a change fails alone before it is quarantined.
 const ALONE: u32 = 2;
 
-/// How far the search is.
+/// The state of the search.
 #[derive(Debug, Default)]
 pub(super) struct BatchBisection {
-    /// How many changes are left of the smallest batch that failed; 0: nothing is wrong.
+    /// How many changes are left of the smallest batch that failed; 0 if nothing fails.
     suspects: usize,
     /// The change that failed alone, how often, and why.
     alone: Option<(Place, u32, String)>,
-    /// How many changes are being worked on.
+    /// How many changes are in the batch under way.
     under_way: usize,
 }
 
-/// What a failure leads to.
+/// What to do after a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Read again at once, and less.
-    Less,
-    /// Wait, and try the same again.
+    /// Read a smaller batch at once.
+    Smaller,
+    /// Wait, and read the same batch again.
     Wait,
 }
 
 impl BatchBisection {
-    /// How many changes to read, where a batch usually has `full`.
+    /// How many changes to read if a full batch has `full`.
     pub(super) fn limit(&self, full: i64) -> i64 {
         match self.suspects {
             0 => full,
@@ -46,18 +46,18 @@ impl BatchBisection {
         }
     }
 
-    /// Why the change at `place` must be put aside, where it must be.
+    /// Why the change at `place` must be quarantined; `None` if it need not be.
     pub(super) fn must_quarantine(&self, place: Place) -> Option<&str> {
         let (suspect, failures, reason) = self.alone.as_ref()?;
         (*suspect == place && *failures >= ALONE).then_some(reason)
     }
 
-    /// So many changes are about to be worked on.
+    /// A batch of so many changes begins.
     pub(super) const fn begin(&mut self, changes: usize) {
         self.under_way = changes;
     }
 
-    /// So many changes are done, and committed.
+    /// So many changes are committed.
     pub(super) fn done(&mut self, changes: usize) {
         self.under_way = 0;
         self.suspects = self.suspects.saturating_sub(changes);
@@ -66,7 +66,7 @@ impl BatchBisection {
         }
     }
 
-    /// So many changes, the first of them at `first`, could not be worked on.
+    /// A batch of so many changes failed; the first of them is at `first`.
     pub(super) fn failed(&mut self, fault: Fault, changes: usize, first: Place, reason: &str) -> Next {
         self.under_way = 0;
         match (fault, changes) {
@@ -78,16 +78,16 @@ impl BatchBisection {
                 };
                 self.suspects = 1;
                 self.alone = Some((first, before + 1, reason.to_owned()));
-                Next::Less
+                Next::Smaller
             }
             (Fault::Data | Fault::Weight, _) => {
                 self.suspects = changes;
-                Next::Less
+                Next::Smaller
             }
         }
     }
 
-    /// What was under way did not end in time.
+    /// The batch under way did not end in time.
     pub(super) fn stuck(&mut self) {
         let changes = std::mem::take(&mut self.under_way);
         if changes > 1 {

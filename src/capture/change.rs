@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use orw_model::TableName;
 
-/// A position in PostgreSQL's write-ahead log, as `pg_current_wal_insert_lsn()` gives it.
+/// A position in PostgreSQL's write-ahead log, as `pg_current_wal_insert_lsn()` returns it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Lsn(pub u64);
 
@@ -16,17 +16,17 @@ impl fmt::Debug for Lsn {
     }
 }
 
-/// A full 64-bit transaction id, as `pg_current_xact_id()` gives it.
+/// A full 64-bit transaction id, as `pg_current_xact_id()` returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Xid(pub u64);
 
-/// What orders and identifies a change. Two changes of different rows may share an LSN across sessions (measured:
-/// 3 to 9 %), so the LSN alone is no key.
+/// Orders and identifies a change. Changes of different rows by different sessions may share an LSN (measured: 3 to 9 %), so the LSN
+/// alone is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChangeKey {
     pub lsn: Lsn,
     pub xid: Xid,
-    /// Place within one (lsn, xid); 0 but for rows that discovery captured in one statement.
+    /// The place among changes with the same LSN and transaction id; 0 unless discovery captured several rows in one statement.
     pub ordinal: i32,
 }
 
@@ -35,18 +35,18 @@ pub struct ChangeKey {
 pub enum Op {
     Insert,
     Update,
-    /// An UPDATE that left the row as it was; captured for objects only, with the row in `new`. OpenRegister 0.2.13
-    /// locks and unlocks that way.
+    /// An UPDATE that did not change the row; captured for objects only, with the row in `new`. OpenRegister 0.2.13 locks and
+    /// unlocks in this way.
     Unchanged,
     Delete,
 }
 
-/// How the change came into the outbox.
+/// Who put the change into the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The trigger saw the write itself.
+    /// The trigger, at the write.
     Live,
-    /// Discovery found the row in a table that had appeared without a trigger; `op` is `Insert`.
+    /// Discovery, which found the row in a table that had appeared without a trigger; `op` is `Insert`.
     Discovered,
 }
 
@@ -61,7 +61,7 @@ pub struct Change {
     pub old: Option<String>,
     /// The row after, as `row_to_json` text; `None` for a delete.
     pub new: Option<String>,
-    /// The backend that wrote it: the audit row of the same request carries the same.
+    /// The process id of the backend that wrote it: the audit row of the same request has the same.
     pub pid: i32,
     /// When the trigger ran, by the database server's clock.
     pub at: DateTime<Utc>,

@@ -1,8 +1,8 @@
-//! Finds tables that appeared without their trigger, and puts it on.
+//! Finds tables that appeared without the capture trigger, and attaches it.
 //!
-//! The hook on `appconfig` catches a magic table before its first row; discovery is the net under it, at start and then at
-//! an interval. What a table held when it was found becomes Created events, up to 10,000 rows; beyond that a gap is
-//! recorded. A trigger that somebody disabled stays disabled: `doctor` names it. Whoever holds a lock of ours is named in the log.
+//! The hook on `appconfig` catches a magic table before its first row. Discovery is the safety net: it runs at start and then at an
+//! interval. The rows that a table holds when it is found become Created events, up to 10,000 rows; beyond that a gap is recorded. A
+//! trigger that somebody disabled stays disabled, and `doctor` reports it. The log names strangers that hold one of our locks.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::install;
-use super::locks::Watch;
+use super::locks::StrangerWatch;
 use crate::database::{Database, DatabaseError};
 
-/// How often a busy table is asked for before the next round.
+/// How often a busy table is tried in one round.
 const ATTEMPTS: u32 = 5;
-/// Between two tries.
+/// The time between two tries.
 const PAUSE: Duration = Duration::from_millis(160);
 
 /// Discovers at `interval` until `end`.
 pub(super) async fn run(database: Database, interval: Duration, end: CancellationToken) {
     let mut connection: Option<Client> = None;
-    let mut watch = Watch::default();
+    let mut watch = StrangerWatch::default();
     while !end.is_cancelled() {
         if let Err(error) = round(&database, &mut connection, &mut watch).await {
             tracing::warn!(error = %crate::error_text::chain(&error), "discovery failed and is tried again");
@@ -35,7 +35,7 @@ pub(super) async fn run(database: Database, interval: Duration, end: Cancellatio
 async fn round(
     database: &Database,
     connection: &mut Option<Client>,
-    watch: &mut Watch,
+    watch: &mut StrangerWatch,
 ) -> Result<(), DatabaseError> {
     let mut client = match connection.take() {
         Some(client) if !client.is_closed() => client,
@@ -54,7 +54,7 @@ async fn round(
         let mut attached = Ok(false);
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                // The host has the table for itself for longer than a try can hold it up.
+                // The host has the table for itself for longer than a try can delay it.
                 sleep(PAUSE).await;
             }
             attached = install::attach_briefly(&mut client, &table).await;

@@ -1,9 +1,9 @@
-//! The doorbell: LISTEN on a connection of its own, and the gate that tells writers when to ring.
+//! The doorbell: a LISTEN connection, and the gate that tells writers when to ring.
 //!
-//! NOTIFY takes a lock that serialises all commits, so writers ring only while the reader sleeps. The reader closes the
-//! gate (an exclusive advisory lock, by try-lock) before it sleeps and opens it when it wakes; a writer takes a share of it
-//! for its transaction and rings only where it gets none. So the gate closes only when no writer that found it open
-//! is still uncommitted, and none can slip by between the last look and the sleep.
+//! NOTIFY takes a lock that serialises all commits, so writers ring only while the reader sleeps. The reader closes the gate (it tries
+//! to take an advisory lock exclusively) before it sleeps, and opens it when it wakes. A writer tries to take the same lock shared, for
+//! its transaction, and rings only if it cannot. So the gate closes only when every writer that found it open has ended, and no
+//! commit can slip through between the reader's last look and its sleep.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::loss_notices::LossNotices;
 use super::settings::DoorbellMode;
 use crate::database::{Database, Notifications};
 
+/// How long connecting, or a check of the connection, may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(crate) struct Doorbell {
 }
 
 impl Doorbell {
-    /// What writers say that they could not capture goes to `notices`.
+    /// Notifications of changes that writers could not capture go to `notices`.
     pub(crate) const fn new(
         database: Database,
         mode: DoorbellMode,
@@ -45,7 +46,7 @@ impl Doorbell {
         }
     }
 
-    /// Whether a ring would be heard; connects where needed. After a `false` the reader polls.
+    /// Whether a ring would arrive; connects if necessary. If not, the reader polls.
     pub(crate) async fn ready(&mut self) -> bool {
         if self.mode == DoorbellMode::Poll {
             return false;
@@ -67,7 +68,7 @@ impl Doorbell {
         self.listening = match timeout(CONNECT, listen).await {
             Ok(Ok(listening)) => Some(listening),
             Ok(Err(error)) => {
-                tracing::warn!(error = %crate::error_text::chain(&error), "the doorbell's connection is away; polling");
+                tracing::warn!(error = %crate::error_text::chain(&error), "the doorbell's connection is lost; polling");
                 None
             }
             Err(_) => None,
@@ -75,7 +76,7 @@ impl Doorbell {
         self.listening.is_some()
     }
 
-    /// Waits for a ring, or for the end of the connection. Cancel-safe.
+    /// Waits for a ring, or for the end of the connection. Safe to cancel.
     pub(crate) async fn ring(&mut self) {
         match &mut self.listening {
             Some((_, notifications)) => {
@@ -87,12 +88,12 @@ impl Doorbell {
         }
     }
 
-    /// Listens no longer.
+    /// Stops listening.
     pub(crate) fn close(&mut self) {
         self.listening = None;
     }
 
-    /// Finds out whether the connection still lives: a half-open one would never ring again.
+    /// Closes the connection if it no longer answers: a half-open connection would never ring again.
     pub(crate) async fn check(&mut self) {
         if let Some((client, _)) = &self.listening
             && !matches!(timeout(CONNECT, client.batch_execute("")).await, Ok(Ok(())))
@@ -101,7 +102,7 @@ impl Doorbell {
         }
     }
 
-    /// Closes the gate if no writer that found it open is in flight.
+    /// Closes the gate if every writer that found it open has ended; whether it is closed.
     pub(crate) async fn close_gate(&self, client: &Client) -> Result<bool, tokio_postgres::Error> {
         let rows = client
             .query_typed("SELECT pg_try_advisory_lock($1)", &[(&locks::GATE, Type::INT8)])

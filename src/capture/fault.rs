@@ -1,26 +1,26 @@
-//! Whose fault it is that a batch could not be worked on.
+//! What caused a batch to fail.
 //!
-//! Only what the data itself causes may ever put a change aside. Whatever the database, the network or the installation
-//! causes (a connection gone, a lock, a deadlock, no space, no right, a table missing, a shutdown) is waited for instead.
+//! A change may be quarantined only if its data is the cause. Failures of the database, the network or the installation (a lost
+//! connection, a lock, a deadlock, no space, no right, a missing table, a shutdown) are waited for instead.
 
 use std::error::Error;
 use std::io;
 
 use tokio_postgres::error::DbError;
 
-/// What to do about a failure.
+/// The cause of a failure, and so what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// A change of the batch causes it, and would again: find which one, and put that aside.
+    /// A change of the batch, which would fail again: find it and quarantine it.
     Data,
-    /// The batch may be too much at once (time, memory): try less. A change alone is never put aside for it.
+    /// The batch may be too large (time, memory): try a smaller one. A single change is never quarantined for it.
     Weight,
-    /// Something else: the same again, later.
+    /// Something else: try the same batch again later.
     Elsewhere,
 }
 
 impl Fault {
-    /// The fault behind `error`: that of the first error of PostgreSQL among its sources.
+    /// The cause of `error`: that of the first PostgreSQL error among its sources.
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);
@@ -28,7 +28,7 @@ impl Fault {
             if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
                 return Self::of_query(error);
             }
-            // An error that is another one transparently leaves that one out of its sources.
+            // A transparent error does not list the error that it wraps among its sources.
             if let Some(error) = error.downcast_ref::<DbError>() {
                 return Self::of_state(error.code().code());
             }
@@ -44,8 +44,8 @@ impl Fault {
         if error.is_closed() {
             return Self::Elsewhere;
         }
-        // The driver's own kinds have no accessor. A parameter or a message that cannot be sent, or a value that cannot
-        // be read, is one that the data holds: too long, a NUL in a text. Everything else is the connection's.
+        // The driver has no accessor for its own kinds of error. If a parameter or a message cannot be sent, or a value cannot be
+        // read, the data is the cause: it is too long, or a text holds a NUL. Everything else is the connection's fault.
         let text = error.to_string();
         let encoding = text.starts_with("error encoding message")
             && error

@@ -1,23 +1,23 @@
-//! The advisory locks; the numbers are the eight letters read as a big-endian number, and stand in `sql/functions.sql` too.
+//! The advisory locks. Their numbers are eight letters read as a big-endian number; `sql/functions.sql` has the same numbers.
 //!
-//! Every role that may connect to the database can take them, and so keep the sidecar from reading, never Nextcloud from
-//! writing: its triggers only try. Who has one is therefore looked at and said.
+//! Every role that may connect to the database can take them and so keep the sidecar from reading, but never Nextcloud from
+//! writing, because the triggers only try to take them. Therefore the log and `doctor` name strangers that hold one.
 
 use std::fmt;
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-/// Held exclusively by the reader while it sleeps; writers take a share to keep it awake.
+/// Held exclusively by the reader while it sleeps; a writer holds it shared to keep the reader awake.
 pub(crate) const GATE: i64 = i64::from_be_bytes(*b"ORW-GATE");
 /// Held by the leader's session.
 pub(crate) const LEADER: i64 = i64::from_be_bytes(*b"ORW-LEAD");
 /// Held while installing or uninstalling.
 pub(crate) const INSTALL: i64 = i64::from_be_bytes(*b"ORW-INST");
-/// `hashtextextended('openregister_webhooks.enqueue', 0)`: held for a transaction by whoever puts deliveries into the queue.
+/// `hashtextextended('openregister_webhooks.enqueue', 0)`: held during a transaction that enqueues deliveries.
 pub(crate) const ENQUEUE: i64 = -4_047_573_180_415_552_638;
 
-/// The locks besides the leader's that somebody else may take: what each is called, and what that does.
+/// The locks other than the leader's that a stranger may take: the name of each, and the effect.
 pub(crate) const OTHERS: [(i64, &str, &str); 3] = [
     (
         GATE,
@@ -36,7 +36,7 @@ pub(crate) const OTHERS: [(i64, &str, &str); 3] = [
     ),
 ];
 
-/// A session that has one of the locks exclusively.
+/// A session that holds one of the locks exclusively.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) pid: i32,
@@ -44,7 +44,7 @@ pub(crate) struct Holder {
     pub(crate) application: String,
     /// The client's address.
     pub(crate) from: String,
-    /// Its role is ours, the schema's owner, the runtime role, or a superuser.
+    /// Whether its role is ours: the schema's owner, the runtime role, or a superuser.
     pub(crate) ours: bool,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who has the lock exclusively.
+/// The sessions that hold the lock exclusively.
 pub(crate) async fn holders(client: &Client, key: i64) -> Result<Vec<Holder>, tokio_postgres::Error> {
     let rows = client
         .query_typed(
@@ -87,13 +87,13 @@ pub(crate) async fn holders(client: &Client, key: i64) -> Result<Vec<Holder>, to
         .collect())
 }
 
-/// Tells the log of strangers at [`OTHERS`], once each as long as they stay.
+/// Logs strangers that hold one of [`OTHERS`], each once as long as it stays.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct StrangerWatch {
     named: Vec<(i64, Holder)>,
 }
 
-impl Watch {
+impl StrangerWatch {
     pub(super) async fn look(&mut self, client: &Client) -> Result<(), tokio_postgres::Error> {
         let mut seen = Vec::new();
         for (key, lock, effect) in OTHERS {

@@ -1,8 +1,8 @@
-//! What writers say by a notification: the name of a table to which they wrote while they could neither capture the change
-//! nor note the loss in `missed`.
+//! Loss notices: notifications by which writers say that they could neither capture a change of a table nor record the loss in
+//! `missed`.
 //!
-//! Guarantees: what was heard is kept until it is stored, whatever becomes of the connection over which it came, of a term
-//! as leader, or of the reader; there is room for [`MOST`] tables, and only tables that may be captured take any.
+//! Guarantees: a notice is kept until it is stored, whatever happens to the connection over which it came, to the leadership, or to
+//! the reader; there is room for [`MOST`] tables, and only tables that may be captured use it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +12,11 @@ use orw_model::TableName;
 /// How many tables are remembered.
 const MOST: usize = 1000;
 
-/// Cheap to clone; every clone holds the same.
+/// The notices that are not stored yet: how often each table was named. Cheap to clone; clones share the same notices.
 #[derive(Debug, Clone, Default)]
 pub struct LossNotices(Arc<Mutex<BTreeMap<String, u64>>>);
 
-/// Tables, and how often each was named by then.
+/// The notices at a moment: tables, and how often each was named by then.
 #[derive(Debug)]
 pub(super) struct Waiting(BTreeMap<String, u64>);
 
@@ -31,7 +31,7 @@ impl Waiting {
 }
 
 impl LossNotices {
-    /// A notification came. Every role of the database can send any.
+    /// Takes a notification. Every role of the database can send any text.
     pub(super) fn hear(&self, payload: &str, table_prefix: &str) {
         let table = payload.strip_prefix("missed ");
         let Some(table) = table.filter(|table| TableName::parse(table, table_prefix).is_some()) else {
@@ -43,16 +43,16 @@ impl LossNotices {
         } else if notices.len() < MOST {
             notices.insert(table.to_owned(), 1);
         } else {
-            tracing::error!(%table, "changes are lost, and too many tables are said to have lost some: this one gets no gap");
+            tracing::error!(%table, "changes are lost, and too many tables have lost some: no gap is recorded for this one");
         }
     }
 
-    /// What is not stored yet.
+    /// The notices that are not stored yet.
     pub(super) fn waiting(&self) -> Waiting {
         Waiting(self.lock().clone())
     }
 
-    /// It is stored; what was heard of the same table meanwhile is not.
+    /// Forgets what was stored, except tables that were named again meanwhile.
     pub(super) fn stored(&self, stored: &Waiting) {
         self.lock()
             .retain(|table, times| stored.0.get(table).is_none_or(|then| then != times));

@@ -1,10 +1,10 @@
-//! What could not be captured becomes a gap that `doctor` names, and that the consumer is told of (`gaps`).
+//! Turns what could not be captured into gaps, which `doctor` reports and `gaps` announces.
 //!
-//! A writer that finds every change table locked exclusively goes on and says so, in `missed` or, where that is locked, too, by a
-//! notification (`sql/functions.sql`). A writer that finds the outbox beyond its limit says so in `missed`, too, once a table of
-//! Nextcloud for as long as that change table is not emptied; it is emptied when all is read and everybody who found it full
-//! has ended, and then the gap is over. Where `missed` has grown to [`FULL`], writers note each table once: then the last of
-//! them is not known.
+//! A writer that finds every change table locked exclusively goes on and records that in `missed` or, if that is locked, too, by a
+//! notification (`sql/functions.sql`). A writer that finds the outbox beyond its limit also records it in `missed`, once for each table of
+//! Nextcloud until the full change table is emptied. That happens when everything is read and every transaction that found it full has
+//! ended, and then the gap is over. When `missed` has grown to [`FULL`], writers record each table once only, so the time of the last
+//! loss is unknown.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -13,10 +13,10 @@ use super::loss_notices::LossNotices;
 
 const REASON: &str = "every change table was locked exclusively";
 
-/// The bytes from which on writers note a table in `missed` only once (`capture()` in `sql/functions.sql`).
+/// The size of `missed` in bytes from which on writers record each table only once (`capture()` in `sql/functions.sql`).
 const FULL: i64 = 1_048_576;
 
-/// What `missed` says.
+/// Turns the rows of `missed` into gaps, except those of a full outbox.
 pub(super) async fn gather(client: &Client) -> Result<(), tokio_postgres::Error> {
     let rows = client
         .query_typed(
@@ -39,7 +39,7 @@ pub(super) async fn gather(client: &Client) -> Result<(), tokio_postgres::Error>
     Ok(())
 }
 
-/// Ends the gaps of change tables that were full and are emptied.
+/// Turns the rows of `missed` about a full outbox into gaps, once the full change table is emptied.
 pub(super) async fn close(client: &Client) -> Result<(), tokio_postgres::Error> {
     let rows = client
         .query_typed(
@@ -66,7 +66,7 @@ pub(super) async fn close(client: &Client) -> Result<(), tokio_postgres::Error> 
     Ok(())
 }
 
-/// Stores what notifications said; whether there was anything. A table that is not captured is none of a writer's.
+/// Turns loss notices into gaps; whether there were any. A table that is not captured cannot come from a writer and is skipped.
 pub(super) async fn store_notices(
     client: &Client,
     notices: &LossNotices,

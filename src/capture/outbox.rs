@@ -1,7 +1,7 @@
-//! How large and how late the outbox is, against its limits.
+//! The size and the age of the outbox, compared with its limits.
 //!
-//! Guarantees: measuring changes nothing and costs one look at each change table, not a scan of it; warnings come long before
-//! a limit: at a quarter of it, and urgently at three quarters.
+//! Guarantees: measuring changes nothing and looks at one row of each change table instead of scanning it; warnings come long before a
+//! limit: at a quarter of it, and urgent ones at three quarters.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use super::settings::{OutboxLimits, OutboxPolicy};
 /// What the change tables hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outbox {
-    /// On disk, with TOAST and indexes.
+    /// The size on disk, with TOAST and indexes.
     pub bytes: u64,
-    /// How long the oldest unread change has been waiting; `None` where everything is read.
+    /// How long the oldest unread change has been waiting; `None` if everything is read.
     pub oldest_unread: Option<Duration>,
-    /// Whether changes were left out because it was full, and are not yet recorded as a gap.
+    /// Whether changes were not captured because the outbox was full, and no gap is recorded for them yet.
     pub stopped: bool,
 }
 
-/// How near a limit is.
+/// How near the outbox is to a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Fine,
@@ -56,7 +56,7 @@ impl Outbox {
 }
 
 impl OutboxLimits {
-    /// What the triggers are told: bytes of a change table, 0 for no limit.
+    /// The limit for the triggers: bytes of a change table, 0 for no limit.
     pub(super) const fn stop_at(&self) -> u64 {
         match self.policy {
             OutboxPolicy::Warn => 0,
@@ -65,7 +65,7 @@ impl OutboxLimits {
     }
 }
 
-/// Tells the triggers.
+/// Sets the limit that the triggers obey.
 pub(super) async fn set_limit(client: &Client, limits: &OutboxLimits) -> Result<(), tokio_postgres::Error> {
     let bytes = i64::try_from(limits.stop_at()).unwrap_or(i64::MAX);
     client
@@ -77,16 +77,16 @@ pub(super) async fn set_limit(client: &Client, limits: &OutboxLimits) -> Result<
         .map(drop)
 }
 
-/// Measures.
+/// Measures the outbox.
 ///
 /// # Errors
-/// Where the database says so, or the stored position cannot be read.
+/// If a query fails, or the stored position cannot be read.
 pub async fn measure(client: &Client) -> Result<Outbox, LoadError> {
     let position = position::load(client).await?.map(|(position, _)| position);
     let snapshot = position
         .as_ref()
         .map_or_else(|| "3:3:".to_owned(), |p| p.snapshot.as_str().to_owned());
-    // Within a window, what lies before its key is read (but for what was committed since, which is younger).
+    // Within a window, what lies before its key is read (except what was committed since, which is younger).
     let key = position
         .as_ref()
         .and_then(|p| p.window.as_ref())
@@ -140,7 +140,7 @@ pub struct OutboxMetrics {
 }
 
 impl OutboxMetrics {
-    /// Puts them into a registry.
+    /// Registers them.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "outbox_bytes",

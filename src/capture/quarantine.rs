@@ -1,9 +1,9 @@
-//! Changes and events that could not be read: kept raw, counted, and out of the pipeline's way.
+//! The quarantine: changes and events that could not be processed, stored unchanged and out of the pipeline's way.
 //!
-//! Guarantees: [`QuarantineEntry::store`] and [`keep_raw`] are the only ways in. Each records a gap, so that consumers are told (see
-//! `gaps`), and keeps the table within [`MAX_ROWS`] and [`MAX_BYTES`]: what comes beyond that is discarded, and the gap says so.
-//! Nothing of an object that was erased since the change was made is kept (see `pipeline::erase`). Whoever writes here holds
-//! the table's lock for writers from before it looks at `erased`; whoever erases waits for those.
+//! Guarantees: only [`QuarantineEntry::store`] and [`keep_raw`] add rows. Each records a gap, so that consumers hear of it (see `gaps`),
+//! and keeps the table within [`MAX_ROWS`] and [`MAX_BYTES`]; an entry beyond that is discarded, and the gap says so. Nothing of an
+//! object is kept that was erased after the change was made (see `pipeline::erase`). A writer takes the table's lock for writers before
+//! it looks at `erased`, and `erase` waits for such writers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,20 +13,20 @@ use tokio_postgres::{Error, GenericClient, Row, Transaction};
 
 use super::change::{Change, ChangeKey, Op, Origin};
 
-/// How many rows the quarantine has at most.
+/// The most rows in the quarantine.
 const MAX_ROWS: i64 = 10_000;
-/// How many bytes of row images and reasons it has at most, uncompressed. The oldest stay: they show how it began, and a flood
-/// cannot push them out.
+/// The most bytes of row images and reasons, uncompressed. The oldest rows stay: they show how the trouble began, and a flood of new
+/// ones cannot push them out.
 const MAX_BYTES: i64 = 256 << 20;
 
 /// The longest reason that is kept, in bytes.
 const REASON: usize = 2000;
-/// Before anything is looked up that decides whether to insert.
+/// To be run before the look-ups that decide whether to insert.
 const LOCK: &str = "LOCK TABLE openregister_webhooks.quarantine IN ROW EXCLUSIVE MODE";
-/// How often a gap is tried to be recorded, where another process takes the same microsecond for its id.
+/// How often to try to record a gap: another process may take the same microsecond as its id.
 const IDS: u32 = 5;
 
-/// What this process discarded because the quarantine was full.
+/// How many entries this process discarded because the quarantine was full.
 static DISCARDED: AtomicU64 = AtomicU64::new(0);
 
 /// How many changes this process discarded because the quarantine was full.
@@ -34,28 +34,28 @@ pub(crate) fn discarded() -> u64 {
     DISCARDED.load(Ordering::Relaxed)
 }
 
-/// What became of something that was to be put aside.
+/// What became of an entry for the quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuarantineOutcome {
     /// It is in the quarantine, in the row with this id.
     Kept(i64),
     /// The quarantine is full: only its gap is recorded.
     Discarded,
-    /// It is of an object that was erased since: nothing is recorded.
+    /// It is of an object that was erased since: neither the entry nor a gap is recorded.
     Erased,
 }
 
 impl QuarantineOutcome {
-    /// Whether consumers miss something by it.
+    /// Whether consumers miss a change because of it.
     #[must_use]
     pub const fn is_missing(self) -> bool {
         !matches!(self, Self::Erased)
     }
 }
 
-/// The uuid of the object that a row image is of, as SQL: NULL where none is found, empty where the table holds no objects.
-/// Only the text is looked at, since the image may be one that no JSON can be read of, and only a million characters at the end
-/// where the column is: the first in the tables of objects, behind the large one in the audit table.
+/// SQL for the uuid of the object of a row image: NULL if none is found, empty if the table holds no objects. It searches the text,
+/// because the image may not be valid JSON, and only a million characters at the end that holds the column: the beginning in the
+/// tables of objects, the end in the audit table, where it follows the large column.
 pub(crate) fn uuid_in(table: &str, image: &str) -> String {
     let value = r#"":"((?:[^"\\]|\\.)*)"'"#;
     format!(
@@ -67,7 +67,8 @@ pub(crate) fn uuid_in(table: &str, image: &str) -> String {
     )
 }
 
-/// Whether a change is of an object that was erased since, as SQL. A database of encoding SQL_ASCII may hold what is no text.
+/// SQL for whether a change is of an object that was erased since. A database with the encoding SQL_ASCII may hold bytes that are not
+/// text.
 fn is_erased(table: &str, old: &str, new: &str, at: &str) -> String {
     format!(
         r"EXISTS (SELECT FROM unnest(ARRAY[{old}, {new}]) AS i (image), openregister_webhooks.erased e
@@ -77,8 +78,8 @@ fn is_erased(table: &str, old: &str, new: &str, at: &str) -> String {
     )
 }
 
-/// Puts the change with this key aside as it is, within the database: it may be one that cannot even be read here. In the
-/// transaction that moves the position past it.
+/// Copies the change with this key into the quarantine within the database, because it may not even be possible to fetch it. To be
+/// called in the transaction that moves the position past it.
 pub(super) async fn keep_raw(
     tx: &Transaction<'_>,
     key: ChangeKey,
@@ -105,7 +106,24 @@ pub(super) async fn keep_raw(
     .await
 }
 
-/// Puts the row that `source` gives aside, and records the gap. Called in a transaction.
+/// Whether an entry about a stored event exists already; its reason begins with `name`. Keeps other writers out until the end of the
+/// transaction, because an entry of a transaction that is still open would be missed. Capture writes here, too, and would wait
+/// behind this transaction, so the wait for the lock is short.
+pub(crate) async fn holds_event(tx: &Transaction<'_>, name: &str) -> Result<bool, Error> {
+    tx.batch_execute(
+        "SET LOCAL lock_timeout = '2s'; LOCK TABLE openregister_webhooks.quarantine IN SHARE ROW EXCLUSIVE MODE",
+    )
+    .await?;
+    let found = tx
+        .query_typed(
+            "SELECT 1 FROM openregister_webhooks.quarantine WHERE lsn = '0/0' AND reason LIKE $1 || ' %' LIMIT 1",
+            &[(&name, Type::TEXT)],
+        )
+        .await?;
+    Ok(!found.is_empty())
+}
+
+/// Adds the row that the query `source` returns, and records the gap. To be called in a transaction.
 async fn put(
     tx: &impl GenericClient,
     source: &str,
@@ -128,12 +146,12 @@ async fn put(
     );
     let rows = tx.query_typed(&sql, parameters).await?;
     let Some(row) = rows.first() else {
-        // `erase` removed it from the outbox meanwhile.
+        // `erase` has removed it from the outbox meanwhile.
         return Ok(QuarantineOutcome::Erased);
     };
     let (table, at): (&str, DateTime<Utc>) = (row.try_get("tbl")?, row.try_get("at")?);
     if row.try_get("erased")? {
-        tracing::warn!(%table, %at, "a change that cannot be worked on is of an erased object: dropped");
+        tracing::warn!(%table, %at, "a change that cannot be processed is of an erased object: dropped");
         return Ok(QuarantineOutcome::Erased);
     }
     let aside = row
@@ -141,19 +159,19 @@ async fn put(
         .map_or(QuarantineOutcome::Discarded, QuarantineOutcome::Kept);
     match aside {
         QuarantineOutcome::Kept(id) => {
-            tracing::error!(%table, id, %at, %reason, "a change cannot be worked on: quarantined, the rest goes on");
+            tracing::error!(%table, id, %at, %reason, "a change cannot be processed: quarantined, the rest goes on");
         }
         _ => {
             DISCARDED.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%table, %at, %reason, "a change cannot be worked on, and the quarantine is full: discarded; empty it (see `doctor`)");
+            tracing::error!(%table, %at, %reason, "a change cannot be processed, and the quarantine is full: discarded; empty it (see `doctor`)");
         }
     }
     record_gap(tx, table, at, aside == QuarantineOutcome::Discarded).await?;
     Ok(aside)
 }
 
-/// Records that consumers miss a change: in the gap of the same table that they were not told of yet, else in a new one. Never
-/// waits for whoever is telling of gaps.
+/// Records that consumers miss a change: in the table's gap that is not announced yet, else in a new one. Never waits for a
+/// transaction that announces gaps.
 async fn record_gap(
     tx: &impl GenericClient,
     table: &str,
@@ -194,7 +212,7 @@ async fn record_gap(
     Ok(())
 }
 
-/// A reason as a text of PostgreSQL, of bounded length.
+/// A reason as text that PostgreSQL accepts, of bounded length.
 fn presentable(reason: &str) -> String {
     let mut end = reason.len().min(REASON);
     while !reason.is_char_boundary(end) {
@@ -203,7 +221,7 @@ fn presentable(reason: &str) -> String {
     reason[..end].replace('\0', "\u{fffd}")
 }
 
-/// An operation as the tables have it.
+/// An operation as the tables store it.
 const fn letter(op: Op) -> i8 {
     let letter = match op {
         Op::Insert => b'I',
@@ -214,7 +232,7 @@ const fn letter(op: Op) -> i8 {
     letter.cast_signed()
 }
 
-/// Something for the quarantine table.
+/// An entry for the quarantine table.
 #[derive(Debug)]
 pub struct QuarantineEntry {
     lsn: PgLsn,
@@ -231,7 +249,7 @@ pub struct QuarantineEntry {
 }
 
 impl QuarantineEntry {
-    /// A row of the outbox as the reader selects it.
+    /// Of a row of the outbox, as the reader selects it.
     pub(super) fn of(row: &Row, reason: String) -> Self {
         Self {
             lsn: row.get("lsn"),
@@ -248,7 +266,7 @@ impl QuarantineEntry {
         }
     }
 
-    /// A change whose images lifecycle could not make sense of.
+    /// Of a change whose row images `lifecycle` cannot read.
     #[must_use]
     pub fn of_change(change: Change, table_prefix: &str, reason: String) -> Self {
         Self {
@@ -266,7 +284,7 @@ impl QuarantineEntry {
         }
     }
 
-    /// A stored event that cannot be read any more; `table` (with prefix) is the one it came from, `at` when that was changed.
+    /// Of a stored event that cannot be read any more: `table` (with prefix) is the table that was changed, `at` the time of the change.
     #[must_use]
     pub fn of_event(table: String, op: Op, at: DateTime<Utc>, pid: i32, reason: String) -> Self {
         Self {
@@ -284,10 +302,10 @@ impl QuarantineEntry {
         }
     }
 
-    /// Puts it into quarantine and records the gap, in a transaction: that which moves the position past it.
+    /// Adds the entry and records the gap. To be called in the transaction that moves the position past the change.
     ///
     /// # Errors
-    /// Where the database refuses.
+    /// If a statement fails.
     pub async fn store(&self, tx: &impl GenericClient) -> Result<QuarantineOutcome, Error> {
         let reason = presentable(&self.reason);
         put(

@@ -1,8 +1,8 @@
-//! Keeps the outbox small: sends writers to the next change table, and empties a table that is read.
+//! Keeps the outbox small: directs writers to the next change table, and empties tables that are read.
 //!
-//! A table is emptied by TRUNCATE under its exclusive lock, taken NOWAIT: then no writer of it is in flight, every change in
-//! it is committed, and one look tells whether all of them are read. Writers never wait for it: one that meets the lock
-//! uses another table.
+//! A table is emptied by TRUNCATE under its exclusive lock, taken with NOWAIT: then no transaction that wrote to it is open, every
+//! change in it is committed, and one query tells whether all of them are read. Writers never wait for it: a writer that finds the
+//! table locked uses another one.
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -10,10 +10,11 @@ use tokio_postgres::types::Type;
 
 use super::position::Position;
 
-/// A table that has grown to this many bytes is left for the next one.
+/// When the current table has grown to this many bytes, writers are directed to the next one.
 const TURN_AT_BYTES: i64 = 4 * 1024 * 1024;
 
-/// Turns where the current table is large enough (or `always`), and empties what is read. Returns the tables emptied.
+/// Turns to the next table if the current one is large enough (or `always`), and empties tables that are read. Returns how many were
+/// emptied.
 pub(crate) async fn rotate(
     client: &mut Client,
     position: &Position,
@@ -22,7 +23,7 @@ pub(crate) async fn rotate(
     if position.window.is_some() {
         return Ok(0);
     }
-    // With TOAST, where most of it lies; an empty one has a size of 0.
+    // With TOAST, which holds most of the data; an empty table counts as 0.
     let size = |table: u8| {
         let name = format!("'openregister_webhooks.change_{table}'::pg_catalog.regclass");
         format!(
@@ -59,7 +60,7 @@ pub(crate) async fn rotate(
     Ok(emptied)
 }
 
-/// Empties one table if nobody writes to it and everything in it is read.
+/// Empties one table if no transaction that wrote to it is open and everything in it is read; whether it did.
 async fn empty(client: &mut Client, position: &Position, table: i32) -> Result<bool, tokio_postgres::Error> {
     let tx = client.transaction().await?;
     let lock = format!("LOCK TABLE openregister_webhooks.change_{table} IN ACCESS EXCLUSIVE MODE NOWAIT");

@@ -5,30 +5,31 @@ use serde_json::Value;
 
 use orw_model::{Row, decode_text, is_set};
 
-/// An audit row, as far as it tells something about an event.
+/// The parts of an audit row that say something about an event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Audit {
     pub id: i64,
     /// `create`, `update`, `delete`, `lock`, `unlock`, `referential_integrity.…`.
     pub action: String,
-    /// Missing in the first generation, which writes no audit row for locks either.
+    /// Missing in the first generation, which does not write audit rows for locks either.
     pub object_uuid: Option<String>,
-    /// The numeric id, unique within one table only.
+    /// The object's numeric id, unique within one table only.
     pub object: Option<i64>,
     pub register: Option<i64>,
     pub schema: Option<i64>,
-    /// `None` where nobody was logged in.
+    /// `None` if nobody was logged in.
     pub user: Option<String>,
     pub user_name: Option<String>,
     /// Nextcloud's id of the request; the same for all rows of one request.
     pub request: Option<String>,
-    /// As it is kept, without zone.
+    /// As it is stored, without a time zone.
     pub created: Value,
-    /// The row says itself that the lock column changed.
+    /// Whether the row itself says that the lock column changed.
     pub lock_changed: bool,
 }
 
 impl Audit {
+    /// Reads an audit row; `None` without an id or an action.
     #[must_use]
     pub(crate) fn from_row(row: &Row) -> Option<Self> {
         let text = |key: &str| {
@@ -54,7 +55,7 @@ impl Audit {
         })
     }
 
-    /// Whether the object was only read: no trace of a change.
+    /// Whether the object was only read, not changed.
     #[must_use]
     pub(crate) fn is_read(&self) -> bool {
         self.action == "read"

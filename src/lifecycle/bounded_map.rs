@@ -1,4 +1,4 @@
-//! A map that forgets what was used longest ago, so that its weight never exceeds its bound.
+//! A map that drops the entries inserted longest ago, so that its weight never exceeds its bound.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -7,7 +7,7 @@ use std::hash::Hash;
 #[derive(Debug)]
 pub(crate) struct BoundedMap<K, V> {
     entries: HashMap<K, Entry<V>>,
-    /// From when an entry was last used to its key; the first is forgotten first.
+    /// By the time of insertion: the key. The first is dropped first.
     order: BTreeMap<u64, K>,
     clock: u64,
     weight: usize,
@@ -21,11 +21,11 @@ struct Entry<V> {
     used: u64,
 }
 
-/// What an entry weighs beyond its own weight: keys and bookkeeping, in bytes.
+/// The weight of keys and bookkeeping, added to each entry, in bytes.
 const OVERHEAD: usize = 256;
 
 impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
-    /// A map that holds entries of at most `bound` bytes.
+    /// A map of at most `bound` bytes.
     pub(crate) fn new(bound: usize) -> Self {
         Self {
             entries: HashMap::new(),
@@ -50,8 +50,7 @@ impl<K: Hash + Eq + Clone, V> BoundedMap<K, V> {
         self.entries.get_mut(key).map(|entry| &mut entry.value)
     }
 
-    /// Puts `value` of `weight` bytes under `key` and forgets what no longer fits; an entry that
-    /// could never fit is not kept.
+    /// Inserts a `value` of `weight` bytes and drops the oldest entries that no longer fit. A value that could never fit is not kept.
     pub(crate) fn insert(&mut self, key: K, value: V, weight: usize) {
         self.remove(&key);
         let weight = weight.saturating_add(OVERHEAD);

@@ -1,8 +1,8 @@
-//! Entities as they are now, as Created events: what a backfill sends.
+//! Current entities as Created events, for a backfill.
 //!
-//! Guarantees: an entity that is softly deleted, or an object of the blob table that has moved to its magic table
-//! already, gives none; the payload is the one that the change itself would have given, with the register and schema as
-//! they are now, and the user as far as the row tells.
+//! Guarantees: a soft-deleted entity gives no event, and neither does an object of the blob table that has moved to its magic table
+//! already; the payload is the one that the creation itself would have given, with the register and schema as they are now, and the
+//! user as far as the row says.
 
 use std::collections::HashSet;
 
@@ -22,11 +22,11 @@ use orw_model::{
     other_entity,
 };
 
-/// The events of `rows`, all of `table`, in their order. `at` is when they were read, `id` makes an event's id of its lane.
-/// Nothing comes of rows that are no entity: without a uuid or an id, or of a table of audit rows.
+/// The events of `rows`, which are all of `table`, in their order. `at` is the time when they were read; `id` makes an event's id from
+/// its lane. Rows that are not entities give no event: those without a uuid or an id, and audit rows.
 ///
 /// # Errors
-/// Where a lookup fails.
+/// If a look-up fails.
 pub async fn created(
     tx: &impl GenericClient,
     host: &mut HostConnection,
@@ -38,7 +38,7 @@ pub async fn created(
 ) -> Result<Vec<Event>, LookupError> {
     let mut needs = Needs::default();
     for row in rows {
-        want(&mut needs, table, row);
+        add_needs(&mut needs, table, row);
     }
     let (facts, _) = look_up(tx, host, prefix, &needs, None).await?;
     let known = Known::of(needs, &facts, at);
@@ -72,8 +72,8 @@ pub async fn created(
     Ok(events.collect())
 }
 
-/// What must be looked up for a row.
-fn want(needs: &mut Needs, table: &TableName, row: &Row) {
+/// Adds what must be looked up for a row.
+fn add_needs(needs: &mut Needs, table: &TableName, row: &Row) {
     match table.store() {
         Store::Magic { .. } | Store::Blob => {
             let row = ObjectRow::new(table, row);
@@ -92,6 +92,7 @@ fn want(needs: &mut Needs, table: &TableName, row: &Row) {
     }
 }
 
+/// The magic table of an object of the blob table.
 fn twin(register: i64, schema: i64) -> String {
     format!("openregister_table_{register}_{schema}")
 }
@@ -141,7 +142,7 @@ impl Known {
     }
 }
 
-/// Whether the object of a row of the blob table has its row in a magic table already.
+/// Whether an object of the blob table already has a row in its magic table.
 fn moved(
     table: &TableName,
     place: Option<(i64, i64)>,

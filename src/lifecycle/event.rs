@@ -30,7 +30,7 @@ impl EventId {
         Self::from_digest(hash)
     }
 
-    /// The id of an event that no change gave, such as a backfill's or a test's: made from what identifies it.
+    /// The id of an event that does not come from a change, such as a backfill's or a test's: made from what identifies it.
     #[must_use]
     pub fn made(purpose: &str, parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
@@ -71,7 +71,7 @@ impl fmt::Debug for EventId {
     }
 }
 
-/// What events are ordered by, within one webhook: `object:<uuid>` for objects (whichever table they are in),
+/// The lane of an event: within one webhook, the events of a lane are delivered in order. It is `object:<uuid>` for objects (whichever table they are in),
 /// `<table>:<id>` for the other kinds (an agent's uuid changes at every update, its id does not).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lane(String);
@@ -126,30 +126,30 @@ impl States {
     }
 }
 
-/// Who did it.
+/// The user who caused an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     pub uid: String,
     pub display_name: Option<String>,
     pub groups: Vec<String>,
-    /// What says so.
+    /// Where this is known from.
     pub source: ActorSource,
 }
 
 impl Actor {
-    /// The display name; the user id where there is none, as Nextcloud has it.
+    /// The display name, or the user id if there is none, as Nextcloud shows it.
     #[must_use]
     pub fn shown_name(&self) -> &str {
         self.display_name.as_deref().unwrap_or(&self.uid)
     }
 }
 
-/// What is known of who did it.
+/// What is known about the user who caused an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ActorState {
-    /// Settled; `None` where nobody can tell.
+    /// Final; `None` if it cannot be known.
     Known(Option<Actor>),
-    /// The audit row of the same request may still come. `fallback` is what the row itself tells.
+    /// The audit row of the same request may still come. `fallback` is what the changed row itself says.
     Awaited { fallback: Option<Actor> },
 }
 
@@ -162,7 +162,7 @@ impl ActorState {
         }
     }
 
-    /// What says who the actor is, as far as it is known now.
+    /// Where the actor is known from, as far as it is known now.
     #[must_use]
     pub fn source(&self) -> ActorSource {
         self.actor().map_or(ActorSource::Nowhere, |actor| actor.source)
@@ -179,6 +179,6 @@ pub struct Event {
     pub at: DateTime<Utc>,
     pub states: States,
     pub actor: ActorState,
-    /// The backend that made the change: joins the audit row of the same request.
+    /// The process id of the backend that made the change: the audit row of the same request has the same.
     pub pid: i32,
 }

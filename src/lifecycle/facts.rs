@@ -1,4 +1,4 @@
-//! What the classification must know beyond the changes themselves: what it asks for, and the answers.
+//! What the classification must know beyond the changes themselves: the needs of a batch, and the facts that were looked up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -9,7 +9,7 @@ use super::locks::LockSource;
 use crate::capture::ChangeKey;
 use orw_model::{Action, Row};
 
-/// What a batch needs to know.
+/// What must be looked up for a batch.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Needs {
     /// Registers and schemas, by numeric id.
@@ -17,29 +17,29 @@ pub struct Needs {
     pub schemas: BTreeSet<i64>,
     /// Users, by uid.
     pub users: BTreeSet<String>,
-    /// Times that a bulk upsert wrote in the session's time zone.
+    /// Times in the session's time zone, which bulk upserts write.
     pub local_times: BTreeSet<String>,
-    /// Uuids of rows inserted into magic tables: are they in the blob table?
+    /// Uuids of rows inserted into magic tables: which of them are in the blob table?
     pub in_blob: BTreeSet<String>,
-    /// The same uuids and the table (without prefix) of each: is it in another magic table, too?
+    /// The same uuids, each with its table (without prefix): which of them are in another magic table, too?
     pub homes: BTreeMap<String, String>,
-    /// Tables (without prefix) and uuids: is there such a row?
+    /// Tables (without prefix) and uuids: which of these rows exist?
     pub rows_exist: BTreeSet<(String, String)>,
-    /// Uuids of objects of which an audit row `lock` or `unlock` tells: was a lock announced, and its end not?
+    /// Uuids of objects named by an audit row `lock` or `unlock`: which have a lock that was announced and whose end was not?
     pub held: BTreeSet<String>,
-    /// Audit rows `lock`/`unlock` of which no row change is remembered: which lock events did the backend cause lately?
+    /// Audit rows `lock` and `unlock` for which no change of the object's row is remembered: what did their backend do lately?
     pub locks: BTreeSet<LockQuery>,
-    /// Present rows of objects, by table (without prefix) and uuid.
+    /// Tables (without prefix) and uuids of objects whose current row is needed.
     pub rows: BTreeSet<(String, String)>,
 }
 
-/// Asks for the events of the last seconds before `at`, and for the row as the backend last wrote it before `key`.
+/// Asks for the events of the last seconds before `at`, and for the object's row as the backend last wrote it before `key`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockQuery {
     pub uuid: String,
     pub pid: i32,
     pub at: DateTime<Utc>,
-    /// The audit row's place in the stream.
+    /// The audit row's key in the stream.
     pub key: ChangeKey,
     /// The tables (without prefix) in which the object may be.
     pub tables: Vec<String>,
@@ -77,19 +77,19 @@ pub struct User {
     pub groups: Vec<String>,
 }
 
-/// The answers. What is asked for and missing here does not exist.
+/// What was looked up. If something was asked for and is missing here, it does not exist.
 #[derive(Debug, Default, Clone)]
 pub struct Facts {
     pub registers: HashMap<i64, Row>,
     pub schemas: HashMap<i64, Row>,
     pub users: HashMap<String, User>,
-    /// The local times that are not UTC, in UTC.
+    /// By local time: the same time in UTC. Empty if the session's zone is UTC.
     pub utc: HashMap<String, String>,
     pub in_blob: HashSet<String>,
     /// By uuid: the other table (without prefix) and its row.
     pub homes: HashMap<String, (String, Row)>,
-    /// By uuid: when that row was inserted, if the outbox still has it. The reader may be behind: a row that was
-    /// inserted after the one in question is no home of it.
+    /// By uuid: when that row was inserted, if the outbox still has it. The reader may be behind, and an object cannot have been
+    /// migrated from a row that was inserted later.
     pub homes_since: HashMap<String, ChangeKey>,
     pub rows_exist: HashSet<(String, String)>,
     pub held: HashMap<String, LockSource>,

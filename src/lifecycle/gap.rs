@@ -1,11 +1,9 @@
-//! The one event of our own: a notice that events may be missing, because changes of a table could not be captured.
+//! The only event of our own: a notice that events may be missing because changes of a table could not be captured.
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
-use tokio_postgres::GenericClient;
-use tokio_postgres::types::Type;
 
 use super::event::{Event, EventId, Lane};
 use crate::capture::Gap;
@@ -18,11 +16,11 @@ pub enum EventType {
     Gap,
 }
 
-/// The name of our own event, in every format, in the log and in the database.
+/// The name of our own event in every format, in the log and in the database.
 pub const GAP_EVENT: &str = "openregister-webhooks.gap";
 
 impl EventType {
-    /// The full name: as payloads say it.
+    /// The full name, as in payloads.
     #[must_use]
     pub fn name(self) -> String {
         match self {
@@ -43,7 +41,7 @@ impl EventType {
     }
 }
 
-/// The short name: as it is stored, and as the log shows it.
+/// The short name, as it is stored and as the log shows it.
 impl fmt::Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -60,13 +58,13 @@ pub struct GapNotice {
     pub lane: Lane,
     /// When the gap was recorded.
     pub at: DateTime<Utc>,
-    /// Whose events may be missing.
+    /// The kind of entity whose events may be missing.
     pub kind: EntityKind,
     fields: Entity,
 }
 
 impl GapNotice {
-    /// The notice of a gap; its id is the same whoever makes it.
+    /// The notice of a gap. The same gap always gives the same id.
     #[must_use]
     pub fn of(gap: &Gap) -> Self {
         let kind = gap.table.store().kind();
@@ -108,7 +106,7 @@ impl GapNotice {
         }
     }
 
-    /// A notice as it is stored; `None` where it does not say whose events may be missing.
+    /// A stored notice; `None` if it does not say which kind of entity it is about.
     pub(super) fn from_stored(id: EventId, lane: Lane, at: DateTime<Utc>, fields: Entity) -> Option<Self> {
         let kind = fields.fields().get("entity")?.as_str()?;
         Some(Self {
@@ -120,46 +118,19 @@ impl GapNotice {
         })
     }
 
-    /// What payloads carry: table, entity, registerId, schemaId, since, until, reason, remedy.
+    /// The fields as the column `new` stores them.
+    pub(super) fn fields_text(&self) -> String {
+        self.fields.to_text()
+    }
+
+    /// The fields of the payload: table, entity, registerId, schemaId, since, until, reason, remedy.
     #[must_use]
     pub const fn fields(&self) -> &Map<String, Value> {
         self.fields.fields()
     }
 }
 
-/// Stores notices under `day` and answers the key of each, in the same order: ascending `seq`.
-///
-/// # Errors
-/// Where the database refuses.
-pub async fn insert(
-    tx: &impl GenericClient,
-    day: NaiveDate,
-    notices: &[GapNotice],
-) -> Result<Vec<(NaiveDate, i64)>, tokio_postgres::Error> {
-    let mut keys = Vec::with_capacity(notices.len());
-    for notice in notices {
-        let rows = tx
-            .query_typed(
-                "INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, awaiting) \
-                 VALUES ($1, $2, $3, $4, $5, 0, $6, false) RETURNING seq",
-                &[
-                    (&day, Type::DATE),
-                    (&notice.id.as_str(), Type::TEXT),
-                    (&GAP_EVENT, Type::TEXT),
-                    (&notice.lane.as_str(), Type::TEXT),
-                    (&notice.at, Type::TIMESTAMPTZ),
-                    (&notice.fields.to_text(), Type::TEXT),
-                ],
-            )
-            .await?;
-        for row in &rows {
-            keys.push((day, row.try_get(0)?));
-        }
-    }
-    Ok(keys)
-}
-
-/// What is stored to be delivered.
+/// What is stored for delivery: a lifecycle event or a notice of a gap.
 #[derive(Debug, Clone)]
 pub enum StoredEvent {
     Event(Box<Event>),
@@ -193,7 +164,7 @@ impl StoredEvent {
         }
     }
 
-    /// What says who caused it, as far as that is known.
+    /// The source of the actor, as far as it is known.
     #[must_use]
     pub fn actor_source(&self) -> ActorSource {
         match self {

@@ -1,9 +1,9 @@
-//! Look-ups in Nextcloud's tables, on a connection of their own.
+//! The connection for look-ups in Nextcloud's tables.
 //!
-//! Guarantees: no lock on a table of Nextcloud is held longer than one statement of at most [`LONGEST`], whatever the batch
-//! that asks does; a statement waits [`LOCK_WAIT`] at most for a lock, since writers queue behind whoever waits; nothing
-//! but `pg_catalog` is searched for functions and operators, so that no role can have its own picked up; no table is read
-//! that is not Nextcloud's own ([`HostTables`]).
+//! Guarantees: a lock on a table of Nextcloud lasts no longer than one statement of at most [`LONGEST`], whatever the batch does that
+//! needs the look-up; a statement waits at most [`LOCK_WAIT`] for a lock, because writers queue behind a waiting session; only
+//! `pg_catalog` is searched for functions and operators, so that no role can substitute its own; only Nextcloud's own tables are read
+//! ([`HostTables`]).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use tokio_postgres::{Client, GenericClient, Row, Statement, Transaction};
 
 use crate::database::{Database, DatabaseError};
 
-/// The longest that a statement may take.
+/// The longest time that a statement may take.
 const LONGEST: &str = "2s";
-/// The longest that it waits for a lock.
+/// The longest time that it waits for a lock.
 const LOCK_WAIT: &str = "100ms";
-/// After this the connection is taken for dead.
+/// After this time without an answer the connection counts as dead.
 const DEAD: Duration = Duration::from_secs(10);
 /// How many prepared statements are kept.
 const PLANS: usize = 256;
@@ -40,12 +40,12 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// Whether the right to look is missing.
+    /// Whether the role lacks the right to read the table.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Query(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
     }
 
-    /// Whether what is asked for is not there, which it will not be in a moment either.
+    /// Whether a table or column does not exist; a retry would not help.
     pub(crate) fn is_gone(&self) -> bool {
         let code = match self {
             Self::Query(error) => error.code(),
@@ -57,9 +57,9 @@ impl HostError {
     }
 }
 
-/// Names tables of Nextcloud in SQL, and keeps which. Before a statement is planned or run, the tables that it names are locked,
-/// and it is seen that they are Nextcloud's own (`openregister_webhooks.hold`): until its transaction ends nobody can give
-/// their names to something else. A table that is missing, or a stranger's, counts as one that is not there.
+/// Names tables of Nextcloud in SQL and remembers them. Before a statement is planned or run, the tables that it names are locked and
+/// checked to be Nextcloud's own (`openregister_webhooks.hold`), so that until its transaction ends nobody can give their names to
+/// something else. A table that is missing, or belongs to a stranger, counts as one that does not exist.
 #[derive(Debug, Clone)]
 pub(crate) struct HostTables {
     /// The schema that they are in, quoted.
@@ -67,7 +67,7 @@ pub(crate) struct HostTables {
     named: Vec<String>,
 }
 
-/// What makes sure that tables are Nextcloud's own.
+/// Locks the tables and checks that they are Nextcloud's own.
 const HOLD: &str = "SELECT openregister_webhooks.hold($1)";
 
 impl HostTables {
@@ -91,13 +91,14 @@ impl HostTables {
         }
     }
 
-    /// A table, by its full name, as SQL wants it; of its own rows, not those of tables that inherit from it.
+    /// SQL that names a table, given by its full name: only its own rows, not those of tables that inherit from it.
     pub(crate) fn name(&mut self, table: &str) -> String {
         self.named.push(table.to_owned());
         format!("ONLY {}.\"{}\"", self.schema, table.replace('"', "\"\""))
     }
 
-    /// Holds them until the end of a transaction in which policies apply to nothing: a statement that one would apply to fails.
+    /// Locks and checks the tables until the end of the transaction. In it row security must be off, so that a statement fails if a
+    /// policy would apply.
     async fn hold_only(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
         if !self.named.is_empty() {
             client
@@ -107,18 +108,18 @@ impl HostTables {
         Ok(())
     }
 
-    /// The same in somebody's transaction, for statements that are made in it later.
+    /// The same in a given transaction, for its later statements.
     pub(crate) async fn hold(&self, tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
         tx.batch_execute("SET LOCAL row_security = off").await?;
         self.hold_only(tx.client()).await
     }
 }
 
-/// The connection, made when it is first needed.
+/// The connection, opened when it is first needed.
 #[derive(Debug)]
 pub struct HostConnection {
     database: Database,
-    /// A session is ours alone: prepared statements stay with it.
+    /// Whether the session is ours alone, so that it keeps prepared statements.
     direct: bool,
     session: Option<Session>,
 }
@@ -155,7 +156,7 @@ impl HostConnection {
     async fn connect(&self) -> Result<Session, HostError> {
         let (client, _) = self.database.connect().await?;
         if self.direct {
-            // One plan for a statement, however many uuids are asked for: making it costs far more than it saves.
+            // One plan for each statement, however many uuids it gets: planning again costs far more than it saves.
             client
                 .batch_execute(
                     "SET plan_cache_mode = force_generic_plan; SET idle_in_transaction_session_timeout = '10s'; \
@@ -171,13 +172,13 @@ impl HostConnection {
         })
     }
 
-    /// Names tables for a statement.
+    /// Prepares to name tables in a statement.
     pub(crate) async fn tables(&mut self) -> Result<HostTables, HostError> {
         Ok(self.session().await?.tables.clone())
     }
 
-    /// Runs statements one after another, each with these parameters, seeing the same state of the database. One round
-    /// trip; the locks are given back at its end.
+    /// Runs statements one after another, each with these parameters, in one snapshot and one round trip. The locks are released at its
+    /// end.
     pub(crate) async fn query(
         &mut self,
         tables: &HostTables,
@@ -198,17 +199,17 @@ impl HostConnection {
             begun?;
             held?;
             let rows: Result<Vec<_>, _> = rows.into_iter().collect();
-            // The first failure says why; what comes after it says only that something came before.
+            // The first failure is the cause; the later ones only say that the transaction is aborted.
             let rows = rows?;
             ended?;
             Ok(rows.into_iter().flatten().collect())
         };
         let done = timeout(DEAD, work).await;
-        self.settle(done)
+        self.drop_if_dead(done)
     }
 
-    /// Runs many statements with the same parameter, each for itself: the locks of one are given back before the next takes
-    /// its own. One round trip, where their plans are known. Gives what succeeded, and the first failure.
+    /// Runs many statements with the same parameter, each in its own transaction: the locks of one are released before the next takes
+    /// its own. One round trip if their plans are known. Returns the rows of those that succeeded, and the first failure.
     pub(super) async fn each(
         &mut self,
         statements: &[(HostTables, String)],
@@ -224,7 +225,7 @@ impl HostConnection {
             let client = &session.client;
             let queries = statements
                 .iter()
-                .map(|(tables, sql)| one(client, tables, session.plans.get(sql), sql, parameter, kind));
+                .map(|(tables, sql)| run_one(client, tables, session.plans.get(sql), sql, parameter, kind));
             let mut found = Vec::new();
             let mut failure = None;
             for (done, (_, sql)) in join_all(queries).await.into_iter().zip(statements) {
@@ -239,11 +240,11 @@ impl HostConnection {
             Ok((found, failure))
         };
         let done = timeout(DEAD, work).await;
-        self.settle(done)
+        self.drop_if_dead(done)
     }
 
-    /// A connection that did not answer in time is not used again.
-    fn settle<T>(
+    /// Drops a connection that did not answer in time.
+    fn drop_if_dead<T>(
         &mut self,
         done: Result<Result<T, HostError>, tokio::time::error::Elapsed>,
     ) -> Result<T, HostError> {
@@ -255,8 +256,8 @@ impl HostConnection {
 }
 
 impl Session {
-    /// Makes the plans that are missing. To plan takes locks, too; each in a transaction of its own, they last no longer
-    /// than that. What cannot be planned fails when it is run.
+    /// Prepares the statements that have no plan yet. Planning takes locks, too, so each is planned in its own transaction. A statement
+    /// that cannot be planned fails when it is run.
     async fn plan(
         &mut self,
         statements: &[(HostTables, String)],
@@ -285,8 +286,8 @@ impl Session {
     }
 }
 
-/// One statement in a transaction of its own, in one round trip.
-async fn one(
+/// Runs one statement in its own transaction, in one round trip.
+async fn run_one(
     client: &Client,
     tables: &HostTables,
     plan: Option<&Statement>,
@@ -319,9 +320,9 @@ async fn one(
     Ok(rows)
 }
 
-/// Begins a transaction with our limits, which are its alone: through a pooler the session is somebody else's the next moment.
-/// Neither the outbox nor most of Nextcloud's tables have statistics that could be relied upon: it is the order of an index
-/// that is wanted, always; a plan that needs a scan all the same then looks so costly that PostgreSQL would compile it.
+/// SQL that begins a transaction with our limits. They are set for the transaction only, because behind a pooler somebody else uses the
+/// session next. Neither the outbox nor most of Nextcloud's tables have reliable statistics, and an index is always the right choice. A
+/// plan that needs a scan nevertheless looks so expensive that PostgreSQL would compile it, so `jit` is off.
 fn begin(isolation: &str) -> String {
     format!(
         "BEGIN ISOLATION LEVEL {isolation} READ ONLY; SET LOCAL statement_timeout = '{LONGEST}'; SET LOCAL lock_timeout = '{LOCK_WAIT}'; \

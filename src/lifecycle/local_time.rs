@@ -1,8 +1,8 @@
 //! Times that a bulk upsert wrote with `NOW()`: the wall clock of the session's time zone, where every other time of an
 //! object is UTC.
 //!
-//! They are told by their fraction of a second, which the application never writes; the zone is the one that a session of
-//! this database begins with, as ours and Nextcloud's do.
+//! They are recognised by their fraction of a second, which the application never writes. The zone is the database's default, with
+//! which our sessions and Nextcloud's begin.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,13 +11,13 @@ use tokio_postgres::types::Type;
 
 use orw_model::ObjectRow;
 
-/// The row's `_updated`, where a bulk upsert wrote it.
+/// The row's `_updated` if a bulk upsert wrote it.
 pub(super) fn of(row: ObjectRow<'_>) -> Option<&str> {
     row.text("updated")
         .filter(|text| row.is_magic() && text.contains('.'))
 }
 
-/// The same times in UTC; empty where the zone is UTC.
+/// The times in UTC, by local time; empty if the zone is UTC.
 pub(super) async fn to_utc(
     tx: &impl GenericClient,
     times: &BTreeSet<String>,

@@ -1,8 +1,8 @@
-//! The locks that were announced and whose end was not, one row an object: what an Unlocked depends on.
+//! The locks that were announced and whose end was not, one row for each object (`object_lock`): an Unlocked depends on them.
 //!
 //! Guarantees: the rows are written in the transaction that stores the events, so they survive restarts, and a batch that is
-//! worked on again finds what it found before. A row goes when the end of its lock is told, when the object is deleted or
-//! erased, and when nobody had objects captured for a while: what happened meanwhile is not known.
+//! processed again finds what it found before. A row is removed when the end of its lock is announced, when the object is deleted or
+//! erased, and when objects were not captured for a while, because what happened meanwhile is unknown.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,19 +18,19 @@ pub const MOST: i64 = 1_000_000;
 /// What announced the lock of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockSource {
-    /// Its own row, which holds the lock and will also tell when it ends.
+    /// The object's own row, which holds the lock and will also show when it ends.
     Row,
-    /// The audit row with this id, and nothing else. No column tells when such a lock ends.
+    /// Only the audit row with this id. No column shows when such a lock ends.
     AuditRow(i64),
 }
 
-/// What a batch made of the lock of one object.
+/// A batch's change of the announced lock of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockChange {
     pub uuid: String,
-    /// When the change was made that this follows from.
+    /// The time of the change that causes it.
     pub at: DateTime<Utc>,
-    /// `None`: no lock is announced any more.
+    /// `None`: the lock has ended.
     pub held: Option<LockSource>,
 }
 
@@ -42,7 +42,7 @@ impl LockChange {
     }
 }
 
-/// Which of these objects have a lock that was announced.
+/// Looks up which of these objects have an announced lock.
 pub(super) async fn look_up(
     tx: &impl GenericClient,
     uuids: &BTreeSet<String>,
@@ -67,10 +67,10 @@ pub(super) async fn look_up(
         .collect()
 }
 
-/// Stores what a batch made of the locks; to be called in the transaction that stores its events.
+/// Stores a batch's changes of locks. To be called in the transaction that stores its events.
 ///
 /// # Errors
-/// Where the database refuses.
+/// If a statement fails.
 pub async fn store(tx: &impl GenericClient, changes: &[LockChange]) -> Result<(), Error> {
     let mut ended: Vec<&str> = Vec::new();
     let (mut held, mut audits): (Vec<&str>, Vec<Option<i64>>) = (Vec::new(), Vec::new());
@@ -106,20 +106,20 @@ pub async fn store(tx: &impl GenericClient, changes: &[LockChange]) -> Result<()
     Ok(())
 }
 
-/// Forgets the lock of an erased object; whether there was one.
+/// Removes the lock of an erased object; whether there was one.
 ///
 /// # Errors
-/// Where the database refuses.
+/// If a statement fails.
 pub(crate) async fn erase(tx: &impl GenericClient, uuid: &str) -> Result<bool, Error> {
     let sql = "DELETE FROM openregister_webhooks.object_lock WHERE uuid = $1";
     Ok(tx.execute_typed(sql, &[(&uuid, Type::TEXT)]).await? > 0)
 }
 
-/// Keeps the table small: removes what counts no longer, and of more than `most` rows the oldest. Waits for no row that the
-/// leader is writing.
+/// Keeps the table small: removes rows from before the last start of capturing objects, and the oldest beyond `most` rows. Skips rows
+/// that the leader is writing.
 ///
 /// # Errors
-/// Where the database refuses.
+/// If a statement fails.
 pub async fn trim(client: &impl GenericClient, most: i64) -> Result<(), Error> {
     let stale = "DELETE FROM openregister_webhooks.object_lock WHERE uuid IN ( \
         SELECT l.uuid FROM openregister_webhooks.object_lock l, openregister_webhooks.object_capture c \

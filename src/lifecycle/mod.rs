@@ -1,8 +1,12 @@
 //! Lifecycle: from captured changes to the documented events.
 //!
+//! Which event a change gives is decided in [`classify`], from what is looked up in [`lookup`]; what a soft delete is and what an
+//! UPDATE means in `classify::update`. The event classes themselves are `orw_model::EventClass`: a further class is added there, its
+//! classification in `classify`, its example and schema in `catalogue`. Stored events are the business of [`store`].
+//!
 //! Guarantees: classification is by state, not by SQL verb; a change that changed nothing gives no event; an event's
 //! id is made from its change and its place in it, so it is the same after every crash; memory is bounded, and losing
-//! it (a restart) costs lookups, not correctness.
+//! it (a restart) costs look-ups, not correctness.
 
 mod audit;
 mod bounded_map;

@@ -1,4 +1,4 @@
-//! What comes out of a batch.
+//! The result of classifying a batch.
 
 use chrono::{DateTime, Utc};
 
@@ -10,20 +10,20 @@ use orw_model::{Action, EntityKind};
 /// The result of a batch.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// In the order of their changes; each is final but for an awaited actor.
+    /// In the order of their changes; each is final except for an actor that is still awaited.
     pub events: Vec<Event>,
     /// Who caused events of earlier batches.
     pub actors: Vec<ActorFound>,
     /// Events whose actor the activity app may know.
     pub activities: Vec<ActivityLookup>,
-    /// What became of the locks that were announced, by uuid; to be stored together with the events ([`super::locks::store`]).
+    /// Changes of announced locks, by uuid; to be stored together with the events ([`super::locks::store`]).
     pub locks: Vec<LockChange>,
     /// For quarantine.
     pub undecodable: Vec<Undecodable>,
 }
 
-/// An audit row names the actor of stored events: those of `lane` by `pid`, made between `since` and `at`, that still
-/// wait for it. There may be none.
+/// An audit row names the actor of stored events: those of `lane` by the backend `pid` between `since` and `at` that still wait for
+/// it. There may be none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActorFound {
     pub pid: i32,
@@ -34,8 +34,8 @@ pub struct ActorFound {
     pub actor: Option<Actor>,
 }
 
-/// An event of a register or a schema: no audit row names its actor, but a row of the activity app may, which the same
-/// request writes a moment later.
+/// An event of a register or a schema. No audit row names its actor, but a row of the activity app may, which the same request writes
+/// a moment later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityLookup {
     /// Its place among the outcome's events.

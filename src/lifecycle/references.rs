@@ -1,17 +1,17 @@
-//! Registers and schemas as they are at the present point of the stream.
+//! Registers and schemas as they are at the current point of the stream.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use orw_model::{EntityKind, Reference, Row, Schema};
 
-/// How many registers or schemas are remembered; beyond that everything is forgotten and looked up again.
+/// How many registers or schemas are remembered; beyond that all are dropped and looked up again.
 const BOUND: usize = 4096;
 
-/// `Some(None)`: looked up, and gone.
+/// By id; `None`: it was looked up and does not exist.
 type Known<T> = HashMap<i64, Option<Arc<T>>>;
 
-/// What is known of registers and schemas.
+/// The known registers and schemas.
 #[derive(Debug, Default)]
 pub(crate) struct References {
     registers: Known<Reference>,
@@ -24,7 +24,7 @@ impl References {
         self.schemas.clear();
     }
 
-    /// Makes room before a batch, so that nothing is forgotten within it.
+    /// Makes room before a batch, so that nothing is dropped within it.
     pub(crate) fn make_room(&mut self) {
         if self.registers.len() > BOUND {
             self.registers.clear();
@@ -50,7 +50,7 @@ impl References {
         self.schemas.get(&id?)?.as_deref()
     }
 
-    /// Takes over what was looked up, but never over what the stream has told.
+    /// Takes over what was looked up, unless the stream has already told about it.
     pub(crate) fn learn(&mut self, kind: EntityKind, id: i64, row: Option<&Row>) {
         match kind {
             EntityKind::Register if !self.knows_register(id) => self.set(kind, id, row),
@@ -59,7 +59,7 @@ impl References {
         }
     }
 
-    /// Takes over what the stream tells: the row is so from here on; `None`, it is gone.
+    /// Takes over what the stream tells: from here on the row is like this; `None` means that it was deleted.
     pub(crate) fn set(&mut self, kind: EntityKind, id: i64, row: Option<&Row>) {
         match kind {
             EntityKind::Register => {

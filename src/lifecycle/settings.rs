@@ -1,13 +1,12 @@
-//! What can be set about the classification.
+//! The settings of the classification.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use orw_model::EntityKind;
 
-/// Columns of objects whose change alone is no event, by their names in the blob table (a magic table puts `_` before
-/// them): times, storage, what is derived from other columns, and the inverse side of relations, which the
-/// application writes on its own account.
+/// Columns of objects whose change alone gives no event, by their names in the blob table (a magic table puts `_` before them): times,
+/// storage, what is derived from other columns, and the inverse side of relations, which the application writes by itself.
 pub const OBJECT_HOUSEKEEPING: [&str; 8] = [
     "updated",
     "size",
@@ -15,13 +14,13 @@ pub const OBJECT_HOUSEKEEPING: [&str; 8] = [
     "files",
     "relations",
     "schema_version",
-    // As the first generation calls it, folded by PostgreSQL.
+    // The name in the first generation, folded to lower case by PostgreSQL.
     "schemaversion",
     "validation",
 ];
 
-/// Columns of the other kinds whose change alone is no event. `folder` is a register's, `facets` a schema's, the rest
-/// is what background jobs write about their own work into configurations.
+/// Columns of the other kinds whose change alone gives no event. `folder` is a register's, `facets` a schema's; the rest is what
+/// background jobs write into configurations about their own work.
 pub const PLAIN_HOUSEKEEPING: [&str; 7] = [
     "updated",
     "folder",
@@ -41,7 +40,7 @@ pub struct LifecycleSettings {
     pub object_housekeeping: HashSet<String>,
     /// See [`PLAIN_HOUSEKEEPING`].
     pub plain_housekeeping: HashSet<String>,
-    /// How long after a change the audit row that names its actor may come.
+    /// How long after a change its audit row may come, which names the actor.
     pub actor_window: Duration,
 }
 

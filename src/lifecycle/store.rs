@@ -1,4 +1,6 @@
-//! Events as rows of `openregister_webhooks.event`.
+//! Events as rows of `openregister_webhooks.event`: how they are stored, changed and read.
+//!
+//! The statements of the queue join this table, and `pipeline::jobs` pages through it; they read rows by [`read`].
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::{Map, Value};
@@ -7,9 +9,10 @@ use tokio_postgres::{GenericClient, Row};
 
 use super::event::{Actor, ActorState, Event, EventId, Lane, States};
 use super::gap::{GAP_EVENT, GapNotice, StoredEvent};
+use super::outcome::ActorFound;
 use orw_model::{Action, ActorSource, Entity, EventClass};
 
-/// The columns that [`from_row`] reads, by name.
+/// The columns that [`read`] and [`from_row`] need.
 pub const COLUMNS: &str = "id, class, lane, at, pid, new, old, actor, awaiting";
 
 /// A row of the event table that this version cannot read.
@@ -20,10 +23,10 @@ pub struct StoredEventError {
     reason: String,
 }
 
-/// Stores `events` under `day` and answers the key of each, in the same order: ascending `seq`.
+/// Stores `events` under `day` and returns the key of each, in the same order: ascending `seq`.
 ///
 /// # Errors
-/// Where the database refuses.
+/// If the statement fails.
 pub async fn insert(
     tx: &impl GenericClient,
     day: NaiveDate,
@@ -32,10 +35,10 @@ pub async fn insert(
     insert_for(tx, day, events, None).await
 }
 
-/// The same for events that were made for one webhook: no replay for another finds them.
+/// The same for events that are made for one webhook: a replay for another webhook does not find them.
 ///
 /// # Errors
-/// Where the database refuses.
+/// If the statement fails.
 pub async fn insert_for(
     tx: &impl GenericClient,
     day: NaiveDate,
@@ -88,15 +91,153 @@ pub async fn insert_for(
         )
         .await?;
     let mut keys: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-    // The identity counts up in the order of the rows; RETURNING follows it, and sorting makes that no assumption.
+    // The identity ascends in the order of the rows. RETURNING keeps that order today; sorting does not rely on it.
     keys.sort_unstable();
     Ok(keys.into_iter().map(|seq| (day, seq)).collect())
 }
 
-/// Reads a row that has [`COLUMNS`], and others perhaps.
+/// Stores notices under `day` and returns the key of each, in the same order: ascending `seq`.
 ///
 /// # Errors
-/// Where a column is missing, or a newer or broken version wrote the row.
+/// If the statement fails.
+pub async fn insert_notices(
+    tx: &impl GenericClient,
+    day: NaiveDate,
+    notices: &[GapNotice],
+) -> Result<Vec<(NaiveDate, i64)>, tokio_postgres::Error> {
+    let mut keys = Vec::with_capacity(notices.len());
+    for notice in notices {
+        let rows = tx
+            .query_typed(
+                "INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, awaiting) \
+                 VALUES ($1, $2, $3, $4, $5, 0, $6, false) RETURNING seq",
+                &[
+                    (&day, Type::DATE),
+                    (&notice.id.as_str(), Type::TEXT),
+                    (&GAP_EVENT, Type::TEXT),
+                    (&notice.lane.as_str(), Type::TEXT),
+                    (&notice.at, Type::TIMESTAMPTZ),
+                    (&notice.fields_text(), Type::TEXT),
+                ],
+            )
+            .await?;
+        for row in &rows {
+            keys.push((day, row.try_get(0)?));
+        }
+    }
+    Ok(keys)
+}
+
+/// Sets the actors of the stored events of `found` that still wait for them. Returns these events' keys.
+pub(crate) async fn set_actors(
+    tx: &impl GenericClient,
+    found: &[ActorFound],
+) -> Result<Vec<(NaiveDate, i64)>, tokio_postgres::Error> {
+    let lanes: Vec<&str> = found.iter().map(|f| f.lane.as_str()).collect();
+    let pids: Vec<i32> = found.iter().map(|f| f.pid).collect();
+    let since: Vec<_> = found.iter().map(|f| f.since).collect();
+    let until: Vec<_> = found.iter().map(|f| f.at).collect();
+    let actors: Vec<Option<String>> = found
+        .iter()
+        .map(|f| f.actor.as_ref().map(actor_to_text))
+        .collect();
+    // An event waits for some seconds at most, so it is of today or, around midnight, of yesterday.
+    let rows = tx
+        .query_typed(
+            "UPDATE openregister_webhooks.event e SET actor = f.actor, awaiting = false \
+             FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::timestamptz[], $5::text[]) \
+                  AS f (lane, pid, since, until, actor) \
+             WHERE e.lane = f.lane AND e.pid = f.pid AND e.at BETWEEN f.since AND f.until AND e.awaiting \
+               AND e.day >= (clock_timestamp() AT TIME ZONE 'UTC')::date - 1 \
+             RETURNING e.day, e.seq",
+            &[
+                (&lanes, Type::TEXT_ARRAY),
+                (&pids, Type::INT4_ARRAY),
+                (&since, Type::TIMESTAMPTZ_ARRAY),
+                (&until, Type::TIMESTAMPTZ_ARRAY),
+                (&actors, Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Sets the actors of these events, which wait no longer. An event without an actor keeps what it has.
+pub(crate) async fn settle_actors(
+    tx: &impl GenericClient,
+    events: &[(NaiveDate, i64)],
+    actors: &[Option<Actor>],
+) -> Result<(), tokio_postgres::Error> {
+    let (days, seqs): (Vec<NaiveDate>, Vec<i64>) = events.iter().copied().unzip();
+    let actors: Vec<Option<String>> = actors
+        .iter()
+        .map(|actor| actor.as_ref().map(actor_to_text))
+        .collect();
+    let sql = "UPDATE openregister_webhooks.event e SET actor = coalesce(f.actor, e.actor), awaiting = false \
+               FROM unnest($1::date[], $2::int8[], $3::text[]) AS f (day, seq, actor) \
+               WHERE e.day = f.day AND e.seq = f.seq";
+    tx.query_typed(
+        sql,
+        &[
+            (&days, Type::DATE_ARRAY),
+            (&seqs, Type::INT8_ARRAY),
+            (&actors, Type::TEXT_ARRAY),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The actions of the last events of a lane that a backend caused in a span of time, the newest first; ten at most.
+pub(super) async fn recent_actions(
+    tx: &impl GenericClient,
+    lane: &Lane,
+    pid: i32,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<Action>, tokio_postgres::Error> {
+    let rows = tx
+        .query_typed(
+            "SELECT class FROM openregister_webhooks.event
+              WHERE lane = $1 AND pid = $2 AND at BETWEEN $3 AND $4 ORDER BY seq DESC LIMIT 10",
+            &[
+                (&lane.as_str(), Type::TEXT),
+                (&pid, Type::INT4),
+                (&since, Type::TIMESTAMPTZ),
+                (&until, Type::TIMESTAMPTZ),
+            ],
+        )
+        .await?;
+    // A class that this version does not know is none of the lock events that are looked for.
+    Ok(rows
+        .iter()
+        .filter_map(|row| EventClass::from_short(row.get(0)))
+        .map(EventClass::action)
+        .collect())
+}
+
+/// The key of the newest stored event; `None` if there is none.
+pub(crate) async fn newest(
+    tx: &impl GenericClient,
+) -> Result<Option<(NaiveDate, i64)>, tokio_postgres::Error> {
+    let sql = "SELECT day, seq FROM openregister_webhooks.event WHERE seq IS NOT NULL ORDER BY day DESC, seq DESC LIMIT 1";
+    let rows = tx.query_typed(sql, &[]).await?;
+    rows.first()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .transpose()
+}
+
+/// When the change of the oldest stored event was made; `None` if there is none.
+pub(crate) async fn oldest(tx: &impl GenericClient) -> Result<Option<DateTime<Utc>>, tokio_postgres::Error> {
+    let sql = "SELECT at FROM openregister_webhooks.event ORDER BY day, seq LIMIT 1";
+    let rows = tx.query_typed(sql, &[]).await?;
+    rows.first().map(|row| row.try_get(0)).transpose()
+}
+
+/// Reads a row that has at least [`COLUMNS`].
+///
+/// # Errors
+/// If a column is missing, or this version does not understand the row.
 pub fn read(row: &Row) -> Result<StoredEvent, StoredEventError> {
     let column = |error: tokio_postgres::Error| StoredEventError {
         id: row.try_get("id").unwrap_or_default(),
@@ -122,10 +263,10 @@ pub fn read(row: &Row) -> Result<StoredEvent, StoredEventError> {
     .ok_or_else(|| fail("it does not say whose events are missing".into()))
 }
 
-/// The same for a row that is known to be a lifecycle event's.
+/// The same for a row that must be a lifecycle event.
 ///
 /// # Errors
-/// As [`read`]; also where it is none.
+/// As [`read`]; also if it is not a lifecycle event.
 pub fn from_row(row: &Row) -> Result<Event, StoredEventError> {
     let column = |error: tokio_postgres::Error| StoredEventError {
         id: "(without an id)".to_owned(),
@@ -169,7 +310,7 @@ pub fn from_row(row: &Row) -> Result<Event, StoredEventError> {
     })
 }
 
-/// An actor as the column `actor` keeps it.
+/// An actor as the column `actor` stores it.
 #[must_use]
 pub fn actor_to_text(actor: &Actor) -> String {
     let mut map = Map::new();
@@ -182,7 +323,7 @@ pub fn actor_to_text(actor: &Actor) -> String {
 
 fn actor_from_text(text: &str, class: EventClass) -> Option<Actor> {
     let value = orw_model::json::parse(text).ok()?;
-    // Earlier versions did not store it.
+    // Earlier versions did not store the source.
     let source = value.get("source").and_then(Value::as_str);
     let source = source.map_or(Some(class.actor_source()), ActorSource::from_name)?;
     Some(Actor {

@@ -8,7 +8,7 @@ use super::event::Actor;
 use super::facts::User;
 use orw_model::ActorSource;
 
-/// How many users are remembered; beyond that everything is forgotten and looked up again.
+/// How many users are remembered; beyond that all are dropped and looked up again.
 const BOUND: usize = 10_000;
 /// How long what was looked up counts.
 const FRESH: TimeDelta = TimeDelta::seconds(30);

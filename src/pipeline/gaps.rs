@@ -1,35 +1,34 @@
-//! Gaps in capture become notices for the registrations that asked for them.
+//! Announces gaps in capture to the registrations that asked for it.
 //!
-//! A registration is told where it is registered for events of the kind that the table holds. Neither its filter nor its
-//! `userIdFilter` is asked: what is missing cannot be looked into.
+//! A registration gets the notice if it is registered for events of the kind of entity that the table holds. Neither its filter
+//! nor its `userIdFilter` applies, because nobody knows what is missing.
 
 use tokio_postgres::Transaction;
 
-use super::{Batch, Pipeline, PipelineError, jobs};
+use super::error::PipelineError;
+use super::jobs;
 use crate::capture::Gap;
 use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
-use crate::lifecycle::{GapNotice, gap};
-use crate::registry::Ordering;
+use crate::lifecycle::{GapNotice, store};
+use crate::registry::{Ordering, Snapshot};
 
-/// Stores the notices and puts their deliveries into the queue.
-pub(super) async fn tell(
-    pipeline: &mut Pipeline,
+/// Stores the notices and enqueues their deliveries. Returns the deliveries.
+pub(super) async fn enqueue_notices(
     tx: &Transaction<'_>,
+    snapshot: &Snapshot,
     gaps: &[Gap],
-) -> Result<(), PipelineError> {
-    pipeline.batch = Batch::default();
-    let snapshot = pipeline.registry.refresh_in(tx).await?;
+) -> Result<Vec<NewDelivery>, PipelineError> {
     let notices: Vec<GapNotice> = gaps.iter().map(GapNotice::of).collect();
     let day = queue::lock(tx).await?;
     let replaying = jobs::replaying(tx).await?;
-    let stored = gap::insert(tx, day, &notices).await?;
+    let stored = store::insert_notices(tx, day, &notices).await?;
     let mut deliveries = Vec::new();
     for (notice, (day, seq)) in notices.iter().zip(stored) {
         let hearing = snapshot
             .all()
             .iter()
             .filter(|webhook| webhook.collects() && webhook.hears_of_gaps(notice.kind));
-        // A replay comes to it by itself, as to every event that is stored meanwhile.
+        // A running replay delivers the notice itself, like every event that is stored meanwhile.
         for webhook in hearing.filter(|webhook| !replaying.contains(&webhook.id)) {
             deliveries.push(NewDelivery {
                 webhook: webhook.id,
@@ -42,8 +41,5 @@ pub(super) async fn tell(
         }
     }
     enqueue(tx, &deliveries).await?;
-    pipeline.batch.gaps = notices.len() as u64;
-    pipeline.batch.enqueued = deliveries.len() as u64;
-    pipeline.batch.webhooks = deliveries.iter().map(|delivery| delivery.webhook).collect();
-    Ok(())
+    Ok(deliveries)
 }

@@ -1,8 +1,7 @@
 //! Which registrations want an event.
 //!
-//! One document is built for all webhooks of an event, and only as far as their filters look into it. A filter that cannot
-//! be evaluated, or only in more time than it may take, counts as no match, is counted and logged, and never stops the
-//! pipeline.
+//! One document is built for all webhooks of an event, and only the parts that their filters look into. A filter that cannot be
+//! evaluated, or not within its time, counts as no match, is counted and logged, and never stops the pipeline.
 
 use std::sync::Arc;
 
@@ -12,11 +11,11 @@ use crate::lifecycle::{ActorState, Event};
 use crate::registry::{Format, Snapshot, Webhook};
 use orw_filter::{Budget, Document, TooDeep};
 
-/// What a webhook wants of an event.
+/// Whether a webhook wants an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
     Yes,
-    /// It depends on who did it, or its payload says so, and that may still become known.
+    /// It depends on the user, or the payload names the user, and the user may still become known.
     AwaitUser,
 }
 
@@ -47,7 +46,7 @@ pub fn matches<'r>(
         .collect()
 }
 
-/// What `webhook` wants of `event`; `None` where it does not want it.
+/// Whether `webhook` wants `event`; `None` if not.
 pub(super) fn matches_one(webhook: &Webhook, event: &Event, metrics: &Metrics) -> Option<Match> {
     alone(
         webhook,
@@ -57,7 +56,7 @@ pub(super) fn matches_one(webhook: &Webhook, event: &Event, metrics: &Metrics) -
     )
 }
 
-/// Whether `webhook` wants `event`, now that nothing more will be known of who did it.
+/// Whether `webhook` wants `event`, now that the user will not become known any more.
 pub(super) fn wants(webhook: &Webhook, event: &Event, metrics: &Metrics) -> bool {
     alone(webhook, event, false, metrics).is_some()
 }
@@ -70,7 +69,7 @@ fn alone(webhook: &Webhook, event: &Event, awaited: bool, metrics: &Metrics) -> 
     wanted(webhook, event, document.as_ref(), awaited, metrics, &mut budget)
 }
 
-/// What `webhook` wants of `event`; `awaited` says that it may still become known who did it.
+/// Whether `webhook` wants `event`; `awaited`: the user may still become known.
 fn wanted(
     webhook: &Webhook,
     event: &Event,

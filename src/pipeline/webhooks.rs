@@ -1,4 +1,4 @@
-//! The registry as delivery sees it.
+//! Delivery's access to the registrations.
 
 use std::sync::Arc;
 
@@ -42,10 +42,10 @@ impl Webhooks for RegistryWebhooks {
             match self.registry.disable(id, revision, reason).await {
                 Ok(_) => {}
                 Err(RegistryError::Changed(_) | RegistryError::NotFound(_)) => {
-                    tracing::info!(webhook = %id, "a webhook that should be disabled was changed meanwhile: it is not");
+                    tracing::info!(webhook = %id, "a webhook that was to be disabled was changed meanwhile: it stays enabled");
                 }
                 Err(error) => {
-                    tracing::error!(webhook = %id, error = %crate::error_text::chain(&error), "a webhook that should be disabled could not be");
+                    tracing::error!(webhook = %id, error = %crate::error_text::chain(&error), "a webhook could not be disabled");
                 }
             }
         })

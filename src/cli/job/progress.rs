@@ -121,7 +121,7 @@ fn progress(job: &Job) -> String {
 /// What was asked for.
 fn asked(job: &Job) -> String {
     let said = |name: &str| {
-        let value = job.ask.get(name)?.as_str()?;
+        let value = job.request.get(name)?.as_str()?;
         Some(format!("{name} {value}"))
     };
     let all: Vec<String> = ["since", "class", "object", "register", "schema", "table"]

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Client, Pool};
-use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 
-use crate::capture::{Op, QuarantineEntry};
+use crate::capture::{self, Op, QuarantineEntry};
 use crate::database::DatabaseError;
 use crate::delivery::events::{EventError, is_damage};
 use crate::delivery::queue::{Claimed, EventRef};
@@ -51,19 +50,7 @@ async fn store(
 ) -> Result<(), Error> {
     let tx = client.transaction().await?;
     let name = format!("event {} of {}", event.seq, event.day);
-    // Whoever puts an event into the quarantine waits for others who do: without the lock this could miss their row. Capture writes to
-    // the table, too, and would wait behind this lock, so the wait is short.
-    tx.batch_execute(
-        "SET LOCAL lock_timeout = '2s'; LOCK TABLE openregister_webhooks.quarantine IN SHARE ROW EXCLUSIVE MODE",
-    )
-    .await?;
-    let there = tx
-        .query_typed(
-            "SELECT 1 FROM openregister_webhooks.quarantine WHERE lsn = '0/0' AND reason LIKE $1 || ' %' LIMIT 1",
-            &[(&name, Type::TEXT)],
-        )
-        .await?;
-    if !there.is_empty() {
+    if capture::quarantine::holds_event(&tx, &name).await? {
         return Ok(());
     }
     let prefix = "SELECT table_prefix FROM openregister_webhooks.settings";

@@ -1,10 +1,11 @@
-//! Audit rows: who did it, and the locks that no column tells.
+//! Audit rows: who did it, and the locks that no column shows.
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
+use super::batch::{Batch, event};
+use super::classifier::Classifier;
 use super::recent::{Recent, SAME_REQUEST};
-use super::{Batch, Classifier, event};
 use crate::capture::Change;
 use crate::lifecycle::audit::{self, Audit};
 use crate::lifecycle::event::{Actor, ActorState, Lane, States};
@@ -13,7 +14,23 @@ use crate::lifecycle::locks::LockSource;
 use crate::lifecycle::outcome::ActorFound;
 use orw_model::{Action, ActorSource, EventClass, ObjectRow, Row, TableName, is_set, parse_row};
 
+/// An audit row with what it belongs to.
+struct AuditRow<'a> {
+    change: &'a Change,
+    audit: &'a Audit,
+    /// Its backend and the object's uuid.
+    key: &'a (i32, String),
+    actor: Option<Actor>,
+}
+
+impl AuditRow<'_> {
+    fn uuid(&self) -> &str {
+        &self.key.1
+    }
+}
+
 impl Classifier {
+    /// An audit row: names the actor of the events of its request, and may tell a lock or its end.
     pub(super) fn audit_row(&mut self, batch: &mut Batch, facts: &Facts, change: &Change, audit: &Audit) {
         if audit.is_read() {
             return;
@@ -28,16 +45,22 @@ impl Classifier {
             self.users
                 .actor(uid, audit.user_name.as_deref(), ActorSource::AuditTrail)
         });
-        self.settle(batch, change, &key, actor.as_ref());
+        self.name_actor(batch, change, &key, actor.as_ref());
+        let row = AuditRow {
+            change,
+            audit,
+            key: &key,
+            actor,
+        };
         match audit.action.as_str() {
-            "lock" => self.lock_row(batch, facts, change, audit, &key, actor),
-            "unlock" => self.unlock_row(batch, facts, change, audit, &key, actor),
+            "lock" => self.lock_or_unlock(batch, facts, row, Action::Locked),
+            "unlock" => self.lock_or_unlock(batch, facts, row, Action::Unlocked),
             _ => {}
         }
     }
 
-    /// Tells the events of the same request who caused them.
-    fn settle(&mut self, batch: &mut Batch, change: &Change, key: &(i32, String), actor: Option<&Actor>) {
+    /// Names the actor of the events of the same request.
+    fn name_actor(&mut self, batch: &mut Batch, change: &Change, key: &(i32, String), actor: Option<&Actor>) {
         let window = TimeDelta::from_std(self.settings.actor_window).unwrap_or(TimeDelta::MAX);
         let since = change.at.checked_sub_signed(window).unwrap_or(change.at);
         let open = batch.open.remove(key).unwrap_or_default();
@@ -54,7 +77,7 @@ impl Classifier {
             .recent
             .get_mut(key)
             .map(|recent| std::mem::take(&mut recent.awaiting));
-        // After a restart nothing is remembered: an event of before may be waiting.
+        // After a restart nothing is remembered: a stored event from before it may be waiting.
         if earlier.unwrap_or(!found) {
             batch.out.actors.push(ActorFound {
                 pid: change.pid,
@@ -66,66 +89,50 @@ impl Classifier {
         }
     }
 
-    /// An audit row `lock`: Locked, unless the object's row told it.
-    fn lock_row(
-        &mut self,
-        batch: &mut Batch,
-        facts: &Facts,
-        change: &Change,
-        audit: &Audit,
-        key: &(i32, String),
-        actor: Option<Actor>,
-    ) {
-        let recent = self.end_of_request(change, key);
-        if recent.lock == Some(Action::Locked) || audit.lock_changed {
+    /// An audit row `lock` or `unlock`: Locked or Unlocked, unless the object's row tells the same.
+    ///
+    /// OpenRegister writes `unlock` after every update, too, so it counts only if a lock was announced and no row holds it.
+    fn lock_or_unlock(&mut self, batch: &mut Batch, facts: &Facts, row: AuditRow<'_>, action: Action) {
+        let AuditRow { change, audit, .. } = row;
+        let uuid = row.uuid();
+        let recent = self.end_of_request(change, row.key);
+        let held = batch.held(facts, uuid);
+        let told_by_request = action == Action::Locked && recent.lock == Some(Action::Locked);
+        let nothing_to_end = action == Action::Unlocked && held.is_none();
+        if audit.lock_changed || told_by_request || nothing_to_end {
             return;
         }
-        let held = batch.held(facts, &key.1);
         let forgotten = recent.image.is_none();
-        let image = self.image(facts, change, audit, &key.1, recent);
-        let told_before = || forgotten && told_by_row(facts, change, audit, &key.1);
-        let row_decides = match held {
-            Some(LockSource::AuditRow(_)) => false,
-            // Also where the lock was renewed to what it was: the row will tell when it ends.
-            Some(LockSource::Row) => image.is_held() || told_before(),
-            None => told_before(),
+        let image = self.image(facts, &row, recent);
+        let told_before = || forgotten && told_by_row(facts, change, audit, uuid);
+        let now_held = if action == Action::Locked {
+            let row_decides = match held {
+                Some(LockSource::AuditRow(_)) => false,
+                // Also if the lock was renewed without a difference: the row will tell when it ends.
+                Some(LockSource::Row) => image.is_held() || told_before(),
+                None => told_before(),
+            };
+            if row_decides {
+                return;
+            }
+            Some(LockSource::AuditRow(audit.id))
+        } else {
+            let still_held = match held {
+                Some(LockSource::Row) => image.is_held(),
+                // An `unlock` from before that lock, read again: after a restore, or from the quarantine.
+                Some(LockSource::AuditRow(lock)) => audit.id < lock,
+                None => true,
+            };
+            if still_held {
+                return;
+            }
+            None
         };
-        if row_decides {
-            return;
-        }
-        batch.set_held(&key.1, change.at, Some(LockSource::AuditRow(audit.id)));
-        self.push_lock_event(batch, change, audit, &key.1, Action::Locked, image, actor);
+        batch.set_held(uuid, change.at, now_held);
+        self.push_lock_event(batch, row, action, image);
     }
 
-    /// An audit row `unlock`, which OpenRegister writes after every update, too: Unlocked, where a lock was announced and
-    /// no row holds it.
-    fn unlock_row(
-        &mut self,
-        batch: &mut Batch,
-        facts: &Facts,
-        change: &Change,
-        audit: &Audit,
-        key: &(i32, String),
-        actor: Option<Actor>,
-    ) {
-        let recent = self.end_of_request(change, key);
-        let Some(held) = batch.held(facts, &key.1).filter(|_| !audit.lock_changed) else {
-            return;
-        };
-        let image = self.image(facts, change, audit, &key.1, recent);
-        let goes_on = match held {
-            LockSource::Row => image.is_held(),
-            // An unlock from before that lock, read again: after a restore, or out of the quarantine.
-            LockSource::AuditRow(lock) => audit.id < lock,
-        };
-        if goes_on {
-            return;
-        }
-        batch.set_held(&key.1, change.at, None);
-        self.push_lock_event(batch, change, audit, &key.1, Action::Unlocked, image, actor);
-    }
-
-    /// What is remembered of the request that an audit row ends; what comes next belongs to another one.
+    /// Takes what is remembered of the request that an audit row ends; later changes belong to another request.
     fn end_of_request(&mut self, change: &Change, key: &(i32, String)) -> Recent {
         self.recent
             .remove(key)
@@ -133,33 +140,24 @@ impl Classifier {
             .unwrap_or_default()
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one place, and each is something else")]
-    fn push_lock_event(
-        &self,
-        batch: &mut Batch,
-        change: &Change,
-        audit: &Audit,
-        uuid: &str,
-        action: Action,
-        image: Image,
-        actor: Option<Actor>,
-    ) {
-        let Some((table, row)) = image.0.or_else(|| bare(audit, uuid)) else {
+    fn push_lock_event(&self, batch: &mut Batch, row: AuditRow<'_>, action: Action, image: Image) {
+        let Some((table, object)) = image.0.or_else(|| bare(row.audit, row.uuid())) else {
             return;
         };
-        let mut entity = self.entity(&table, &row);
-        entity.set("locked", lock_value(audit, action));
+        let mut entity = self.entity(&table, &object);
+        entity.set("locked", lock_value(row.audit, action));
         batch.push(event(
-            change,
+            row.change,
             EventClass::object(action),
-            Lane::object(uuid),
+            Lane::object(row.uuid()),
             States::One(entity),
-            ActorState::Known(actor),
+            ActorState::Known(row.actor),
         ));
     }
 
     /// The row of the object that was locked or unlocked: as the request left it, else as it is now.
-    fn image(&self, facts: &Facts, change: &Change, audit: &Audit, uuid: &str, recent: Recent) -> Image {
+    fn image(&self, facts: &Facts, row: &AuditRow<'_>, recent: Recent) -> Image {
+        let (change, audit, uuid) = (row.change, row.audit, row.uuid());
         let remembered = recent
             .image
             .and_then(|(table, text)| Some((table, parse_row(&text).ok()?)));
@@ -177,7 +175,7 @@ impl Classifier {
     }
 }
 
-/// An object's row, where it is known.
+/// An object's row, if it is known.
 struct Image(Option<(TableName, Row)>);
 
 impl Image {
@@ -188,7 +186,7 @@ impl Image {
     }
 }
 
-/// All that is left of an object that was deleted since: what the audit row itself says.
+/// What the audit row itself says of an object whose row is gone.
 fn bare(audit: &Audit, uuid: &str) -> Option<(TableName, Row)> {
     let table = TableName::parse(audit_tables(audit).first()?, "")?;
     let mut row = Row::new();
@@ -221,7 +219,7 @@ pub(super) fn lock_need(change: &Change, audit: &Audit, uuid: &str) -> LockQuery
     }
 }
 
-/// Whether the stored events say that the row told of this very lock: asked where nothing is remembered, after a restart.
+/// Whether the stored events say that the object's row told this very lock. Asked if nothing is remembered, after a restart.
 fn told_by_row(facts: &Facts, change: &Change, audit: &Audit, uuid: &str) -> bool {
     let found = facts.locks.get(&lock_need(change, audit, uuid));
     let mut events = found.into_iter().flat_map(|found| &found.events);

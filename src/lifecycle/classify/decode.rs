@@ -1,4 +1,4 @@
-//! A change with its row images read.
+//! Decoding: parses the row images of a change.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::lifecycle::audit::Audit;
 use crate::lifecycle::outcome::Undecodable;
 use orw_model::{EntityKind, ObjectRow, Row, Store, parse_row};
 
-/// A change with its row images read.
+/// A change with its parsed row images.
 #[derive(Debug)]
 pub struct Decoded {
     pub(crate) change: Change,
@@ -26,15 +26,15 @@ pub(super) enum DecodedKind {
         new: Option<Row>,
     },
     Audit(Audit),
-    /// A change that can cause no event.
+    /// A change that cannot cause an event.
     Nothing,
 }
 
 impl Decoded {
-    /// Reads the row images.
+    /// Parses the row images.
     ///
     /// # Errors
-    /// Where an image is missing or unreadable, or names no row; the change goes to quarantine.
+    /// If an image is missing, cannot be parsed, or does not identify its row. The change must be quarantined.
     pub fn read(change: Change) -> Result<Self, Box<Undecodable>> {
         match Self::read_kind(&change) {
             Ok(kind) => Ok(Self { change, kind }),

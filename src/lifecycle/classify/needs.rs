@@ -1,11 +1,12 @@
-//! What must be looked up for a batch.
+//! Collects what must be looked up for a batch.
 
 use std::collections::HashSet;
 
 use super::audits::{audit_tables, lock_need};
+use super::classifier::Classifier;
+use super::decode::{Decoded, DecodedKind};
 use super::objects::{deleted_by, locked_by, owner};
 use super::other_kinds::{creator, other_view_table, row_id, text};
-use super::{Classifier, Decoded, DecodedKind};
 use crate::capture::{Change, Op};
 use crate::lifecycle::audit::Audit;
 use crate::lifecycle::facts::Needs;
@@ -97,7 +98,7 @@ impl Classifier {
         old: Option<&Row>,
         new: Option<&Row>,
     ) {
-        // Before its first change in this batch the row was as its old image says, whatever a lookup would find now.
+        // Before its first change in this batch the row was as its old image says, whatever a look-up would find now.
         if let Some(id) = row_id(new.or(old)) {
             self.references.learn(kind, id, old);
         }

@@ -1,16 +1,18 @@
-//! Changes of objects' rows, in both stores.
+//! Changes of objects' rows in magic tables and in the blob table: creation, deletion, migration between tables.
 
 use serde_json::Value;
 
-use super::{Batch, Classifier, event};
+use super::batch::{Batch, event};
+use super::classifier::Classifier;
+use super::update;
 use crate::capture::{Change, Op, Origin};
-use crate::lifecycle::classify::update;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
 use crate::lifecycle::locks::LockSource;
 use orw_model::{Action, ActorSource, EventClass, ObjectRow, Row, Store, TableName, decode_text};
 
 impl Classifier {
+    /// A change of an object's row, at the place `at` of the batch.
     pub(super) fn object_change(
         &mut self,
         batch: &mut Batch,
@@ -39,7 +41,7 @@ impl Classifier {
                     .collect()
             }
             (Op::Delete, Some(old), _) if !self.lives_elsewhere(facts, &change, row, &uuid) => {
-                // Also the purge of one that is in the bin: nothing is left that could be locked.
+                // Also if a soft-deleted object is purged: nothing is left that could be locked.
                 batch.set_held(&uuid, change.at, None);
                 if row.is_deleted() {
                     Vec::new()
@@ -56,7 +58,7 @@ impl Classifier {
         for (action, states) in actions {
             match action {
                 Action::Locked => batch.set_held(&uuid, change.at, Some(LockSource::Row)),
-                // A new object is not locked, whatever is remembered of an earlier one by its uuid.
+                // A new object is not locked, whatever is remembered of an earlier object with the same uuid.
                 Action::Created | Action::Deleted | Action::Unlocked => {
                     batch.set_held(&uuid, change.at, None);
                 }
@@ -92,7 +94,7 @@ impl Classifier {
                 new: self.entity(table, new),
                 old: self.entity(table, old),
             },
-            // The last state, and who deleted it when.
+            // The last state, with who deleted it and when.
             Action::Deleted => {
                 let mut last = self.entity(table, old);
                 let deleted = self.entity(table, new).fields().get("deleted").cloned();
@@ -117,7 +119,7 @@ impl Classifier {
         if row.is_deleted() {
             return Vec::new();
         }
-        // The twin may be gone by now; then its DELETE is in this batch, too.
+        // The object's other row may be gone by now; then its DELETE is in this batch, too.
         let gone = batch
             .deleted_later
             .get(uuid)
@@ -164,19 +166,19 @@ impl Classifier {
                     None => vec![(Action::Created, States::One(self.entity(&change.table, new)))],
                 }
             }
-            // Nothing is ever moved into the blob table.
+            // OpenRegister never migrates objects into the blob table.
             _ => vec![(Action::Created, States::One(self.entity(&change.table, new)))],
         }
     }
 
-    /// Whether the object of a deleted row goes on in another table.
+    /// Whether the object of a deleted row lives on in another table.
     fn lives_elsewhere(&self, facts: &Facts, change: &Change, row: ObjectRow<'_>, uuid: &str) -> bool {
         let moved = self.moved.get(&uuid.to_owned());
         moved.is_some_and(|table| *table != change.table) || has_twin(facts, &change.table, row, uuid)
     }
 }
 
-/// Whether the row of the blob table has a twin in its magic table.
+/// Whether an object of the blob table also has a row in its magic table.
 fn has_twin(facts: &Facts, table: &TableName, row: ObjectRow<'_>, uuid: &str) -> bool {
     if !matches!(table.store(), Store::Blob) {
         return false;
@@ -192,7 +194,7 @@ fn first_text(value: Option<&Value>, keys: &[&str]) -> Option<String> {
     let value = decode_text(value?);
     keys.iter()
         .find_map(|key| value.get(*key).and_then(Value::as_str))
-        // JSON may hold what no text of PostgreSQL can, and no uid does.
+        // JSON may hold a NUL, which PostgreSQL's text and a uid cannot.
         .filter(|uid| !uid.is_empty() && !uid.contains('\0') && !uid.eq_ignore_ascii_case("system"))
         .map(str::to_owned)
 }
@@ -211,7 +213,7 @@ pub(super) fn locked_by(row: ObjectRow<'_>) -> Option<String> {
     first_text(row.meta("locked"), &["user", "userId"])
 }
 
-/// Whom the row itself names, and as what.
+/// The user that the row itself names, and the kind of source.
 fn fallback(action: Action, row: ObjectRow<'_>) -> Option<(String, ActorSource)> {
     match action {
         Action::Created => owner(row).map(|uid| (uid, ActorSource::Owner)),

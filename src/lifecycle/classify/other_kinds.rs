@@ -2,15 +2,17 @@
 
 use serde_json::Value;
 
-use super::{Batch, Classifier, event};
+use super::batch::{Batch, event};
+use super::classifier::Classifier;
+use super::update;
 use crate::capture::{Change, Op, Origin};
-use crate::lifecycle::classify::update;
 use crate::lifecycle::event::{ActorState, Lane, States};
 use crate::lifecycle::facts::Facts;
 use crate::lifecycle::outcome::ActivityLookup;
 use orw_model::{Action, ActorSource, EntityKind, EventClass, Row, TableName, other_entity};
 
 impl Classifier {
+    /// A change of a row of one of these kinds.
     pub(super) fn plain_change(
         &mut self,
         batch: &mut Batch,
@@ -82,7 +84,7 @@ pub(super) fn text(row: &Row, key: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Views live in one of two tables; an upgrade copies those of the one into the other.
+/// Views are in one of two tables, and an upgrade copies them from one into the other: the other table.
 pub(super) fn other_view_table(table: &TableName) -> Option<&'static str> {
     match table.name() {
         "openregister_view" => Some("openregister_views"),
@@ -90,7 +92,7 @@ pub(super) fn other_view_table(table: &TableName) -> Option<&'static str> {
     }
 }
 
-/// Who created an entity that is no object, where the row says so: its owner, where the caller cannot choose that.
+/// Who created an entity other than an object: its owner, if the caller of OpenRegister cannot choose the owner.
 pub(in crate::lifecycle) fn creator(kind: EntityKind, row: &Row) -> Option<String> {
     if EventClass::new(kind, Action::Created)?.actor_source() != ActorSource::Owner {
         return None;

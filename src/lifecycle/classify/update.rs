@@ -1,12 +1,11 @@
-//! What an UPDATE changed, and what that means.
+//! What an UPDATE means: which events it gives. Soft deletes, restores, locks, reverts and housekeeping are told here.
 
 use serde_json::Value;
 
 use crate::lifecycle::settings::LifecycleSettings;
 use orw_model::{Action, EntityKind, ObjectRow, Row, decode_text, is_set};
 
-/// The columns that differ. A column that is missing equals one that is null: adding a column to a table changes no
-/// entity.
+/// The columns that differ. A missing column equals one that is null, because adding a column to a table changes no entity.
 fn changed<'a>(old: &'a Row, new: &'a Row) -> impl Iterator<Item = &'a str> {
     let null = &Value::Null;
     let differ = new
@@ -25,7 +24,7 @@ fn changed<'a>(old: &'a Row, new: &'a Row) -> impl Iterator<Item = &'a str> {
 enum Deletion {
     Alive,
     Deleted,
-    /// Deleted before and after: a repeated delete, or work on a row in the bin.
+    /// Deleted before and after: a repeated delete, or a change of a soft-deleted row.
     StillDeleted,
     Restored,
 }
@@ -39,7 +38,7 @@ const fn deletion(before: bool, after: bool) -> Deletion {
     }
 }
 
-/// The events of an UPDATE of an object's row, in their order; at most one of each.
+/// The events of an UPDATE of an object's row, in their order; at most one of each action.
 pub(crate) fn of_object(settings: &LifecycleSettings, old: ObjectRow<'_>, new: ObjectRow<'_>) -> Vec<Action> {
     match deletion(old.is_deleted(), new.is_deleted()) {
         Deletion::Deleted => return vec![Action::Deleted],
@@ -59,7 +58,7 @@ pub(crate) fn of_object(settings: &LifecycleSettings, old: ObjectRow<'_>, new: O
     actions
 }
 
-/// Whether the change of `column` makes an Updated.
+/// Whether the change of `column` is worth an Updated.
 fn is_news(settings: &LifecycleSettings, column: &str, old: ObjectRow<'_>, new: ObjectRow<'_>) -> bool {
     let name = if new.is_magic() {
         match column.strip_prefix('_') {
@@ -90,7 +89,7 @@ fn is_news(settings: &LifecycleSettings, column: &str, old: ObjectRow<'_>, new: 
     }
 }
 
-/// `[]`, `{}`, the empty text and null are the same to OpenRegister's metadata columns.
+/// In OpenRegister's metadata columns `[]`, `{}`, the empty text and null mean the same.
 fn both_empty(old: Option<&Value>, new: Option<&Value>) -> bool {
     !is_set(old) && !is_set(new)
 }
@@ -117,7 +116,7 @@ fn lock_change(old: ObjectRow<'_>, new: ObjectRow<'_>) -> Option<Action> {
     }
 }
 
-/// Whether a row of a kind that is soft-deleted by a time is in the bin.
+/// Whether a row of a kind other than objects is soft-deleted: a column holds the time of deletion.
 pub(crate) fn is_plain_deleted(kind: EntityKind, row: &Row) -> bool {
     match kind {
         EntityKind::Conversation => is_set(row.get("deleted_at")),
@@ -126,7 +125,7 @@ pub(crate) fn is_plain_deleted(kind: EntityKind, row: &Row) -> bool {
     }
 }
 
-/// The event of an UPDATE of a row of another kind.
+/// The event of an UPDATE of a row of a kind other than objects.
 pub(crate) fn of_plain(
     settings: &LifecycleSettings,
     kind: EntityKind,

@@ -1,30 +1,30 @@
-//! Which store holds an object: the questions that tell an object that was migrated from one that was created.
+//! Which table holds an object: the look-ups that tell a migrated object from a created one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokio_postgres::GenericClient;
 use tokio_postgres::types::{PgLsn, Type};
 
-use super::{LOOK_AHEAD, LookupError, ask, image, query, tables_of};
-use crate::capture::{ChangeKey, Lsn, Xid};
+use super::statements::{LookupError, image, query_host, query_own, tables_of};
+use crate::capture::{ChangeKey, Lsn, Xid, queries};
 use crate::lifecycle::facts::{Facts, Needs};
 use crate::lifecycle::host_connection::{HostConnection, HostError};
 use orw_model::{ObjectRow, Store, TableName};
 
 /// The table of the first generation's objects.
 const BLOB: &str = "openregister_objects";
-/// How many magic tables one statement searches for an object's other row. Each takes some five places among the locks of
-/// the whole server, and what fails for one of them fails for all.
+/// How many magic tables one statement searches for an object's other row. Each takes about five entries in the server's lock
+/// table, and a failure at one of them fails the whole statement.
 const TABLES_PER_QUERY: usize = 20;
 
-/// Nextcloud's own tables that hold objects, or views, and that can be read, without prefix; the oldest first.
+/// Nextcloud's own tables of OpenRegister that this role may read, except the audit trail; without prefix, the oldest first.
 pub(super) async fn object_tables(
     host: &mut HostConnection,
     prefix: &str,
 ) -> Result<Vec<String>, LookupError> {
     let first = format!("{prefix}openregister_");
     let nothing = tables_of(host).await?;
-    let rows = ask(
+    let rows = query_host(
         host,
         "tables",
         &nothing,
@@ -40,7 +40,7 @@ pub(super) async fn object_tables(
         .collect())
 }
 
-/// The questions that name their table.
+/// The look-ups whose table is known: rows of the blob table, and single rows.
 pub(super) async fn stores(
     host: &mut HostConnection,
     prefix: &str,
@@ -66,7 +66,7 @@ pub(super) async fn stores(
             "SELECT \"orw row\".{column}::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\".{column} = ANY($1)",
             tables.name(&format!("{prefix}{name}"))
         );
-        for row in ask(host, "objects", &tables, &[&sql], &[(&uuids, Type::TEXT_ARRAY)]).await? {
+        for row in query_host(host, "objects", &tables, &[&sql], &[(&uuids, Type::TEXT_ARRAY)]).await? {
             let key = (name.to_owned(), row.get::<_, String>(0));
             if needs.rows_exist.contains(&key) {
                 facts.rows_exist.insert(key.clone());
@@ -79,8 +79,8 @@ pub(super) async fn stores(
     Ok(())
 }
 
-/// Which of the inserted objects the blob table holds, or held until a DELETE that is yet to be read: the migration
-/// deletes a row right after it has copied it. Table and outbox are of one snapshot.
+/// Which of the inserted objects the blob table holds, or held until a DELETE that is not read yet: the migration deletes a
+/// row right after it has copied it. The table and the outbox are read in one snapshot.
 async fn in_blob(
     host: &mut HostConnection,
     prefix: &str,
@@ -93,18 +93,13 @@ async fn in_blob(
         xid: Xid(0),
         ordinal: 0,
     });
-    let deleted = format!(
-        "SELECT NULL::text, old FROM (SELECT tbl, op, old FROM openregister_webhooks.change
-                                       WHERE (lsn, xid, ordinal) > ($2, $3::text::xid8, $4) AND lsn >= $2
-                                       ORDER BY lsn, xid, ordinal LIMIT {LOOK_AHEAD}) c
-          WHERE tbl = $5 AND op = 'D'"
-    );
+    let deleted = queries::deleted_after();
     let mut tables = tables_of(host).await?;
     let present = format!(
         "SELECT uuid::text, NULL::text FROM {} WHERE uuid = ANY($1)",
         tables.name(&format!("{prefix}{BLOB}"))
     );
-    let rows = ask(
+    let rows = query_host(
         host,
         "objects",
         &tables,
@@ -135,8 +130,8 @@ fn uuid_column(table: &str) -> &'static str {
     }
 }
 
-/// Whether objects inserted into one magic table have a row in another. Fails for as few tables as it can: gives the first
-/// failure, if there was one.
+/// Finds the rows that objects inserted into one magic table have in another one. A failure concerns as few tables as possible;
+/// returns the first one.
 pub(super) async fn homes(
     host: &mut HostConnection,
     prefix: &str,
@@ -160,7 +155,7 @@ pub(super) async fn homes(
         };
         let mut parts = Vec::new();
         for name in chunk {
-            // The name is letters and digits alone.
+            // The name consists of letters, digits and underscores.
             parts.push(format!(
                 "SELECT '{name}'::text, \"orw row\"._uuid::text, row_to_json(\"orw row\")::text FROM {} AS \"orw row\" WHERE \"orw row\"._uuid = ANY($1)",
                 tables.name(&format!("{prefix}{name}"))
@@ -180,11 +175,11 @@ pub(super) async fn homes(
             facts.homes.insert(uuid, (table, found));
         }
     }
-    // A table that was dropped since it was listed holds nothing.
+    // A table that was dropped after it was listed holds nothing.
     failure.filter(|error| !error.is_gone())
 }
 
-/// When the rows that were found were inserted. Asked for objects that are in two tables only, which are few.
+/// Finds when the rows found by [`homes`] were inserted, for the few objects that are in two tables.
 pub(super) async fn homes_since(
     tx: &impl GenericClient,
     prefix: &str,
@@ -196,12 +191,10 @@ pub(super) async fn homes_since(
         .map(|(table, _)| format!("{prefix}{table}"))
         .collect();
     let uuids: Vec<&str> = facts.homes.keys().map(String::as_str).collect();
-    let rows = query(
+    let rows = query_own(
         tx,
         "the outbox",
-        "SELECT tbl, new, lsn, xid::text, ordinal FROM openregister_webhooks.change
-          WHERE tbl = ANY($1) AND op = 'I' AND EXISTS (SELECT FROM unnest($2::text[]) u WHERE position(u IN new) > 0)
-          ORDER BY lsn, xid, ordinal",
+        queries::INSERTED,
         &[(&tables, Type::TEXT_ARRAY), (&uuids, Type::TEXT_ARRAY)],
     )
     .await?;

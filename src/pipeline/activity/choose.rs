@@ -1,4 +1,4 @@
-//! Which activity is that of a change: the first that came after it, unless another change came between.
+//! Which activity belongs to a change: the first one after it, unless another change came in between.
 
 use crate::lifecycle::ActivityLookup;
 
@@ -10,17 +10,17 @@ pub(super) struct Row {
     pub(super) user: String,
 }
 
-/// What the rows tell.
+/// What the activities say about a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     By(String),
-    /// Nobody was logged in, or nobody can tell.
+    /// Nobody was logged in, or it cannot be known.
     Nobody,
     /// Its row may still come.
     Wait,
 }
 
-/// Transaction ids go round; what is less than half of them ahead is later.
+/// Whether the row's transaction is not before the change's. Transaction ids wrap around: an id less than half of them ahead is later.
 fn not_before(row: u32, change: &ActivityLookup) -> bool {
     row.wrapping_sub(low(change)) < 1 << 31
 }
@@ -30,7 +30,7 @@ const fn low(change: &ActivityLookup) -> u32 {
     change.xid.0 as u32
 }
 
-/// Whose change it was. `all` are the changes under way, this one among them; `last`: nothing more is waited for.
+/// Decides whose change it was. `all` are the changes under way, this one among them; `last`: there will be no further look.
 pub(super) fn choose<'a>(
     change: &ActivityLookup,
     all: impl Iterator<Item = &'a ActivityLookup>,
@@ -58,7 +58,7 @@ pub(super) fn choose<'a>(
                 && not_before(first.xid, other)
         })
         .filter(|other| {
-            // One that had its row before this change is none.
+            // A change whose own activity came before this change does not compete.
             !rows
                 .iter()
                 .any(|row| not_before(row.xid, other) && !not_before(row.xid, change))

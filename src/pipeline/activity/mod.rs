@@ -1,11 +1,10 @@
 //! Who changed a register or a schema. No audit row says so; the activity app does, in a row that the same request writes
 //! a moment after the change.
 //!
-//! Guarantees: it is looked up only where a delivery waits for it, by an index of that table, on a connection of its own
-//! and never in the reader's transaction, so it delays nothing else; a delivery waits no longer than it would wait for
-//! an audit row; nobody is named rather than somebody wrong: where changes of two users overlap and their rows name
-//! different ones, none of them is taken. A restart forgets what is under way: those deliveries go out when their wait
-//! is over, with what the row itself tells.
+//! Guarantees: it is looked up only if a delivery waits for it, by an index of that table, on a connection of its own and never in
+//! the reader's transaction, so it delays nothing else; a delivery waits no longer than it would wait for an audit row; nobody is
+//! named if it might be the wrong user: if changes of two users overlap and their rows name different users, none is taken. A
+//! restart forgets the requests under way: those deliveries go out when their wait is over, with what the row itself says.
 
 mod choose;
 
@@ -20,19 +19,18 @@ use tokio_util::sync::CancellationToken;
 use self::choose::{Row, Verdict, choose};
 use crate::delivery::queue::resolve_user;
 use crate::delivery::{EventRef, Wake};
-use crate::lifecycle::store::actor_to_text;
-use crate::lifecycle::{ActivityLookup, Actor, HostConnection, HostError, LookupError, look_up_users};
+use crate::lifecycle::{ActivityLookup, Actor, HostConnection, HostError, LookupError, look_up_users, store};
 use orw_model::ActorSource;
 
-/// Batches that may wait to be taken up.
+/// How many batches of requests may wait to be taken up.
 const BATCHES: usize = 64;
-/// Changes that may be under way; of more, nobody is looked for.
+/// How many requests may be under way; more are dropped.
 const UNDER_WAY: usize = 4096;
-/// Between two looks, at first and at most.
+/// The waits between two looks: the first and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(80));
 /// By how much the clocks of the application's and the database's machines may differ, in seconds.
 const SKEW: i64 = 5;
-/// How long a table that is not there, or may not be read, is not asked again.
+/// How long a table that does not exist, or may not be read, is not queried again.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 
 /// A change and the stored event that it gave.
@@ -40,18 +38,18 @@ const GIVEN_UP: Duration = Duration::from_secs(60);
 pub(super) struct ActivityRequest {
     pub(super) event: EventRef,
     pub(super) change: ActivityLookup,
-    /// A delivery waits for it. What nobody waits for still tells whose activity a row is not.
+    /// Whether a delivery waits for it. A change for which none waits still shows whose activity a row is not.
     pub(super) needed: bool,
 }
 
-/// Where the pipeline puts its questions.
+/// Through this the pipeline hands over its requests; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ActivityRequests(mpsc::Sender<Vec<ActivityRequest>>);
 
 impl ActivityRequests {
-    /// Asks; where too much is asked already, nobody is looked for and the deliveries go out when their wait is over.
-    pub(super) fn ask(&self, asked: Vec<ActivityRequest>) {
-        if !asked.is_empty() && self.0.try_send(asked).is_err() {
+    /// Hands the requests over. If too many are waiting already, these are dropped, and the deliveries go out when their wait is over.
+    pub(super) fn request(&self, requests: Vec<ActivityRequest>) {
+        if !requests.is_empty() && self.0.try_send(requests).is_err() {
             tracing::warn!(
                 "who changed some registers or schemas is not looked up: too many changes at once"
             );
@@ -59,7 +57,7 @@ impl ActivityRequests {
     }
 }
 
-/// Answers the questions.
+/// Finds out who made the changes of the requests.
 #[derive(Debug)]
 pub struct ActivityFinder {
     pool: deadpool_postgres::Pool,
@@ -72,23 +70,23 @@ pub struct ActivityFinder {
     given_up: Option<Instant>,
 }
 
-/// A change under way.
+/// A request under way.
 #[derive(Debug)]
 struct Open {
     asked: ActivityRequest,
     until: Instant,
-    /// Answered, or nobody waits: kept because it may be another one's rival.
-    settled: bool,
+    /// Answered, or no delivery waits for it. It is kept because another change may compete with it for an activity.
+    answered: bool,
 }
 
-/// Why nothing was found out this time.
+/// Why a look found nothing out.
 #[derive(Debug, thiserror::Error)]
 enum FindError {
     #[error(transparent)]
     Pool(#[from] deadpool_postgres::PoolError),
     #[error("the activities cannot be read: {0}")]
     Read(#[source] HostError),
-    #[error("who did it cannot be noted: {0}")]
+    #[error("who did it cannot be stored: {0}")]
     Write(#[from] tokio_postgres::Error),
     #[error(transparent)]
     Users(#[from] LookupError),
@@ -123,7 +121,7 @@ impl ActivityFinder {
         self.open.clear();
         let mut pause = PAUSE.0;
         loop {
-            let waiting = self.open.iter().any(|open| !open.settled);
+            let waiting = self.open.iter().any(|open| !open.answered);
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 asked = self.questions.recv() => {
@@ -146,13 +144,13 @@ impl ActivityFinder {
         let until = Instant::now() + self.wait;
         let room = UNDER_WAY.saturating_sub(self.open.len());
         self.open.extend(asked.into_iter().take(room).map(|asked| Open {
-            settled: !asked.needed,
+            answered: !asked.needed,
             asked,
             until,
         }));
     }
 
-    /// Forgets what can be no rival any more.
+    /// Forgets requests that can no longer compete with others.
     fn forget(&mut self) {
         let now = Instant::now();
         let wait = self.wait;
@@ -161,7 +159,7 @@ impl ActivityFinder {
 
     async fn look(&mut self) -> Result<(), FindError> {
         let now = Instant::now();
-        let places: Vec<usize> = (0..self.open.len()).filter(|n| !self.open[*n].settled).collect();
+        let places: Vec<usize> = (0..self.open.len()).filter(|n| !self.open[*n].answered).collect();
         let rows = if self.given_up.is_some_and(|at| now - at < GIVEN_UP) {
             HashMap::new()
         } else {
@@ -209,9 +207,9 @@ impl ActivityFinder {
                 source: ActorSource::Activity,
             }
         };
-        let (places, found): (Vec<usize>, Vec<Option<String>>) = answers
+        let (places, found): (Vec<usize>, Vec<Option<Actor>>) = answers
             .into_iter()
-            .map(|(place, uid)| (place, uid.map(actor).as_ref().map(actor_to_text)))
+            .map(|(place, uid)| (place, uid.map(actor)))
             .unzip();
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
@@ -219,11 +217,12 @@ impl ActivityFinder {
         tx.batch_execute(&format!("SET LOCAL statement_timeout = {limit}"))
             .await?;
         let events: Vec<EventRef> = places.iter().map(|n| self.open[*n].asked.event).collect();
-        note(&tx, &events, &found).await?;
+        let keys: Vec<_> = events.iter().map(|event| (event.day, event.seq)).collect();
+        store::settle_actors(&*tx, &keys, &found).await?;
         let woken = resolve_user(&*tx, &events).await?;
         tx.commit().await?;
         for place in places {
-            self.open[place].settled = true;
+            self.open[place].answered = true;
         }
         if !woken.is_empty() {
             self.wake.wake(woken);
@@ -231,7 +230,7 @@ impl ActivityFinder {
         Ok(())
     }
 
-    /// The activities that may be those of the changes at `places`, by place.
+    /// The activities that may belong to the changes at `places`, by place.
     async fn rows(&mut self, places: &[usize]) -> Result<HashMap<usize, Vec<Row>>, HostError> {
         let changes: Vec<&ActivityLookup> = places.iter().map(|n| &self.open[*n].asked.change).collect();
         let kinds: Vec<&str> = changes.iter().map(|change| change.kind.name()).collect();
@@ -294,27 +293,4 @@ fn subject(change: &ActivityLookup) -> String {
         change.kind.name(),
         change.action.name().to_ascii_lowercase()
     )
-}
-
-/// Writes what was found to the stored events; where nobody was, what is there already stays.
-async fn note(
-    tx: &tokio_postgres::Transaction<'_>,
-    events: &[EventRef],
-    actors: &[Option<String>],
-) -> Result<(), tokio_postgres::Error> {
-    let days: Vec<chrono::NaiveDate> = events.iter().map(|event| event.day).collect();
-    let seqs: Vec<i64> = events.iter().map(|event| event.seq).collect();
-    let sql = "UPDATE openregister_webhooks.event e SET actor = coalesce(f.actor, e.actor), awaiting = false \
-               FROM unnest($1::date[], $2::int8[], $3::text[]) AS f (day, seq, actor) \
-               WHERE e.day = f.day AND e.seq = f.seq";
-    tx.query_typed(
-        sql,
-        &[
-            (&days, Type::DATE_ARRAY),
-            (&seqs, Type::INT8_ARRAY),
-            (&actors, Type::TEXT_ARRAY),
-        ],
-    )
-    .await?;
-    Ok(())
 }

@@ -1,9 +1,9 @@
 //! A step of a backfill: the next rows of a table, as Created events at the end of their lanes.
 //!
-//! Guarantees: rows are read after the lock that orders the queue was taken, in a statement of its own, so what is
-//! enqueued is at least as new as everything that was enqueued for the same object before; rows come by the numeric id,
-//! each once. Nextcloud's tables are read by their primary key, one short statement a step, on the connection for look-ups:
-//! its lock on the table lasts no longer than that, and neither it nor the queue waits long for somebody else's.
+//! Guarantees: rows are read after the lock that orders the queue was taken, in a separate statement, so what is enqueued is at least as
+//! new as everything that was enqueued for the same object before; rows come in the order of their numeric id, each once. Nextcloud's
+//! tables are read by their primary key, one short statement in a step, on the connection for look-ups: its lock on a table lasts no
+//! longer than that, and neither the statement nor the queue waits long for another session's lock.
 
 use std::time::Instant;
 
@@ -11,18 +11,18 @@ use chrono::Utc;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, GenericClient, Transaction};
 
-use super::runner::{StepContext, StepError};
-use super::start::{RowPlace, StoredBackfill, to_json};
-use super::{Job, JobState};
+use super::job::{Job, JobState};
+use super::progress::{RowPlace, StoredBackfill, to_json};
+use super::step::{StepContext, StepError};
 use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
 use crate::lifecycle::{self, Event, EventId, HostConnection, HostError, store};
 use crate::pipeline::matching::{self, Match};
 use crate::registry::{Ordering, Webhook};
 use orw_model::{Row, Store, TableName, parse_row};
 
-/// Bytes of rows a step; one row more than that is a step of its own.
+/// Bytes of rows in a step; a row that is larger is a step of its own.
 const BYTES: i64 = 8 << 20;
-/// A row with more bytes as JSON than this is passed over, as capture passes it over.
+/// A row with more bytes as JSON is skipped, as capture quarantines it.
 const LARGEST: i32 = 16 << 20;
 
 /// A table that entities may be read from.
@@ -32,7 +32,7 @@ pub(super) struct Table {
     pub(super) full: String,
     pub(super) name: TableName,
     pub(super) readable: bool,
-    /// How many rows PostgreSQL thinks it has.
+    /// PostgreSQL's estimate of its rows.
     pub(super) rows: i64,
 }
 
@@ -60,19 +60,19 @@ pub(super) async fn tables<C: GenericClient + Sync>(tx: &C, prefix: &str) -> Res
         .collect()
 }
 
-/// Makes one step; since when it holds the lock of the queue.
+/// Makes one step. Returns since when it holds the lock of the queue.
 pub(super) async fn step(
     context: &StepContext<'_>,
     tx: &Transaction<'_>,
     webhook: &Webhook,
     job: &mut Job,
 ) -> Result<Option<Instant>, StepError> {
-    let ask: StoredBackfill = StepError::stored(job.ask.clone())?;
+    let request: StoredBackfill = StepError::stored(job.request.clone())?;
     let mut place: RowPlace = StepError::stored(job.place.clone())?;
     let all = tables(tx, context.table_prefix).await?;
     let table = all
         .iter()
-        .filter(|table| ask.takes(&table.full, &table.name))
+        .filter(|table| request.takes(&table.full, &table.name))
         .find(|table| place.table.as_ref().is_none_or(|current| table.full >= *current));
     let Some(table) = table else {
         job.state = JobState::Done;
@@ -90,23 +90,13 @@ pub(super) async fn step(
     let day = queue::lock(tx).await?;
     let locked = Instant::now();
     let host = &mut *context.host.lock().await;
-    let rows = read(host, table, &ask, place.after, context.rows).await?;
+    let rows = read(host, table, &request, place.after, context.rows).await?;
     let at = Utc::now();
     let images: Vec<Row> = rows
         .iter()
         .filter_map(|(_, image)| parse_row(image.as_deref()?).ok())
         .collect();
-    let passed_over = rows.len() - images.len();
-    if passed_over > 0 {
-        job.note =
-            Some("some rows are too large, or no JSON can be read of them: they are passed over".to_owned());
-        tracing::warn!(
-            job = job.id,
-            table = table.full,
-            count = passed_over,
-            "rows cannot be backfilled"
-        );
-    }
+    note_skipped(job, table, rows.len() - images.len());
     let id = |lane: &lifecycle::Lane| {
         EventId::made("backfill", &[&job.id.to_be_bytes(), lane.as_str().as_bytes()])
     };
@@ -133,7 +123,7 @@ pub(super) async fn step(
     job.enqueued += i64::try_from(deliveries.len()).unwrap_or_default();
     place.after = rows.last().map_or(place.after, |(id, _)| Some(*id));
     if rows.is_empty() {
-        // On to the next table, by the name that follows this one.
+        // Continue with the next table: the smallest name that follows this one.
         place = RowPlace {
             table: Some(format!("{}\u{1}", table.full)),
             after: None,
@@ -143,21 +133,35 @@ pub(super) async fn step(
     Ok(Some(locked))
 }
 
+/// Notes with the job that rows of a table were skipped.
+fn note_skipped(job: &mut Job, table: &Table, count: usize) {
+    if count > 0 {
+        job.note =
+            Some("some rows are too large, or no JSON can be read of them: they are passed over".to_owned());
+        tracing::warn!(
+            job = job.id,
+            table = table.full,
+            count,
+            "rows cannot be backfilled"
+        );
+    }
+}
+
 fn wants(context: &StepContext<'_>, webhook: &Webhook, event: &Event) -> bool {
     matching::matches_one(webhook, event, context.metrics) == Some(Match::Yes)
 }
 
-/// The next rows after an id, so many at most; `None` for one that is too large.
+/// The next rows after an id, `most` at most; without the row image if that is too large.
 async fn read(
     host: &mut HostConnection,
     table: &Table,
-    ask: &StoredBackfill,
+    request: &StoredBackfill,
     after: Option<i64>,
     most: i64,
 ) -> Result<Vec<(i64, Option<String>)>, HostError> {
     let (id, only) = match table.name.store() {
         Store::Magic { .. } => ("_id", ""),
-        // Register and schema are numbers as text.
+        // This table stores register and schema as numbers in text columns.
         Store::Blob => (
             "id",
             " AND ($5::text[] IS NULL OR \"orw row\".register = ANY ($5)) AND ($6::text[] IS NULL OR \"orw row\".schema = ANY ($6))",
@@ -177,7 +181,7 @@ async fn read(
         ids.as_ref()
             .map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
-    let (registers, schemas) = (texts(&ask.registers), texts(&ask.schemas));
+    let (registers, schemas) = (texts(&request.registers), texts(&request.schemas));
     let after = after.unwrap_or(i64::MIN);
     let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![
         (&after, Type::INT8),

@@ -11,9 +11,9 @@ use chrono::Utc;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Transaction};
 
-use super::runner::{StepContext, StepError};
-use super::start::{EventPlace, StoredReplay, to_json};
-use super::{Job, JobState};
+use super::job::{Job, JobState};
+use super::progress::{EventPlace, StoredReplay, to_json};
+use super::step::{StepContext, StepError};
 use crate::delivery::{EventRef, NewDelivery, Reason, enqueue, queue};
 use crate::lifecycle::{ActorState, Event, Lane, StoredEvent, store};
 use crate::pipeline::matching::{self, Match};
@@ -44,16 +44,16 @@ pub(super) async fn step(
     webhook: &Webhook,
     job: &mut Job,
 ) -> Result<(), StepError> {
-    let ask: StoredReplay = StepError::stored(job.ask.clone())?;
+    let request: StoredReplay = StepError::stored(job.request.clone())?;
     let mut place: EventPlace = StepError::stored(job.place.clone())?;
-    if job.state == JobState::Cancelling && (place.day, place.seq) < (ask.until.day, ask.until.seq) {
-        place = ask.until;
+    if job.state == JobState::Cancelling && (place.day, place.seq) < (request.until.day, request.until.seq) {
+        place = request.until;
     }
-    let mut look = look(tx, &ask, place).await?;
+    let mut look = look(tx, &request, place).await?;
     if look.complete {
         // Near the end: nobody stores anything now, and what was stored meanwhile is seen.
         queue::lock(tx).await?;
-        look = self::look(tx, &ask, place).await?;
+        look = self::look(tx, &request, place).await?;
     }
     let mut deliveries = Vec::new();
     for event in read(tx, &look.wanted).await? {
@@ -76,7 +76,7 @@ pub(super) async fn step(
             lane: event.lane().clone(),
             ordered: webhook.ordering == Ordering::Object,
             await_user: (wanted == Match::AwaitUser).then_some(context.actor_wait),
-            reason: if is_old(at, &ask) {
+            reason: if is_old(at, &request) {
                 Reason::Replay
             } else {
                 Reason::Live
@@ -116,8 +116,8 @@ async fn drop_erased(tx: &Transaction<'_>, deliveries: &mut Vec<NewDelivery>) ->
 }
 
 /// Whether the reader enqueued the event itself, before the replay began.
-fn is_old(at: EventPlace, ask: &StoredReplay) -> bool {
-    (at.day, at.seq) <= (ask.until.day, ask.until.seq)
+fn is_old(at: EventPlace, request: &StoredReplay) -> bool {
+    (at.day, at.seq) <= (request.until.day, request.until.seq)
 }
 
 /// What the webhook wants of an event as it is registered now; `None` where it does not want it.
@@ -144,23 +144,23 @@ fn settled<'e>(event: &'e Event, context: &StepContext<'_>) -> Cow<'e, Event> {
 }
 
 /// Looks at what follows `place`.
-async fn look(tx: &Transaction<'_>, ask: &StoredReplay, place: EventPlace) -> Result<Look, Error> {
+async fn look(tx: &Transaction<'_>, request: &StoredReplay, place: EventPlace) -> Result<Look, Error> {
     // What was made for another webhook is none of this one's; nor is what was made for this one by a backfill.
     let sql = "SELECT e.day, e.seq, octet_length(e.new)::int8 + coalesce(octet_length(e.old), 0), \
         e.made_for IS NULL AND ((e.day, e.seq) > ($3, $4) \
             OR (e.at >= $5 AND ($6::text IS NULL OR e.class = $6) AND ($7::text IS NULL OR e.lane = $7))) \
         FROM openregister_webhooks.event e WHERE e.day >= $1 AND (e.day, e.seq) > ($1, $2) ORDER BY e.day, e.seq LIMIT $8";
-    let lane = ask.object.as_deref().map(Lane::object);
+    let lane = request.object.as_deref().map(Lane::object);
     let rows = tx
         .query_typed(
             sql,
             &[
                 (&place.day, Type::DATE),
                 (&place.seq, Type::INT8),
-                (&ask.until.day, Type::DATE),
-                (&ask.until.seq, Type::INT8),
-                (&ask.since, Type::TIMESTAMPTZ),
-                (&ask.class, Type::TEXT),
+                (&request.until.day, Type::DATE),
+                (&request.until.seq, Type::INT8),
+                (&request.since, Type::TIMESTAMPTZ),
+                (&request.class, Type::TEXT),
                 (&lane.as_ref().map(Lane::as_str), Type::TEXT),
                 (&LOOKED_AT, Type::INT8),
             ],

@@ -1,8 +1,8 @@
-//! Makes the steps of jobs, those of several webhooks in turn.
+//! Makes the steps of jobs, one step of each job in turn.
 //!
-//! Guarantees: a job makes none while its webhook has as many deliveries waiting as it may send in [`AHEAD`] seconds, so that
-//! its live events wait for little more than that; one whose webhook is gone is
-//! cancelled, one whose webhook is disabled waits; a step that fails or panics is tried again, and the job says why it waits.
+//! Guarantees: a job makes no step while its webhook has as many pending deliveries as it may send in [`AHEAD`] seconds, so that its
+//! live events wait for little more than that; a job whose webhook was deleted is cancelled, a job whose webhook is disabled waits;
+//! a step that fails or panics is tried again, and the job says why it waits.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -11,77 +11,41 @@ use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use futures::FutureExt as _;
-use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
-use tokio_postgres::types::Type;
 use tokio_postgres::{GenericClient, Transaction};
 use tokio_util::sync::CancellationToken;
 
+use super::job::{Job, JobKind, JobState};
+use super::step::{StepContext, StepError};
 use super::step_size::StepSize;
-use super::{Job, JobKind, JobState, backfill, replay, store};
-use crate::database::DatabaseError;
+use super::{backfill, replay, store};
+use crate::backoff::Backoff;
 use crate::delivery::{Wake, queue};
-use crate::lifecycle::{HostConnection, HostError, LookupError};
+use crate::lifecycle::HostConnection;
 use crate::pipeline::metrics::Metrics;
-use crate::registry::{Registry, RegistryError, Status, Webhook, WebhookId};
+use crate::registry::{Registry, Status, Webhook, WebhookId};
 
 /// How many seconds of deliveries a job puts into the queue ahead of time.
 const AHEAD: i64 = 2;
-/// However slow or fast the webhook may be: deliveries that may wait before its job does.
+/// The least and the most pending deliveries at which a job waits, however slow or fast its webhook is.
 const PENDING: (i64, i64) = (100, 5000);
-/// How soon a new job is seen.
+/// The wait before the next round if there is no job: how late a new job is seen.
 const IDLE: Duration = Duration::from_millis(500);
-/// How soon a job that waits is looked at again.
+/// The wait before the next round if every job waits.
 const WAITING: Duration = Duration::from_millis(100);
-/// How soon a step that failed is tried again, at first and at most.
+/// The waits after a round that failed: the first and the longest. The first is also that of a single job.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// The longest until the step of one job is tried again that failed: it may have held the lock of the queue until then.
+/// The longest wait after a failed step of one job, which may have held the lock of the queue until it failed.
 const STEP_AGAIN: Duration = Duration::from_secs(5);
-/// Every statement of a step has an index for its purpose.
+/// Settings of a step's transaction; each of its statements has an index.
 const SETUP: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'";
 
-/// Why a step was not made; nothing of it was kept.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StepError {
-    #[error(transparent)]
-    Connection(#[from] DatabaseError),
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    #[error(transparent)]
-    Lookup(#[from] LookupError),
-    #[error("a table of Nextcloud cannot be read")]
-    HostConnection(#[from] HostError),
-    #[error("the database says no: {0}")]
-    Query(#[from] tokio_postgres::Error),
-    #[error(
-        "the sidecar's role has no SELECT on {0}: run `openregister-webhooks install --runtime-role NAME` as the owner of Nextcloud's tables"
-    )]
-    NoSelect(String),
-    #[error("it panicked: {0}; this is a bug, please report it with the lines of the log")]
-    Panicked(String),
-    #[error("what the job keeps cannot be read: {0}; cancel it and begin another")]
-    Stored(serde_json::Error),
-}
-
-impl From<deadpool_postgres::PoolError> for StepError {
-    fn from(error: deadpool_postgres::PoolError) -> Self {
-        Self::Connection(error.into())
-    }
-}
-
-impl StepError {
-    /// Reads what the job keeps.
-    pub(super) fn stored<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Self> {
-        serde_json::from_value(value).map_err(Self::Stored)
-    }
-}
-
-/// What jobs are made with.
+/// The settings of jobs.
 #[derive(Debug, Clone)]
 pub struct RunnerSettings {
     /// `ORW_TABLE_PREFIX`.
     pub table_prefix: Arc<str>,
-    /// The longest that a delivery waits for the row that names the user.
+    /// How long a delivery waits at most for the row that names the user.
     pub actor_wait: Duration,
 }
 
@@ -98,31 +62,21 @@ pub struct Runner {
     step_size: StepSize,
 }
 
-/// What a step is made with.
-pub(super) struct StepContext<'a> {
-    pub(super) host: &'a Mutex<HostConnection>,
-    pub(super) metrics: &'a Metrics,
-    pub(super) table_prefix: &'a str,
-    pub(super) actor_wait: Duration,
-    /// How many rows a step reads at most.
-    pub(super) rows: i64,
-}
-
 /// A job whose last step failed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Failing {
     until: Instant,
-    wait: Duration,
+    retry: Backoff,
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It was made; the next one may follow.
+    /// It was made; the next step may follow.
     Made,
     /// There is a reason to wait.
     Waits,
-    /// Another process makes it, or the job is over.
+    /// Another process makes it, or the job has ended.
     NotOurs,
 }
 
@@ -149,18 +103,17 @@ impl Runner {
 
     /// Makes steps until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut again = AGAIN.0;
+        let mut again = Backoff::doubling(AGAIN.0, AGAIN.1);
         let mut failing = HashMap::new();
         while !stop.is_cancelled() {
             let pause = match self.round(&mut failing, &stop).await {
                 Ok(pause) => {
-                    again = AGAIN.0;
+                    again.reset();
                     pause
                 }
                 Err(error) => {
                     tracing::warn!(error = %crate::error_text::chain(&error), "replays and backfills cannot go on; tried again");
-                    again = (again * 2).min(AGAIN.1);
-                    again
+                    again.next()
                 }
             };
             tokio::select! { () = tokio::time::sleep(pause) => {} () = stop.cancelled() => {} }
@@ -186,7 +139,7 @@ impl Runner {
             {
                 continue;
             }
-            // One job's panic is no reason for the others, or for the process, to end.
+            // A panic in one job must not end the others or the process.
             let step = AssertUnwindSafe(self.step(job)).catch_unwind().await;
             let step = step
                 .unwrap_or_else(|panic| Err(StepError::Panicked(crate::error_text::panic(panic.as_ref()))));
@@ -197,15 +150,17 @@ impl Runner {
                 Ok(Step::Made) => pause = Duration::ZERO,
                 Ok(Step::Waits | Step::NotOurs) => {}
                 Err(error) => {
-                    let last = failing.get(&job).map_or(Duration::ZERO, |failing| failing.wait);
-                    let wait = (last * 2).clamp(AGAIN.0, STEP_AGAIN);
-                    let until = Instant::now() + wait;
-                    failing.insert(job, Failing { until, wait });
+                    let failed = failing.entry(job).or_insert_with(|| Failing {
+                        until: Instant::now(),
+                        retry: Backoff::doubling(AGAIN.0, STEP_AGAIN),
+                    });
+                    failed.until = Instant::now() + failed.retry.next();
                     self.step_size.failed();
                     let reason = crate::error_text::chain(&error);
                     tracing::warn!(job, error = %reason, "a step of a job failed; it is tried again");
-                    self.note(job, &format!("the last step failed and is tried again: {reason}"))
-                        .await?;
+                    let client = self.pool.get().await?;
+                    let waiting = format!("the last step failed and is tried again: {reason}");
+                    store::set_waiting(&**client, job, &waiting).await?;
                 }
             }
         }
@@ -217,7 +172,7 @@ impl Runner {
         let mut client = self.pool.get().await?;
         let tx = client.transaction().await?;
         tx.batch_execute(SETUP).await?;
-        let Some(mut job) = store::take(&*tx, id).await? else {
+        let Some(mut job) = store::lock_for_step(&*tx, id).await? else {
             return Ok(Step::NotOurs);
         };
         let snapshot = self.registry.refresh_in(&tx).await?;
@@ -256,7 +211,7 @@ impl Runner {
         Ok(if waits { Step::Waits } else { Step::Made })
     }
 
-    /// Since when the lock of the queue is held, where the next step should be smaller for it.
+    /// Makes the step. Returns since when it holds the lock of the queue if the size of the next step depends on that.
     async fn advance(
         &self,
         tx: &Transaction<'_>,
@@ -268,27 +223,16 @@ impl Runner {
             metrics: &self.metrics,
             table_prefix: &self.settings.table_prefix,
             actor_wait: self.settings.actor_wait,
-            rows: self.step_size.rows().min(may_wait(webhook)),
+            rows: self.step_size.rows().min(pending_limit(webhook)),
         };
         match job.kind {
             JobKind::Replay => replay::step(&context, tx, webhook, job).await.map(|()| None),
             JobKind::Backfill => backfill::step(&context, tx, webhook, job).await,
         }
     }
-
-    /// Says with the job why it waits.
-    async fn note(&self, job: i64, reason: &str) -> Result<(), StepError> {
-        let sql =
-            "UPDATE openregister_webhooks.job SET waiting = $2 WHERE id = $1 AND waiting IS DISTINCT FROM $2";
-        let client = self.pool.get().await?;
-        client
-            .execute_typed(sql, &[(&job, Type::INT8), (&reason, Type::TEXT)])
-            .await?;
-        Ok(())
-    }
 }
 
-/// Why a job of this webhook should make no step now.
+/// Why a job of this webhook must make no step now.
 async fn reason_to_wait<C: GenericClient + Sync>(
     tx: &C,
     webhook: &Webhook,
@@ -296,7 +240,7 @@ async fn reason_to_wait<C: GenericClient + Sync>(
     if matches!(webhook.status, Status::Disabled { .. }) {
         return Ok(Some("the webhook is disabled".to_owned()));
     }
-    let most = may_wait(webhook);
+    let most = pending_limit(webhook);
     let pending = queue::count(tx, Some(webhook.id), most).await?;
     let paused = if webhook.status == Status::Paused {
         ", and it is paused"
@@ -306,7 +250,7 @@ async fn reason_to_wait<C: GenericClient + Sync>(
     Ok((pending >= most).then(|| format!("the webhook has {most} deliveries waiting or more{paused}")))
 }
 
-/// Deliveries of a webhook that may wait before its job does.
-fn may_wait(webhook: &Webhook) -> i64 {
+/// With so many pending deliveries of a webhook, its job waits.
+fn pending_limit(webhook: &Webhook) -> i64 {
     (i64::from(webhook.limits.per_second) * AHEAD).clamp(PENDING.0, PENDING.1)
 }

@@ -1,20 +1,21 @@
-//! Beginning a job: what is asked for is checked, and what cannot be had is said.
+//! Starting a job: checks the request, and says what is wrong with it.
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, GenericClient, Transaction};
+use tokio_postgres::{Client, Transaction};
 
-use super::{Job, JobKind, store};
+use super::job::{Job, JobKind};
+use super::progress::{EventPlace, RowPlace, StoredBackfill, StoredReplay, to_json};
+use super::{backfill, store};
 use crate::delivery::queue;
-use crate::lifecycle::HostTables;
+use crate::lifecycle::{HostTables, store as events};
 use crate::registry::{Caller, Webhook, WebhookId};
 use orw_model::{Action, EventClass, Store, TableName};
 
-/// Why a job did not begin.
+/// Why a job was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Something that was asked for cannot be; the text names the field.
+    /// The request is refused; the text begins with the field's name.
     #[error("{0}")]
     Refused(String),
     #[error(
@@ -27,14 +28,14 @@ pub enum StartError {
         "webhook {0} is not registered for {1}, as which a backfill sends what there is; register one that is"
     )]
     NotSubscribed(WebhookId, String),
-    #[error("the database says no: {0}")]
+    #[error("a query failed: {0}")]
     Query(#[from] tokio_postgres::Error),
 }
 
 /// Which events are replayed.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
-    /// Those of changes that were made then or later.
+    /// Those of changes that were made at this time or later.
     pub since: DateTime<Utc>,
     /// Only those of this class.
     pub class: Option<EventClass>,
@@ -42,44 +43,27 @@ pub struct ReplayRequest {
     pub object: Option<String>,
 }
 
-/// A place in the stream of stored events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct EventPlace {
-    pub(super) day: NaiveDate,
-    pub(super) seq: i64,
-}
-
 /// Before every stored event.
 fn beginning() -> NaiveDate {
     DateTime::UNIX_EPOCH.date_naive()
 }
 
-/// What a replay keeps of what was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct StoredReplay {
-    pub(super) since: DateTime<Utc>,
-    pub(super) class: Option<String>,
-    pub(super) object: Option<String>,
-    /// The last event that the reader enqueued itself; what is later was held back for the replay.
-    pub(super) until: EventPlace,
-}
-
-/// Begins a replay of what is stored since a time, for one webhook.
+/// Starts a replay of what was stored since a time, for one webhook.
 ///
 /// # Errors
-/// [`StartError`]; then nothing has begun.
+/// [`StartError`]; then no job was started.
 pub async fn start_replay(
     client: &mut Client,
     webhook: &Webhook,
-    ask: &ReplayRequest,
+    request: &ReplayRequest,
     by: &Caller,
 ) -> Result<Job, StartError> {
-    if ask.since > Utc::now() {
+    if request.since > Utc::now() {
         return Err(StartError::Refused(
             "since: lies in the future; nothing is stored from then".to_owned(),
         ));
     }
-    if let Some(class) = ask.class
+    if let Some(class) = request.class
         && !webhook.event.classes().contains(&class)
     {
         return Err(StartError::Refused(format!(
@@ -91,27 +75,28 @@ pub async fn start_replay(
         return Err(StartError::Disabled(webhook.id));
     }
     let tx = client.transaction().await?;
-    // Nothing is enqueued until the end of this transaction: what is stored now was handed to the queue by the reader.
+    // Nothing is enqueued until the end of this transaction, so the reader has enqueued everything that is stored now.
     queue::lock(&tx).await?;
-    let until = newest(&tx).await?;
-    let oldest = oldest(&tx).await?;
+    let (day, seq) = events::newest(&tx).await?.unwrap_or((beginning(), 0));
+    let until = EventPlace { day, seq };
+    let oldest = events::oldest(&tx).await?;
     let note = match oldest {
         None => Some("no event is stored: there is nothing to replay".to_owned()),
-        Some(at) if at > ask.since => Some(format!(
+        Some(at) if at > request.since => Some(format!(
             "the oldest event that is kept is of {}; what was before is gone (ORW_CHANGE_RETENTION_DAYS)",
             at.to_rfc3339_opts(SecondsFormat::Secs, true)
         )),
         Some(_) => None,
     };
     let stored = StoredReplay {
-        since: ask.since,
-        class: ask.class.map(|class| class.to_string()),
-        object: ask.object.clone(),
+        since: request.since,
+        class: request.class.map(|class| class.to_string()),
+        object: request.object.clone(),
         until,
     };
-    // An event is stored on the day of its change, or later; a day earlier bridges a difference of clocks.
+    // An event is stored on the day of its change or later. A day earlier allows for clocks that differ.
     let place = EventPlace {
-        day: ask
+        day: request
             .since
             .date_naive()
             .pred_opt()
@@ -131,30 +116,7 @@ pub async fn start_replay(
     finish(tx, webhook.id, job).await
 }
 
-/// The newest stored event.
-async fn newest<C: GenericClient + Sync>(tx: &C) -> Result<EventPlace, tokio_postgres::Error> {
-    let sql = "SELECT day, seq FROM openregister_webhooks.event WHERE seq IS NOT NULL ORDER BY day DESC, seq DESC LIMIT 1";
-    let rows = tx.query_typed(sql, &[]).await?;
-    let none = EventPlace {
-        day: beginning(),
-        seq: 0,
-    };
-    rows.first().map_or(Ok(none), |row| {
-        Ok(EventPlace {
-            day: row.try_get(0)?,
-            seq: row.try_get(1)?,
-        })
-    })
-}
-
-/// When the oldest stored event was made.
-async fn oldest<C: GenericClient + Sync>(tx: &C) -> Result<Option<DateTime<Utc>>, tokio_postgres::Error> {
-    let sql = "SELECT at FROM openregister_webhooks.event ORDER BY day, seq LIMIT 1";
-    let rows = tx.query_typed(sql, &[]).await?;
-    rows.first().map(|row| row.try_get(0)).transpose()
-}
-
-/// What is backfilled: everything where nothing is named.
+/// What is backfilled; every object if nothing is named.
 #[derive(Debug, Clone, Default)]
 pub struct BackfillRequest {
     /// Numeric id, uuid or slug.
@@ -165,60 +127,70 @@ pub struct BackfillRequest {
     pub table: Option<String>,
 }
 
-/// What a backfill keeps of what was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct StoredBackfill {
-    pub(super) register: Option<String>,
-    pub(super) schema: Option<String>,
-    pub(super) table: Option<String>,
-    /// The ids that the names stood for.
-    pub(super) registers: Option<Vec<i64>>,
-    pub(super) schemas: Option<Vec<i64>>,
-}
-
-impl StoredBackfill {
-    /// Whether the table may hold something of it.
-    pub(super) fn takes(&self, full: &str, table: &TableName) -> bool {
-        let named = |ids: &Option<Vec<i64>>, id| ids.as_ref().is_none_or(|ids| ids.contains(&id));
-        if let Some(wanted) = &self.table {
-            return wanted == full && !matches!(table.store(), Store::Audit);
-        }
-        match table.store() {
-            Store::Magic { register, schema } => {
-                named(&self.registers, *register) && named(&self.schemas, *schema)
-            }
-            Store::Blob => true,
-            Store::Plain(_) | Store::Audit => false,
-        }
-    }
-}
-
-/// Where a backfill is: the last row looked at.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct RowPlace {
-    /// The table under way, by its full name.
-    pub(super) table: Option<String>,
-    /// Its last row, by numeric id.
-    pub(super) after: Option<i64>,
-}
-
-/// Begins a backfill for one webhook.
+/// Starts a backfill for one webhook.
 ///
 /// # Errors
-/// [`StartError`]; then nothing has begun.
+/// [`StartError`]; then no job was started.
 pub async fn start_backfill(
     client: &mut Client,
     table_prefix: &str,
     webhook: &Webhook,
-    ask: &BackfillRequest,
+    request: &BackfillRequest,
     by: &Caller,
 ) -> Result<Job, StartError> {
-    if ask.table.is_some() && (ask.register.is_some() || ask.schema.is_some()) {
+    if request.table.is_some() && (request.register.is_some() || request.schema.is_some()) {
         return Err(StartError::Refused(
             "table: names register and schema already; leave those out".to_owned(),
         ));
     }
-    let kind = match &ask.table {
+    check_registered(table_prefix, webhook, request)?;
+    if !webhook.collects() {
+        return Err(StartError::Disabled(webhook.id));
+    }
+    let tx = client.transaction().await?;
+    // Nextcloud may be altering its tables: the request then fails soon, instead of keeping its client and a connection waiting.
+    tx.batch_execute(
+        "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; SET LOCAL search_path = pg_catalog, pg_temp",
+    )
+    .await?;
+    let mut stored = StoredBackfill {
+        register: request.register.clone(),
+        schema: request.schema.clone(),
+        table: request.table.clone(),
+        registers: None,
+        schemas: None,
+    };
+    if let Some(name) = &request.register {
+        let table = format!("{table_prefix}openregister_registers");
+        stored.registers = Some(ids_of(&tx, "register", &table, name).await?);
+    }
+    if let Some(name) = &request.schema {
+        let table = format!("{table_prefix}openregister_schemas");
+        stored.schemas = Some(ids_of(&tx, "schema", &table, name).await?);
+    }
+    let tables = readable_tables(&tx, table_prefix, &stored).await?;
+    let expected = tables.iter().map(|table| table.rows).sum();
+    let place = RowPlace::default();
+    let job = store::insert(
+        &tx,
+        JobKind::Backfill,
+        webhook.id,
+        (&to_json(&stored), &to_json(&place)),
+        Some(expected),
+        None,
+        by,
+    )
+    .await?;
+    finish(tx, webhook.id, job).await
+}
+
+/// Checks that the webhook is registered for the event as which a backfill sends the entities.
+fn check_registered(
+    table_prefix: &str,
+    webhook: &Webhook,
+    request: &BackfillRequest,
+) -> Result<(), StartError> {
+    let kind = match &request.table {
         None => orw_model::EntityKind::Object,
         Some(name) => TableName::parse(name, table_prefix)
             .filter(|table| !matches!(table.store(), Store::Audit))
@@ -235,37 +207,22 @@ pub async fn start_backfill(
     {
         return Err(StartError::NotSubscribed(webhook.id, class.name()));
     }
-    if !webhook.collects() {
-        return Err(StartError::Disabled(webhook.id));
-    }
-    let tx = client.transaction().await?;
-    // Nextcloud may be altering its tables: the asker is told rather than kept waiting, and a connection with him.
-    tx.batch_execute(
-        "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'; SET LOCAL search_path = pg_catalog, pg_temp",
-    )
-    .await?;
-    let mut stored = StoredBackfill {
-        register: ask.register.clone(),
-        schema: ask.schema.clone(),
-        table: ask.table.clone(),
-        registers: None,
-        schemas: None,
-    };
-    if let Some(name) = &ask.register {
-        let table = format!("{table_prefix}openregister_registers");
-        stored.registers = Some(ids_of(&tx, "register", &table, name).await?);
-    }
-    if let Some(name) = &ask.schema {
-        let table = format!("{table_prefix}openregister_schemas");
-        stored.schemas = Some(ids_of(&tx, "schema", &table, name).await?);
-    }
-    let tables: Vec<_> = super::backfill::tables(&tx, table_prefix)
+    Ok(())
+}
+
+/// The tables of a backfill, all of which this role may read.
+async fn readable_tables(
+    tx: &Transaction<'_>,
+    table_prefix: &str,
+    request: &StoredBackfill,
+) -> Result<Vec<backfill::Table>, StartError> {
+    let tables: Vec<_> = backfill::tables(tx, table_prefix)
         .await?
         .into_iter()
-        .filter(|table| stored.takes(&table.full, &table.name))
+        .filter(|table| request.takes(&table.full, &table.name))
         .collect();
     if tables.is_empty() {
-        return Err(StartError::Refused(match &ask.table {
+        return Err(StartError::Refused(match &request.table {
             Some(name) => format!("table: {name} does not exist in this database"),
             None => "register, schema: there is no table with such objects".to_owned(),
         }));
@@ -280,22 +237,10 @@ pub async fn start_backfill(
             "the sidecar's role has no SELECT on {table}: run `openregister-webhooks install --runtime-role NAME` as the owner of Nextcloud's tables"
         )));
     }
-    let expected = tables.iter().map(|table| table.rows).sum();
-    let place = RowPlace::default();
-    let job = store::insert(
-        &tx,
-        JobKind::Backfill,
-        webhook.id,
-        (&to_json(&stored), &to_json(&place)),
-        Some(expected),
-        None,
-        by,
-    )
-    .await?;
-    finish(tx, webhook.id, job).await
+    Ok(tables)
 }
 
-/// The numeric ids of the registers or schemas that a name stands for.
+/// The numeric ids of the registers or schemas with this id, uuid or slug.
 async fn ids_of(tx: &Transaction<'_>, what: &str, table: &str, name: &str) -> Result<Vec<i64>, StartError> {
     let mut tables = HostTables::new(tx).await?;
     let sql = format!(
@@ -323,9 +268,4 @@ async fn finish(
     }
     let job = store::active_of(&tx, webhook).await?.unwrap_or_default();
     Err(StartError::AtWork { webhook, job })
-}
-
-/// Plain structures of ours always are JSON.
-pub(super) fn to_json(value: &impl Serialize) -> serde_json::Value {
-    serde_json::to_value(value).unwrap_or_default()
 }

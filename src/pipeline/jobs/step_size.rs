@@ -1,19 +1,19 @@
 //! How many rows a step of a backfill reads.
 //!
-//! A step holds the lock that orders the queue, and live events of every webhook wait for it. Guarantees: it is held for
-//! about [`TARGET`], as far as it is the rows that take the time and not the machine that is busy; where it was held for more than
-//! twice that, it is left to others for as long; a step that failed is followed by a smaller one.
+//! A step holds the lock that orders the queue, and live events of every webhook wait for it. Guarantees: a step holds it for about
+//! [`TARGET`], if the rows take the time and not a busy machine; after a step that held it for more than twice that, others have it for
+//! as long; a step that failed is followed by a smaller one.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// How long a step should hold the lock.
 const TARGET: Duration = Duration::from_millis(25);
-/// Below this a step takes what it takes whatever it reads.
+/// With fewer rows a step does not become faster.
 const FEWEST: i64 = 25;
 const FIRST: i64 = 50;
 const MOST: i64 = 250;
-/// The longest that a step waits for the one before it was slow.
+/// The longest wait after a slow step.
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Learns from each step; shared by all jobs of a process.
@@ -27,13 +27,13 @@ impl Default for StepSize {
 }
 
 impl StepSize {
-    /// Rows of the next step.
+    /// How many rows the next step reads.
     pub(super) fn rows(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A step held the lock for so long; says how long to leave it to others, where that was longer than it should have been. A
-    /// reader that gave up waiting gets its turn then.
+    /// A step held the lock for so long. Returns how long to leave it to others, if that was too long: then a reader that gave up
+    /// waiting gets its turn.
     pub(super) fn held(&self, time: Duration) -> Duration {
         let rows = self.rows();
         if time > 2 * TARGET && rows > FEWEST {
@@ -48,7 +48,7 @@ impl StepSize {
         }
     }
 
-    /// A step failed: its rows may be too much at once.
+    /// A step failed: it may have been too large.
     pub(super) fn failed(&self) {
         self.set(self.rows() / 2);
     }
@@ -62,7 +62,7 @@ impl StepSize {
 mod tests {
     use super::*;
 
-    /// Steps whose rows take so long each, with what a step takes anyway.
+    /// Steps whose rows take so long each, beside what a step takes anyway.
     fn settle(step_size: &StepSize, row: Duration) -> Duration {
         let step =
             |step_size: &StepSize| Duration::from_millis(5) + row * u32::try_from(step_size.rows()).unwrap();

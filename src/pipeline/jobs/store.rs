@@ -1,10 +1,10 @@
-//! Jobs as rows of `openregister_webhooks.job`.
+//! Jobs as rows of `openregister_webhooks.job`. Apart from `erase`, nothing else of the program writes them.
 
 use serde_json::Value;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{FromSql, Type, accepts};
 use tokio_postgres::{Error, GenericClient, Row};
 
-use super::{Job, JobKind, JobState};
+use super::job::{Job, JobKind};
 use crate::registry::{Caller, WebhookId};
 
 const COLUMNS: &str = "id, kind, webhook, state, ask, place, expected, seen, enqueued, note, waiting, who, created_at, updated_at, \
@@ -13,7 +13,7 @@ const COLUMNS: &str = "id, kind, webhook, state, ask, place, expected, seen, enq
 /// The most that one page holds.
 const MAX_PAGE: u16 = 500;
 
-/// The webhooks whose new events a replay comes to by itself. Read under the lock that orders the queue.
+/// The webhooks whose new events a running replay enqueues. To be read under the lock that orders the queue.
 pub(crate) async fn replaying<C: GenericClient + Sync>(tx: &C) -> Result<Vec<WebhookId>, Error> {
     let rows = tx
         .query_typed(
@@ -27,7 +27,7 @@ pub(crate) async fn replaying<C: GenericClient + Sync>(tx: &C) -> Result<Vec<Web
 /// Jobs, newest first: at most `limit` of those before the id `before`.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If the query fails, or a stored job cannot be read.
 pub async fn list<C: GenericClient + Sync>(
     client: &C,
     webhook: Option<WebhookId>,
@@ -51,22 +51,22 @@ pub async fn list<C: GenericClient + Sync>(
     rows.iter().map(read).collect()
 }
 
-/// One job; `None` where there is none with this id.
+/// One job; `None` if there is none with this id.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If the query fails, or a stored job cannot be read.
 pub async fn get<C: GenericClient + Sync>(client: &C, id: i64) -> Result<Option<Job>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM openregister_webhooks.job WHERE id = $1");
     let rows = client.query_typed(&sql, &[(&id, Type::INT8)]).await?;
     rows.first().map(read).transpose()
 }
 
-/// Cancels a job, with a row in the audit table; what it enqueued is delivered. A backfill ends at once, a replay when it has
-/// handed over the new events that it held back. The job as it is then, also where it had ended or was being cancelled before
-/// (then nothing is audited); `None` where there is none with this id.
+/// Cancels a job, with a row in the audit table; what it enqueued is still delivered. A backfill ends at once, a replay when it has
+/// enqueued the new events that it held back. Returns the job as it is then, also if it had ended or was being cancelled before (then
+/// nothing is audited); `None` if there is no job with this id.
 ///
 /// # Errors
-/// Where PostgreSQL says so.
+/// If the query fails, or a stored job cannot be read.
 pub async fn cancel<C: GenericClient + Sync>(client: &C, id: i64, by: &Caller) -> Result<Option<Job>, Error> {
     let sql = "WITH c AS (UPDATE openregister_webhooks.job SET updated_at = clock_timestamp(), waiting = NULL, \
             state = CASE kind WHEN 'replay' THEN 'cancelling' ELSE 'cancelled' END, \
@@ -110,8 +110,8 @@ pub(super) async fn active<C: GenericClient + Sync>(client: &C) -> Result<Vec<i6
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Takes a job for one step; `None` where another process has it, or it is over.
-pub(super) async fn take<C: GenericClient + Sync>(tx: &C, id: i64) -> Result<Option<Job>, Error> {
+/// Locks a job for one step; `None` if another process has it, or it has ended.
+pub(super) async fn lock_for_step<C: GenericClient + Sync>(tx: &C, id: i64) -> Result<Option<Job>, Error> {
     let sql = format!(
         "SELECT {COLUMNS} FROM openregister_webhooks.job WHERE id = $1 AND state IN ('running', 'cancelling') FOR UPDATE SKIP LOCKED"
     );
@@ -119,7 +119,7 @@ pub(super) async fn take<C: GenericClient + Sync>(tx: &C, id: i64) -> Result<Opt
     rows.first().map(read).transpose()
 }
 
-/// Writes down how far a job is.
+/// Stores the progress of a job.
 pub(super) async fn save<C: GenericClient + Sync>(tx: &C, job: &Job) -> Result<(), Error> {
     let sql = "UPDATE openregister_webhooks.job SET state = $2, place = $3, seen = $4, enqueued = $5, note = $6, waiting = $7, \
         updated_at = clock_timestamp(), finished_at = CASE WHEN $8 THEN clock_timestamp() END WHERE id = $1";
@@ -140,12 +140,26 @@ pub(super) async fn save<C: GenericClient + Sync>(tx: &C, job: &Job) -> Result<(
     .map(drop)
 }
 
-/// Makes a job, with a row in the audit table; `None` where one of the webhook is at work.
+/// Stores why a job waits.
+pub(super) async fn set_waiting<C: GenericClient + Sync>(
+    client: &C,
+    job: i64,
+    reason: &str,
+) -> Result<(), Error> {
+    let sql =
+        "UPDATE openregister_webhooks.job SET waiting = $2 WHERE id = $1 AND waiting IS DISTINCT FROM $2";
+    client
+        .execute_typed(sql, &[(&job, Type::INT8), (&reason, Type::TEXT)])
+        .await
+        .map(drop)
+}
+
+/// Creates a job, with a row in the audit table; `None` if the webhook has one at work.
 pub(super) async fn insert<C: GenericClient + Sync>(
     tx: &C,
     kind: JobKind,
     webhook: WebhookId,
-    (ask, place): (&Value, &Value),
+    (request, place): (&Value, &Value),
     expected: Option<i64>,
     note: Option<&str>,
     by: &Caller,
@@ -164,7 +178,7 @@ pub(super) async fn insert<C: GenericClient + Sync>(
             &[
                 (&kind.name(), Type::TEXT),
                 (&webhook.0, Type::INT8),
-                (&ask.to_string(), Type::TEXT),
+                (&request.to_string(), Type::TEXT),
                 (&place.to_string(), Type::TEXT),
                 (&expected, Type::INT8),
                 (&note, Type::TEXT),
@@ -176,7 +190,7 @@ pub(super) async fn insert<C: GenericClient + Sync>(
     rows.first().map(read).transpose()
 }
 
-/// The job of a webhook that is at work.
+/// The id of the webhook's job that is at work.
 pub(super) async fn active_of<C: GenericClient + Sync>(
     tx: &C,
     webhook: WebhookId,
@@ -188,23 +202,13 @@ pub(super) async fn active_of<C: GenericClient + Sync>(
 }
 
 fn read(row: &Row) -> Result<Job, Error> {
-    let json = |name: &str| -> Result<Value, Error> {
-        Ok(serde_json::from_str(row.try_get(name)?).unwrap_or_default())
-    };
+    let json = |name: &str| -> Result<Value, Error> { Ok(row.try_get::<_, JsonText>(name)?.0) };
     Ok(Job {
         id: row.try_get("id")?,
-        kind: match row.try_get("kind")? {
-            "replay" => JobKind::Replay,
-            _ => JobKind::Backfill,
-        },
+        kind: row.try_get("kind")?,
         webhook: row.try_get("webhook")?,
-        state: match row.try_get("state")? {
-            "cancelling" => JobState::Cancelling,
-            "done" => JobState::Done,
-            "cancelled" => JobState::Cancelled,
-            _ => JobState::Running,
-        },
-        ask: json("ask")?,
+        state: row.try_get("state")?,
+        request: json("ask")?,
         place: json("place")?,
         expected: row.try_get("expected")?,
         seen: row.try_get("seen")?,
@@ -216,4 +220,15 @@ fn read(row: &Row) -> Result<Job, Error> {
         updated_at: row.try_get("updated_at")?,
         finished_at: row.try_get("finished_at")?,
     })
+}
+
+/// JSON in a column of type text.
+struct JsonText(Value);
+
+impl<'a> FromSql<'a> for JsonText {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(serde_json::from_str(<&str>::from_sql(ty, raw)?)?))
+    }
+
+    accepts!(TEXT);
 }

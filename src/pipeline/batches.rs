@@ -1,0 +1,216 @@
+//! The consumer of captured changes: a batch becomes events and deliveries within the reader's transaction.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio_postgres::Transaction;
+
+use super::activity::{self, ActivityRequests};
+use super::error::PipelineError;
+use super::matching::{Match, matches};
+use super::metrics::Metrics;
+use super::{erase, gaps, jobs};
+use crate::capture::{Change, Consumer, Fault, Gap, QuarantineEntry};
+use crate::delivery::queue::{self, resolve_user};
+use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
+use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle};
+use crate::registry::{Ordering, Registry, Snapshot, WebhookId};
+
+/// Turns batches of changes into deliveries.
+#[derive(Debug)]
+pub struct Pipeline {
+    registry: Arc<Registry>,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    wake: Wake,
+    activity: ActivityRequests,
+    /// How long a delivery waits at most for the row that names the user.
+    actor_wait: Duration,
+    table_prefix: Arc<str>,
+    /// What is to be reported when the batch under way is committed.
+    batch: Batch,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    /// Whether lifecycle was called.
+    classified: bool,
+    webhooks: BTreeSet<WebhookId>,
+    changes: u64,
+    quarantined: u64,
+    enqueued: u64,
+    gaps: u64,
+    events: Vec<Event>,
+    activities: Vec<activity::ActivityRequest>,
+}
+
+impl Pipeline {
+    #[must_use]
+    pub fn new(
+        registry: Arc<Registry>,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        wake: Wake,
+        activity: ActivityRequests,
+        actor_wait: Duration,
+        table_prefix: Arc<str>,
+    ) -> Self {
+        Self {
+            registry,
+            lifecycle,
+            metrics,
+            wake,
+            activity,
+            actor_wait,
+            table_prefix,
+            batch: Batch::default(),
+        }
+    }
+
+    /// The deliveries of these events to the webhooks that want them.
+    fn deliveries(
+        &self,
+        snapshot: &Snapshot,
+        replaying: &[WebhookId],
+        events: &[Event],
+        stored: &[EventRef],
+    ) -> Vec<NewDelivery> {
+        let mut deliveries = Vec::new();
+        for (event, stored) in events.iter().zip(stored) {
+            let wanting = matches(event, snapshot, &self.metrics);
+            // A replay delivers this event itself, after the events before it.
+            for (webhook, wanted) in wanting.into_iter().filter(|(w, _)| !replaying.contains(&w.id)) {
+                deliveries.push(NewDelivery {
+                    webhook: webhook.id,
+                    event: *stored,
+                    lane: event.lane.clone(),
+                    ordered: webhook.ordering == Ordering::Object,
+                    await_user: (wanted == Match::AwaitUser).then_some(self.actor_wait),
+                    reason: Reason::Live,
+                });
+            }
+        }
+        deliveries
+    }
+}
+
+impl Consumer for Pipeline {
+    type Error = PipelineError;
+
+    async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), PipelineError> {
+        self.batch = Batch {
+            changes: changes.len() as u64,
+            ..Batch::default()
+        };
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.registry.refresh_in(tx).await?;
+        self.batch.classified = true;
+        let mut processed = self.lifecycle.process(tx, changes).await?;
+        for undecodable in std::mem::take(&mut processed.undecodable) {
+            let reason = undecodable.reason;
+            let kept = QuarantineEntry::of_change(undecodable.change, &self.table_prefix, reason)
+                .store(tx)
+                .await?;
+            self.batch.quarantined += u64::from(kept.is_missing());
+        }
+        let mut stored: Vec<EventRef> = Vec::new();
+        let mut deliveries = Vec::new();
+        if !processed.events.is_empty() {
+            // From here on nobody else enqueues or starts a replay, so each replay sees the stored events in order.
+            let day = queue::lock(tx).await?;
+            let replaying = jobs::replaying(tx).await?;
+            erase::drop_erased(tx, &mut processed).await?;
+            stored = lifecycle::store::insert(tx, day, &processed.events)
+                .await?
+                .into_iter()
+                .map(|(day, seq)| EventRef { day, seq })
+                .collect();
+            deliveries = self.deliveries(&snapshot, &replaying, &processed.events, &stored);
+        }
+        // After `drop_erased`: the locks of erased objects were dropped with their events.
+        lifecycle::locks::store(tx, &processed.locks).await?;
+        enqueue(tx, &deliveries).await?;
+        self.batch.webhooks = deliveries.iter().map(|d| d.webhook).collect();
+        self.batch.enqueued = deliveries.len() as u64;
+        self.batch.activities = activity_requests(processed.activities, &stored, &deliveries);
+        if !processed.actors.is_empty() {
+            let settled = lifecycle::store::set_actors(tx, &processed.actors).await?;
+            let events: Vec<EventRef> = settled
+                .into_iter()
+                .map(|(day, seq)| EventRef { day, seq })
+                .collect();
+            self.batch.webhooks.extend(resolve_user(tx, &events).await?);
+        }
+        self.batch.events = processed.events;
+        Ok(())
+    }
+
+    async fn gaps(&mut self, tx: &Transaction<'_>, gaps: Vec<Gap>) -> Result<(), PipelineError> {
+        self.batch = Batch::default();
+        let snapshot = self.registry.refresh_in(tx).await?;
+        let deliveries = gaps::enqueue_notices(tx, &snapshot, &gaps).await?;
+        self.batch.gaps = gaps.len() as u64;
+        self.batch.enqueued = deliveries.len() as u64;
+        self.batch.webhooks = deliveries.iter().map(|delivery| delivery.webhook).collect();
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.classified {
+            self.lifecycle.committed();
+        }
+        self.metrics.changes.inc_by(batch.changes);
+        self.metrics.quarantined.inc_by(batch.quarantined);
+        self.metrics.enqueued.inc_by(batch.enqueued);
+        self.metrics.gaps.inc_by(batch.gaps);
+        let now = Utc::now();
+        for event in &batch.events {
+            self.metrics.event(event.class);
+            self.metrics
+                .lag
+                .observe((now - event.at).to_std().unwrap_or_default().as_secs_f64());
+        }
+        if !batch.webhooks.is_empty() {
+            self.wake.wake(batch.webhooks);
+        }
+        self.activity.request(batch.activities);
+    }
+
+    fn quarantined(&mut self, changes: u64) {
+        self.metrics.changes.inc_by(changes);
+        self.metrics.quarantined.inc_by(changes);
+    }
+
+    fn fault(error: &PipelineError) -> Fault {
+        error.fault()
+    }
+}
+
+/// What the activity app is asked about the events of a batch, and for which of them a delivery waits.
+fn activity_requests(
+    activities: Vec<ActivityLookup>,
+    stored: &[EventRef],
+    deliveries: &[NewDelivery],
+) -> Vec<activity::ActivityRequest> {
+    let waiting: HashSet<i64> = deliveries
+        .iter()
+        .filter(|delivery| delivery.await_user.is_some())
+        .map(|delivery| delivery.event.seq)
+        .collect();
+    activities
+        .into_iter()
+        .filter_map(|change| {
+            let event = *stored.get(change.event)?;
+            Some(activity::ActivityRequest {
+                event,
+                needed: waiting.contains(&event.seq),
+                change,
+            })
+        })
+        .collect()
+}
