@@ -19,7 +19,7 @@ use tokio_postgres::{Client, Error, Row, Transaction};
 use crate::capture::uuid_in;
 use crate::delivery::queue;
 use crate::lifecycle::{Event, Lane, Outcome, locks};
-use crate::registry::Caller;
+use crate::registry::{Caller, audit};
 use orw_model::{ObjectRow, Store, TableName, parse_row};
 
 /// Most rows of one kind that are changed in one transaction.
@@ -255,16 +255,8 @@ async fn finish(
     )
     .await?;
     let hex = HEXLOWER.encode(&hash(lane));
-    let detail = json!({"object": format!("sha256:{hex}"), "erased": erased}).to_string();
-    tx.execute_typed(
-        "INSERT INTO openregister_webhooks.audit (who, client, action, webhook_id, detail) VALUES ($1, $2, 'erase', 0, $3)",
-        &[
-            (&by.user, Type::TEXT),
-            (&by.client, Type::TEXT),
-            (&detail, Type::TEXT),
-        ],
-    )
-    .await?;
+    let detail = json!({"object": format!("sha256:{hex}"), "erased": erased});
+    audit::insert(&tx, by, "erase", None, &detail).await?;
     tx.commit().await
 }
 

@@ -1,6 +1,6 @@
 //! What a caller should know about a registration that is valid all the same.
 
-use super::EventPattern;
+use super::event_pattern::EventPattern;
 use orw_model::{ActorSource, EventClass};
 
 /// How many events a warning names.

@@ -6,9 +6,8 @@ use chrono::Utc;
 use hyper::Uri;
 use orw_egress::ClientCertificate;
 
-use super::InvalidField;
-use super::fields::{Fields, invalid, within};
-use super::registration::MASK;
+use super::fields::{Fields, InvalidField, invalid, within};
+use super::headers::MASK;
 
 /// A client certificate that ends within this time is registered with a warning.
 const EXPIRES_SOON: chrono::Duration = chrono::Duration::days(30);

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde_json::{Value, json};
-use tokio_postgres::Transaction;
 
-use orw_egress::ClientCertificate;
-
-use super::certificate::CertificateChoice;
-use super::registration::{Headers, MASK, Refused, Registration, SecretChoice, looks_secret, unmask};
+use super::audit::{self, AuditEntry, Caller};
+use super::edit::{apply, detail};
+use super::error::RegistryError;
+use super::extras::SecretChoice;
+use super::live::Registry;
+use super::open_transactions::wait_for_open_transactions;
+use super::record::Record;
+use super::registration::Registration;
+use super::revision::{begin, next_revision};
 use super::secret::{self, StoredSecret};
-use super::settle::settle;
-use super::store::{self, Record};
-use super::webhook::InvalidField;
-use super::{Caller, Registry, RegistryError, Status, Webhook, WebhookId, target};
+use super::store::{self, Which};
+use super::webhook::{Status, Webhook, WebhookId};
+use super::{row, sealing};
 
 /// A webhook after a change.
 #[derive(Debug, Clone)]
@@ -25,18 +28,6 @@ pub struct Changed {
     pub secret: Option<SecretString>,
     /// What the caller should know.
     pub warnings: Vec<String>,
-}
-
-/// A row of the audit table.
-#[derive(Debug, Clone)]
-pub struct AuditEntry {
-    pub id: i64,
-    pub at: DateTime<Utc>,
-    pub who: String,
-    pub client: Option<String>,
-    pub action: String,
-    pub webhook: WebhookId,
-    pub detail: Value,
 }
 
 /// How many secrets sign at once at most: the newest, and those that a rotation still lets sign.
@@ -50,7 +41,7 @@ impl Registry {
     pub async fn create(&self, by: &Caller, asked: Registration) -> Result<Changed, RegistryError> {
         let mut client = self.pool.get().await?;
         let tx = begin(&mut client).await?;
-        let revision = store::next_revision(&tx).await?;
+        let revision = next_revision(&tx).await?;
         let id = store::reserve(&tx, revision).await?;
         let secret = match &asked.extras.secret {
             Some(SecretChoice::Given(secret)) => secret.clone(),
@@ -92,9 +83,9 @@ impl Registry {
         };
         let warnings = asked.warnings.clone();
         apply(&mut record, asked, by, time)?;
-        store::write(&tx, &self.vault, &record, revision).await?;
-        store::audit(&tx, by, "create", id, &detail(&record)).await?;
-        let switched = set_kinds(&tx).await?;
+        row::write(&tx, &self.vault, &record, revision).await?;
+        audit::insert(&tx, by, "create", Some(id), &detail(&record)).await?;
+        let switched = store::set_kinds(&tx).await?;
         tx.commit().await?;
         self.finish(&client, id, Some(secret), warnings, switched).await
     }
@@ -217,13 +208,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn delete(&self, by: &Caller, id: WebhookId) -> Result<bool, RegistryError> {
-        let gone = self
-            .remove(
-                by,
-                "DELETE FROM openregister_webhooks.webhook WHERE id = $1 RETURNING id, uri, event",
-                &id.0,
-            )
-            .await?;
+        let gone = self.remove(by, &Which::One(id)).await?;
         Ok(gone > 0)
     }
 
@@ -232,24 +217,19 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub async fn delete_by_app(&self, by: &Caller, app_id: &str) -> Result<usize, RegistryError> {
-        self.remove(
-            by,
-            "DELETE FROM openregister_webhooks.webhook WHERE app_id = $1 RETURNING id, uri, event",
-            &app_id,
-        )
-        .await
+        self.remove(by, &Which::OfApp(app_id)).await
     }
 
     /// Encrypts every stored secret with the first of the keys, after which the others are not needed any more; how
     /// many registrations there are.
     ///
     /// # Errors
-    /// [`VaultError::Unreadable`](super::VaultError) where a secret is encrypted with none of the keys: then nothing is changed.
+    /// [`VaultError::Unreadable`](super::vault::VaultError) where a secret is encrypted with none of the keys: then nothing is changed.
     pub async fn rotate_key(&self) -> Result<usize, RegistryError> {
         let mut client = self.pool.get().await?;
         let tx = begin(&mut client).await?;
-        store::next_revision(&tx).await?;
-        let count = store::rotate_key(&tx, &self.vault).await?;
+        next_revision(&tx).await?;
+        let count = sealing::rotate_key(&tx, &self.vault).await?;
         tx.commit().await?;
         Ok(count)
     }
@@ -265,59 +245,32 @@ impl Registry {
         limit: u16,
     ) -> Result<Vec<AuditEntry>, RegistryError> {
         let client = self.pool.get().await?;
-        let rows = client
-            .query(
-                "SELECT id, at, who, client, action, webhook_id, detail FROM openregister_webhooks.audit \
-                 WHERE ($1::bigint IS NULL OR webhook_id = $1) AND ($2::bigint IS NULL OR id < $2) \
-                 ORDER BY id DESC LIMIT $3",
-                &[&webhook.map(|id| id.0), &before, &i64::from(limit)],
-            )
-            .await?;
-        Ok(rows
-            .iter()
-            .map(|row| AuditEntry {
-                id: row.get(0),
-                at: row.get(1),
-                who: row.get(2),
-                client: row.get(3),
-                action: row.get(4),
-                webhook: WebhookId(row.get(5)),
-                detail: orw_model::json::parse(row.get(6)).unwrap_or_default(),
-            })
-            .collect())
+        audit::list(&**client, webhook, before, limit).await
     }
 
-    async fn remove(
-        &self,
-        by: &Caller,
-        sql: &str,
-        key: &(dyn tokio_postgres::types::ToSql + Sync),
-    ) -> Result<usize, RegistryError> {
+    async fn remove(&self, by: &Caller, which: &Which<'_>) -> Result<usize, RegistryError> {
         let mut client = self.pool.get().await?;
         let tx = begin(&mut client).await?;
-        let revision = store::next_revision(&tx).await?;
-        let rows = tx.query(sql, &[key]).await?;
-        if rows.is_empty() {
+        let revision = next_revision(&tx).await?;
+        let removed = store::remove(&tx, which).await?;
+        if removed.is_empty() {
             // Nothing changed: leave the revision as it was.
             tx.rollback().await?;
             return Ok(0);
         }
-        for row in &rows {
-            let (uri, event): (&str, &str) = (row.get(1), row.get(2));
-            store::audit(
-                &tx,
-                by,
-                "delete",
-                WebhookId(row.get(0)),
-                &json!({"uri": uri, "event": event}),
-            )
-            .await?;
+        for (id, uri, event) in &removed {
+            audit::insert(&tx, by, "delete", Some(*id), &json!({"uri": uri, "event": event})).await?;
         }
-        set_kinds(&tx).await?;
+        store::set_kinds(&tx).await?;
         tx.commit().await?;
-        tracing::info!(user = by.user, revision, count = rows.len(), "webhooks removed");
+        tracing::info!(
+            user = by.user,
+            revision,
+            count = removed.len(),
+            "webhooks removed"
+        );
         self.refresh_with(&**client).await?;
-        Ok(rows.len())
+        Ok(removed.len())
     }
 
     async fn change(
@@ -331,14 +284,14 @@ impl Registry {
     ) -> Result<Changed, RegistryError> {
         let mut client = self.pool.get().await?;
         let tx = begin(&mut client).await?;
-        let revision = store::next_revision(&tx).await?;
+        let revision = next_revision(&tx).await?;
         let mut record = store::lock(&tx, &self.vault, id)
             .await?
             .ok_or(RegistryError::NotFound(id))?;
         edit(&mut record, Utc::now())?;
-        store::write(&tx, &self.vault, &record, revision).await?;
-        store::audit(&tx, by, action, id, &detail(&record)).await?;
-        let switched = set_kinds(&tx).await?;
+        row::write(&tx, &self.vault, &record, revision).await?;
+        audit::insert(&tx, by, action, Some(id), &detail(&record)).await?;
+        let switched = store::set_kinds(&tx).await?;
         tx.commit().await?;
         self.finish(&client, id, secret, warnings, switched).await
     }
@@ -353,7 +306,7 @@ impl Registry {
         switched: bool,
     ) -> Result<Changed, RegistryError> {
         let snapshot = self.refresh_with(client).await?;
-        if switched && !settle(client).await? {
+        if switched && !wait_for_open_transactions(client).await? {
             warnings.push(
                 "transactions older than this registration are still open; changes they made before it are not sent".to_owned(),
             );
@@ -374,155 +327,4 @@ impl Registry {
             warnings,
         })
     }
-}
-
-/// A transaction that waits for nobody longer than an answer may take.
-async fn begin(client: &mut tokio_postgres::Client) -> Result<Transaction<'_>, RegistryError> {
-    let tx = client.transaction().await?;
-    tx.batch_execute("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '20s'")
-        .await?;
-    Ok(tx)
-}
-
-/// Puts what a request asks for into a record. `headers`, `authData`, the app and our own fields stay where it leaves
-/// them out; the others take their defaults.
-fn apply(record: &mut Record, asked: Registration, by: &Caller, time: DateTime<Utc>) -> Result<(), Refused> {
-    if moves(record, &asked) {
-        leave_credentials(record, &asked)?;
-    }
-    record.user_id.clone_from(&by.user);
-    if by.app_id.is_some() {
-        record.app_id.clone_from(&by.app_id);
-    }
-    record.http_method = asked.http_method;
-    record.uri = asked.uri;
-    record.event = asked.event;
-    record.event_filter = asked.event_filter;
-    record.user_id_filter = asked.user_id_filter;
-    record.auth_method = asked.auth_method;
-    if let Some(mut headers) = asked.headers {
-        unmask(&mut headers, record.headers.as_ref());
-        record.headers = Some(headers);
-    }
-    if let Some(mut data) = asked.auth_data {
-        unmask(&mut data, record.auth_data.as_ref());
-        record.auth_data = Some(data);
-    }
-    let extras = asked.extras;
-    match extras.client_certificate {
-        Some(CertificateChoice::Given(certificate)) => record.client_certificate = Some(*certificate),
-        Some(CertificateChoice::Remove) => record.client_certificate = None,
-        Some(CertificateChoice::Keep) | None => {}
-    }
-    record.legacy_signature = extras.legacy_signature.unwrap_or(record.legacy_signature);
-    record.gap_events = extras.gap_events.unwrap_or(record.gap_events);
-    record.format = extras.format.unwrap_or(record.format);
-    record.ordering = extras.ordering.unwrap_or(record.ordering);
-    record.per_second = extras.per_second.or(record.per_second);
-    record.burst = extras.burst.or(record.burst);
-    record.timeout = extras.timeout.or(record.timeout);
-    record.max_in_flight = extras.max_in_flight.or(record.max_in_flight);
-    record.max_attempts = extras.max_attempts.or(record.max_attempts);
-    record.schedule = extras.schedule.or(record.schedule.take());
-    match (extras.enabled, &record.status) {
-        (Some(true), Status::Disabled { .. }) => {
-            record.status = Status::Enabled;
-            record.status_since = time;
-        }
-        (Some(false), Status::Enabled | Status::Paused) => {
-            record.status = Status::Disabled {
-                reason: format!("disabled by {}", by.user),
-                since: time,
-            };
-            record.status_since = time;
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// Whether an update sends to another origin (scheme, host, port) than before.
-fn moves(record: &Record, asked: &Registration) -> bool {
-    target::parse(&record.uri).is_ok_and(|before| target::origin(&before) != target::origin(&asked.target))
-}
-
-/// Whoever may update a webhook must not learn its credentials by sending them to a host of his own: what answers mask
-/// does not follow to another origin unless the request sends it again. The signing secret may stay, for no request
-/// carries it.
-fn leave_credentials(record: &mut Record, asked: &Registration) -> Result<(), Refused> {
-    let refuse = |field: &str, name: &str| {
-        let field = format!("{field}.{name}");
-        let reason =
-            "uri moves to another origin, where what is stored does not go: send the value again".to_owned();
-        Err(InvalidField { field, reason }.into())
-    };
-    let masked = |sent: &Headers| {
-        let mut names = sent.iter().filter(|(_, value)| value.expose_secret() == MASK);
-        names.next().map(|(name, _)| name.clone())
-    };
-    let certificate = &asked.extras.client_certificate;
-    if record.client_certificate.is_some() && matches!(certificate, None | Some(CertificateChoice::Keep)) {
-        return refuse("clientCertificate", "key");
-    }
-    match (&asked.headers, &record.headers) {
-        (Some(sent), _) => {
-            if let Some(name) = masked(sent) {
-                return refuse("headers", &name);
-            }
-        }
-        (None, Some(stored)) => {
-            if let Some((name, _)) = stored.iter().find(|(name, _)| looks_secret(name)) {
-                return refuse("headers", name);
-            }
-        }
-        (None, None) => {}
-    }
-    match &asked.auth_data {
-        Some(sent) => match masked(sent) {
-            Some(name) => refuse("authData", &name),
-            None => Ok(()),
-        },
-        // Without `authData`, `authMethod` is `none`: nothing would be sent now, nor may it be later.
-        None => {
-            record.auth_data = None;
-            Ok(())
-        }
-    }
-}
-
-/// What the audit table keeps of a registration: nothing secret, header names only.
-fn detail(record: &Record) -> Value {
-    let names = |headers: &Option<Headers>| {
-        headers
-            .as_ref()
-            .map(|list| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>())
-    };
-    let (status, reason) = match &record.status {
-        Status::Enabled => ("enabled", None),
-        Status::Paused => ("paused", None),
-        Status::Disabled { reason, .. } => ("disabled", Some(reason)),
-    };
-    json!({
-        "httpMethod": record.http_method,
-        "uri": record.uri,
-        "event": record.event.as_str(),
-        "eventFilter": record.event_filter,
-        "userIdFilter": record.user_id_filter,
-        "headers": names(&record.headers),
-        "authMethod": record.auth_method.as_str(),
-        "format": record.format.as_str(),
-        "clientCertificate": record.client_certificate.as_ref().map(ClientCertificate::shown_fingerprint),
-        "legacySignature": record.legacy_signature,
-        "gapEvents": record.gap_events,
-        "status": status,
-        "reason": reason,
-    })
-}
-
-/// Sets which kinds are captured from the registrations as this transaction leaves them; whether a kind was switched on.
-async fn set_kinds(tx: &Transaction<'_>) -> Result<bool, RegistryError> {
-    let row = tx
-        .query_one("SELECT openregister_webhooks.set_kinds()", &[])
-        .await?;
-    Ok(row.get(0))
 }

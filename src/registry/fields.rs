@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::InvalidField;
+/// A field of a request that is missing or wrong: what the caller reads in the 400.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct InvalidField {
+    pub field: String,
+    pub reason: String,
+}
 
 /// A request's fields by name. From a form every value is text, so numbers and booleans are read from text too.
 #[derive(Debug, Clone, Default)]

@@ -3,103 +3,27 @@
 //! Required fields and types are checked first, then `authMethod`, `event` and `authData` in Nextcloud's order and with
 //! its messages, then what Nextcloud lets pass and a delivery would fail on.
 
-use std::time::Duration;
-
 use hyper::Uri;
-use hyper::header::{HeaderName, HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::advice;
 use super::certificate::{self, CertificateChoice};
-use super::fields::{Fields, invalid, kind, within};
-use super::secret;
+use super::error::Refused;
+use super::event_pattern::EventPattern;
+use super::extras::Extras;
+use super::fields::{Fields, InvalidField, invalid};
+use super::headers::{Headers, can_be_sent, read_headers};
 use super::target::{self, TargetPolicy};
-use super::webhook::{EventPattern, Format, HttpMethod, InvalidField, Ordering};
+use super::webhook::{AuthMethod, Format, HttpMethod};
 use orw_filter::Filter;
 use orw_model::EventClass;
 
-/// What stands for a stored secret in answers; sent back by a client it means "as it was".
-pub const MASK: &str = "***";
-
 const LONGEST_USER: usize = 64;
 const LONGEST_EVENT: usize = 255;
-const MOST_HEADERS: usize = 64;
-const LARGEST_HEADERS: usize = 16_384;
 
 /// Paths into Nextcloud's own events. A filter that was written for those is answered with a plain "OK", as Nextcloud
 /// does, although it matches no event of OpenRegister's; the log says so.
 const NEXTCLOUDS_OWN: &str = "event.node";
-
-/// Why a registration is refused: always the caller's to mend.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    #[error("there are {0} webhooks, and no more may be; remove one that is not needed first")]
-    TooMany(i64),
-    #[error(transparent)]
-    Field(#[from] InvalidField),
-    #[error("{0} is not an event class compatible with webhooks")]
-    Event(String),
-    #[error("This auth method does not exist")]
-    AuthMethod,
-    #[error("Header auth method needs an associative array of headers as auth data")]
-    NoAuthData,
-}
-
-/// Headers by name, in the order given.
-pub(crate) type Headers = Vec<(String, SecretString)>;
-
-/// `authMethod`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AuthMethod {
-    #[default]
-    None,
-    Header,
-}
-
-impl AuthMethod {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Header => "header",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "none" => Some(Self::None),
-            "header" => Some(Self::Header),
-            _ => None,
-        }
-    }
-}
-
-/// The signing secret that a request asks for.
-#[derive(Debug, Clone)]
-pub enum SecretChoice {
-    Given(SecretString),
-    Generate,
-}
-
-/// The fields that are ours; each only where the request sent it.
-#[derive(Debug, Clone, Default)]
-pub struct Extras {
-    pub format: Option<Format>,
-    pub secret: Option<SecretChoice>,
-    pub client_certificate: Option<CertificateChoice>,
-    pub legacy_signature: Option<bool>,
-    pub gap_events: Option<bool>,
-    pub enabled: Option<bool>,
-    pub per_second: Option<u32>,
-    pub burst: Option<u32>,
-    pub timeout: Option<Duration>,
-    pub max_in_flight: Option<u32>,
-    pub ordering: Option<Ordering>,
-    pub max_attempts: Option<u32>,
-    pub schedule: Option<Vec<Duration>>,
-}
 
 /// A request to register or update a webhook.
 #[derive(Debug, Clone)]
@@ -199,67 +123,6 @@ impl Registration {
     }
 }
 
-impl Extras {
-    fn parse(fields: &Fields) -> Result<Self, Refused> {
-        let rate = fields.nested("rateLimit")?.unwrap_or_default();
-        let retry = fields.nested("retry")?.unwrap_or_default();
-        let secret = match fields.text("secret")? {
-            Some("generate") => Some(SecretChoice::Generate),
-            _ => parse_secret(fields)?.map(SecretChoice::Given),
-        };
-        // `format=json` in a form body asks for the format of the answer, as in Nextcloud.
-        let format = match fields.text("format")? {
-            Some("json" | "xml") => None,
-            _ => fields.one_of("format", Format::NAMES, Format::parse)?,
-        };
-        Ok(Self {
-            format,
-            secret,
-            client_certificate: CertificateChoice::read(fields)?,
-            legacy_signature: fields.boolean("legacySignature")?,
-            gap_events: fields.boolean("gapEvents")?,
-            enabled: fields.boolean("enabled")?,
-            per_second: rate.number("perSecond", 1, 10_000).map_err(within("rateLimit"))?,
-            burst: rate.number("burst", 1, 100_000).map_err(within("rateLimit"))?,
-            timeout: fields
-                .number("timeoutSeconds", 1, 300)?
-                .map(|s| Duration::from_secs(s.into())),
-            max_in_flight: fields.number("maxInFlight", 1, 512)?,
-            ordering: fields.one_of("ordering", Ordering::NAMES, Ordering::parse)?,
-            max_attempts: retry.number("maxAttempts", 1, 100).map_err(within("retry"))?,
-            schedule: retry.delays("schedule", 50, 604_800).map_err(within("retry"))?,
-        })
-    }
-
-    /// Whether the request sent any field of ours.
-    #[must_use]
-    pub const fn any(&self) -> bool {
-        self.format.is_some()
-            || self.secret.is_some()
-            || self.client_certificate.is_some()
-            || self.legacy_signature.is_some()
-            || self.gap_events.is_some()
-            || self.enabled.is_some()
-            || self.per_second.is_some()
-            || self.burst.is_some()
-            || self.timeout.is_some()
-            || self.max_in_flight.is_some()
-            || self.ordering.is_some()
-            || self.max_attempts.is_some()
-            || self.schedule.is_some()
-    }
-}
-
-/// The field `secret`; `None` where it is absent or `generate`.
-pub(crate) fn parse_secret(fields: &Fields) -> Result<Option<SecretString>, Refused> {
-    match fields.text("secret")? {
-        None | Some("generate") => Ok(None),
-        Some(text) => Ok(Some(
-            secret::parse(text).map_err(|reason| invalid("secret", reason))?,
-        )),
-    }
-}
-
 /// The filter, and whether it asks who did it.
 fn filter(
     value: Option<&Value>,
@@ -287,106 +150,15 @@ fn filter(
     Ok((value.clone(), filter.needs().user()))
 }
 
-/// Headers that would break the request or its signature if a registration set them.
-const OURS: [&str; 12] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "webhook-id",
-    "webhook-signature",
-    "webhook-timestamp",
-];
-
-fn read_headers(field: &str, map: &Map<String, Value>) -> Result<Headers, InvalidField> {
-    if map.len() > MOST_HEADERS {
-        return Err(invalid(
-            field,
-            format!("must have at most {MOST_HEADERS} entries"),
-        ));
-    }
-    let mut size = 0;
-    let mut headers = Vec::with_capacity(map.len());
-    for (name, value) in map {
-        let at = || format!("{field}.{name}");
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            other => return Err(invalid(at(), format!("must be a string, not {}", kind(other)))),
-        };
-        if name.is_empty()
-            || name
-                .chars()
-                .any(|c| c.is_control() || c.is_whitespace() || c == ':')
-        {
-            return Err(invalid(at(), "is no name of a header"));
-        }
-        if OURS.contains(&name.to_ascii_lowercase().as_str()) {
-            return Err(invalid(at(), "is set by the sender and cannot be registered"));
-        }
-        if HeaderValue::from_str(&text).is_err() && HeaderValue::from_bytes(text.as_bytes()).is_err() {
-            return Err(invalid(
-                at(),
-                "must not contain line breaks or other control characters",
-            ));
-        }
-        size += name.len() + text.len();
-        headers.push((name.clone(), SecretString::from(text)));
-    }
-    if size > LARGEST_HEADERS {
-        return Err(invalid(
-            field,
-            format!("must have at most {LARGEST_HEADERS} bytes"),
-        ));
-    }
-    Ok(headers)
-}
-
-/// Whether HTTP allows this name: Nextcloud's API takes others too, and they cannot be sent.
-#[must_use]
-pub fn can_be_sent(name: &str) -> bool {
-    HeaderName::from_bytes(name.as_bytes()).is_ok()
-}
-
-/// Whether a header's value is likely to be a credential, so that answers show [`MASK`] in its place.
-#[must_use]
-pub fn looks_secret(name: &str) -> bool {
-    const WORDS: [&str; 9] = [
-        "auth",
-        "cookie",
-        "credential",
-        "key",
-        "passw",
-        "secret",
-        "session",
-        "signature",
-        "token",
-    ];
-    let name = name.to_ascii_lowercase();
-    WORDS.iter().any(|word| name.contains(word))
-}
-
-/// Puts the stored value where the request sent back the mask that it was shown.
-pub(crate) fn unmask(sent: &mut Headers, stored: Option<&Headers>) {
-    for (name, value) in sent {
-        if value.expose_secret() == MASK
-            && let Some((_, kept)) = stored.into_iter().flatten().find(|(n, _)| n == name)
-        {
-            *value = kept.clone();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::super::extras::SecretChoice;
     use super::super::target::AnyTarget;
     use super::*;
-    use serde_json::json;
 
     fn parse(body: Value) -> Result<Registration, Refused> {
         let Value::Object(mut map) = body else {
@@ -497,18 +269,5 @@ mod tests {
             Some(vec![Duration::from_secs(1), Duration::from_secs(2)])
         );
         assert!(matches!(e.secret, Some(SecretChoice::Generate)));
-    }
-
-    #[test]
-    fn a_mask_that_comes_back_keeps_what_is_stored() {
-        let stored: Headers = vec![("X-Token".into(), "abc".to_owned().into())];
-        let mut sent: Headers = vec![
-            ("X-Token".into(), MASK.to_owned().into()),
-            ("X-Other".into(), MASK.to_owned().into()),
-        ];
-        unmask(&mut sent, Some(&stored));
-        assert_eq!(sent[0].1.expose_secret(), "abc");
-        assert_eq!(sent[1].1.expose_secret(), MASK);
-        assert!(looks_secret("X-Api-Key") && looks_secret("Authorization") && !looks_secret("X-A"));
     }
 }

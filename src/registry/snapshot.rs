@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use super::reading::{Reading, Stamp};
-use super::{Webhook, WebhookId};
+use super::webhook::{Webhook, WebhookId};
 use orw_filter::Needs;
 use orw_model::EventClass;
 

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::WebhookId;
+use super::webhook::WebhookId;
 use crate::random::{NoRandom, random};
 
 /// First byte of what is stored: what it is bound to. Texts that are no part of a registration have the first.
@@ -75,7 +75,7 @@ impl Field {
 pub(crate) struct Seal {
     webhook: WebhookId,
     /// Scheme, host and port; `None` in the form before this one, which is read and written only while processes of older
-    /// versions live (`store::Form`).
+    /// versions live (`sealing::Form`).
     origin: Option<String>,
 }
 

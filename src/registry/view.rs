@@ -5,8 +5,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-use super::change::{AuditEntry, Changed};
-use super::registration::{Extras, MASK, Registration, looks_secret};
+use super::audit::AuditEntry;
+use super::change::Changed;
+use super::extras::Extras;
+use super::headers::{MASK, looks_secret};
+use super::registration::Registration;
 use super::webhook::{Auth, Status, Webhook};
 use orw_egress::ClientCertificate;
 

@@ -2,14 +2,13 @@
 
 use serde_json::json;
 use tokio::time::{Duration, Instant};
-use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, GenericClient};
 
 use super::delivery::{EventRef, NewDelivery, Reason};
 use super::due::notify_peers;
 use super::enqueue::{enqueue, lock};
 use crate::lifecycle::Lane;
-use crate::registry::{Caller, WebhookId};
+use crate::registry::{Caller, WebhookId, audit};
 
 /// Deliveries that are put back in one transaction.
 const BATCH: i64 = 1000;
@@ -131,16 +130,6 @@ async fn audit<C: GenericClient + Sync>(
     count: usize,
     by: &Caller,
 ) -> Result<(), Error> {
-    let detail = json!({"delivery": one, "retried": count}).to_string();
-    tx.execute_typed(
-        "INSERT INTO openregister_webhooks.audit (who, client, action, webhook_id, detail) VALUES ($1, $2, 'retry', $3, $4)",
-        &[
-            (&by.user, Type::TEXT),
-            (&by.client, Type::TEXT),
-            (&webhook.0, Type::INT8),
-            (&detail, Type::TEXT),
-        ],
-    )
-    .await
-    .map(drop)
+    let detail = json!({"delivery": one, "retried": count});
+    audit::insert(tx, by, "retry", Some(webhook), &detail).await
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use super::RegistryError;
+use super::error::RegistryError;
 
 /// How long an answer waits at most.
 const BOUND: Duration = Duration::from_secs(2);
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// A new transaction id is the measure: whoever wrote before has a smaller one. A snapshot's xmax is not, for it is one past
 /// the last transaction that ended, and one that is still open can lie beyond it.
-pub(crate) async fn settle(client: &Client) -> Result<bool, RegistryError> {
+pub(super) async fn wait_for_open_transactions(client: &Client) -> Result<bool, RegistryError> {
     let row = client.query_one("SELECT pg_current_xact_id()::text", &[]).await?;
     let seen: &str = row.get(0);
     let ended = async {

@@ -1,0 +1,177 @@
+//! The registrations as every part holds them: read from memory, changed in the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as Atomically};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use chrono::Utc;
+use deadpool_postgres::Pool;
+use secrecy::SecretString;
+use tokio_postgres::{GenericClient, Transaction};
+use tokio_util::sync::CancellationToken;
+
+use super::defaults::Defaults;
+use super::error::RegistryError;
+use super::reading::{Readings, STAMP, Stamp, replaces};
+use super::snapshot::Snapshot;
+use super::vault::Vault;
+use super::{sealing, store};
+
+/// How often a process looks whether another one changed something.
+const POLL: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether one lives.
+const LOOK_FOR_OLDER: Duration = Duration::from_secs(5);
+
+/// The registrations: read from memory, changed in the database.
+#[derive(Debug)]
+pub struct Registry {
+    pub(super) pool: Pool,
+    pub(super) vault: Vault,
+    defaults: Defaults,
+    readings: Readings,
+    snapshot: ArcSwap<Snapshot>,
+    /// The secrets are known to be bound to origins.
+    bound: AtomicBool,
+}
+
+impl Registry {
+    /// Checks the key against what is stored and loads the registrations.
+    ///
+    /// # Errors
+    /// [`VaultError`] where the key is missing, none, or another than the stored secrets need; [`RegistryError::Database`].
+    pub async fn open(
+        pool: Pool,
+        master_key: Option<&SecretString>,
+        defaults: Defaults,
+    ) -> Result<Arc<Self>, RegistryError> {
+        let vault = Vault::new(master_key)?;
+        let mut client = pool.get().await?;
+        sealing::check_key(&mut client, &vault).await?;
+        let bound = sealing::bind_to_origins(&mut client, &vault, Duration::ZERO).await?;
+        let readings = Readings::default();
+        let snapshot = store::load(&**client, &vault, &defaults, now(), None, &readings).await?;
+        report_unreadable(&snapshot);
+        drop(client);
+        Ok(Arc::new(Self {
+            pool,
+            vault,
+            defaults,
+            readings,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            bound: AtomicBool::new(bound),
+        }))
+    }
+
+    /// The registrations as last seen: at most half a second old where another process changed them.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The registrations as they are now.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub async fn refresh(&self) -> Result<Arc<Snapshot>, RegistryError> {
+        let client = self.pool.get().await?;
+        self.refresh_with(&**client).await
+    }
+
+    /// The registrations as of now, read in a transaction, which must be READ COMMITTED: what it sees committed, it sees
+    /// registered.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub async fn refresh_in(&self, tx: &Transaction<'_>) -> Result<Arc<Snapshot>, RegistryError> {
+        self.refresh_with(tx).await
+    }
+
+    pub(super) async fn refresh_with<C: GenericClient>(
+        &self,
+        client: &C,
+    ) -> Result<Arc<Snapshot>, RegistryError> {
+        let seen = self.snapshot();
+        let row = client
+            .query_one(
+                &format!("SELECT {STAMP} FROM openregister_webhooks.registry r"),
+                &[],
+            )
+            .await?;
+        let stored = Stamp::of(&row);
+        if *seen.stamp() == stored && seen.next_expiry().is_none_or(|end| end > now()) {
+            return Ok(seen);
+        }
+        // What another history had registered is no stand-in for what cannot be read.
+        let before = seen.stamp().is_akin(&stored).then_some(&*seen);
+        let load = store::load(client, &self.vault, &self.defaults, now(), before, &self.readings);
+        let fresh = Arc::new(load.await?);
+        report_unreadable(&fresh);
+        if !fresh.stamp().is_akin(seen.stamp()) {
+            self.bound.store(false, Atomically::Relaxed);
+            tracing::warn!(
+                revision = fresh.revision(),
+                before = seen.revision(),
+                "the registrations are those of another database, or were restored: as they are there now they are in force"
+            );
+        }
+        // Another task may have put there meanwhile what was read later.
+        self.snapshot.rcu(|current| {
+            if replaces(fresh.read_at(), current.read_at()) {
+                Arc::clone(&fresh)
+            } else {
+                Arc::clone(current)
+            }
+        });
+        Ok(fresh)
+    }
+
+    async fn bind(&self, waited: Duration) -> Result<(), RegistryError> {
+        let mut client = self.pool.get().await?;
+        if sealing::bind_to_origins(&mut client, &self.vault, waited).await? {
+            self.bound.store(true, Atomically::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Looks for changes by other processes, and for signing secrets whose time is over, until `stop`.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let mut failing = false;
+        let (began, mut looked) = (Instant::now(), Instant::now());
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(POLL) => {}
+            }
+            if !self.bound.load(Atomically::Relaxed) && looked.elapsed() >= LOOK_FOR_OLDER {
+                looked = Instant::now();
+                if let Err(error) = self.bind(began.elapsed()).await {
+                    tracing::warn!(error = %crate::error_text::chain(&error), "stored secrets cannot be bound to the origins of their webhooks yet");
+                }
+            }
+            match self.refresh().await {
+                Ok(_) if failing => {
+                    failing = false;
+                    tracing::info!("registrations can be read again");
+                }
+                Ok(_) => {}
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(error = %crate::error_text::chain(&error), "registrations cannot be read; those last seen stay in force");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn now() -> i64 {
+    Utc::now().timestamp()
+}
+
+fn report_unreadable(snapshot: &Snapshot) {
+    for (id, reason) in snapshot.unreadable() {
+        tracing::error!(webhook = %id, %reason, "registration cannot be read; as it was last read it stays in force while this process runs, else remove it and register it again");
+    }
+}
