@@ -250,6 +250,39 @@ async fn who_did_what_is_kept() {
 }
 
 #[tokio::test]
+async fn a_stored_value_that_means_nothing_is_an_error_and_no_default() {
+    let db = installed().await;
+    let registry = open(&db).await;
+    let id = create(&registry, json!({})).await.webhook.id;
+    let client = db.client().await;
+    for (column, stored, whole) in [
+        ("format", "'csv'", "'documented'"),
+        ("ordering", "'lifo'", "'object'"),
+        ("auth_method", "'basic'", "'none'"),
+        ("http_method", "'BREW'", "'POST'"),
+        ("burst", "-7", "NULL"),
+        ("timeout_ms", "0", "NULL"),
+        ("schedule", "'{5000,-1}'", "NULL"),
+    ] {
+        let set = |value: &str| {
+            format!(
+                "UPDATE openregister_webhooks.webhook SET {column} = {value} WHERE id = {}",
+                id.0
+            )
+        };
+        client.batch_execute(&set(stored)).await.unwrap();
+        let snapshot = open(&db).await.snapshot();
+        assert!(snapshot.get(id).is_none(), "{column}");
+        let (bad, reason) = &snapshot.unreadable()[0];
+        let value = stored.trim_matches(['\'', '{', '}']).rsplit(',').next().unwrap();
+        assert_eq!(*bad, id);
+        assert!(reason.contains(column) && reason.contains(value), "{reason}");
+        client.batch_execute(&set(whole)).await.unwrap();
+    }
+    assert!(open(&db).await.snapshot().unreadable().is_empty());
+}
+
+#[tokio::test]
 async fn an_unreadable_row_stops_nobody_else() {
     let db = installed().await;
     let registry = open(&db).await;
