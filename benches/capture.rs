@@ -26,7 +26,7 @@ const ROUNDS: usize = 3;
 const ROWS: usize = 800;
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.0/8", "::1"];
 
-/// The whole set-up.
+/// Everything that is measured: database, program and receiver.
 struct Bench {
     postgres: PrivatePostgres,
     receiver: Receiver,
@@ -76,7 +76,7 @@ impl Bench {
         self.postgres.url(OWNER, DATABASE)
     }
 
-    /// Rows of about 0.4 kB, as the row image has them.
+    /// Creates rows with images of about 0.4 kB.
     async fn fill(&self) {
         let insert = format!(
             "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _name, _created, _updated, name, age, tags) \
@@ -86,7 +86,7 @@ impl Bench {
         self.connect().await.batch_execute(&insert).await.unwrap();
     }
 
-    /// Updates a second of one row a transaction, by how much of us is there.
+    /// Updates a second with one row in a transaction: without us, with triggers, and with the program.
     async fn cost(&self) {
         say(&format!(
             "\nupdates a second, {CLIENTS} clients, one row a transaction"
@@ -154,7 +154,7 @@ impl Bench {
         rate
     }
 
-    /// Milliseconds from the trigger to the receipt, at a steady rate of writes.
+    /// Latency from the trigger to the receipt in ms, at a steady rate of writes.
     async fn latency(&self) {
         self.install(false).await;
         let sidecar = self.sidecar().await;
@@ -195,7 +195,7 @@ impl Bench {
         sidecar.stop();
     }
 
-    /// What it costs to know who did it: a webhook that does not ask, with and without the trigger on the audit table, and one
+    /// The cost of knowing the user: a webhook that does not show the user, with and without the trigger on the audit table, and one
     /// that does.
     async fn users(&self) {
         self.install(false).await;
@@ -341,7 +341,7 @@ const AUDIT: &str = "\
     SELECT gen_random_uuid(), 1, _id, 'update', '[]', 'alice', 'Alice', '', gen_random_uuid()::text, now(), 1, _uuid \
       FROM oc_openregister_table_1_1 WHERE _id = $1 RETURNING clock_timestamp()";
 
-/// Ends with us.
+/// A process that ends with the benchmark.
 struct Sidecar(Child);
 
 impl Sidecar {

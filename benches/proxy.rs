@@ -94,7 +94,7 @@ async fn main() {
     }
 }
 
-/// What stands for Nextcloud: a kilobyte, or 64 MiB.
+/// The server in Nextcloud's place; it answers with a kilobyte or with 64 MiB.
 async fn serve() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -165,7 +165,7 @@ async fn sidecar(postgres: &PrivatePostgres, backend: SocketAddr) -> (Process, S
     (process, listen)
 }
 
-/// nginx as its manual sets a proxy up, with connections kept alive on both sides.
+/// nginx as its manual configures a proxy, with connections kept alive on both sides.
 async fn nginx(folder: &Path, backend: SocketAddr) -> Option<(Process, String, SocketAddr)> {
     let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"]
         .into_iter()
@@ -218,7 +218,7 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
     request.body(Empty::new()).unwrap()
 }
 
-/// Requests a second of this many connections, and how long each took, in order.
+/// Requests a second over this many connections, and the time of each request, sorted.
 async fn load(address: SocketAddr, clients: usize, time: Duration) -> (f64, Vec<f64>) {
     let end = Instant::now() + time;
     let asking: Vec<_> = (0..clients)
@@ -249,7 +249,7 @@ async fn load(address: SocketAddr, clients: usize, time: Duration) -> (f64, Vec<
     (rate, times)
 }
 
-/// MiB a second of one connection.
+/// MiB a second over one connection.
 async fn download(address: SocketAddr, time: Duration) -> f64 {
     let (begun, mut read) = (Instant::now(), 0_u64);
     let mut sender = connect(address).await;

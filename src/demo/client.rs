@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::ShowError;
 use super::sidecar::Sidecar;
 
-/// The route of the manual.
+/// The route that Nextcloud's manual documents.
 pub(super) const ROUTE: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks";
 const LARGEST_ANSWER: usize = 1 << 20;
 const CALL: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl Administrator {
         }
     }
 
-    /// Registers a webhook and gives its id.
+    /// Registers a webhook and returns its id.
     pub(super) async fn register(&self, event: &str, uri: &str, secret: &str) -> Result<u64, ShowError> {
         let webhook = json!({"httpMethod": "POST", "uri": uri, "event": event, "secret": secret});
         let (status, body) = self

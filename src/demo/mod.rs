@@ -1,7 +1,7 @@
-//! The demo: the main job, to be seen.
+//! The demo shows the program at work.
 //!
-//! Guarantees: it uses nothing but what it starts itself, and leaves nothing; it says that all is well only if exactly the
-//! events that its writes must cause arrived, signed and in order.
+//! Guarantees: it uses only what it starts itself, and leaves nothing behind; it reports success only if exactly the
+//! events that its writes must cause have arrived, signed and in order.
 
 mod client;
 mod plan;
@@ -34,12 +34,12 @@ use orw_testkit::writer::WriterError;
 
 /// How long the events of one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long what is late may take, in the end.
+/// How long late events may take at the end.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 /// The administrator of the sidecars.
 const ADMIN: &str = "admin";
 
-/// Why the demo could not be shown.
+/// The demo could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum ShowError {
     #[error(transparent)]
@@ -73,10 +73,10 @@ struct Stage {
     sidecar: Sidecar,
 }
 
-/// Shows it, and says whether everything expected arrived. With `keep` it then goes on until Ctrl-C.
+/// Runs the demo and returns whether everything that was expected arrived. With `keep`, everything then runs until Ctrl-C.
 ///
 /// # Errors
-/// Where something it needs does not work.
+/// If something that the demo needs does not work.
 pub async fn run(out: &mut (impl Write + Send), keep: bool) -> Result<bool, ShowError> {
     let (dir, _remove) = make_directory()?;
     let password = random()[..16].to_owned();
@@ -122,7 +122,7 @@ pub async fn run(out: &mut (impl Write + Send), keep: bool) -> Result<bool, Show
             let complete = |received: &[Received]| {
                 Tally::of(received, &webhooks).total(stage.generation) >= expected.total()
             };
-            // What is missing is seen in the summary; the writes go on, and wait no more.
+            // The summary reports what is missing; from here on the writes do not wait for events.
             if !late.load(Ordering::Relaxed) && receiver.wait_until(complete, PATIENCE).await.is_err() {
                 late.store(true, Ordering::Relaxed);
             }
@@ -157,7 +157,7 @@ pub async fn run(out: &mut (impl Write + Send), keep: bool) -> Result<bool, Show
     Ok(good)
 }
 
-/// Prints what arrives until `task` is done.
+/// Prints what arrives until `task` ends.
 async fn follow<T>(
     out: &mut impl Write,
     receiver: &Receiver,
@@ -184,7 +184,7 @@ async fn follow<T>(
     }
 }
 
-/// The database, the sidecar, and a webhook for each kind of entity.
+/// Sets up the database, the sidecar, and a webhook for each kind of entity.
 async fn set_up(
     postgres: &PrivatePostgres,
     receiver: &Receiver,
@@ -234,7 +234,7 @@ async fn set_up(
     Ok((stage, webhooks))
 }
 
-/// How to go on from here.
+/// Prints how to go on from here.
 fn invite(
     out: &mut impl Write,
     postgres: &PrivatePostgres,
@@ -276,7 +276,7 @@ fn invite(
     out.flush()
 }
 
-/// A directory of our own that goes when we go.
+/// A directory that is removed when this process ends.
 fn make_directory() -> Result<(PathBuf, Guardian), ShowError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let name = format!(
@@ -301,7 +301,7 @@ fn write(path: &Path, text: &str) -> Result<(), ShowError> {
     })
 }
 
-/// 32 bytes that nobody guesses, in base64.
+/// 32 random bytes in base64.
 fn random() -> String {
     let mut hash = Sha256::new();
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! What is written in one generation, and which events must come of it.
+//! What the demo writes in one generation, and which events must follow.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +33,8 @@ impl Expected {
     }
 }
 
-/// Writes, as two users of Nextcloud would, and says what must arrive. After each write that causes events, `arrived`
-/// waits until as many as are expected so far have arrived, so that the times to be seen are those of one event.
+/// Writes as two users of Nextcloud would, and returns what must arrive. After each write that causes events, `arrived`
+/// waits until all events expected so far have arrived, so that each latency is that of one event.
 pub(super) async fn perform(
     url: &str,
     generation: Generation,
@@ -49,7 +49,7 @@ pub(super) async fn perform(
     e.object(Action::Created, &arrived).await;
     let grace = alice.create(Place::PEOPLE, &person("Grace Hopper", 85)).await?;
     e.object(Action::Created, &arrived).await;
-    // The unlock that follows every PUT is none of the documented events.
+    // The unlock that follows every PUT is not a documented event.
     admin.put(&ada, &person("Ada King", 36)).await?;
     e.object(Action::Updated, &arrived).await;
     admin.lock(&ada, 3600).await?;
@@ -83,7 +83,7 @@ pub(super) async fn perform(
             .await?;
         e.add(EventClass::new(kind, Action::Created));
         if kind == EntityKind::Register && generation == Generation::V0_2_9 {
-            // 0.2.9 learns a new register's organisation in a statement of its own.
+            // 0.2.9 sets a new register's organisation by a statement of its own.
             e.add(EventClass::new(kind, Action::Updated));
         }
         arrived(e).await;

@@ -1,4 +1,4 @@
-//! What the demo prints: a line for each request as it arrives, and what came of it all.
+//! What the demo prints: a line for each request as it arrives, and a summary.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -21,10 +21,10 @@ pub(super) struct Registered {
     pub(super) secret: SecretString,
 }
 
-/// All of them.
+/// All webhooks of the demo.
 pub(super) type Webhooks = BTreeMap<String, Registered>;
 
-/// What one request says.
+/// The event of one request.
 struct Line<'a> {
     request: &'a Received,
     webhook: Option<&'a Registered>,
@@ -58,7 +58,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Whose order matters.
+    /// The object or entity whose events must be in order.
     fn subject(&self) -> String {
         let state = self.state();
         let key = if self.class.is_some_and(|class| class.kind() == EntityKind::Object) {
@@ -96,7 +96,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The heading of the lines.
+/// Prints the heading of the lines.
 pub(super) fn heading(out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
@@ -105,7 +105,7 @@ pub(super) fn heading(out: &mut impl Write) -> io::Result<()> {
     )
 }
 
-/// The line of one request.
+/// Prints the line of one request.
 pub(super) fn line(out: &mut impl Write, request: &Received, webhooks: &Webhooks) -> io::Result<()> {
     let line = Line::new(request, webhooks);
     let state = line.state();
@@ -138,10 +138,10 @@ pub(super) fn line(out: &mut impl Write, request: &Received, webhooks: &Webhooks
     )
 }
 
-/// What came, held against what must have come.
+/// What arrived, compared with what must have arrived.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// Milliseconds of each event, by generation and class; repeats count once.
+    /// The latencies of events in ms, by generation and class; repeats count once.
     arrived: BTreeMap<(bool, EventClass), Vec<f64>>,
     unsigned: usize,
     unknown: usize,
@@ -191,7 +191,7 @@ impl Tally {
             .sum()
     }
 
-    /// Prints the table; whether everything is as it must be.
+    /// Prints the table and returns whether everything is as expected.
     pub(super) fn summary(
         &self,
         out: &mut impl Write,

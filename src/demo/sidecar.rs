@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use super::ShowError;
 use orw_testkit::guardian::Guardian;
 
-/// How long it may take to stop when asked to.
+/// How long the sidecar may take to shut down.
 const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Settings, as variables.
+/// Settings, as environment variables.
 pub(super) type Environment = Vec<(&'static str, String)>;
 
-/// A running sidecar; ends with us, however we end.
+/// A running sidecar; it ends with this process, however this process ends.
 #[derive(Debug)]
 pub(super) struct Sidecar {
     child: Child,
@@ -28,7 +28,7 @@ pub(super) struct Sidecar {
 }
 
 impl Sidecar {
-    /// `install`, then `run`.
+    /// Runs `install`, then starts `run`.
     pub(super) fn start(dir: &Path, name: &str, environment: &Environment) -> Result<Self, ShowError> {
         let log = dir.join(format!("sidecar-{name}.log"));
         let io = |source| ShowError::Io {
@@ -60,12 +60,12 @@ impl Sidecar {
         self.address
     }
 
-    /// Where it logs.
+    /// The file that it logs to.
     pub(super) fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Fails if it has ended.
+    /// Fails if the sidecar has ended.
     pub(super) fn check(&mut self) -> Result<(), ShowError> {
         match self.child.try_wait() {
             Ok(Some(status)) => Err(ShowError::Sidecar {
@@ -79,7 +79,7 @@ impl Sidecar {
 }
 
 impl Drop for Sidecar {
-    /// Asks it to stop, as `systemctl stop` does.
+    /// Asks the sidecar to stop, as `systemctl stop` does, and waits until it has.
     fn drop(&mut self) {
         let script = format!("kill -TERM {}", self.child.id());
         if matches!(self.child.try_wait(), Ok(None)) {
@@ -100,7 +100,7 @@ impl Drop for Sidecar {
     }
 }
 
-/// This program with another command, with these settings alone.
+/// This program with another command and no settings but these.
 fn command(name: &str, environment: &Environment, log: &Path) -> io::Result<Command> {
     let log = File::options().create(true).append(true).open(log)?;
     let mut command = Command::new(std::env::current_exe()?);

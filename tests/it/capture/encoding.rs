@@ -1,4 +1,4 @@
-//! A database that is not UTF-8 is refused and named, and what is no UTF-8 never ends capture.
+//! A database that is not UTF-8 is refused with the reason, and values that are not UTF-8 never end capture.
 
 use orw_testkit::Generation;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::postgres::{DBA, Db, NEXTCLOUD};
 use crate::support::scene::{PATIENCE, Scene};
 use crate::support::wait::until_number;
 
-/// Says of the database that it is encoded so; sessions that begin later believe it.
+/// Sets the encoding that the catalog claims; sessions that begin later believe it.
 async fn encode(db: &Db, encoding: &str) {
     let sql = format!(
         "UPDATE pg_database SET encoding = pg_char_to_encoding('{encoding}') WHERE datname = current_database()"

@@ -16,7 +16,7 @@ use tokio_postgres::Client;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::recorder::{Capture, Plan};
 
-/// What the catalogs say of everything but the server itself; equal before and after, if nothing is left behind.
+/// The catalogs without what concerns the whole server; equal before and after if nothing is left behind.
 const CATALOGS: &str = "
     SELECT 'table ' || schemaname || '.' || tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
     UNION ALL SELECT 'trigger ' || tgname || ' on ' || tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal

@@ -1,4 +1,4 @@
-//! The outbox's limit: the host's writes mind nothing, what is left out is said once, and capture goes on when all is read.
+//! The limit of the outbox: the host's writes are not affected, a loss is reported once, and capture goes on when all is read.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn unread() -> (Db, Client) {
         )
         .await
         .unwrap();
-    // A write that waited would fail.
+    // A write that had to wait would fail.
     client
         .batch_execute("SET lock_timeout = '1s'; SET statement_timeout = '20s'")
         .await
@@ -70,7 +70,7 @@ const SIZE: &str = "SELECT (pg_table_size('openregister_webhooks.change_0') + pg
                     + pg_table_size('openregister_webhooks.change_2'))::bigint";
 const MISSED: &str = "SELECT count(*) FROM openregister_webhooks.missed";
 
-/// Imports until the outbox grows no more; how many imports there were.
+/// Imports until the outbox stops growing; returns the number of imports.
 async fn fill(client: &Client) -> i64 {
     for n in 0..100 {
         import(client, &format!("fill{n}")).await;
@@ -86,12 +86,12 @@ async fn beyond_its_limit_the_outbox_stops_and_goes_on_when_it_is_read() {
     let (db, client) = unread().await;
     let imports = fill(&client).await;
     let full = figure(&client, SIZE).await;
-    // Whoever was captured before it was full is captured whole.
+    // A transaction whose first change was captured before the limit was reached is captured completely.
     assert!(full < 2 * i64::try_from(LIMIT).unwrap(), "{full}");
     for n in 0..10 {
         import(&client, &format!("lost{n}")).await;
     }
-    // A savepoint that is taken back takes nothing else with it.
+    // Rolling back a savepoint affects nothing else.
     client
         .batch_execute(&format!(
             "BEGIN; SAVEPOINT a; UPDATE oc_openregister_registers SET title = 'x'; ROLLBACK TO a; \
@@ -157,7 +157,7 @@ async fn a_write_waits_for_nothing_while_the_outbox_is_full() {
     let (db, client) = unread().await;
     fill(&client).await;
     let mut dba = db.client_as(DBA).await;
-    // Nobody can say anything in "missed".
+    // Nobody can write to "missed".
     let lock = dba.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE openregister_webhooks.missed")
         .await
@@ -232,7 +232,7 @@ async fn a_role_with_rights_on_our_schema_alone_does_all_of_it() {
     };
     maintain(&mut session, none).await.unwrap();
     capture.stop().await;
-    // One that says nothing of a policy takes the limit away.
+    // Without a policy, installing removes the limit.
     let capture = Capture::start_as(&db, &role, settings()).await;
     assert_eq!(figure(&client, limit).await, 0);
     capture.stop().await;
@@ -259,7 +259,7 @@ async fn doctor_looks_at_an_older_schema_too() {
 async fn without_the_policy_nothing_is_left_out() {
     let (db, client) = unread().await;
     fill(&client).await;
-    // The leader's setting is what holds.
+    // The leader's setting decides.
     let capture = Capture::start(&db).await;
     assert_eq!(
         figure(&client, "SELECT openregister_webhooks.outbox_limit()").await,

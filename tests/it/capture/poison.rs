@@ -1,5 +1,5 @@
-//! A change that makes the consumer fail is put aside alone; everything else arrives once, in order. What the database does wrong
-//! puts nothing aside.
+//! Only the change that makes the consumer fail is quarantined; everything else arrives once, in order. Errors of the database
+//! quarantine nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,7 +22,7 @@ const TABLE: &str = "oc_openregister_table_9_9";
 const QUARANTINE: &str =
     "SELECT new::json ->> 'what', reason FROM openregister_webhooks.quarantine ORDER BY id";
 
-/// Fails at what the rows say, as a consumer with a bug would.
+/// Fails where a row tells it to, as a consumer with a bug would.
 struct Fussy {
     pending: Vec<String>,
     seen: watch::Sender<Vec<String>>,
@@ -46,11 +46,11 @@ impl Consumer for Fussy {
             let (kind, rest) = what.split_once(' ').unwrap();
             match kind {
                 "panic" => panic!("cannot bear {rest}"),
-                // The database says no: 22P02, 22012, 54000 as a value that is too large gives it.
+                // The database refuses: 22P02, 22012, and 54000 for a value that is too large.
                 "text" => tx.batch_execute("SELECT 'many'::text::integer").await?,
                 "zero" => tx.batch_execute("SELECT 1 / 0").await?,
                 "large" => raise(tx, "54000").await?,
-                // The driver says no, before the database sees it.
+                // The driver refuses before the database sees the value.
                 "nul" => {
                     tx.batch_execute("SELECT 'a\0b'").await?;
                 }
@@ -172,7 +172,7 @@ async fn a_poisonous_change_goes_to_quarantine_alone_and_the_rest_goes_on_in_ord
     }
     scene.write(&rows).await;
     scene.read(0);
-    // What comes while it is being looked for is no worse off.
+    // Changes that arrive during the search are not affected.
     scene.write(&["fine later"]).await;
     let seen = scene.until("fine later").await;
     let expected: Vec<&str> = rows
@@ -202,7 +202,7 @@ async fn a_poisonous_change_goes_to_quarantine_alone_and_the_rest_goes_on_in_ord
     }
     assert_eq!(scene.aside.load(Ordering::SeqCst), 5);
 
-    // Once the program knows better (here: the rows do), what was put aside is read again by one statement.
+    // Once the cause is gone (here: the rows are repaired), one statement gives the quarantined changes to the reader again.
     scene
         .client
         .batch_execute("UPDATE openregister_webhooks.quarantine SET new = replace(new, '\"what\":\"', '\"what\":\"fine again ')")
@@ -261,7 +261,7 @@ async fn the_sidecar_goes_on_says_so_and_counts() {
         .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
         .await;
     let (db, receiver, sidecar) = (&scene.db, &scene.receiver, &mut scene.sidecar);
-    // No poison, although it was once: what a library calls its own is a user's key like any other.
+    // These keys once made parsing fail: a key that a library uses internally is a user's key like any other.
     let extra = r#"{"$serde_json::private::Number":"many","a":[{"$serde_json::private::RawValue":"{"}]}"#;
     let insert = format!("INSERT INTO {TABLE} (_uuid, what, extra) VALUES ($1, $2, '{extra}')");
     // Incompressible, so that it is too large for a page of an index.

@@ -219,7 +219,7 @@ async fn everything_unread_arrives_after_a_restore_and_adopt_deliver() {
             .all(|(uuid, age)| seen.get(uuid).is_some_and(|ages| ages.contains(age)))
     };
     capture.until(complete).await;
-    // Discovery has looked at every table under its new oid, and made no news of it.
+    // Discovery has seen every table under its new oid, and reported nothing new.
     let unknown = "SELECT count(*) FROM openregister_webhooks.capturable() WHERE NOT (attached AND known)";
     while client.query_one(unknown, &[]).await.unwrap().get::<_, i64>(0) > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -243,7 +243,7 @@ async fn everything_unread_arrives_after_a_restore_and_adopt_deliver() {
     let again = Cli::new(&db.url(NEXTCLOUD)).run(&["adopt", "--deliver"]).await;
     assert_eq!(again.code, 1, "{again:?}");
     assert!(again.err.contains("nothing is to be adopted"), "{again:?}");
-    // The position holds: a new leader does not begin again.
+    // The position is kept: a new leader does not start over.
     let mut capture = Capture::start(&db.url(NEXTCLOUD), Plan::default());
     capture.status(|s| *s == CaptureStatus::Leading).await;
     age_one(&client, 2).await;

@@ -1,5 +1,5 @@
-//! What other roles of the same database may try: make our schema first, add to it, take our locks; and what a lock on all of our
-//! tables leads to. Nextcloud's writes mind none of it, and nothing is lost in silence.
+//! What other roles of the same database may try: create our schema first, add to it, take our locks; and what a lock on all of our
+//! tables leads to. Nextcloud's writes are not affected, and nothing is lost without a report.
 
 use openregister_webhooks::capture::{self, InstallError};
 use orw_testkit::Generation;
@@ -149,7 +149,7 @@ async fn whoever_takes_our_locks_is_named_and_stops_no_write() {
     ] {
         assert!(said.out.contains(&expected), "{expected}: {said:?}");
     }
-    // With the gate closed by a stranger the reader never sleeps, and misses nothing.
+    // If another role holds the doorbell's lock, the reader never sleeps and misses nothing.
     evil.execute("SELECT pg_advisory_unlock($1)", &[&LEADER])
         .await
         .unwrap();
@@ -159,7 +159,7 @@ async fn whoever_takes_our_locks_is_named_and_stops_no_write() {
     capture.stop().await;
 }
 
-/// The log of a running sidecar says so, too: before it leads, and while it does.
+/// The log of a running sidecar reports it, too: before the sidecar leads, and while it does.
 #[tokio::test]
 async fn the_log_names_whoever_takes_our_locks() {
     let db = Db::openregister(Generation::V0_2_13).await;
@@ -210,7 +210,7 @@ async fn what_is_written_while_every_change_table_is_locked_becomes_a_gap() {
     let mut dba = scene.db.client_as(DBA).await;
     let lock = dba.transaction().await.unwrap();
     lock.batch_execute(LOCKED).await.unwrap();
-    // Nobody waits, and the session sees its own sequence.
+    // Nobody waits, and `lastval()` of the session is still its own.
     let sql =
         format!("INSERT INTO {TABLE} (_uuid, _register, _schema) VALUES ('lost', '1', '1') RETURNING _id");
     let id: i64 = scene.client.query_one(&sql, &[]).await.unwrap().get(0);
@@ -290,7 +290,7 @@ async fn what_is_written_while_everything_is_locked_is_told_to_the_reader() {
     scene.capture.stop().await;
 }
 
-/// Every role can send every notification: it makes no gaps of tables that are not captured.
+/// Every role can send any notification: tables that are not captured get no gap for it.
 #[tokio::test]
 async fn a_stranger_invents_no_tables() {
     let scene = Scene::new(Generation::V0_2_13).await;
@@ -327,7 +327,7 @@ async fn a_gap_that_the_hook_records_leaves_lastval_alone() {
         .unwrap();
     create_object(&client, "x").await;
     let before: i64 = client.query_one("SELECT lastval()", &[]).await.unwrap().get(0);
-    // So that a wrong value would not be the right one by chance.
+    // Otherwise a wrong value could be right by chance.
     let moved = format!("SELECT setval(pg_get_serial_sequence('{TABLE}', '_id'), 777)");
     client.batch_execute(&moved).await.unwrap();
     client

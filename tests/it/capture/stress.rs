@@ -86,7 +86,7 @@ async fn transaction(client: &Client, dice: &mut Dice, objects: u64, undone: &mu
         }
     }
     if dice.roll(60) == 0 {
-        // Held open: the one wait that is no condition, since to take time is what it is for.
+        // The transaction is held open: this pause is the purpose, not a wait for a condition.
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     if dice.roll(8) == 0 {
@@ -169,7 +169,7 @@ async fn stress(writers: u64, changes: u64, aborts: u64) {
                 .filter(|(a, b)| a != b)
                 .count();
             files = now;
-            // In this order: what the writers counted before they ended is in the count that is looked at after.
+            // The order matters: the count is read after the check whether writers have ended, so it includes all that they counted.
             let ended = tasks.iter().all(tokio::task::JoinHandle::is_finished);
             let written = done.load(Ordering::Relaxed);
             let read: i64 = client
@@ -177,7 +177,7 @@ async fn stress(writers: u64, changes: u64, aborts: u64) {
                 .await
                 .unwrap()
                 .get(0);
-            // On a fast machine more is written until tables have been emptied meanwhile.
+            // On a fast machine, writing continues until tables have been emptied during the test.
             if reader == aborts && written >= changes && emptied >= 2 {
                 stop.store(true, Ordering::Relaxed);
             }

@@ -1,4 +1,4 @@
-//! The demo ends well, and however it ends nothing of it is left.
+//! The demo succeeds, and leaves nothing behind however it ends.
 
 use crate::support::wait::PATIENCE;
 use std::io::{BufRead as _, BufReader};
@@ -17,7 +17,7 @@ fn directory(line: &str) -> Option<PathBuf> {
 
 #[test]
 fn every_documented_event_of_the_tour_arrives_in_both_generations() {
-    // A user's own settings are none of the demo's.
+    // The demo ignores settings of the environment.
     let done = Command::new(PROGRAM)
         .arg("demo")
         .env("ORW_LISTEN", "nonsense")

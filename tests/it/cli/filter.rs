@@ -166,7 +166,7 @@ fn hostile_filters_are_answered_quickly() {
     }
 }
 
-/// Filters that registration refuses, and the one that is legal however it looks; `filter check` says the same.
+/// Filters that registration refuses, and one that is unusual but legal; `filter check` decides alike.
 #[tokio::test]
 async fn hostile_filters_are_refused_at_registration() {
     let db = Db::openregister(Generation::V0_2_13).await;

@@ -1,4 +1,4 @@
-//! Text of others in what a person reads: every command, the receiver and the log show it, and nothing in it acts.
+//! Text from others in output for people: commands, the receiver and the log show it, and its control characters have no effect.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -35,7 +35,7 @@ fn check(what: &str, text: &str) {
     );
 }
 
-/// Runs a command for people and, where it has that, as JSON; what it said to people.
+/// Runs a command in its form for people and, if it has one, as JSON; returns the form for people.
 async fn said(sidecar: &Sidecar, arguments: &[&str]) -> String {
     let (_, out, err) = sidecar.cli(arguments).await;
     let said = format!("{out}{err}");
@@ -245,7 +245,7 @@ async fn the_receiver_shows_what_it_gets_and_no_more() {
     assert!(all.contains(r"\nFORGED") && all.contains(r"\u202e"), "{all}");
 }
 
-/// What is wrong with the command line is said without acting on the terminal, too.
+/// Errors of the command line print control characters without effect, too.
 #[tokio::test]
 async fn a_mistake_in_the_command_line_is_repeated_escaped() {
     let program = env!("CARGO_BIN_EXE_openregister-webhooks");

@@ -1,4 +1,4 @@
-//! The memory of the program does not depend on how much waits for a receiver that is down.
+//! The memory of the program does not depend on how many deliveries wait for a receiver that is down.
 //!
 //! `SOAK_ARGS=soak_memory_of_a_backlog make soak` prints the figures.
 

@@ -1,4 +1,4 @@
-//! Events that cannot be read: whose fault it is decides what becomes of their deliveries.
+//! Events that cannot be read: the cause decides what happens to their deliveries.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ async fn a_damaged_event_holds_up_its_own_lane_backs_off_and_ends_in_the_quarant
         1
     );
     running.stop().await;
-    // The successors came, and nobody's receiver is blamed.
+    // The later deliveries arrived, and no receiver is counted as failing.
     let got = receiver.received();
     let after = got
         .iter()
@@ -149,7 +149,7 @@ async fn a_failure_of_the_database_uses_up_no_attempt_and_is_waited_for() {
     running.stop().await;
 }
 
-/// A pooler or a path that has lost its state: the question arrives, and no answer ever does. The lane goes on without it.
+/// A pooler or a network path that has lost its state: the query arrives, but the answer never does. The lane goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_silence_of_the_database_is_waited_for_with_a_limit() {
     let (rig, receiver) = tokio::join!(Rig::new(), https());

@@ -1,4 +1,4 @@
-//! Shutdowns in good order, and connections that break.
+//! Orderly shutdowns, and connections that break.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -49,7 +49,7 @@ async fn hostile_targets_are_refused_directly_and_through_a_proxy() {
     let (mut refused, mut total) = (0, 0);
     for url in all.chain(named.iter().map(String::as_str)) {
         total += 1;
-        // What is registered is connected to in the form that the registration made of it.
+        // The client connects to the target as the registration normalised it.
         match register(url, &guard) {
             Err(_) => refused += 1,
             Ok(registration) => {
@@ -60,7 +60,7 @@ async fn hostile_targets_are_refused_directly_and_through_a_proxy() {
                 }
             }
         }
-        // The guard at the connection does not count on the registration's reading.
+        // The guard at connection time does not rely on the check at registration.
         if url.parse::<hyper::Uri>().is_ok() {
             for client in &clients {
                 let Some(request) = request(url) else { continue };
@@ -115,7 +115,7 @@ async fn public_targets_go_through_by_the_vetted_address_and_nothing_else() {
 async fn a_name_that_changes_its_answer_gains_nothing() {
     let receiver = https().await;
     let proxy = ConnectProxy::start(Then::To(receiver.address())).await;
-    // Good when it is registered and asked once, this machine ever after.
+    // The first answer is a public address, all later ones this machine.
     let names = Names::default()
         .with("localhost", &["1.1.1.1"])
         .with("localhost", &["127.0.0.1"]);

@@ -15,15 +15,15 @@ use super::rig::client;
 use crate::support::receiver::{Answer, Options, Receiver, https};
 use crate::support::wait::PATIENCE;
 
-/// The client's patience with a receiver that is meant to exhaust it.
+/// The timeout for receivers that are meant to exceed it.
 pub(super) const LIMIT: Duration = Duration::from_secs(3);
 
-/// Sends, with a patience that no receiver exhausts.
+/// Sends with a timeout that no receiver of a test exceeds.
 pub(super) async fn post(client: &Client, url: &str) -> Result<Got, Failed> {
     post_within(client, url, PATIENCE).await
 }
 
-/// Sends, and demands that the client itself ends it.
+/// Sends, and asserts that the client itself ends the request in time.
 pub(super) async fn post_within(client: &Client, url: &str, limit: Duration) -> Result<Got, Failed> {
     let request = Request::post(url)
         .header("content-type", "application/json")

@@ -1,4 +1,4 @@
-//! One webhook's trouble is nobody else's.
+//! A webhook whose receiver fails does not slow down other webhooks.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::rig::{Rig, delivery, webhook};
 use crate::support::receiver::{Answer, Receiver, https};
 use crate::support::wait::PATIENCE;
 
-/// Webhooks `1..=good` and two bad ones: 1001 hangs, 1002 answers 500.
+/// Webhooks `1..=good` and two bad ones: the receiver of 1001 hangs, that of 1002 answers 500.
 /// The hanging one hangs for `hang`.
 async fn webhooks(rig: &Rig, receiver: &Receiver, good: i64, hang: Duration) {
     receiver.decide(|r| match r.path.as_str() {
@@ -99,7 +99,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_and_a_failing_receiver_and_a_backlog_slow_nobody_else() {
-    // Whoever waits for the hanging one waits for ever; the times are compared by the soak, which has the machine to itself.
+    // A delivery that waited for the hanging one would never arrive. Only the soak compares times; it has the machine to itself.
     side_by_side(4, 100, 1, 50_000, PATIENCE).await;
 }
 

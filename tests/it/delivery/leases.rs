@@ -1,4 +1,4 @@
-//! Leases and ownership where answers are lost, the database hangs, or another process takes over.
+//! Leases and ownership if answers are lost, the database hangs, or another process takes over.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::receiver::{Answer, https};
 const HOUR: Duration = Duration::from_secs(3600);
 const WAITING: &str = "SELECT count(*) FROM openregister_webhooks.delivery WHERE lane <> 'object:later'";
 
-/// The question when more will be due fails, after the one before it has committed leases: their taker never hears of them.
+/// The query for the next due time fails after the claim has committed leases: the claiming worker never hears of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_whose_lease_nobody_knows_of_come_free() {
     let (rig, receiver) = tokio::join!(Rig::new(), https());
@@ -56,7 +56,7 @@ async fn rows_whose_lease_nobody_knows_of_come_free() {
     client.batch_execute("DELETE FROM fault").await.unwrap();
     rig.until(WAITING, 0).await;
     assert_eq!(receiver.received().len(), 1);
-    // The notes of what was leased are no load for ever.
+    // Claim notes are removed in the end.
     rig.until("SELECT count(*) FROM openregister_webhooks.claim", 0)
         .await;
     running.stop().await;
@@ -89,7 +89,7 @@ async fn delivery_goes_on_after_the_database_was_away_for_longer_than_a_lease_la
     running.stop().await;
 }
 
-/// The days of failures end with a success, whoever met with the failures.
+/// A success ends the period of failures, whichever process saw the failures.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_after_a_takeover_ends_the_failures_of_the_process_before() {
     let (rig, receiver) = tokio::join!(Rig::new(), https());
@@ -124,7 +124,7 @@ async fn a_success_after_a_takeover_ends_the_failures_of_the_process_before() {
     second.stop().await;
 }
 
-/// Whatever sees a change of the registration first: what waits is due.
+/// Whichever part sees the change of the registration first, pending deliveries become due.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_counts_while_something_is_being_sent() {
     let (rig, receiver) = tokio::join!(Rig::new(), https());
@@ -156,7 +156,7 @@ async fn an_update_counts_while_something_is_being_sent() {
     rig.webhooks.change(WebhookId(1), |hook| {
         hook.limits.timeout = Duration::from_secs(61);
     });
-    // Nobody is told, and nobody looks: only the next request is made for the registration as it is.
+    // No notification and no poll: the next request reads the current registration.
     rig.until(WAITING, 0).await;
     assert_eq!(receiver.received().len(), 6);
     running.stop().await;

@@ -11,7 +11,7 @@ use crate::support::wait::PATIENCE;
 
 fn options() -> Options {
     Options {
-        // Long, so that only what is meant to wake wakes.
+        // Long, so that only notifications wake the dispatcher.
         poll: Duration::from_secs(3600),
         ..Options::default()
     }

@@ -1,4 +1,4 @@
-//! Answers of the database that are lost, at random, at every step: no lane is left behind, order is kept, and nothing is sent
+//! Answers of the database are lost at random, at every step: no lane is forgotten, order is kept, and nothing is sent
 //! twice without a reason.
 //!
 //! `ORW_TEST_SEED` and `ORW_TEST_CASES` choose other schedules, and how many. The n-th schedule has the seed n later, so that
@@ -19,7 +19,7 @@ use crate::support::postgres::NEXTCLOUD;
 use crate::support::receiver::{Answer, Receiver, https};
 use crate::support::wait::{PATIENCE, number};
 
-/// The answers that are lost; what is there twice, twice as often.
+/// The statements whose answers are lost; one that is listed twice is chosen twice as often.
 const LOST: [Statement; 12] = [
     Statement::Claim,
     Statement::Commit,
@@ -186,7 +186,7 @@ impl Place {
         total.repeats += self.check(usize::try_from(workers).unwrap(), &what);
     }
 
-    /// As if nothing had been.
+    /// Resets the scene for the next schedule.
     async fn clear(&self) {
         let clear = "TRUNCATE openregister_webhooks.delivery, openregister_webhooks.delivery_log, \
             openregister_webhooks.attempt, openregister_webhooks.event, openregister_webhooks.worker, \
@@ -229,8 +229,8 @@ impl Place {
         }
     }
 
-    /// Everything came in order; again only where a worker lost its leases, and then only what it had in hand: the last of its
-    /// lane that was sent. Gives the number of repeats.
+    /// Asserts that everything came in order, and was repeated only if a worker lost its leases, and then only what it had in hand: the last of its
+    /// lane that was sent. Returns the number of repeats.
     fn check(&self, workers: usize, what: &str) -> usize {
         let mut reached: BTreeMap<String, usize> = BTreeMap::new();
         let mut times: HashMap<String, usize> = HashMap::new();

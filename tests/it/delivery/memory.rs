@@ -1,4 +1,4 @@
-//! How much memory receivers that send without end can make us hold: measured in a process of its own.
+//! How much memory receivers that send without end can make the client use, measured in a process of its own.
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ async fn child() {
     let before = peak();
     for url in urls.split(' ') {
         let all = (0..AT_ONCE).map(|_| post_within(&client, url, LIMIT));
-        // A head may have told the outcome; then the body was read to its bound.
+        // The head may have decided the outcome; then the body was read up to its limit.
         for answer in futures::future::join_all(all).await.into_iter().flatten() {
             assert!(
                 answer.body.len() <= 64 * 1024 && answer.incomplete.is_some(),

@@ -1,4 +1,4 @@
-//! A resolver, a CONNECT proxy and raw servers of the tests' own: nothing leaves this machine.
+//! A resolver, a CONNECT proxy and raw servers for tests: nothing leaves this machine.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Answers look-ups as it is told: each answer once, the last for ever. What it was asked is kept.
+/// Answers lookups as it is told: each answer once, the last one for ever. It records what it was asked.
 #[derive(Clone, Default)]
 pub(super) struct Names(Arc<Mutex<Told>>);
 

@@ -1,4 +1,4 @@
-//! Order per object, whatever fails and whoever dies: random schedules of failures, timeouts and crashes of two processes.
+//! Order per object under random schedules of failures, timeouts and crashes of two processes.
 //!
 //! `ORW_TEST_SEED` chooses another schedule.
 
@@ -20,7 +20,7 @@ const FINISHED: &str = "SELECT count(*) FROM openregister_webhooks.delivery_log 
 /// Schedules of the long test.
 const SCHEDULES: u64 = 20;
 
-/// Repeatable chance.
+/// Repeatable random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -32,7 +32,7 @@ impl Dice {
     }
 }
 
-/// A process: what is on its runtime dies with it, as by SIGKILL.
+/// A process: everything on its runtime ends with it, as with SIGKILL.
 fn process(rig: &Rig, ca_pem: &str) -> Runtime {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -66,7 +66,7 @@ async fn soak_order_over_random_schedules() {
     }
 }
 
-/// What the schedule does to a request: decided by the seed, the event and the attempt.
+/// The fate of a request, from the seed, the event and the attempt.
 fn answer(seed: u64, id: &str, attempt: &str) -> Answer {
     let mut hasher = DefaultHasher::new();
     (seed, id, attempt).hash(&mut hasher);
@@ -119,7 +119,7 @@ async fn run(seed: u64) {
             std::mem::replace(&mut processes[victim], process(&rig, &ca)).shutdown_background();
         }
     }
-    // And while what is left is delivered.
+    // More crashes while the rest is delivered.
     for part in 1..=dice.roll(4) as usize {
         let victim = dice.roll(2) as usize;
         let logged = LANES * EACH * part / 5;

@@ -1,4 +1,4 @@
-//! What becomes of a delivery, from row to log.
+//! The outcomes of a delivery, from its row in the queue to the log.
 
 use std::time::{Duration, Instant};
 
@@ -150,7 +150,7 @@ async fn gone_disables_and_enabling_resumes_in_order() {
     assert_eq!(rig.count(health).await, 1);
     rig.send(1, "b", 0..1).await;
     running.wake(1);
-    // Nothing goes out: the queue is looked at (another webhook's event arrives), and the row stays.
+    // Nothing is sent: another webhook's event arrives, which shows that the queue was read, and the row stays.
     rig.webhooks.put(webhook(2, receiver.url("/other")));
     rig.send(2, "c", 0..1).await;
     running.wake(2);

@@ -1,4 +1,4 @@
-//! The outgoing proxy: what it is asked, what it learns, and what becomes of deliveries when it fails.
+//! The outgoing proxy: what it is asked, what it learns, and what happens to deliveries when it fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ async fn a_proxy_may_speak_tls_itself_and_plain_targets_are_tunnelled_too() {
     let client = strict(&both, &public(), proxies(&url));
     assert_eq!(post(&client, &receiver.url("/")).await.unwrap().status, 200);
     assert_eq!(proxy.targets().len(), 1);
-    // Nobody vouches for the proxy: not the receiver's fault.
+    // The proxy's certificate is not trusted: not the receiver's fault.
     let client = strict(&receiver.ca_pem(), &public(), proxies(&url));
     let failure = post(&client, &receiver.url("/")).await.unwrap_err();
     assert_eq!(failure.cause, Cause::Proxy);
@@ -196,7 +196,7 @@ async fn no_proxy_and_this_machine_go_past_it() {
         );
     }
     assert_eq!(proxy.targets().len(), 5);
-    // A way past the proxy is no way past the guard.
+    // Exceptions from the proxy are no exceptions from the guard.
     assert_eq!(cause(send(PATIENCE, "*", vec![], &here).await), Cause::Guard);
 }
 
@@ -272,7 +272,7 @@ async fn a_proxy_that_is_down_disables_no_webhook() {
     let task = tokio::spawn(dispatcher.run(stop.clone()));
     let failed = "SELECT least(count(*), 3) FROM openregister_webhooks.attempt WHERE cause = 'proxy' AND error LIKE '%502%'";
     rig.until(failed, 3).await;
-    // The days begin anew, and nothing is disabled.
+    // The period of failures starts again, and nothing is disabled.
     let forgiven = "SELECT count(*) FROM openregister_webhooks.webhook_health WHERE failing_since IS NULL";
     rig.until(forgiven, 1).await;
     assert_eq!(rig.webhooks.get(WebhookId(1)).unwrap().status, Status::Enabled);
@@ -322,7 +322,7 @@ async fn the_usual_variables_are_read_and_shown_without_credentials() {
         ours.out.contains("ours.example") && !ours.out.contains("lower.example"),
         "{ours:?}"
     );
-    // Under CGI it would be a header of the caller's.
+    // Under CGI, `HTTP_PROXY` would be a header of the caller.
     let cgi = cli(&[("HTTP_PROXY", "evil.example:1"), ("REQUEST_METHOD", "GET")])
         .run(&["config"])
         .await;

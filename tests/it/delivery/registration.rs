@@ -1,4 +1,4 @@
-//! What pausing, changing and deleting a webhook does to what waits for it.
+//! What pausing, changing and deleting a webhook does to its pending deliveries.
 
 use std::time::Duration;
 

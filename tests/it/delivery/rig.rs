@@ -1,4 +1,4 @@
-//! A queue, webhooks that a test makes up, and dispatchers over them.
+//! A queue, webhooks in memory, and dispatchers that deliver to them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
-    /// `url` is where revisions are stored, from a thread of its own: who puts a webhook need not be able to wait.
+    /// Revisions are stored at `url` by a thread, so that `put` can be called from code that is not async.
     fn new(url: String) -> Self {
         let (stored, rows) = std::sync::mpsc::channel::<(i64, i64, std::sync::mpsc::Sender<()>)>();
         std::thread::spawn(move || {
@@ -132,7 +132,7 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
             per_second: 1_000_000,
             burst: 1_000_000,
             max_in_flight: 64,
-            // No receiver of a test exhausts it unless it is meant to: those set their own.
+            // Tests of timeouts set their own.
             timeout: Duration::from_secs(60),
         },
         ordering: Ordering::Object,
@@ -187,7 +187,7 @@ impl Rig {
             .collect()
     }
 
-    /// Enqueues, commits, and leaves the waking to the test.
+    /// Enqueues and commits; the test wakes the dispatcher.
     pub(super) async fn enqueue(&self, deliveries: &[NewDelivery]) {
         let mut client = self.pool.get().await.unwrap();
         let tx = client.transaction().await.unwrap();
@@ -211,7 +211,7 @@ impl Rig {
         self.dispatcher_over(&self.db.url(NEXTCLOUD), ca_pem, options)
     }
 
-    /// The same, whose way to the database is this one.
+    /// The same, with this connection string for the database.
     pub(super) fn dispatcher_over(&self, url: &str, ca_pem: &str, options: Options) -> Running {
         let dispatcher = Dispatcher::new(
             database_at(url),
@@ -283,7 +283,7 @@ impl Running {
         self.wake.wake([WebhookId(webhook)]);
     }
 
-    /// Shuts down in good order.
+    /// Shuts it down and waits for its end.
     pub(super) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();

@@ -1,5 +1,5 @@
-//! Signatures as others verify them: the `standardwebhooks` packages of PyPI, npm and crates.io, while a secret is being
-//! rotated too; and OpenRegister's own header as its manual has receivers check it.
+//! Signatures as others verify them: with the `standardwebhooks` packages of PyPI, npm and crates.io, also while a secret is
+//! being rotated; and OpenRegister's own header, as its manual tells receivers to check it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,4 +1,5 @@
-//! TLS: what is not believed, in words that say what to do; what is; and that a client certificate stays where it belongs.
+//! TLS: which certificates are refused, with errors that say what to do; which are accepted; client certificates are shown to
+//! the receiver that they are for, and to no other.
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -248,7 +249,7 @@ async fn a_client_certificate_opens_what_demands_it_and_serves_no_other_webhook(
             for identity in [&one, &two] {
                 assert_eq!(send(&client, &url, Some(identity)).await.unwrap().status, 200);
             }
-            // Neither the connection nor the TLS session of the ones before opens the door to the others.
+            // Neither an earlier connection nor an earlier TLS session lets the others in.
             let failed = send(&client, &url, None).await.unwrap_err();
             assert_eq!(failed.cause, Cause::Tls, "{}", failed.error);
             assert!(

@@ -1,4 +1,4 @@
-//! What an attempt tells of a receiver counts for the registration that it was made for, and for no other.
+//! The outcome of an attempt counts for the revision of the registration with which it was made, and for no other.
 
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ async fn fails_at_the_old_address(status: &'static str) {
     let new = receiver.url("/new");
     rig.webhooks.change(ID, |hook| hook.target = new.parse().unwrap());
     running.wake(1);
-    // What comes now goes to the new address, and well.
+    // New events go to the new address and succeed.
     rig.send(1, "later", 0..1).await;
     running.wake(1);
     receiver.wait_for(1, PATIENCE).await.unwrap();
@@ -106,7 +106,7 @@ async fn failures_at_the_old_address_open_no_breaker_and_are_no_health() {
     fails_at_the_old_address("500 Internal Server Error").await;
 }
 
-/// Another process has changed the registration, and this one has not seen it yet: the statement itself compares.
+/// Another process has changed the registration, and this one has not read it yet: the statement compares the revisions.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verdict_about_a_registration_that_another_process_changed_is_not_stored() {
     let (rig, receiver) = tokio::join!(Rig::new(), https());
@@ -125,14 +125,14 @@ async fn a_verdict_about_a_registration_that_another_process_changed_is_not_stor
         1,
     )
     .await;
-    // What is reported later is not written earlier: with this one the first one's turn is over.
+    // Outcomes are written in the order of their reports: once this one is written, the first one has been decided.
     rig.send(2, "b", 0..1).await;
     running.wake(2);
     let other =
         "SELECT count(*) FROM openregister_webhooks.webhook_health WHERE webhook = 2 AND failures > 0";
     rig.until(other, 1).await;
     assert_eq!(rig.count(FAILING).await, 0);
-    // As soon as the two are of one mind, it counts.
+    // As soon as both know the same revision, it counts.
     let same = "UPDATE openregister_webhooks.webhook SET revision = revision - 1 WHERE id = 1";
     client.batch_execute(same).await.unwrap();
     rig.until(FAILING, 1).await;

@@ -27,7 +27,7 @@ pub(super) async fn examine_trusting(url: &str, ca_file: &Path) -> Report {
     doctor::examine(&database, &settings).await
 }
 
-/// Every finding but those that are fine or only to know, as text.
+/// All warnings and errors.
 pub(super) fn trouble(report: &Report) -> Vec<&Finding> {
     report
         .findings
@@ -36,7 +36,7 @@ pub(super) fn trouble(report: &Report) -> Vec<&Finding> {
         .collect()
 }
 
-/// The one error there must be.
+/// The only error of the report.
 pub(super) fn only_error(report: &Report) -> &Finding {
     let errors: Vec<_> = report
         .findings
@@ -47,7 +47,7 @@ pub(super) fn only_error(report: &Report) -> &Finding {
     errors[0]
 }
 
-/// Says all of it, with its cause and remedy.
+/// Asserts that the finding contains these texts.
 pub(super) fn assert_says(finding: &Finding, what: &str, cause: &str, remedy: &str) {
     assert!(finding.what.contains(what), "what: {finding}");
     let said = finding.cause.as_deref().unwrap_or_default();

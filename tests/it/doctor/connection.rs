@@ -1,4 +1,4 @@
-//! Each reason for which there is no connection is named, with its remedy.
+//! If there is no connection, `doctor` names the reason and its remedy.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;

@@ -72,7 +72,7 @@ async fn the_commands_install_examine_and_uninstall() {
     assert_eq!(healthy.code, 0, "{healthy:?}");
     assert_eq!(healthy.json()["level"], "warning", "{healthy:?}");
 
-    // Nobody is at a terminal to be asked.
+    // There is no terminal at which to ask.
     let refused = cli.run(&["uninstall"]).await;
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(

@@ -171,7 +171,7 @@ async fn a_pooler_of_transactions_is_found_and_poll_works_through_it() {
     let run = Cli::new(&bouncer.url(NEXTCLOUD, PASSWORD)).run(&["run"]).await;
     assert!(run.code != 0 && run.err.contains("PgBouncer"), "{run:?}");
 
-    // What must not go through it refuses to.
+    // Commands that must not run through a pooler refuse to.
     let cli = Cli::new(&bouncer.url(NEXTCLOUD, PASSWORD))
         .run(&["install"])
         .await;
@@ -190,7 +190,7 @@ async fn a_pooler_of_transactions_is_found_and_poll_works_through_it() {
     );
     drop(bouncer);
 
-    // One that pools sessions is as good as none.
+    // A session-pooling PgBouncer is no problem.
     let Found::Running(bouncer) = Bouncer::start(&server, &db, "session").await else {
         unreachable!("it ran a moment ago")
     };

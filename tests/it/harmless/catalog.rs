@@ -1,4 +1,4 @@
-//! After uninstall the catalogs are as before install, whoever installed and removed it.
+//! After uninstalling, the catalogs are the same as before installing, whichever role did either.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -107,7 +107,7 @@ async fn psql(db: &Db, file: &str, variables: &[&str]) {
     );
 }
 
-/// What a life with capture leaves: writes, a new table, a turn, a reader with its rights.
+/// Everything that may happen while capture is installed: writes, a new table, a rotation, a reader with its rights.
 async fn live(db: &Db, role: &str) {
     let client = db.client().await;
     let capture = Capture::start_as(db, role, settings()).await;
@@ -146,7 +146,7 @@ async fn there_and_back(generation: Generation, there: By, back: By, with_role: 
     let db = Db::openregister(generation).await;
     let role = db.role("runner").await;
     let dba = db.client_as(DBA).await;
-    // It could read one of the tables before; that right is not ours to take.
+    // The role could read one of the tables before; uninstalling must not revoke that right.
     dba.batch_execute(&format!("GRANT SELECT ON oc_users TO {role}"))
         .await
         .unwrap();

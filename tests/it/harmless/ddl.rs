@@ -1,4 +1,4 @@
-//! Upgrades go on working: ALTER, TRUNCATE, DROP and CREATE with the triggers on, and writes afterwards are captured.
+//! Upgrades of OpenRegister work while triggers are installed: ALTER, TRUNCATE, DROP and CREATE; later writes are captured.
 
 use openregister_webhooks::capture::Op;
 use orw_testkit::Generation;

@@ -59,7 +59,7 @@ async fn hostile_functions_operators_and_search_paths_are_not_picked_up() {
     let scene = Scene::new(Generation::V0_2_13).await;
     let dba = scene.db.client_as(DBA).await;
     dba.batch_execute(TRAPS).await.unwrap();
-    // What a row needs is worked out before the session turns hostile.
+    // The row's statement is prepared before the session turns hostile.
     let mut insertions = Vec::new();
     for table in &scene.tables {
         let insertion = rows::insertion(&scene.client, table, &rows::token()).await;
@@ -188,7 +188,7 @@ async fn temporary_tables_named_like_ours_and_theirs_change_nothing() {
     scene.capture.stop().await;
 }
 
-/// The setting that says which table a transaction holds is anybody's to set.
+/// Anybody can set the setting that says which change table a transaction uses.
 #[tokio::test]
 async fn a_session_that_sets_our_setting_harms_nobody_but_itself() {
     let scene = Scene::new(Generation::V0_2_13).await;

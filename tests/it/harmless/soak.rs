@@ -1,4 +1,4 @@
-//! What must not grow and what must not wait: small here, in full under `make soak`.
+//! What must not grow, and what must not wait: at a small size here, at full size with `make soak`.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -251,7 +251,7 @@ async fn install_under_load(row_count: u64) {
         waited < Duration::from_millis(200),
         "a writer waited {waited:?} for our lock"
     );
-    // What the machine's other work makes a statement wait without us is not ours.
+    // Waits that other work on this machine causes are not counted.
     // Not what waits for a lock (that is asserted above), but what a busy machine adds to it.
     let allowed = Duration::from_secs(2).max(before * 2);
     assert!(

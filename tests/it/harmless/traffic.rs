@@ -1,4 +1,4 @@
-//! In the middle of traffic: our schema dropped, our tables locked, capture uninstalled. No writer gets an error, none
+//! Under traffic, our schema is dropped, our tables are locked, capture is uninstalled. No writer gets an error, and none
 //! waits longer than a second.
 
 use std::sync::Arc;
@@ -122,7 +122,7 @@ async fn change_tables_locked_by_somebody_else() {
     scene.capture.stop().await;
 }
 
-/// With all three locked there is nowhere to write a change to; the writers go on all the same.
+/// If all three are locked, changes cannot be written anywhere; the writers go on nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_change_tables_locked_by_somebody_else() {
     let scene = Scene::new(Generation::V0_2_13).await;
@@ -230,7 +230,7 @@ async fn writers_that_stay_open_leave_tables_to_turn_to() {
         scene.capture.all().await;
         let turn = "SELECT openregister_webhooks.turn()";
         let slot: i32 = scene.client.query_one(turn, &[]).await.unwrap().get(0);
-        // As the reader does; table 0 it cannot have.
+        // As the reader does; it cannot lock table 0.
         for table in [1, 2].into_iter().filter(|table| *table != slot) {
             let empty = format!("TRUNCATE openregister_webhooks.change_{table}");
             scene.client.batch_execute(&empty).await.unwrap();

@@ -127,7 +127,7 @@ async fn an_audit_row_of_a_read_is_not_captured() {
     let rows = [
         ("read-1", "read", r#"{"a":"\u0000"}"#),
         ("lock-1", "lock", r#"{"a":"\u0000"}"#),
-        // Looks like a read in every place but the one that counts.
+        // Everything but the decisive column looks like a read.
         (
             "\"action\":\"read\"",
             "update",
@@ -220,7 +220,7 @@ async fn replication_roles_write_without_us() {
         rows::update(&dba, table, id).await;
         rows::delete(&dba, table, id).await;
     }
-    // What is applied by replication was an event where it was written, not here.
+    // Changes that replication applies were events where they were written, not here.
     assert_eq!(scene.capture.all().await.len(), 0);
     scene.capture.stop().await;
 }

@@ -248,7 +248,7 @@ async fn a_table_that_nextcloud_alters_delays_its_backfill_and_nothing_else() {
         scene.client.batch_execute(change).await.unwrap();
         let arrived = scene.receiver.wait_for(number, PATIENCE).await.unwrap();
         assert!(arrived.iter().all(|r| r.path == "/other"));
-        // A step that waited for the table with the queue locked would make it ten, on any machine.
+        // If a step waited for the table while it holds the queue's lock, this would be ten on any machine.
         assert!(began.elapsed().as_secs() < 9, "{:?}", began.elapsed());
     }
     altering.batch_execute("COMMIT").await.unwrap();

@@ -210,7 +210,7 @@ async fn run(plan: Plan) {
     let mut there = 0;
     for row in &rows {
         let (uuid, age): (String, Option<i64>) = (row.get(0), row.get(1));
-        // One that was deleted before the backfill came to it was never told of.
+        // An object that was deleted before the backfill reached it was never sent.
         if known.objects.get(&uuid).copied().flatten() != age {
             differ.push((uuid, age));
         }

@@ -1,4 +1,4 @@
-//! Who began and who ended a job is written down; a job ends with its webhook, and with the database it was begun in.
+//! Who began a job and who ended it is recorded; a job ends when its webhook is deleted or another database takes its place.
 
 use orw_testkit::Generation;
 use serde_json::{Value, json};
@@ -111,7 +111,7 @@ async fn who_began_and_who_cancelled_a_job_is_in_the_audit_table() {
         (&asked["since"], &asked["object"]),
         (&json!(since), &json!(object))
     );
-    // What was asked for names an object: erasing it goes for that, too.
+    // The job's request names the object, so erasing removes that, too.
     scene.json(&["erase", &object, "--json"]).await;
     let audit = scene.json(&["webhook", "audit", &id, "--json"]).await;
     assert_eq!(audit[1]["detail"]["asked"]["object"], "erased");

@@ -1,4 +1,4 @@
-//! What cannot be read of an erased object is kept no more than the rest of it, also where it is read only afterwards.
+//! Erasing an object also removes changes of it that could not be read, even if they are read only afterwards.
 
 use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer, Fault};
 use orw_testkit::Generation;

@@ -1,4 +1,4 @@
-//! Replays, backfills, erasing: what is sent, in which order, and what becomes of it when processes die.
+//! Replays, backfills and erasing: what is sent, in which order, and what happens when processes die.
 
 mod backfill;
 mod backfill_live;

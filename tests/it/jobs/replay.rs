@@ -1,4 +1,4 @@
-//! What a replay sends, and that nothing new overtakes it.
+//! What a replay sends; newer events do not overtake it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The recordings replayed row by row into a real database, each backend of the recording a connection of its own.
+//! The recordings, replayed row by row into a real database, with one connection for each recorded backend.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -129,9 +129,9 @@ async fn prepare(client: &Client, recorded: &[Recorded]) {
 /// How fast a recording is replayed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// All of it, then it is read.
+    /// Everything is written, then it is read.
     AtOnce,
-    /// As it was recorded, read meanwhile.
+    /// Written with the recorded pauses, and read meanwhile.
     Recorded,
 }
 

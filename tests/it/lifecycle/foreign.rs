@@ -1,4 +1,4 @@
-//! CloudEvents read by software that nobody here wrote: the `cloudevents` packages of PyPI and npm, as they are.
+//! CloudEvents read by other people's software: the `cloudevents` packages of PyPI and npm.
 //!
 //! The packages are installed once, in `foreign` below the directory that cargo gives tests. Without Python or Node.js, or if the
 //! registry cannot be reached, that part is skipped and says so.
@@ -19,7 +19,7 @@ use crate::support::skipped::skipped;
 const PYPI: &str = "cloudevents==1.12.0";
 const NPM: &str = "cloudevents@10.0.0";
 
-/// What a program says, where it ends well.
+/// The output of a program that succeeds.
 fn run(command: &mut Command) -> Result<String, String> {
     let done = command
         .output()

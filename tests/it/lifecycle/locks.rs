@@ -1,5 +1,4 @@
-//! A lock that was announced is seen to end, and no other: the recorded tour, restarts, upgrades, erased objects, objects that
-//! nobody listens to for a while.
+//! Every lock that was announced is announced to end, and nothing else is: in the recorded tour, after restarts and upgrades.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -22,8 +21,8 @@ use crate::support::scene::{PATIENCE, Scene};
 /// An event of a lock: its class and the uuid of its object.
 type LockEvent = (String, String);
 
-/// What the audit rows of the recorded tour say, and nothing else of this program: a lock is announced, an unlock where one
-/// was; a deleted object is not locked.
+/// What must come of the recorded tour, from its audit rows alone: a lock is announced, an unlock only where a lock
+/// was announced; a deleted object is not locked.
 fn expected() -> Vec<LockEvent> {
     let text = include_str!("../../fixtures/recorded-0.2.13.80.jsonl");
     let (mut locked, mut told) = (HashSet::new(), Vec::new());
@@ -48,7 +47,7 @@ fn is_of_a_lock(class: &str) -> bool {
     matches!(class, "ObjectLockedEvent" | "ObjectUnlockedEvent")
 }
 
-/// Reads what is captured in `db`: exactly these events, by the names of their classes, come out.
+/// Reads what is captured in `db` and asserts that exactly these events come of it, by the names of their classes.
 async fn assert_events(db: Db, reading: Reading, expected: &[&str]) {
     let client = db.client().await;
     let mut rig = Rig::start(db, reading);
@@ -59,13 +58,13 @@ async fn assert_events(db: Db, reading: Reading, expected: &[&str]) {
 }
 
 /// The class without its namespace.
-fn class(request: &Received) -> String {
+pub(super) fn class(request: &Received) -> String {
     let body = request.json();
     let name = body["event"].as_str().unwrap();
     name.strip_prefix(r"OCA\OpenRegister\Event\").unwrap().to_owned()
 }
 
-/// The recording, row by row, into a real database that the program reads, which is killed in the middle of a lock.
+/// The recording is written row by row into a real database that the program reads. The program is killed in the middle of a lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_recorded_tour_announces_every_lock_and_its_end_and_nothing_else() {
     let expected = expected();
@@ -132,16 +131,16 @@ async fn the_recorded_tour_announces_every_lock_and_its_end_and_nothing_else() {
     assert_eq!(by_object, wanted);
 }
 
-fn person(name: &str) -> serde_json::Map<String, Value> {
+pub(super) fn person(name: &str) -> serde_json::Map<String, Value> {
     json!({"name": name}).as_object().unwrap().clone()
 }
 
-async fn writer(db: &Db, generation: Generation) -> Writer {
+pub(super) async fn writer(db: &Db, generation: Generation) -> Writer {
     Writer::connect(&db.url(NEXTCLOUD), generation).await.unwrap()
 }
 
-/// An update ends a lock, whoever wrote it, and an unlock of what is not locked is nothing; where the row holds the lock, it is
-/// the row that tells.
+/// An update ends a lock, whoever wrote it, and unlocking what is not locked is no event; if the row holds the lock, the
+/// row decides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ends_a_lock_is_told_once_whatever_is_forgotten_in_between() {
     for reading in [Reading::NORMAL, Reading::FORGETFUL] {
@@ -183,7 +182,7 @@ async fn what_ends_a_lock_is_told_once_whatever_is_forgotten_in_between() {
     }
 }
 
-/// One request that sets or takes back the lock in the row, as 0.2.9 and 2.x do.
+/// One request that sets or removes the lock in the row, as 0.2.9 and 2.x do.
 async fn row_lock(db: &Db, object: &Object, lock: Option<&str>) {
     let client = db.client().await;
     let sql = "UPDATE oc_openregister_table_1_1 SET _locked = $2::text::jsonb WHERE _uuid = $1";
@@ -212,7 +211,7 @@ async fn a_lock_is_seen_to_end_also_where_openregister_was_upgraded_meanwhile() 
         row_lock(&db, &ada, None).await;
         php().await.put(&ada, &person("Eve")).await.unwrap();
         // The row holds the lock: the unlock that follows an update does not end it.
-        // Nor does one that renews the lock to what it was make the audit row the one that tells.
+        // Renewing the lock with the same value does not make the audit row decide, either.
         row_lock(&db, &ada, Some(LOCK)).await;
         row_lock(&db, &ada, Some(LOCK)).await;
         php().await.put(&ada, &person("Mae")).await.unwrap();
@@ -256,55 +255,7 @@ async fn a_lock_is_seen_to_end_also_where_openregister_was_upgraded_meanwhile() 
     }
 }
 
-/// Erasing forgets the lock; and while nobody listens to objects nothing is known of their locks, so that what was known counts
-/// no longer.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_is_forgotten_with_its_object_and_while_nobody_listens() {
-    let scene = Scene::on(Db::openregister_0_2_13().await).running().await;
-    let first = scene.register(r"OCA\OpenRegister\Event\Object*", json!({})).await;
-    let php = async || writer(&scene.db, Generation::V0_2_13).await;
-    let ada = php().await.create(Place::PEOPLE, &person("Ada")).await.unwrap();
-    php().await.lock(&ada, 60).await.unwrap();
-    scene.received(2).await;
-    let erased = scene.sidecar.json(&["erase", &ada.uuid, "--json"]).await;
-    assert_eq!(erased["locks"], json!(1), "{erased}");
-    let remembered = "SELECT count(*) FROM openregister_webhooks.object_lock";
-    scene.until(remembered, 0).await;
-    php().await.put(&ada, &person("Eve")).await.unwrap();
-
-    php().await.lock(&ada, 60).await.unwrap();
-    scene.received(4).await;
-    let path = format!("/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks/{first}");
-    assert_eq!(scene.sidecar.api("DELETE", &path, json!({})).await.status, 200);
-    php().await.unlock(&ada).await.unwrap();
-    // Only Unlocked is asked for: a lock is remembered all the same.
-    scene
-        .register(r"OCA\OpenRegister\Event\ObjectUnlockedEvent", json!({}))
-        .await;
-    scene
-        .register(r"OCA\OpenRegister\Event\ObjectUpdatedEvent", json!({}))
-        .await;
-    php().await.put(&ada, &person("Mae")).await.unwrap();
-    php().await.lock(&ada, 60).await.unwrap();
-    php().await.put(&ada, &person("Joy")).await.unwrap();
-    let mut events: Vec<String> = scene.received(7).await.iter().map(class).collect();
-    // Two webhooks do not wait for each other.
-    events[4..].sort();
-    assert_eq!(
-        events,
-        [
-            "ObjectCreatedEvent",
-            "ObjectLockedEvent",
-            "ObjectUpdatedEvent",
-            "ObjectLockedEvent",
-            "ObjectUnlockedEvent",
-            "ObjectUpdatedEvent",
-            "ObjectUpdatedEvent",
-        ]
-    );
-}
-
-/// A batch that was rolled back is worked on again, and everything is told as the first time: in order, with the same ids.
+/// A batch that was rolled back is processed again and gives the same events as the first time: in order, with the same ids.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_is_worked_on_again_gives_the_same_events_with_the_same_ids() {
     let recorded = recording("0.2.13.80");
@@ -390,48 +341,4 @@ async fn an_older_unlock_that_is_read_again_ends_no_newer_lock() {
         "ObjectUnlockedEvent",
     ];
     assert_events(db, Reading::NORMAL, &expected).await;
-}
-
-#[tokio::test]
-async fn what_is_remembered_of_locks_is_bounded() {
-    let db = Db::openregister(Generation::V0_2_13).await;
-    install(&db).await;
-    let client = db.client().await;
-    let rows = "INSERT INTO openregister_webhooks.object_lock (uuid, epoch, set_at) \
-                SELECT 'o' || n, epoch - (n % 2), now() - make_interval(hours => n) FROM generate_series(1, 10) n, openregister_webhooks.object_capture";
-    client.execute(rows, &[]).await.unwrap();
-    locks::trim(&client, 3).await.unwrap();
-    let left = client
-        .query(
-            "SELECT uuid FROM openregister_webhooks.object_lock ORDER BY set_at DESC",
-            &[],
-        )
-        .await
-        .unwrap();
-    let left: Vec<String> = left.iter().map(|row| row.get(0)).collect();
-    assert_eq!(left, ["o2", "o4", "o6"]);
-}
-
-/// What an earlier version announced, and what it did not see the end of, is remembered by the upgrade.
-#[tokio::test]
-async fn an_upgrade_remembers_the_locks_that_were_announced_before_it() {
-    let db = Db::openregister(Generation::V0_2_13).await;
-    let client = db.client().await;
-    older_schema(&client, 13).await;
-    client
-        .batch_execute(
-            "INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, awaiting) \
-             SELECT current_date - days, 'evt_' || n, 'Object' || action || 'Event', 'object:' || object, now(), 1, '{}', false \
-             FROM (VALUES (1, 1, 'Locked', 'held'), (2, 0, 'Locked', 'held'), (3, 1, 'Locked', 'free'), (4, 0, 'Unlocked', 'free'), \
-                          (5, 0, 'Locked', 'gone'), (6, 0, 'Deleted', 'gone'), (7, 0, 'Created', 'new')) AS e (n, days, action, object)",
-        )
-        .await
-        .unwrap();
-    install(&db).await;
-    let rows = client
-        .query("SELECT uuid, audit FROM openregister_webhooks.object_lock", &[])
-        .await
-        .unwrap();
-    let held: Vec<(String, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(held, [("held".to_owned(), None)]);
 }

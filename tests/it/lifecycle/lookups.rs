@@ -1,4 +1,4 @@
-//! Looking things up in Nextcloud's tables keeps nobody from altering or dropping them, and what somebody does to them does not
+//! Lookups in Nextcloud's tables keep nobody from altering or dropping them, and altering or dropping them does not
 //! stop the events.
 
 use std::sync::Arc;
@@ -145,7 +145,7 @@ async fn a_batch_that_is_worked_on_keeps_nobody_from_altering_what_it_looked_up(
         ]
     );
     assert_eq!(locks, Vec::<String>::new());
-    // And everything can be altered while its batch is open: nobody waits for nobody's commit.
+    // Everything can be altered while a batch is open: nobody waits for its commit.
     let mut looked_up: Vec<String> = client
         .query("SELECT tbl FROM openregister_webhooks.lookups()", &[])
         .await

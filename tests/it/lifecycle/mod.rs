@@ -4,6 +4,7 @@ mod all_events;
 mod database;
 mod foreign;
 mod locks;
+mod locks_remembered;
 mod lookups;
 mod model;
 mod recording;

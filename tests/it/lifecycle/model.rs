@@ -363,7 +363,7 @@ proptest! {
         let app = run(generation, true, false, &steps);
         let events = World::default().replay(&app.changes, &sizes, ahead, false);
         prop_assert_eq!(told(&events), app.expected);
-        // No id comes twice.
+        // No id appears twice.
         let ids: std::collections::HashSet<_> = events.iter().map(|event| event.id.clone()).collect();
         prop_assert_eq!(ids.len(), events.len());
     }

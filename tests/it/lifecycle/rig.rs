@@ -112,7 +112,7 @@ impl Rig {
         }
     }
 
-    /// All events up to a row that this call itself inserts: what was to come has come.
+    /// All events up to a row that this call itself inserts, so nothing older is still to come.
     pub(super) async fn settled(&mut self, client: &Client) -> Vec<Event> {
         static COUNT: Mutex<u32> = Mutex::new(0);
         let name = {

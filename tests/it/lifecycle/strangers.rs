@@ -1,4 +1,4 @@
-//! A table that is not Nextcloud's own is never read with the sidecar's rights, whatever its name is and whatever became of the
+//! A table that is not Nextcloud's own is never read with the sidecar's rights, whatever its name is and whatever happened to the
 //! table that had the name before.
 
 use openregister_webhooks::capture;
@@ -103,7 +103,7 @@ async fn a_magic_table_of_a_stranger_is_not_read() {
         let (_, eve) = eve(&db).await;
         let client = db.client().await;
         set(&eve, trap, TRAP).await;
-        // Where the trap can be sprung at all, this test would see it.
+        // Proof that the trap works: the test sees it when it is sprung.
         let proof = db.client().await;
         proof
             .query(&format!("SELECT FROM {TRAP} WHERE _uuid = 'one'"), &[])
@@ -244,7 +244,7 @@ async fn the_name_of_a_table_that_is_held_cannot_be_given_to_another() {
         let refused = owner.batch_execute(&change).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), "55P03", "{change}");
     }
-    // Writers do not mind it.
+    // Writers are not affected.
     create_object(&owner, "written").await;
 }
 
@@ -281,7 +281,7 @@ async fn a_stranger_s_table_is_neither_captured_nor_granted_and_doctor_names_it(
     assert_eq!(left, 0);
     assert_eq!(caught(&client).await, Vec::<String>::new());
 
-    // What a stranger calls a trigger of his does not keep anybody from leaving.
+    // The name of another role's trigger does not keep us from uninstalling.
     eve.batch_execute(
         "CREATE FUNCTION traps.trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
          CREATE TRIGGER openregister_webhooks_capture BEFORE INSERT ON oc_openregister_table_66_0 FOR EACH ROW EXECUTE FUNCTION traps.trigger()",

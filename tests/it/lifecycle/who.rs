@@ -1,4 +1,4 @@
-//! Who did it, from the write to the body that a receiver gets.
+//! The user who made a change, from the write to the body that a receiver gets.
 
 use std::ops::Deref;
 
@@ -82,7 +82,7 @@ async fn two_users_at_work_on_one_object_are_told_apart() {
             }
         };
         tokio::join!(puts(&admin, "admin"), puts(&alice, "alice"));
-        // By themselves: in 0.2.9 a PUT writes back the lock that it has read.
+        // Lock and unlock without a PUT between them: in 0.2.9 a PUT writes back the lock that it has read.
         let locks = async |writer: &Writer| {
             for n in 1..=4 {
                 writer.lock(&object, 60 * n).await.unwrap();

@@ -1,4 +1,4 @@
-//! Nextcloud's database as the classifier sees it, in memory: what the lookups would find.
+//! Nextcloud's database in memory, as the classifier's lookups would find it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -191,7 +191,7 @@ impl World {
     }
 }
 
-/// An operation's short name, for lists.
+/// The short name of an operation, for lists.
 pub(crate) const fn op_name(op: Op) -> &'static str {
     match op {
         Op::Insert => "INSERT",

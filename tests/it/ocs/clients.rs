@@ -1,4 +1,4 @@
-//! Clients that no one here wrote, and what the manual says to type, against the built program.
+//! Other people's clients, and the commands of the README, against the built program.
 
 use std::path::Path;
 

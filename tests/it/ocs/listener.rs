@@ -1,4 +1,4 @@
-//! The listener: everything that a client can send is bounded; HTTP/2, TLS, and its end.
+//! The listener: everything that a client can send is bounded; HTTP/2, TLS, and shutdown.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The registration API against the real server: every recorded answer of a Nextcloud 32, and what is ours.
+//! The registration API compared with every recorded answer of a Nextcloud 32, and its own additions.
 
 use std::collections::HashMap;
 

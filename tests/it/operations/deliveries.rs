@@ -106,7 +106,7 @@ async fn lists_take_every_filter_and_say_which_value_is_wrong() {
         );
     }
 
-    // What waits is in the same list.
+    // Pending deliveries are in the same list.
     assert_eq!(this.ask("POST", &format!("webhooks/{good}/pause")).await.0, 200);
     this.touch(2).await;
     this.logged(9).await;

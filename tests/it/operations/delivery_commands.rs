@@ -97,7 +97,7 @@ async fn the_command_line_shows_and_retries_the_same() {
         code == 0 && out.contains("given_up") && out.contains("  1. ") && out.contains(" 507"),
         "{out}"
     );
-    // What a receiver answers does not move the cursor.
+    // Control characters in a receiver's answer have no effect.
     assert!(
         out.contains(r"no room \u{1b}[2J") && !out.contains('\u{1b}'),
         "{out:?}"

@@ -1,4 +1,4 @@
-//! Statistics are what was really delivered; a test of a webhook is none of it, and says what its receiver did.
+//! Statistics count what was delivered; a test of a webhook is not counted, and reports what the receiver did.
 
 use chrono::DateTime;
 use orw_testkit::Generation;
@@ -202,7 +202,7 @@ async fn a_test_shows_what_arrives_and_why_it_does_not_and_leaves_no_trace_in_th
         "{refused}"
     );
 
-    // What is wrong is said, by the API and by the command, which ends with 1.
+    // The API and the command report the error, and the command ends with 1.
     scene.receiver.always(Answer::Full {
         status: 422,
         headers: Vec::new(),

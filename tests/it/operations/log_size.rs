@@ -8,7 +8,7 @@ use openregister_webhooks::delivery::partitions::{Retention, maintain};
 use super::large_log::{DAYS, Scene, Size, fill};
 use crate::support::wait::PATIENCE;
 
-/// The small size; as a test it asserts what is true, and prints what it took.
+/// The small size: the test checks results, and only prints times.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_log_is_looked_at_and_shortened_by_whole_days() {
     run(Size {
@@ -127,7 +127,7 @@ async fn run(size: Size) {
         "the oldest days went first"
     );
 
-    // Today's stays, whatever it takes.
+    // Today's partition stays, whatever its size is.
     let client = &mut scene.client;
     let none = Retention {
         log_bytes: 1,

@@ -1,4 +1,4 @@
-//! What an administrator does to a webhook and its deliveries while the program runs, and what is seen of them.
+//! What administrators do with webhooks and their deliveries while the program runs, and what they see of them.
 
 mod answers;
 mod delivered;

@@ -10,7 +10,7 @@ use crate::support::scene::{API, PATIENCE, Scene, uuid};
 
 const UPDATED: &str = r"OCA\OpenRegister\Event\ObjectUpdatedEvent";
 const LISTENERS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks";
-/// A failed attempt is followed by none within the test.
+/// So long that a failed attempt is not repeated within a test.
 const LATER: i64 = 3600;
 
 /// Two objects, a running sidecar, and a witness: a webhook that gets what is captured, whatever becomes of the other.
@@ -279,7 +279,7 @@ async fn what_waits_for_a_deleted_webhook_is_cancelled_and_a_request_in_flight_e
         code == 0 && out.contains("cancelled") && out.contains("the webhook was deleted"),
         "{out}"
     );
-    // There is nobody to try it again for.
+    // The webhook is gone, so nothing can be retried.
     let (code, _, err) = scene.sidecar.cli(&["delivery", "retry", &id]).await;
     assert!(code == 1 && err.contains("does not exist"), "{code}: {err}");
     let retry = scene

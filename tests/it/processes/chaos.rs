@@ -1,4 +1,4 @@
-//! No loss, no invention, per-object order, while the sidecar is killed and PostgreSQL restarts.
+//! No loss, no invented event, and order per object, while the sidecar is killed and PostgreSQL restarts.
 //!
 //! Every committed change of an object raises its `age` by one, so what must arrive is known from the table alone: for an
 //! object whose age ends at n, the ages 1 to n, in order. Every statement writes a tag of its own; the tags of what was

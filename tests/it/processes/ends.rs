@@ -1,4 +1,4 @@
-//! Processes that end under load, in disorder and in order: nothing is lost, order is kept, and every repeat has its reason.
+//! Processes that are killed or shut down under load: nothing is lost, order is kept, and every repeat has its reason.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ enum How {
 
 /// One process's end.
 struct End {
-    /// When it was over: what had been sent has arrived, and nobody has taken over yet.
+    /// When the process had ended: all its requests have arrived, and no other process has taken over yet.
     at: DateTime<Utc>,
     /// Events that it had in hand and whose outcome was not written; none after an end in good order.
     in_hand: HashSet<Arc<str>>,
@@ -97,7 +97,7 @@ async fn run(plan: Plan, how: How) {
     for end in 0..all {
         scene.arrived(plan.changes * (end + 1) / (all + 1)).await;
         let shares = scene.shares().await;
-        // Whoever has most in hand, until it was its turn often enough.
+        // The process with the most deliveries in hand, until it has ended often enough.
         let due = (0..PROCESSES).filter(|n| count[*n] < plan.ends);
         let victim = due.max_by_key(|n| (shares[*n].1, shares[*n].0)).unwrap();
         count[victim] += 1;

@@ -1,4 +1,4 @@
-//! Processes of the built program: several on one database, killed, ended in good order; and parts of one that fail.
+//! Processes of the built program: several on one database, killed or shut down, and parts of one process that fail.
 
 mod chaos;
 mod ends;

@@ -1,4 +1,4 @@
-//! The rate of a webhook holds in total, whoever delivers, and is reached.
+//! The rate limit of a webhook holds for all processes together, and it is reached.
 //!
 //! What must hold is what docs/delivery-states.md says: in every window the burst, what the rate gives in it, another burst for each
 //! takeover, and what the rate gives in the time by which requests were on their way for longer than others.
@@ -20,7 +20,7 @@ const MAKING: f64 = 0.1;
 struct Plan {
     processes: usize,
     seconds: usize,
-    /// The owner is killed so many times, evenly.
+    /// How often the owner is killed, evenly spread over the run.
     kills: usize,
     /// Nothing else runs on this machine: what is sent is sent in time, so any window and the rate itself can be judged.
     alone: bool,

@@ -1,4 +1,4 @@
-//! Sidecars on one database, writers that write as much as arrives, and a record of what arrived.
+//! Several sidecars on one database, writers that write no faster than events arrive, and a record of what arrived.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::support::sidecar::Sidecar;
 pub(super) use crate::support::wait::PATIENCE;
 use crate::support::wait::until_number;
 
-/// So many changes may be written and not have arrived: enough for every process to have its hands full.
+/// How many changes may be written before the first of them has arrived: enough work for every process.
 const LEAD: usize = 2_000;
 
-/// A request, in short: the record of a whole run stays small.
+/// The essentials of a request, so that the record of a whole run stays small.
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     pub(super) id: Arc<str>,
@@ -116,7 +116,7 @@ impl Scene {
         }
     }
 
-    /// A webhook as fast as it gets, with these fields besides, at this path.
+    /// Registers a webhook at this path, with a rate limit that is never reached and these further fields.
     pub(super) async fn register(&self, path: &str, event: &str, more: Value) -> i64 {
         let mut fields = json!({
             "uri": self.receiver.url(path),
@@ -153,7 +153,7 @@ impl Scene {
         self.receiver.forget();
     }
 
-    /// Waits until nothing waits to be delivered or written down.
+    /// Waits until every delivery is done and its outcome is written.
     pub(super) async fn settled(&self) {
         self.until("SELECT count(*) FROM openregister_webhooks.delivery", 0)
             .await;
@@ -163,7 +163,7 @@ impl Scene {
         until_number(&self.client, sql, expected, PATIENCE).await;
     }
 
-    /// Writers on objects of their own, until `changes` are written; never far ahead of what arrives.
+    /// Starts writers, each with its own objects, that write `changes` changes together and never get far ahead of what arrives.
     pub(super) async fn write(&self, writers: usize, objects: usize, changes: usize) -> Writing {
         let mut tasks = tokio::task::JoinSet::new();
         let already = self.seen.borrow().events();
@@ -216,7 +216,7 @@ impl Scene {
         self.sidecars.iter().map(of).collect()
     }
 
-    /// SIGKILL. When its sessions have ended, the events that it had in hand: sent or not, their outcome is not written.
+    /// Kills a process. Returns, once its sessions have ended, the events whose outcome it had not written, sent or not.
     pub(super) async fn kill(&mut self, victim: usize) -> HashSet<Arc<str>> {
         let worker = worker(&self.sidecars[victim]);
         self.sidecars[victim].kill().await;
@@ -247,7 +247,7 @@ impl Scene {
     }
 }
 
-/// What a running process calls itself among the workers.
+/// The name of a running process in the table of workers.
 fn worker(sidecar: &Sidecar) -> String {
     sidecar.pid().map_or_else(String::new, |pid| format!("pid {pid}"))
 }

@@ -13,7 +13,7 @@ use crate::support::receiver::https;
 use crate::support::sidecar::{Sidecar, get};
 use crate::support::wait::until_number;
 
-/// Only a hang takes so long.
+/// So long that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(120);
 const OBJECTS: usize = 5;
 
@@ -137,7 +137,7 @@ impl Scene {
             .await
     }
 
-    /// Makes a part fail, sees what is to be seen, and lets it work again.
+    /// Makes a part fail, checks that the failure is reported, and lets the part work again.
     async fn fail(&mut self, part: &str, how: &str, said: &str) {
         let before = self.failures(part).await;
         self.change().await;

@@ -1,4 +1,4 @@
-//! How long nothing arrives when the process that reads, or the one that delivers, is gone.
+//! For how long nothing arrives when the process that reads or the one that delivers has ended.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn run(rounds: u32, most: Option<Duration>) {
     let mut events = 0;
     for round in 0..rounds {
         for gone in [Gone::LeaderKilled, Gone::OwnerKilled, Gone::OwnerTold] {
-            // All is well.
+            // Everything works.
             events += 1;
             scene.change(1).await;
             scene.arrived(events).await;

@@ -96,7 +96,7 @@ async fn a_body_is_sent_once_it_is_wanted() {
     assert_eq!(raw.until("\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
     raw.send("abcd").await;
     assert!(raw.rest().await.ends_with("4 394"));
-    // Nextcloud does not want it: the client hears that, and sends nothing.
+    // Nextcloud refuses the body: the client is told so and sends nothing.
     let mut raw = Raw::connect(service.address).await;
     raw.send(head("/refuse")).await;
     let answer = raw.rest().await;

@@ -1,4 +1,4 @@
-//! Who may: Nextcloud says so, with the caller's own credentials, each time or half a minute ago at most.
+//! Who may manage webhooks: Nextcloud decides, with the caller's own credentials, now or at most half a minute ago.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::{LISTENERS, OURS, OWN};
 use crate::support::api::{Answer, Service, Setup, proxy_to};
 use crate::support::nextcloud::Nextcloud;
 
-/// A clock that tests move.
+/// A clock that tests set.
 #[derive(Clone, Default)]
 struct Hands(Arc<Mutex<Duration>>);
 
@@ -110,7 +110,7 @@ async fn nobody_who_may_not_reads_or_changes_anything() {
     assert_eq!(service.registry.refresh().await.unwrap().revision(), before);
 }
 
-/// Apart, because wrong credentials run into the throttle.
+/// A separate test, because wrong credentials trigger the throttle.
 #[tokio::test]
 async fn wrong_credentials_are_refused_on_every_route_and_slowed_down() {
     let nextcloud = Nextcloud::start().await;
@@ -182,7 +182,7 @@ async fn all_that_nextcloud_takes_is_taken() {
         .send()
         .await;
     assert_eq!(session.status, 200, "{}", session.text);
-    // What Nextcloud renewed is the browser's to keep.
+    // Cookies that Nextcloud renews reach the browser.
     assert_eq!(session.header("set-cookie"), "nc_token=renewed; HttpOnly");
     let seen = nextcloud.take_seen();
     assert_eq!(seen.len(), 1, "{seen:?}");
@@ -204,11 +204,11 @@ async fn all_that_nextcloud_takes_is_taken() {
         let post = post.header("requesttoken", token).send().await;
         assert_eq!(post.status, status, "{}", post.text);
     }
-    // That a wrong token came with OCS-APIRequest a moment ago makes it no better.
+    // A wrong token is still refused if it came with OCS-APIRequest a moment ago.
     let wrong = [("Cookie", cookie), ("requesttoken", "another")];
     assert_eq!(ask(&[&wrong[..], &[api]].concat()).send().await.status, 200);
     assert_eq!(ask(&wrong).send().await.status, 412);
-    // The header was not made up for them.
+    // The sidecar did not add the header for them.
     let seen = nextcloud.take_seen();
     let with = seen
         .iter()
@@ -342,7 +342,7 @@ async fn an_external_app_is_named_where_its_secret_was_checked() {
         register(&[&right[..], &[("EX-APP-ID", "another")]].concat()).await,
         json!(null)
     );
-    // Both are right: the app's client kept a cookie, say.
+    // Both are right: for example, the app's client kept a cookie.
     let cookie = ("Cookie", Nextcloud::SESSION.0);
     assert_eq!(register(&[&right[..], &[cookie]].concat()).await, app);
 }

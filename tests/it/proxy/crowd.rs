@@ -1,4 +1,4 @@
-//! Clients that take all they can get: others are served all the same.
+//! Clients that take all they can get do not keep others from being served.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -184,7 +184,7 @@ async fn slow_probes_keep_no_administrator_out() {
     };
     assert_eq!(count(503) + count(429), 136, "{answers:?}");
     assert!(count(429) >= 30, "{answers:?}");
-    // Whoever was right a moment ago is still let in, also by the question that is asked in any case.
+    // Callers that were right a moment ago are still let in, even where Nextcloud is always asked.
     assert_eq!(
         ask(&service, HONEST, super::LISTENERS, &of("198.51.100.3")).await,
         200

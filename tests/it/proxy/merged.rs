@@ -1,4 +1,4 @@
-//! Two sides that look like one: whose a request is, and answers of both together.
+//! Two APIs that look like one: which side a request goes to, and answers that combine both.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Before Nextcloud: what passes through, who may, and what of both sides is one.
+//! In front of Nextcloud: what passes through, who may manage webhooks, and which answers combine both sides.
 
 mod bodies;
 mod callers;

@@ -205,7 +205,7 @@ async fn http2_and_tls_are_spoken_on_both_sides() {
         ),
         (&json!(["cloud.example"]), &json!(["a=1; b=2"]), &json!(["https"]))
     );
-    // A certificate that nobody vouches for is no Nextcloud.
+    // A server whose certificate is not trusted is not taken for Nextcloud.
     let stranger = Service::start_with(setup(proxy(None))).await;
     let (status, body) = ask(&stranger, b"h2").await;
     assert_eq!(status, 502, "{body:?}");

@@ -28,7 +28,7 @@ impl Raw {
         }
     }
 
-    /// Whether the other side has said something.
+    /// Whether the other side has sent something.
     pub(crate) fn is_readable(&self) -> bool {
         use futures::FutureExt as _;
         let readable = self.0.ready(tokio::io::Interest::READABLE).now_or_never();

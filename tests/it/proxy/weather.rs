@@ -1,4 +1,4 @@
-//! Nextcloud slow, silent, gone and back: what callers read meanwhile, and what goes on.
+//! Nextcloud is slow, silent, gone, and back: what callers are answered meanwhile, and what keeps working.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,7 +51,7 @@ async fn while_nextcloud_is_away_callers_read_so_and_our_own_routes_go_on() {
         };
         assert!(code, "{}", answer.text);
     }
-    // Whoever was let in a moment ago still is; whoever was not cannot be told.
+    // Callers that were let in a moment ago still are; for others nothing is known.
     assert_eq!(service.admin("GET", &own).send().await.status, 200);
     let other = service
         .request("GET", &own)

@@ -68,11 +68,11 @@ async fn credentials_do_not_follow_to_another_origin() {
         panic!("{webhook:?}")
     };
     assert_eq!(sent[0].1.expose_secret(), "***");
-    // Whoever sends them may move them.
+    // A request that contains the credentials may move them.
     update("https://example.org/", more).await.unwrap();
 }
 
-/// What somebody does who may write to the tables and has no master key.
+/// What somebody can do who may write to the tables but does not have the master key.
 async fn move_in_the_table(db: &Db, id: WebhookId, uri: &str) {
     let client = db.client().await;
     client

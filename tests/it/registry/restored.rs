@@ -1,4 +1,4 @@
-//! A database that is restored under a running process: the registrations are those that are in it, at once or within the poll.
+//! A database that is restored under a running process: the process uses the restored registrations at its next look.
 
 use std::process::Command;
 use std::sync::Arc;

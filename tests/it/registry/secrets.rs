@@ -44,7 +44,7 @@ async fn no_secret_is_stored_in_clear() {
         }
     }
     assert!(looked_at >= 5, "{looked_at}");
-    // And they come back.
+    // The secrets can be read back.
     let fresh = open(&db).await;
     let webhook = Arc::clone(fresh.snapshot().get(id).unwrap());
     assert_eq!(webhook.secrets[0].expose_secret(), secrets[0]);

@@ -1,4 +1,4 @@
-//! Every table has a bound, and cleaning takes neither too little nor too much.
+//! Every table has a bound, and cleaning removes neither too little nor too much.
 
 use std::collections::BTreeSet;
 
@@ -137,7 +137,7 @@ async fn what_is_kept_no_longer_goes_and_what_is_needed_stays() {
     assert_eq!(number(&owner, gone).await, 0);
     let kept = "SELECT count(*) FROM openregister_webhooks.captured_table";
     assert!(number(&owner, kept).await > 10);
-    // With the job goes what was kept for it, unless an older change is unread.
+    // The job's data is removed with it, unless an older change is unread.
     owner
         .batch_execute(
             "DELETE FROM openregister_webhooks.job; \
@@ -214,7 +214,7 @@ async fn numbers_are_bounded_too_and_the_role_cannot_shorten_the_audit() {
         10_000
     );
 
-    // Nobody gets rid of what he has just done.
+    // Nobody can flood the table to remove a record of what they have just done.
     let before = Retention { log: 0, audit: 0 };
     owner
         .batch_execute("UPDATE openregister_webhooks.audit SET at = now() - interval '29 days'")

@@ -1,4 +1,4 @@
-//! Every right that the role has as which the sidecar runs. The list below is reviewed: what is added to it is a decision.
+//! Every right of the role that the sidecar runs as. The list in `rights.txt` is reviewed: adding to it is a decision.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ async fn the_runtime_role_has_the_reviewed_rights_and_no_other() {
     let db = Db::openregister(Generation::V0_2_13).await;
     let (role, _) = installed(&db).await;
     assert_reviewed(&own_rights(&db, &role).await, "installed");
-    // Nothing is given where nothing is looked up.
+    // Tables without lookups get no grant.
     db.client()
         .await
         .query(

@@ -28,7 +28,7 @@ use super::postgres::{Db, NEXTCLOUD};
 /// 32 bytes in base64.
 pub(crate) const MASTER_KEY: &str = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=";
 
-/// A served API. `admin` may everything, `bob` may log in.
+/// A served API. `admin` is an administrator, `bob` may log in.
 pub(crate) struct Service {
     pub(crate) db: Db,
     pub(crate) registry: Arc<Registry>,
@@ -60,7 +60,7 @@ pub(crate) fn pool(db: &Db) -> Pool {
         .unwrap()
 }
 
-/// What a served API is like, where it is not the usual.
+/// How a served API differs from the usual one.
 pub(crate) struct Setup {
     pub(crate) authenticator: Authenticator,
     pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
@@ -104,7 +104,7 @@ impl Service {
         Self::start_with_room_for(4096, setup).await
     }
 
-    /// Which takes so many connections.
+    /// The same, for this number of connections.
     pub(crate) async fn start_with_room_for(connections: usize, setup: Setup) -> Self {
         let db = installed().await;
         let key = MASTER_KEY.to_owned().into();
@@ -209,7 +209,7 @@ impl Asked<'_> {
     }
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::postgres::{Db, NEXTCLOUD, connect};
 pub(crate) use crate::support::wait::PATIENCE;
 
-/// A captured table of our own: what is written to it last is read last.
+/// A captured table for markers: what is written to it last is read last.
 pub(crate) const SENTINEL: &str = "oc_openregister_table_999_999";
 
 /// Everything is captured, whatever is registered.
@@ -33,7 +33,7 @@ pub(crate) fn options() -> InstallOptions {
     }
 }
 
-/// Puts a schema in place as the program left it whose newest migration was `last`; without functions and triggers, which every
+/// Creates our schema as it was after the migration `last`, without functions and triggers, which every
 /// install replaces.
 pub(crate) async fn older_schema(client: &Client, last: i32) {
     let sql = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
@@ -59,7 +59,7 @@ pub(crate) async fn older_schema(client: &Client, last: i32) {
     }
 }
 
-/// Installs as the owner of Nextcloud's tables; panics where a table stayed busy.
+/// Installs as the owner of Nextcloud's tables; panics if a table stayed busy.
 pub(crate) async fn install(db: &Db, options: &InstallOptions) -> Installed {
     let mut client = db.client().await;
     let installed = capture::install(&mut client, options, |_, _| {}).await.unwrap();
@@ -72,7 +72,7 @@ pub(crate) async fn uninstall(db: &Db) {
     capture::uninstall(&db.client().await, |_, _| {}).await.unwrap();
 }
 
-/// As in production, but that a table is discovered within a second.
+/// As in production, except that tables are discovered within a second.
 pub(crate) fn settings() -> CaptureSettings {
     CaptureSettings {
         doorbell: DoorbellMode::Notify,
@@ -172,7 +172,7 @@ impl Capture {
         self.seen.borrow().clone()
     }
 
-    /// Waits until what was read is as `expected`; gives it.
+    /// Waits until what was read is as `expected`, and returns it.
     pub(crate) async fn until(&self, what: &str, mut expected: impl FnMut(&[Change]) -> bool) -> Vec<Change> {
         let mut seen = self.seen.clone();
         let waited = timeout(PATIENCE, seen.wait_for(|seen| expected(seen))).await;

@@ -8,13 +8,13 @@ use tokio::process::Command;
 use super::postgres::Db;
 use crate::support::wait::PATIENCE;
 
-/// The program with a database, and nothing else in its environment.
+/// The program with a database and no other setting.
 #[derive(Debug)]
 pub(crate) struct Cli {
     settings: Vec<(String, String)>,
 }
 
-/// What a command said.
+/// What a command printed.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,

@@ -1,6 +1,6 @@
-//! Random numbers that a seed tells.
+//! Random numbers from a seed.
 
-/// A small generator of our own, so that a seed tells the whole story.
+/// A small generator: the same seed gives the same numbers on every machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
 

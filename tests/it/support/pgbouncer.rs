@@ -1,4 +1,4 @@
-//! A PgBouncer of one's own, on a loopback port; ended when dropped.
+//! A private PgBouncer on a loopback port; it ends when it is dropped.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};

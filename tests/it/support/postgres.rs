@@ -34,7 +34,7 @@ impl Server {
         SHARED.get_or_init(|| Self::start(Options::default()))
     }
 
-    /// A server of one's own, for tests that stop, restart, kill or reconfigure it.
+    /// A server for one test that stops, restarts, kills or reconfigures it.
     pub(crate) async fn dedicated(options: Options) -> Self {
         tokio::task::spawn_blocking(|| Self::start(options))
             .await
@@ -104,7 +104,7 @@ impl Db {
         shared().await.create(TOUR_0_2_13_80).await
     }
 
-    /// On the shared server, either.
+    /// On the shared server: this generation.
     pub(crate) async fn openregister(generation: Generation) -> Self {
         shared().await.openregister(generation).await
     }
@@ -179,7 +179,7 @@ async fn prepare(postgres: &PrivatePostgres) {
             let tables = include_str!("../../fixtures/openregister-0.2.13.80.sql");
             owner.batch_execute(tables).await.unwrap();
         }
-        // So that nobody's stray connection is in the way of the copies.
+        // A database cannot be copied while anybody is connected to it.
         let close = format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false");
         dba.batch_execute(&close).await.unwrap();
     }
@@ -207,7 +207,7 @@ fn spawn_janitor(url: String) -> Sender<String> {
     sender
 }
 
-/// Runs a future to its end on a thread and runtime of its own: callable from any runtime, and from none.
+/// Runs a future on a new thread with a runtime of its own, and waits for it: can be called from any runtime and from none.
 fn off_runtime<F, T>(future: impl FnOnce() -> F + Send + 'static)
 where
     F: Future<Output = T>,

@@ -1,4 +1,4 @@
-//! Rows for any table: what the catalog says its columns are is filled.
+//! Rows for any table: every column that the catalog lists gets a value.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -61,7 +61,7 @@ pub(crate) fn token() -> String {
     format!("t{:05}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// `INSERT` of a row with every column filled but the key.
+/// The `INSERT` of a row with a value for every column but the key.
 pub(crate) async fn insertion(client: &Client, table: &str, token: &str) -> String {
     let columns = columns(client, table).await;
     let filled: Vec<&Column> = columns.iter().filter(|c| !c.serial).collect();
@@ -80,7 +80,7 @@ pub(crate) async fn key(client: &Client, table: &str) -> String {
     columns.into_iter().find(|c| c.serial).unwrap().name
 }
 
-/// Inserts such a row; gives the key.
+/// Inserts such a row and returns its key.
 pub(crate) async fn insert(client: &Client, table: &str) -> i64 {
     let key = key(client, table).await;
     let insertion = insertion(client, table, &token()).await;
@@ -90,7 +90,7 @@ pub(crate) async fn insert(client: &Client, table: &str) -> i64 {
     row.unwrap_or_else(|error| panic!("{table}: {error:?}")).get(0)
 }
 
-/// A text column that every row has and no constraint minds.
+/// A text column that every row has and no constraint concerns.
 pub(crate) async fn text_column(client: &Client, table: &str) -> String {
     let columns = columns(client, table).await;
     let preferred = ["_description", "description", "title", "user_name", "name"];
@@ -101,7 +101,7 @@ pub(crate) async fn text_column(client: &Client, table: &str) -> String {
         .to_owned()
 }
 
-/// `UPDATE` of one row that changes its text.
+/// Changes the text of one row.
 pub(crate) async fn update(client: &Client, table: &str, id: i64) -> String {
     let (key, column) = (key(client, table).await, text_column(client, table).await);
     let token = token();

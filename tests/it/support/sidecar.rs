@@ -1,4 +1,4 @@
-//! The built program as a process of its own: started, asked, killed.
+//! The built program as a process of its own: started, called, killed.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -138,7 +138,7 @@ impl Sidecar {
         }
     }
 
-    /// SIGKILL, and gone.
+    /// Kills the process with SIGKILL and waits until it has ended.
     pub(crate) async fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.start_kill().unwrap();

@@ -1,4 +1,4 @@
-//! What could not be tested on this machine, said where nobody overlooks it.
+//! Reports of what could not be tested on this machine; `make test` prints them at its end.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

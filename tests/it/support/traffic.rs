@@ -24,7 +24,7 @@ pub(crate) struct Traffic {
     writers: JoinSet<Report>,
 }
 
-/// What a writer met with.
+/// What a writer experienced.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     /// Statements that changed a row and were committed.

@@ -1,4 +1,4 @@
-//! The harness itself: what tests rely on, and that nothing of it is left behind.
+//! The private server and its databases: what tests rely on; nothing is left behind.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -77,7 +77,7 @@ fn nothing_is_left_when_it_is_dropped() {
     assert!(!socket.parent().unwrap().exists());
 }
 
-/// Not a test: the process that the next one kills.
+/// Not a test: the process that the next test kills.
 #[test]
 #[ignore = "run by nothing_is_left_when_the_process_is_killed, in a process of its own"]
 fn hold_a_server() {
@@ -91,7 +91,12 @@ fn hold_a_server() {
 #[test]
 fn nothing_is_left_when_the_process_is_killed() {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "harness::hold_a_server", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "testkit::harness::hold_a_server",
+            "--ignored",
+            "--nocapture",
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -1,4 +1,4 @@
-//! The receiver: records whole requests and fails in the ways it is told to.
+//! The receiver records complete requests and fails as it is told to.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ async fn it_records_requests_and_answers_by_script_then_by_rule() {
     assert!(receiver.wait_for(5, Duration::from_millis(20)).await.is_err());
 }
 
-/// Who waits for arrivals may forget them: that is no arrival, and wakes nobody, else the one who forgets never sleeps again.
+/// `forget` is not an arrival and wakes nobody; otherwise whoever forgets on each arrival would never sleep again.
 #[tokio::test]
 async fn forgetting_is_no_arrival() {
     let receiver = https().await;
@@ -49,7 +49,7 @@ async fn forgetting_is_no_arrival() {
         assert!(!arrivals.has_changed().unwrap(), "round {round}");
         assert_eq!((receiver.count(), receiver.received().len()), (0, 0));
     }
-    // Numbers begin anew.
+    // Numbers start from 0 again.
     outcome(&receiver, Answer::Status(200)).await.unwrap();
     assert_eq!(receiver.wait_for(1, PATIENCE).await.unwrap()[0].number, 0);
 }

@@ -1,4 +1,4 @@
-//! The writer leaves what OpenRegister leaves: the same rows, in the same order, in transactions of their own.
+//! The writer writes what OpenRegister writes: the same rows, in the same order, each in a transaction of its own.
 
 use orw_model::EntityKind;
 use orw_testkit::Generation;

@@ -1,4 +1,4 @@
-//! What could not be captured is told to those who asked for it: once, in every format, whatever is killed.
+//! Webhooks that ask for it are told of changes that could not be captured: once, in every format, whatever is killed.
 
 mod quarantine;
 mod replay;
@@ -74,7 +74,7 @@ async fn a_full_outbox_is_told_to_those_who_asked_once_in_every_format() {
         .count("SELECT id FROM openregister_webhooks.webhook WHERE format = 'documented'")
         .await;
     scene.register("/silent", OBJECTS, json!({})).await;
-    // What is missing cannot be looked into: no filter keeps it away.
+    // Lost changes cannot be filtered, so no filter suppresses the notice.
     let never = json!({"gapEvents": true, "userIdFilter": "nobody", "eventFilter": {"event.class": "none"}});
     scene.register("/filtered", OBJECTS, never).await;
     let registers = r"OCA\OpenRegister\Event\RegisterUpdatedEvent";
@@ -102,7 +102,7 @@ async fn a_full_outbox_is_told_to_those_who_asked_once_in_every_format() {
         )
         .await;
     scene.delivered().await;
-    // Once, also where somebody else leads and something else happens.
+    // Once, even if another process leads and other changes follow.
     scene.sidecar.kill().await;
     scene.sidecar.start().await;
     scene.import("after").await;

@@ -1,4 +1,4 @@
-//! What goes into quarantine is a gap that consumers hear of, and the quarantine has a bound.
+//! Changes that go into quarantine are gaps that consumers are told of, and the quarantine has a bound.
 
 use super::*;
 use crate::support::wait::until_number;

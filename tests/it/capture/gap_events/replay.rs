@@ -26,7 +26,7 @@ async fn two_processes_that_poll_tell_each_gap_once_also_while_replays_run() {
         );
         scene.client.batch_execute(&insert).await.unwrap();
         if n % 5 == 4 {
-            // It may find one at work still.
+            // Another session may still be at work.
             let replay = ["replay", "--webhook", &id, "--since", "1h", "--background"];
             scene.sidecar.cli(&replay).await;
         }
@@ -39,7 +39,7 @@ async fn two_processes_that_poll_tell_each_gap_once_also_while_replays_run() {
         .await;
     let jobs = "SELECT count(*) FROM openregister_webhooks.job WHERE state <> 'done'";
     scene.until(jobs, 0).await;
-    // One at least finds none at work, however quick this machine is.
+    // At least one of them finds no session at work, however fast this machine is.
     scene.sidecar.replay(webhook).await;
     scene.until(jobs, 0).await;
     scene.delivered().await;

@@ -20,10 +20,10 @@ const NOT_ADMIN: &str =
 const UNKNOWN_ROUTE: &str = "Invalid query, please check the syntax. API specifications are here: \
      http://www.freedesktop.org/wiki/Specifications/open-collaboration-services.\n";
 
-/// Who calls: a user, nobody, or somebody with wrong credentials.
+/// The caller: a user, nobody (`None`), or somebody with wrong credentials (an error).
 pub(super) fn caller(state: &State, headers: &HeaderMap) -> Result<Option<String>, ()> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    // As Nextcloud does: an external app that is right is taken; else the rest decides.
+    // As in Nextcloud: if the external app's credentials are right, they decide; otherwise the other credentials do.
     if let Some(given) = text("authorization-app-api") {
         if (text("ex-app-id"), given) == (Some(APP.0), APP.1) {
             return Ok(Some("admin".to_owned()));
@@ -178,7 +178,7 @@ pub(super) async fn ocs(state: &Mutex<State>, request: Request<Incoming>) -> Res
     {
         response.headers_mut().insert("x-user-id", user.parse().unwrap());
     }
-    // A session that was renewed at this occasion.
+    // The session's cookie is renewed with the answer.
     if parts.headers.contains_key("cookie") {
         let cookie = HeaderValue::from_static("nc_token=renewed; HttpOnly");
         response.headers_mut().append("set-cookie", cookie);

@@ -25,7 +25,7 @@ pub(super) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Body
     response
 }
 
-/// What came, as the server understood it.
+/// Answers with the request as the server understood it.
 pub(super) async fn echo(request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let headers: HashMap<String, Vec<String>> = parts
@@ -127,7 +127,7 @@ pub(super) fn drip() -> Response<Body> {
     Response::new(StreamBody::new(pieces).boxed_unsync())
 }
 
-/// An answer that breaks off, once its beginning has gone out.
+/// An answer that breaks off after its beginning has been sent.
 pub(super) fn cut() -> Response<Body> {
     let frames = futures::stream::unfold(0, |n| async move {
         if n == 0 {
@@ -139,7 +139,7 @@ pub(super) fn cut() -> Response<Body> {
     Response::new(StreamBody::new(frames).boxed_unsync())
 }
 
-/// Switches and sends back what it gets.
+/// Switches protocols and sends back what it gets.
 pub(super) fn websocket(mut request: Request<Incoming>) -> Response<Body> {
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// `admin` may everything, `bob` may log in; tokens and sessions are in [`Nextcloud::BEARER`] and [`Nextcloud::SESSION`].
+/// `admin` is an administrator, `bob` may log in; tokens and sessions are in [`Nextcloud::BEARER`] and [`Nextcloud::SESSION`].
 pub(crate) struct Nextcloud {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -68,7 +68,7 @@ impl Nextcloud {
         nextcloud
     }
 
-    /// Listens again where it listened before.
+    /// Listens, at the same address as before if there was one.
     pub(crate) async fn run(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.address = listener.local_addr().unwrap();
@@ -111,7 +111,7 @@ impl Nextcloud {
         self.running = Some((stop, task));
     }
 
-    /// Gone at once, with every connection.
+    /// Ends at once, with every connection.
     pub(crate) async fn kill(&mut self) {
         if let Some((stop, task)) = self.running.take() {
             drop(stop);

@@ -22,7 +22,7 @@ impl Seen {
     }
 }
 
-/// What it is like at the moment.
+/// How it behaves at the moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Mood {
     /// Whether the app webhook_listeners is enabled.
