@@ -195,8 +195,8 @@ impl Bench {
         sidecar.stop();
     }
 
-    /// The cost of knowing the user: a webhook that does not show the user, with and without the trigger on the audit table, and one
-    /// that does.
+    /// The cost of knowing the user: a webhook that does not show the user, with and without the trigger on the audit table,
+    /// and one that does.
     async fn users(&self) {
         self.install(false).await;
         let client = self.connect().await;

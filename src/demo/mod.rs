@@ -242,7 +242,7 @@ fn invite(
     stages: &[Stage],
     password: &str,
 ) -> io::Result<()> {
-    writeln!(out, "\nEverything goes on running until Ctrl-C.")?;
+    writeln!(out, "\nEverything keeps running until Ctrl-C.")?;
     for stage in stages {
         let (generation, database) = (stage.generation, stage.generation.database());
         let insert = match generation {

@@ -1,5 +1,5 @@
-//! What other roles of the same database may try: create our schema first, add to it, take our locks; and what a lock on all of our
-//! tables leads to. Nextcloud's writes are not affected, and nothing is lost without a report.
+//! What other roles of the same database may try: create our schema first, add to it, take our locks; and what a lock on all
+//! of our tables leads to. Nextcloud's writes are not affected, and nothing is lost without a report.
 
 use openregister_webhooks::capture::{self, InstallError};
 use orw_testkit::Generation;

@@ -169,7 +169,7 @@ async fn stress(writers: u64, changes: u64, aborts: u64) {
                 .filter(|(a, b)| a != b)
                 .count();
             files = now;
-            // The order matters: the count is read after the check whether writers have ended, so it includes all that they counted.
+            // The order matters: the count is read after looking whether writers have ended, so it is complete.
             let ended = tasks.iter().all(tokio::task::JoinHandle::is_finished);
             let written = done.load(Ordering::Relaxed);
             let read: i64 = client

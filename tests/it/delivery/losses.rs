@@ -229,8 +229,8 @@ impl Place {
         }
     }
 
-    /// Asserts that everything came in order, and was repeated only if a worker lost its leases, and then only what it had in hand: the last of its
-    /// lane that was sent. Returns the number of repeats.
+    /// Asserts that everything came in order, and was repeated only if a worker lost its leases, and then only what it had in
+    /// hand: the last of its lane that was sent. Returns the number of repeats.
     fn check(&self, workers: usize, what: &str) -> usize {
         let mut reached: BTreeMap<String, usize> = BTreeMap::new();
         let mut times: HashMap<String, usize> = HashMap::new();

@@ -14,7 +14,6 @@ use tokio_postgres::Client;
 use super::database::{Tour, write};
 use super::recording::recording;
 use super::rig::{Reading, Rig, install};
-use crate::support::capture::older_schema;
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::scene::{PATIENCE, Scene};
 
@@ -64,7 +63,7 @@ pub(super) fn class(request: &Received) -> String {
     name.strip_prefix(r"OCA\OpenRegister\Event\").unwrap().to_owned()
 }
 
-/// The recording is written row by row into a real database that the program reads. The program is killed in the middle of a lock.
+/// The recording is written row by row into a database that the program reads. The program is killed while a lock is held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_recorded_tour_announces_every_lock_and_its_end_and_nothing_else() {
     let expected = expected();

@@ -1,23 +1,15 @@
 //! What is remembered of locks: it is forgotten with the object, is bounded, and survives an upgrade.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
-
-use openregister_webhooks::database::Database;
-use openregister_webhooks::lifecycle::{Event, HostConnection, Lifecycle, LifecycleSettings, locks, store};
+use openregister_webhooks::lifecycle::locks;
 use orw_testkit::Generation;
-use orw_testkit::receiver::Received;
-use orw_testkit::writer::{Object, Place, Writer};
-use serde_json::{Value, json};
-use tokio_postgres::Client;
+use orw_testkit::writer::Place;
+use serde_json::json;
 
-use super::database::{Tour, write};
 use super::locks::{class, person, writer};
-use super::recording::recording;
-use super::rig::{Reading, Rig, install};
+use super::rig::install;
 use crate::support::capture::older_schema;
-use crate::support::postgres::{Db, NEXTCLOUD};
-use crate::support::scene::{PATIENCE, Scene};
+use crate::support::postgres::Db;
+use crate::support::scene::Scene;
 
 /// Erasing an object forgets its lock. While no webhook listens to objects, their locks are unknown, so what was known before
 /// does not count any more.

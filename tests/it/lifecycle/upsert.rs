@@ -7,8 +7,8 @@ use crate::support::postgres::Db;
 use crate::support::scene::Scene;
 use crate::support::wait::PATIENCE;
 
-/// Upserts `rows` rows of about `size` bytes, half of which exist. Returns the program's resident size in MiB: before, at most, and
-/// after everything is delivered.
+/// Upserts `rows` rows of about `size` bytes, half of which exist. Returns the program's resident size in MiB: before, at most,
+/// and after everything is delivered.
 async fn upsert(rows: usize, size: usize) -> [u32; 3] {
     let db = Db::openregister_0_2_13().await;
     let client = db.client().await;
