@@ -1,10 +1,10 @@
-//! After a restore into another cluster: what becomes of what had not been delivered.
+//! After a restore into another cluster: decides what happens to what was not delivered yet.
 //!
-//! The restored outbox holds changes whose LSNs and transaction ids belong to the cluster they came from, and the position
-//! names a snapshot of that cluster. The leader holds still until somebody decides. Guarantees: until the last step
-//! nothing is decided, so that after a crash at any point it is run again; no writer waits (a change table is locked
-//! NOWAIT, and one who meets the lock uses another table); with [`Decision::Deliver`] everything that is not known to be
-//! delivered is, in order per object, before anything later.
+//! The LSNs and transaction ids in the restored outbox belong to the cluster they came from, and the position names a snapshot of that
+//! cluster. The leader is held until somebody decides. Guarantees: nothing is decided before the last step, so after a crash at any
+//! point the command is run again; no writer waits (change tables are locked with NOWAIT, and a writer that finds one locked uses
+//! another); with [`Decision::Deliver`] everything that is not known to be delivered is delivered, in order per object, before anything
+//! later.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use tokio_postgres::{Client, Transaction};
 use super::locks;
 use super::position::{self, Identity, LoadError, Position, Snapshot};
 
-/// What is to become of what had not been delivered.
+/// What happens to what was not delivered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// This database goes on where the other one stopped.
+    /// Deliver it: this database continues where the other one stopped.
     Deliver,
-    /// This is a copy; the other one goes on.
+    /// Discard it: this database is a copy, and the other one continues.
     Discard,
 }
 
@@ -31,7 +31,7 @@ pub struct Adopted {
     pub decision: Decision,
     /// Changes that will be delivered before anything later, or that were dropped.
     pub changes: u64,
-    /// Deliveries that were unfinished and are cancelled; 0 with [`Decision::Deliver`], where they go on.
+    /// Pending deliveries that were cancelled; 0 with [`Decision::Deliver`], which keeps them.
     pub cancelled: u64,
     /// The cluster that the position belonged to.
     pub from: Identity,
@@ -62,7 +62,7 @@ pub enum AdoptError {
     Query(#[from] tokio_postgres::Error),
 }
 
-/// Between two looks at a change table that is in use.
+/// The time between two tries to lock a change table that is in use.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Decides. Waits at most `patience` for each change table to be out of use for an instant. With [`Decision::Discard`], `discard` is
@@ -82,9 +82,9 @@ pub async fn adopt(
         .query_typed("SELECT openregister_webhooks.slot()", &[])
         .await?;
     let slot: i32 = rows.first().map_or(0, |r| r.get(0));
-    // The current one last: what writers put elsewhere while it is locked is then later than everything moved.
+    // The current table last: what writers put into another table while it is locked is then later than everything that was moved.
     for table in [(slot + 1) % 3, (slot + 2) % 3, slot % 3] {
-        changes += settle(client, decision, table, patience).await?;
+        changes += empty_table(client, decision, table, patience).await?;
     }
     let tx = client.transaction().await?;
     lock(&tx).await?;
@@ -100,7 +100,7 @@ pub async fn adopt(
     }
     let next = Position {
         n: old.n + 1,
-        // Everything that is left in the change tables is of this cluster, and unread.
+        // Everything that is left in the change tables belongs to this cluster and is unread.
         snapshot: Snapshot::beginning(),
         window: None,
     };
@@ -115,7 +115,7 @@ pub async fn adopt(
     })
 }
 
-/// The stored position, the cluster it belongs to and the one we are in, where they differ.
+/// The stored position, the cluster that it belongs to, and the one that `client` is connected to. Fails if they are the same.
 async fn foreign(client: &Client) -> Result<(Position, Identity, Identity), AdoptError> {
     let (current, xmax) = position::current_identity(client).await?;
     let stored = match position::load(client).await {
@@ -130,8 +130,8 @@ async fn foreign(client: &Client) -> Result<(Position, Identity, Identity), Adop
     }
 }
 
-/// Excludes installations and other adopts until the end of the transaction. Not a lock of the session: behind a
-/// transaction pooler that would stay with a stranger.
+/// Excludes installations and other runs of `adopt` until the end of the transaction. It is not a session lock, because behind a
+/// transaction pooler that would stay with somebody else's session.
 async fn lock(tx: &Transaction<'_>) -> Result<(), AdoptError> {
     let rows = tx
         .query_typed(
@@ -146,8 +146,8 @@ async fn lock(tx: &Transaction<'_>) -> Result<(), AdoptError> {
     }
 }
 
-/// Moves a change table's rows to `change_adopted`, or drops them; how many there were.
-async fn settle(
+/// Moves a change table's rows to `change_adopted`, or drops them. Returns how many there were.
+async fn empty_table(
     client: &mut Client,
     decision: Decision,
     table: i32,
@@ -194,7 +194,7 @@ async fn settle(
     }
 }
 
-/// Who uses a change table longest, for a person.
+/// Describes, for a person, the oldest transaction that uses a change table.
 async fn holder(client: &Client, table: i32) -> Result<String, tokio_postgres::Error> {
     let rows = client
         .query_typed(
@@ -222,7 +222,7 @@ async fn count(tx: &Transaction<'_>, table: &str) -> Result<u64, tokio_postgres:
     Ok(rows.first().map_or(0, |r| r.get::<_, i64>(0)).cast_unsigned())
 }
 
-/// Marks every gap as told: the receivers of the original are not told what the original did not capture.
+/// Marks every gap as announced: a copy must not tell the original's receivers what the original did not capture.
 async fn discard_gaps(tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
     tx.batch_execute(
         "DO $$ BEGIN IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('openregister_webhooks.gap') AND attname = 'told_at') THEN \

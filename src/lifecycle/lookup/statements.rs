@@ -21,7 +21,7 @@ pub enum LookupError {
     #[error(
         "cannot look up {what} in Nextcloud's tables: {source}; does the sidecar's role have SELECT on them? `doctor` says"
     )]
-    HostConnection {
+    Host {
         what: &'static str,
         #[source]
         source: HostError,
@@ -34,11 +34,11 @@ impl LookupError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Query { source, .. }
-            | Self::HostConnection {
+            | Self::Host {
                 source: HostError::Query(source),
                 ..
             } => Fault::of(source),
-            Self::HostConnection { .. } => Fault::Elsewhere,
+            Self::Host { .. } => Fault::Elsewhere,
         }
     }
 }
@@ -56,13 +56,13 @@ pub(super) async fn query_host(
             tracing::warn!(what, error = %crate::error_text::chain(&error), "what is to be looked up does not exist");
             Ok(Vec::new())
         }
-        done => done.map_err(|source| LookupError::HostConnection { what, source }),
+        done => done.map_err(|source| LookupError::Host { what, source }),
     }
 }
 
 /// Prepares to name tables of Nextcloud in a statement.
 pub(super) async fn tables_of(host: &mut HostConnection) -> Result<HostTables, LookupError> {
-    host.tables().await.map_err(|source| LookupError::HostConnection {
+    host.tables().await.map_err(|source| LookupError::Host {
         what: "anything",
         source,
     })
