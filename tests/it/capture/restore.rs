@@ -277,7 +277,7 @@ async fn a_restored_copy_that_discards_delivers_only_what_comes_later() {
     let said = Cli::new(&db.url(NEXTCLOUD)).run(&["adopt", "--discard"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(
-        said.out.contains("2 unfinished deliveries are cancelled"),
+        said.out.contains("2 unfinished deliveries were cancelled"),
         "{said:?}"
     );
     // The receivers hear nothing of what the original did not capture.
