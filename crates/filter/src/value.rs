@@ -157,23 +157,21 @@ impl<'a> Value<'a> {
             Json::Bool(b) => Self::Bool(*b),
             Json::Number(n) => Self::from_number(n.as_str()),
             Json::String(s) => Self::Text(Cow::Borrowed(s)),
-            Json::Array(items) => Self::List(
-                items
-                    .iter()
-                    .map(|item| Self::at_depth(item, depth + 1, most))
-                    .collect::<Result<_, _>>()?,
-            ),
-            Json::Object(entries) => Self::Map(Map::new(
-                entries
-                    .iter()
-                    .map(|(key, value)| {
-                        Ok((
-                            Cow::Borrowed(key.as_str()),
-                            Self::at_depth(value, depth + 1, most)?,
-                        ))
-                    })
-                    .collect::<Result<_, _>>()?,
-            )),
+            Json::Array(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    list.push(Self::at_depth(item, depth + 1, most)?);
+                }
+                Self::List(list)
+            }
+            Json::Object(fields) => {
+                let mut entries = Vec::with_capacity(fields.len());
+                for (key, value) in fields {
+                    let value = Self::at_depth(value, depth + 1, most)?;
+                    entries.push((Cow::Borrowed(key.as_str()), value));
+                }
+                Self::Map(Map::new(entries))
+            }
         })
     }
 
