@@ -50,24 +50,6 @@ fn modules_import_only_what_the_table_of_the_architecture_allows() {
 const KNOWN_CIRCLES: &[&[&str]] = &[
     &["crates/egress/src/pool/lease.rs", "crates/egress/src/pool/mod.rs"],
     &["src/demo/client.rs", "src/demo/mod.rs", "src/demo/sidecar.rs"],
-    &[
-        "src/lifecycle/classify/mod.rs",
-        "src/lifecycle/classify/recent.rs",
-    ],
-    &[
-        "src/lifecycle/lookup/mod.rs",
-        "src/lifecycle/lookup/requests.rs",
-        "src/lifecycle/lookup/stores.rs",
-    ],
-    &["src/pipeline/gaps.rs", "src/pipeline/mod.rs"],
-    &[
-        "src/pipeline/jobs/backfill.rs",
-        "src/pipeline/jobs/replay.rs",
-        "src/pipeline/jobs/runner.rs",
-        "src/pipeline/jobs/start.rs",
-    ],
-    &["src/registry/certificate.rs", "src/registry/registration.rs"],
-    &["src/registry/mod.rs", "src/registry/store.rs"],
 ];
 
 #[test]
