@@ -14,7 +14,21 @@ use super::error::RegistryError;
 const BOUND: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits until every transaction that was in flight at the call has ended; `false` where the bound came first.
+/// Whether every transaction of this database with a smaller id than `$1` has ended.
+///
+/// `xmin` alone would do, but it counts the transactions of every database of the server. So, up to 5,000 ids beyond it,
+/// each transaction that is still in progress is looked at: every transaction holds a lock on its own id, and the session that
+/// holds it says which database it is in. A transaction of which that is not known counts as one of this database.
+const ENDED: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8 \
+    OR (pg_snapshot_xmin(pg_current_snapshot())::text::bigint > $1::text::bigint - 5000 \
+        AND NOT EXISTS (SELECT FROM generate_series(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, $1::text::bigint - 1) x \
+            WHERE pg_xact_status(x::text::xid8) = 'in progress' \
+              AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+                  WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted \
+                    AND l.transactionid = (x & 4294967295)::text::xid \
+                    AND a.datid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))))";
+
+/// Waits until every transaction of this database that was in flight at the call has ended; `false` if the bound is reached first.
 ///
 /// A new transaction id is the measure: whoever wrote before has a smaller one. A snapshot's xmax is not, for it is one past
 /// the last transaction that ended, and one that is still open can lie beyond it.
@@ -23,12 +37,7 @@ pub(super) async fn wait_for_open_transactions(client: &Client) -> Result<bool, 
     let seen: &str = row.get(0);
     let ended = async {
         loop {
-            let row = client
-                .query_one(
-                    "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8",
-                    &[&seen],
-                )
-                .await?;
+            let row = client.query_one(ENDED, &[&seen]).await?;
             if row.get(0) {
                 return Ok::<_, RegistryError>(());
             }

@@ -211,6 +211,22 @@ async fn the_answer_waits_for_writers_that_began_before_a_kind_was_switched_on()
 }
 
 #[tokio::test]
+async fn a_transaction_in_another_database_of_the_server_is_not_waited_for() {
+    let other = installed().await;
+    let mut stranger = other.client().await;
+    let open_elsewhere = stranger.transaction().await.unwrap();
+    open_elsewhere
+        .execute("INSERT INTO oc_users (uid) VALUES ('elsewhere')", &[])
+        .await
+        .unwrap();
+    let db = installed().await;
+    let registry = open(&db).await;
+    let created = create(&registry, json!({})).await;
+    assert_eq!(created.warnings, Vec::<String>::new());
+    open_elsewhere.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn who_did_what_is_kept() {
     let db = installed().await;
     let registry = open(&db).await;
