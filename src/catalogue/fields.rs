@@ -81,7 +81,7 @@ const OBJECT: [Field; 36] = [
     or_null(
         "register",
         Text,
-        "The register's slug; if that is unknown, its uuid; if that is unknown, too, its numeric id as text.",
+        "The register's slug. Without a slug it is the uuid, and if the register is gone the numeric id as text.",
     ),
     or_null(
         "schema",
