@@ -24,9 +24,9 @@ const MAX_BATCHES: u32 = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Finished jobs, gaps that consumers were notified of, and the quarantine.
-    pub log: u32,
+    pub log_days: u32,
     /// The audit: who changed which registration.
-    pub audit: u32,
+    pub audit_days: u32,
 }
 
 /// Removes rows whose retention has ended, at once and then every hour, until `shutdown` is cancelled.
@@ -69,8 +69,8 @@ pub async fn clean<C: GenericClient + Sync>(client: &C, retention: Retention) ->
             .query_typed(
                 "SELECT openregister_webhooks.clean($1, $2, $3)",
                 &[
-                    (&days(retention.log), Type::INT4),
-                    (&days(retention.audit), Type::INT4),
+                    (&days(retention.log_days), Type::INT4),
+                    (&days(retention.audit_days), Type::INT4),
                     (&BATCH, Type::INT4),
                 ],
             )

@@ -12,6 +12,8 @@ use super::failure::Failure;
 use super::{database, output};
 use crate::capture::{self, InstallError};
 use crate::config::Settings;
+use crate::delivery::queue;
+use crate::registry;
 
 #[derive(Debug, Args)]
 pub(super) struct UninstallArgs {
@@ -110,14 +112,12 @@ async fn may(client: &Client) -> Result<(), Failure> {
 /// What is lost by uninstalling, counted.
 async fn what_goes(client: &Client) -> Result<String, tokio_postgres::Error> {
     let mut parts = Vec::new();
-    for (table, name) in [("webhook", "webhooks"), ("delivery", "unfinished deliveries")] {
-        let relation = format!("openregister_webhooks.{table}");
-        if exists(client, &relation).await? {
-            let row = client
-                .query_one(&format!("SELECT count(*) FROM {relation}"), &[])
-                .await?;
-            parts.push(format!("{} {name}", row.get::<_, i64>(0)));
-        }
+    if exists(client, "openregister_webhooks.webhook").await? {
+        parts.push(format!("{} webhooks", registry::count(client).await?));
+    }
+    if exists(client, "openregister_webhooks.delivery").await? {
+        let unfinished = queue::count(client, None, i64::MAX).await?;
+        parts.push(format!("{unfinished} unfinished deliveries"));
     }
     parts.push("the log".to_owned());
     Ok(parts.join(", "))

@@ -4,6 +4,7 @@ use super::examined::{Checked, Examined};
 use super::figures::{COUNTED, as_figure, duration, number};
 use super::finding::Finding;
 use crate::delivery::queue;
+use crate::registry;
 
 pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     let mut findings = vec![kinds(examined).await?];
@@ -53,11 +54,7 @@ async fn registered(examined: &Examined<'_>) -> Checked {
         )
         .await?;
     if rows.is_empty() {
-        let rows = examined
-            .client
-            .query_typed("SELECT count(*) FROM openregister_webhooks.webhook", &[])
-            .await?;
-        let count: i64 = rows.first().map_or(0, |row| row.get(0));
+        let count = registry::count(examined.client).await?;
         let finding = if count == 0 {
             Finding::note(CHECK, "no webhook is registered")
         } else {

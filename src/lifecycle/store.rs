@@ -163,7 +163,7 @@ pub(crate) async fn set_actors(
 }
 
 /// Sets the actors of these events, which wait no longer. An event without an actor keeps what it has.
-pub(crate) async fn settle_actors(
+pub(crate) async fn update_actors(
     tx: &impl GenericClient,
     events: &[(NaiveDate, i64)],
     actors: &[Option<Actor>],

@@ -138,8 +138,8 @@ impl Consumer for Pipeline {
         self.batch.enqueued = deliveries.len() as u64;
         self.batch.activities = activity_requests(processed.activities, &stored, &deliveries);
         if !processed.actors.is_empty() {
-            let settled = lifecycle::store::set_actors(tx, &processed.actors).await?;
-            let events: Vec<EventRef> = settled
+            let updated = lifecycle::store::set_actors(tx, &processed.actors).await?;
+            let events: Vec<EventRef> = updated
                 .into_iter()
                 .map(|(day, seq)| EventRef { day, seq })
                 .collect();

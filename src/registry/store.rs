@@ -147,3 +147,10 @@ pub(crate) async fn ordering_of(
         .transpose()
         .map_err(|reason| RegistryError::Unreadable { id, reason })
 }
+
+/// How many webhooks are registered.
+pub(crate) async fn count<C: GenericClient + Sync>(client: &C) -> Result<i64, tokio_postgres::Error> {
+    let sql = "SELECT count(*) FROM openregister_webhooks.webhook";
+    let rows = client.query_typed(sql, &[]).await?;
+    rows.first().map_or(Ok(0), |row| row.try_get(0))
+}

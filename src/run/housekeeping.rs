@@ -57,8 +57,8 @@ fn days(time: Duration) -> u32 {
 
 fn row_retention(settings: &Settings) -> retention::Retention {
     retention::Retention {
-        log: days(settings.log_retention),
-        audit: days(settings.audit_retention),
+        log_days: days(settings.log_retention),
+        audit_days: days(settings.audit_retention),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A kind of entity. The discriminants are the bits of `openregister_webhooks.state.kinds` (see `sql/`), so they
+/// A kind of entity. The discriminants are the bits of `openregister_webhooks.kinds()` (`sql/functions.sql`), so they
 /// never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -89,7 +89,7 @@ impl EntityKind {
             .chain([(self.name(), current)])
     }
 
-    /// The kind's bit in `openregister_webhooks.state.kinds`.
+    /// The kind's bit in `openregister_webhooks.kinds()`.
     #[must_use]
     pub const fn bit(self) -> i32 {
         1 << (self as u8)

@@ -7,7 +7,7 @@ use deadpool_postgres::Client;
 use tokio_postgres::{Error, Row};
 
 use super::delivery::{Claimed, EventRef};
-use super::transition::LEASE;
+use super::transition::TAKE_LEASE;
 use super::worker::{SUSPECT, WorkerId, alive, is_dead};
 use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
@@ -84,7 +84,7 @@ fn claim_sql() -> String {
             ) d
         ), leased AS (
             UPDATE openregister_webhooks.delivery d
-            SET {LEASE}
+            SET {TAKE_LEASE}
             WHERE d.id = ANY (ARRAY(SELECT p.id FROM picked p))
             RETURNING d.*
         ), noted AS (

@@ -11,7 +11,7 @@ pub(crate) const UNFINISHED: [&str; 4] = ["pending", "awaiting_user", "leased", 
 pub(super) const FINISHED: [&str; 3] = ["succeeded", "given_up", "cancelled"];
 
 /// → `leased`: the changes of a row `d` that worker `$1` takes. Only a head may be taken.
-pub(super) const LEASE: &str = "state = 'leased', lease_owner = $1, fence = d.fence + 1";
+pub(super) const TAKE_LEASE: &str = "state = 'leased', lease_owner = $1, fence = d.fence + 1";
 
 /// `leased` → `pending`, `awaiting_user` or `retrying`: the changes of a row that its worker no longer holds. `awaiting` is an SQL
 /// expression for whether the delivery still waits for the row that names the user, `attempts` one for the attempts made.

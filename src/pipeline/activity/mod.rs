@@ -218,7 +218,7 @@ impl ActivityFinder {
             .await?;
         let events: Vec<EventRef> = places.iter().map(|n| self.open[*n].asked.event).collect();
         let keys: Vec<_> = events.iter().map(|event| (event.day, event.seq)).collect();
-        store::settle_actors(&*tx, &keys, &found).await?;
+        store::update_actors(&*tx, &keys, &found).await?;
         let woken = resolve_user(&*tx, &events).await?;
         tx.commit().await?;
         for place in places {

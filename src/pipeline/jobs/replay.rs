@@ -125,14 +125,14 @@ fn wanted(event: &StoredEvent, webhook: &Webhook, context: &StepContext<'_>) -> 
     match event {
         StoredEvent::Gap(notice) => webhook.hears_of_gaps(notice.kind).then_some(Match::Yes),
         StoredEvent::Event(event) if webhook.event.classes().contains(&event.class) => {
-            matching::matches_one(webhook, &settled(event, context), context.metrics)
+            matching::matches_one(webhook, &with_known_actor(event, context), context.metrics)
         }
         StoredEvent::Event(_) => None,
     }
 }
 
-/// Nobody will tell any more who caused an event of long ago.
-fn settled<'e>(event: &'e Event, context: &StepContext<'_>) -> Cow<'e, Event> {
+/// The event as filters may see it: if it is old, nobody will say any more who caused it, so its user counts as known to be none.
+fn with_known_actor<'e>(event: &'e Event, context: &StepContext<'_>) -> Cow<'e, Event> {
     let age = (Utc::now() - event.at).to_std().unwrap_or_default();
     if age <= 2 * context.actor_wait || matches!(event.actor, ActorState::Known(_)) {
         return Cow::Borrowed(event);

@@ -3,6 +3,7 @@
 mod depth;
 mod encoding;
 mod gap_events;
+mod kinds;
 mod losses;
 mod matrix;
 mod outbox;

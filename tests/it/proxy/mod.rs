@@ -3,12 +3,12 @@
 mod bodies;
 mod callers;
 mod crowd;
+mod disturbances;
 mod merged;
 mod passing;
 mod raw;
 mod smuggling;
 mod soak;
-mod weather;
 
 pub(crate) use raw::{exchange, exchange_bytes};
 

@@ -12,7 +12,10 @@ use crate::support::postgres::Db;
 use crate::support::wait::number;
 
 const PAGE: &str = include_str!("../../../docs/storage.md");
-const DEFAULT: Retention = Retention { log: 30, audit: 365 };
+const DEFAULT: Retention = Retention {
+    log_days: 30,
+    audit_days: 365,
+};
 
 /// The names in the first column of the page's lists of tables.
 fn documented() -> BTreeSet<String> {
@@ -215,7 +218,10 @@ async fn numbers_are_bounded_too_and_the_role_cannot_shorten_the_audit() {
     );
 
     // Nobody can flood the table to remove a record of what they have just done.
-    let before = Retention { log: 0, audit: 0 };
+    let before = Retention {
+        log_days: 0,
+        audit_days: 0,
+    };
     owner
         .batch_execute("UPDATE openregister_webhooks.audit SET at = now() - interval '29 days'")
         .await
