@@ -17,18 +17,19 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::certificate::ClientCertificate;
 use crate::connect::{ConnectError, Connector};
-use crate::guard::{Guard, Refused};
-use crate::pool::{Lease, NoResponse, Pool};
+use crate::guard::Guard;
+use crate::pool::{CheckedOut, NoResponse, Pool};
 use crate::proxy::Proxies;
+use crate::refused::Refused;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::stream::Fault;
-use crate::trust::Shown;
+use crate::trust::ClientIdentity;
 
 /// How much of a response's body is read.
 const MAX_BODY: usize = 64 * 1024;
 /// How long a body is waited for after the head has told the outcome.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a request is sent that the receiver has surely not processed.
+/// How often a request is sent at most, if the receiver cannot have processed it.
 const MAX_SENDS: usize = 3;
 
 /// What kind of failure it was that no answer came.
@@ -38,11 +39,11 @@ pub enum Cause {
     Connect,
     Tls,
     Timeout,
-    /// The guard lets nothing go there.
+    /// The guard does not allow the target.
     Guard,
-    /// The outgoing proxy did not connect us: no fault of the receiver's.
+    /// The outgoing proxy did not connect: not the receiver's fault.
     Proxy,
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke, or the answer was not HTTP.
     Protocol,
     /// The request cannot be sent as it is.
     Request,
@@ -59,7 +60,7 @@ pub enum SendError {
     Connect(#[from] ConnectError),
     #[error("no response within {} s", .0.as_secs_f32())]
     Timeout(Duration),
-    /// TLS failed after the handshake, with this in words that say what to do.
+    /// TLS failed after the handshake; the text says what to do.
     #[error("{0}")]
     Tls(String),
     #[error("the receiver sends without end; the connection was closed")]
@@ -163,7 +164,7 @@ impl Client {
     #[must_use]
     pub fn new(outgoing: Outgoing) -> Self {
         let mut tls = outgoing.tls;
-        tls.client_auth_cert_resolver = Arc::new(Shown(None));
+        tls.client_auth_cert_resolver = Arc::new(ClientIdentity(None));
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self(Arc::new(Pool::new(Connector {
             guard: Arc::new(outgoing.guard),
@@ -193,15 +194,15 @@ impl Client {
         limit: Duration,
     ) -> Result<Answer, SendError> {
         let deadline = Instant::now() + limit;
-        let (response, lease) = timeout_at(deadline, self.exchange(request, identity))
+        let (response, checked_out) = timeout_at(deadline, self.exchange(request, identity))
             .await
             .map_err(|_| SendError::Timeout(limit))??;
         let (head, body) = response.into_parts();
         let (body, incomplete) = read_body(body, deadline.min(Instant::now() + BODY_TIMEOUT)).await;
         match incomplete {
-            None => lease.give_back(),
-            Some(Incomplete::TooLong) => lease.cut(),
-            Some(Incomplete::Late | Incomplete::BrokenOff(_)) => drop(lease),
+            None => checked_out.give_back(),
+            Some(Incomplete::TooLong) => checked_out.cut(),
+            Some(Incomplete::Late | Incomplete::BrokenOff(_)) => drop(checked_out),
         }
         Ok(Answer {
             status: head.status,
@@ -216,7 +217,7 @@ impl Client {
         &self,
         request: Request<Full<Bytes>>,
         identity: Option<&ClientCertificate>,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+    ) -> Result<(Response<Incoming>, CheckedOut), SendError> {
         let target = self.guard().target(request.uri())?;
         if identity.is_some() && !target.tls {
             return Err(SendError::CertificateInClear);

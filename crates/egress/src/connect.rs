@@ -1,8 +1,8 @@
 //! The connector: name → vetted addresses → TCP, or a tunnel through the proxy → TLS.
 //!
-//! Guarantees: a connection is made to no address, and a proxy is asked for none, that the guard has not let through in
-//! this very call; it is up within the connect timeout, all steps together, or it is an error that says which step
-//! failed; a client certificate is shown to nobody but the receiver of the webhook that it belongs to.
+//! Guarantees: every address that is connected to, or that a proxy is asked for, has been accepted by the guard in this very
+//! call; all steps together take no longer than the connect timeout, and an error says which step failed; a client
+//! certificate is shown to the receiver only, never to a proxy.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -19,11 +19,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::certificate::{ClientCertificate, Fingerprint};
-use crate::guard::{Guard, Refused, Target};
-use crate::proxy::{ASKED, ConnectBy, Proxies, ProxyFault, ProxyUrl, host_port, tunnel};
+use crate::guard::Guard;
+use crate::proxy::{CONNECT_STEP, ConnectBy, Proxies, ProxyFault, ProxyUrl, host_port, tunnel};
+use crate::refused::Refused;
 use crate::resolve::Resolve;
-use crate::stream::{Meter, Metered, Noted, Stream};
-use crate::trust::{Shown, WANTED, explain};
+use crate::stream::{Meter, Metered, RecordsTlsFault, Stream};
+use crate::target::Target;
+use crate::trust::{CERTIFICATE_REQUESTED, ClientIdentity, explain};
 
 /// How many of a name's addresses are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -65,7 +67,7 @@ pub enum ConnectError {
     },
 }
 
-/// A connection that is up.
+/// An established connection.
 pub(crate) struct Connected {
     pub(crate) io: Box<dyn Stream>,
     /// HTTP/2 was agreed on.
@@ -73,7 +75,7 @@ pub(crate) struct Connected {
     pub(crate) meter: Meter,
 }
 
-/// What connections are made with.
+/// Makes connections.
 pub(crate) struct Connector {
     pub(crate) guard: Arc<Guard>,
     /// For receivers, without a client certificate; ALPN is set.
@@ -86,8 +88,8 @@ pub(crate) struct Connector {
     pub(crate) identities: Mutex<HashMap<Fingerprint, Arc<ClientConfig>>>,
 }
 
-/// One way to a target.
-enum Way {
+/// One way to reach a target.
+enum Route {
     Direct(SocketAddr),
     /// Through the proxy, asked for this `host:port`.
     Tunnel(String),
@@ -107,10 +109,10 @@ impl Connector {
             step,
         };
         let proxy = self.proxies.of(target.tls, &target.host, target.port);
-        let ways = timeout_at(deadline, self.ways(target, proxy.is_some()))
+        let routes = timeout_at(deadline, self.routes(target, proxy.is_some()))
             .await
             .map_err(|_| late("looking up its name"))??;
-        let (io, meter) = self.go(target, &ways, proxy, deadline).await?;
+        let (io, meter) = self.try_routes(target, &routes, proxy, deadline).await?;
         if !target.tls {
             return Ok(Connected { io, h2: false, meter });
         }
@@ -123,14 +125,14 @@ impl Connector {
         let tls = TlsConnector::from(self.config(identity));
         let handshake = async {
             let tls = tls.connect(name, io).await;
-            (tls, WANTED.with(Cell::get))
+            (tls, CERTIFICATE_REQUESTED.with(Cell::get))
         };
-        let (tls, wanted) = timeout_at(deadline, WANTED.scope(Cell::new(false), handshake))
+        let (tls, wanted) = timeout_at(deadline, CERTIFICATE_REQUESTED.scope(Cell::new(false), handshake))
             .await
             .map_err(|_| late("TLS handshake"))?;
         let tls = tls.map_err(|error| tls_error(&error))?;
         if wanted {
-            meter.certificate_wanted();
+            meter.certificate_requested();
         }
         let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let words: fn(&io::Error) -> Option<String> = match identity {
@@ -138,14 +140,14 @@ impl Connector {
             None => |error| explain(error, false),
         };
         Ok(Connected {
-            io: Box::new(Noted::new(tls, meter.clone(), words)),
+            io: Box::new(RecordsTlsFault::new(tls, meter.clone(), words)),
             h2,
             meter,
         })
     }
 
-    /// The ways to `target` that the guard lets through, at most [`MAX_ADDRESSES`].
-    async fn ways(&self, target: &Target, proxied: bool) -> Result<Vec<Way>, ConnectError> {
+    /// The routes to `target` that the guard accepts, at most [`MAX_ADDRESSES`].
+    async fn routes(&self, target: &Target, proxied: bool) -> Result<Vec<Route>, ConnectError> {
         let host = || target.host.clone();
         let by_name = proxied && self.proxies.connect_by == ConnectBy::Name;
         let found = match target.literal {
@@ -154,7 +156,7 @@ impl Connector {
                 Ok(found) => found,
                 Err(_) if by_name => {
                     self.guard.check_name(&target.host)?;
-                    return Ok(vec![Way::Tunnel(host_port(&target.host, target.port))]);
+                    return Ok(vec![Route::Tunnel(host_port(&target.host, target.port))]);
                 }
                 Err(source) => return Err(ConnectError::Dns { host: host(), source }),
             },
@@ -163,7 +165,7 @@ impl Connector {
         let mut vetted = Vec::with_capacity(found.len().min(MAX_ADDRESSES));
         for address in found {
             match self.guard.check(&target.host, address) {
-                // Some forms of a resolver's answer hide an IPv4 address; connect to what was judged.
+                // A resolver may give an IPv4-mapped IPv6 address: connect to the IPv4 address that was judged.
                 Ok(()) if vetted.len() < MAX_ADDRESSES => vetted.push(address.to_canonical()),
                 Ok(()) => {}
                 Err(why) => refused = Some(why),
@@ -175,34 +177,34 @@ impl Connector {
             None if vetted.is_empty() => return Err(ConnectError::NoAddress { host: host() }),
             _ => {}
         }
-        let mut ways = Vec::with_capacity(vetted.len());
+        let mut routes = Vec::with_capacity(vetted.len());
         for address in vetted {
-            if !proxied || self.proxies.passes_by(address, target.port) {
-                ways.push(Way::Direct(SocketAddr::new(address, target.port)));
+            if !proxied || self.proxies.bypasses(address, target.port) {
+                routes.push(Route::Direct(SocketAddr::new(address, target.port)));
             } else if by_name {
-                return Ok(vec![Way::Tunnel(host_port(&target.host, target.port))]);
+                return Ok(vec![Route::Tunnel(host_port(&target.host, target.port))]);
             } else {
-                ways.push(Way::Tunnel(host_port(&address.to_string(), target.port)));
+                routes.push(Route::Tunnel(host_port(&address.to_string(), target.port)));
             }
         }
-        Ok(ways)
+        Ok(routes)
     }
 
-    /// Tries the ways one after the other, each with an equal share of the time that is left.
-    async fn go(
+    /// Tries the routes one after the other, each with an equal share of the time that is left.
+    async fn try_routes(
         &self,
         target: &Target,
-        ways: &[Way],
+        routes: &[Route],
         proxy: Option<&Arc<ProxyUrl>>,
         deadline: Instant,
     ) -> Result<(Box<dyn Stream>, Meter), ConnectError> {
         let mut last = None;
-        for (i, way) in ways.iter().enumerate() {
+        for (i, route) in routes.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(ways.len() - i).unwrap_or(1);
+            let share = left / u32::try_from(routes.len() - i).unwrap_or(1);
             let until = Instant::now() + share;
-            let gone = match (way, proxy) {
-                (Way::Direct(address), _) => match timeout_at(until, self.dial(*address)).await {
+            let tried = match (route, proxy) {
+                (Route::Direct(address), _) => match timeout_at(until, self.dial(*address)).await {
                     Ok(Ok(tcp)) => {
                         let (io, meter) = Metered::new(tcp);
                         Ok((Box::new(io) as Box<dyn Stream>, meter))
@@ -217,7 +219,7 @@ impl Connector {
                         step: "connecting",
                     }),
                 },
-                (Way::Tunnel(to), Some(proxy)) => match self.tunnel(proxy, to, until).await {
+                (Route::Tunnel(to), Some(proxy)) => match self.tunnel(proxy, to, until).await {
                     Ok(up) => Ok(up),
                     Err(source) => {
                         let of_the_proxy = !source.is_of_the_address();
@@ -229,10 +231,10 @@ impl Connector {
                         Err(error)
                     }
                 },
-                // `ways` makes tunnels only where there is a proxy.
-                (Way::Tunnel(_), None) => continue,
+                // `routes` makes tunnels only where there is a proxy.
+                (Route::Tunnel(_), None) => continue,
             };
-            match gone {
+            match tried {
                 Ok(up) => return Ok(up),
                 Err(error) => last = Some(error),
             }
@@ -242,7 +244,7 @@ impl Connector {
         }))
     }
 
-    /// A tunnel through `proxy` to `to`. The proxy's own address is the administrator's: the guard is not asked.
+    /// A tunnel through `proxy` to `to`. The administrator chose the proxy, so the guard does not judge its address.
     async fn tunnel(
         &self,
         proxy: &ProxyUrl,
@@ -287,7 +289,7 @@ impl Connector {
         }
         timeout_at(until, tunnel(&mut io, proxy, to))
             .await
-            .map_err(|_| ProxyFault::Timeout(ASKED))??;
+            .map_err(|_| ProxyFault::Timeout(CONNECT_STEP))??;
         Ok((io, meter))
     }
 
@@ -308,7 +310,7 @@ impl Connector {
         Ok(tcp)
     }
 
-    /// What TLS is spoken with: for each client certificate a configuration with sessions of its own.
+    /// The TLS configuration; each client certificate has one with sessions of its own.
     fn config(&self, identity: Option<&ClientCertificate>) -> Arc<ClientConfig> {
         let Some(identity) = identity else {
             return Arc::clone(&self.tls);
@@ -319,7 +321,7 @@ impl Connector {
         }
         let config = known.entry(*identity.fingerprint()).or_insert_with(|| {
             let mut config = ClientConfig::clone(&self.tls);
-            config.client_auth_cert_resolver = Arc::new(Shown(Some(identity.certified_key())));
+            config.client_auth_cert_resolver = Arc::new(ClientIdentity(Some(identity.certified_key())));
             config.resumption = Resumption::default();
             Arc::new(config)
         });

@@ -1,6 +1,6 @@
 //! Names to addresses.
 //!
-//! Guarantees: at most `MAX_LOOKUPS` look-ups are under way, so that a name server that hangs holds no more threads.
+//! Guarantees: at most `MAX_LOOKUPS` look-ups run at once, so a name server that does not answer occupies no more threads.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 /// Look-ups under way; each blocks a thread of its own.
 const MAX_LOOKUPS: usize = 64;
 
-/// Looks names up. What it answers is never trusted: the guard vets every address.
+/// Resolves names. Its answers are not trusted: the guard judges every address.
 pub trait Resolve: Send + Sync + 'static {
     /// The addresses of `host` (lower case, no trailing dot), in the order in which to try them.
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
@@ -33,7 +33,7 @@ impl Resolve for SystemResolver {
         let (host, turns) = (host.to_owned(), Arc::clone(&self.0));
         Box::pin(async move {
             let turn = turns.acquire_owned().await.map_err(io::Error::other)?;
-            // A task of its own: who no longer waits leaves the look-up behind, and its turn is over when that ends.
+            // A task of its own: a look-up cannot be cancelled, so it keeps its permit until it ends even if nobody waits any more.
             let found = tokio::spawn(async move {
                 let found: Vec<IpAddr> = tokio::net::lookup_host((host.as_str(), 0))
                     .await?

@@ -14,11 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::trust::certificate_verdict;
 
-/// What may be read while nothing was asked: a TLS handshake, then HTTP/2's own frames.
-const UNASKED: i64 = 256 * 1024;
-/// What may be read for one request: 64 KiB of head, 64 KiB of body, a window's worth beyond it, and their framing. What a
-/// hostile receiver can make us hold follows it: interim responses over HTTP/2 take half as much again as memory.
-const ASKED: i64 = 512 * 1024;
+/// How many bytes may be read while no request is in flight: a TLS handshake, then HTTP/2's own frames.
+const IDLE_ALLOWANCE: i64 = 256 * 1024;
+/// How many more bytes may be read for each request in flight: 64 KiB of head, 64 KiB of body, a window's worth beyond it, and their framing. It also
+/// bounds the memory that a hostile receiver can make us use: interim responses over HTTP/2 take half as much again.
+const REQUEST_ALLOWANCE: i64 = 512 * 1024;
 
 /// Anything that carries bytes both ways.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -29,15 +29,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 #[error("the receiver sends without end; the connection was closed")]
 struct Flood;
 
-/// What broke a connection from below HTTP, where HTTP's own error would not say.
+/// What broke a connection below HTTP, which HTTP's own error does not tell.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// In words that say what to do.
+    /// With a text that says what to do.
     Tls(String),
     Flood,
 }
 
-/// How much may still be read from one connection, and what broke it; shared with whoever sends over it.
+/// How many bytes may still be read from one connection, and what broke it. Shared by the stream and its user.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter(Arc<Gauge>);
 
@@ -47,16 +47,16 @@ struct Gauge {
     /// Bytes that the operating system has taken.
     written: AtomicU64,
     /// The receiver asked for a client certificate and has not answered a request since.
-    certificate_wanted: AtomicBool,
+    certificate_requested: AtomicBool,
     fault: OnceLock<Fault>,
 }
 
 impl Meter {
     fn new() -> Self {
         Self(Arc::new(Gauge {
-            left: AtomicI64::new(UNASKED),
+            left: AtomicI64::new(IDLE_ALLOWANCE),
             written: AtomicU64::new(0),
-            certificate_wanted: AtomicBool::new(false),
+            certificate_requested: AtomicBool::new(false),
             fault: OnceLock::new(),
         }))
     }
@@ -64,25 +64,24 @@ impl Meter {
     /// A request is about to be sent; `under_way` are, this one included.
     pub(crate) fn asked(&self, under_way: usize) {
         let requests = i64::try_from(under_way).unwrap_or(i64::MAX);
-        let most = UNASKED.saturating_add(ASKED.saturating_mul(requests));
+        let most = IDLE_ALLOWANCE.saturating_add(REQUEST_ALLOWANCE.saturating_mul(requests));
         self.0.left.fetch_max(most, Ordering::Relaxed);
     }
 
-    pub(crate) fn certificate_wanted(&self) {
-        self.0.certificate_wanted.store(true, Ordering::Relaxed);
+    pub(crate) fn certificate_requested(&self) {
+        self.0.certificate_requested.store(true, Ordering::Relaxed);
     }
 
-    /// A response came: whatever the receiver wanted, it was content.
+    /// A response came: the receiver accepts the client certificate, or that there is none.
     pub(crate) fn answered(&self) {
-        self.0.certificate_wanted.store(false, Ordering::Relaxed);
+        self.0.certificate_requested.store(false, Ordering::Relaxed);
     }
 
-    /// What broke the connection, where it is known. A receiver that asks for a certificate and then hangs up before its
-    /// first answer has said what it thinks of the certificate, or of there being none; TLS's own word for it is often lost
-    /// with the reset.
+    /// What broke the connection, where it is known. If a receiver asks for a client certificate and closes the connection before its first answer,
+    /// it rejected the certificate, or demands one; TLS's own alert is often lost with the reset.
     pub(crate) fn fault_or_verdict(&self, identified: bool) -> Option<Fault> {
         self.0.fault.get().cloned().or_else(|| {
-            let wanted = self.0.certificate_wanted.load(Ordering::Relaxed);
+            let wanted = self.0.certificate_requested.load(Ordering::Relaxed);
             wanted.then(|| {
                 Fault::Tls(certificate_verdict(
                     "it asked for one and closed the connection",
@@ -92,12 +91,12 @@ impl Meter {
         })
     }
 
-    /// Nothing is under way any more.
+    /// No request is in flight any more.
     pub(crate) fn idle(&self) {
-        self.0.left.fetch_min(UNASKED, Ordering::Relaxed);
+        self.0.left.fetch_min(IDLE_ALLOWANCE, Ordering::Relaxed);
     }
 
-    /// How many bytes have left us: where it is the same before and after, nothing has.
+    /// How many bytes the operating system has taken: if the number stays the same during a request, nothing of it was sent.
     pub(crate) fn written(&self) -> u64 {
         self.0.written.load(Ordering::Acquire)
     }
@@ -116,13 +115,13 @@ impl Meter {
 }
 
 /// TLS whose failures after the handshake are noted: TLS 1.3 judges a client certificate only then.
-pub(crate) struct Noted<S> {
+pub(crate) struct RecordsTlsFault<S> {
     inner: S,
     meter: Meter,
     explain: fn(&io::Error) -> Option<String>,
 }
 
-impl<S> Noted<S> {
+impl<S> RecordsTlsFault<S> {
     pub(crate) const fn new(inner: S, meter: Meter, explain: fn(&io::Error) -> Option<String>) -> Self {
         Self {
             inner,
@@ -141,7 +140,7 @@ impl<S> Noted<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for RecordsTlsFault<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
@@ -149,7 +148,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for RecordsTlsFault<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_write(cx, buf);
@@ -253,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_endless_peer_is_cut_off_at_the_allowance_of_what_was_asked() {
-        for (asked, most) in [(0, UNASKED), (2, UNASKED + 2 * ASKED)] {
+        for (asked, most) in [(0, IDLE_ALLOWANCE), (2, IDLE_ALLOWANCE + 2 * REQUEST_ALLOWANCE)] {
             let (ours, mut theirs) = tokio::io::duplex(16 * 1024);
             let (mut stream, meter) = Metered::new(ours);
             tokio::spawn(async move { while theirs.write_all(&[0; 16 * 1024]).await.is_ok() {} });

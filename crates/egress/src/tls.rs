@@ -1,6 +1,6 @@
-//! TLS for everything that goes out: deliveries, and connections to PostgreSQL.
+//! TLS for everything that goes out.
 //!
-//! Guarantees: certificates are verified against the system's roots and `ORW_CA_FILE`; TLS 1.2 and 1.3 only; the crypto
+//! Guarantees: certificates are verified against the system's roots and the given file; TLS 1.2 and 1.3 only; the crypto
 //! provider is named, never a process-wide default.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 
-use crate::trust::Explaining;
+use crate::trust::ExplainingVerifier;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Config)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Explaining(verifier)))
+        .with_custom_certificate_verifier(Arc::new(ExplainingVerifier(verifier)))
         .with_no_client_auth())
 }
 

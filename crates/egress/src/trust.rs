@@ -1,6 +1,6 @@
-//! Which certificates are believed, and what is said where one is not, or a handshake fails otherwise.
+//! Which certificates are trusted, and the text of the error if one is not, or if a handshake fails for another reason.
 //!
-//! Guarantees: nothing is believed that the platform's verifier does not believe; what is said names the reason and the
+//! Guarantees: no certificate is trusted that the platform's verifier does not trust; the text names the reason and the
 //! next step.
 
 use std::cell::Cell;
@@ -31,11 +31,11 @@ enum Untrusted {
     UnknownIssuer(String),
 }
 
-/// The platform's verifier, and words for why it does not believe.
+/// The platform's verifier, with an error that says why a certificate is not trusted.
 #[derive(Debug)]
-pub(crate) struct Explaining<V>(pub(crate) V);
+pub(crate) struct ExplainingVerifier<V>(pub(crate) V);
 
-impl<V: ServerCertVerifier> ServerCertVerifier for Explaining<V> {
+impl<V: ServerCertVerifier> ServerCertVerifier for ExplainingVerifier<V> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -136,7 +136,7 @@ pub(crate) fn explain(error: &io::Error, identified: bool) -> Option<String> {
     })
 }
 
-/// What a receiver thinks of the client certificate that it asked for, or of there being none.
+/// The text for a receiver that rejects the client certificate, or demands one.
 pub(crate) fn certificate_verdict(said: &str, identified: bool) -> String {
     if identified {
         format!(
@@ -152,17 +152,17 @@ pub(crate) fn certificate_verdict(said: &str, identified: bool) -> String {
 
 tokio::task_local! {
     /// Whether the receiver asked for a client certificate in the handshake under way.
-    pub(crate) static WANTED: Cell<bool>;
+    pub(crate) static CERTIFICATE_REQUESTED: Cell<bool>;
 }
 
 /// The client certificate, or none; notes that it was asked for.
 #[derive(Debug)]
-pub(crate) struct Shown(pub(crate) Option<Arc<CertifiedKey>>);
+pub(crate) struct ClientIdentity(pub(crate) Option<Arc<CertifiedKey>>);
 
-impl ResolvesClientCert for Shown {
+impl ResolvesClientCert for ClientIdentity {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        // Outside of a delivery's handshake nobody wants to know.
-        let _ = WANTED.try_with(|wanted| wanted.set(true));
+        // Outside of a handshake by `Connector::connect` nobody reads it.
+        let _ = CERTIFICATE_REQUESTED.try_with(|wanted| wanted.set(true));
         self.0.clone()
     }
 
@@ -218,7 +218,7 @@ fn certificate(why: &Certificate) -> String {
                 .to_owned()
         }
         Certificate::Revoked => "the receiver's certificate is revoked; replace it there".to_owned(),
-        // Our own words from `Explaining`, and webpki's.
+        // The text of `ExplainingVerifier`, or of webpki.
         Certificate::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "the receiver shows an authority's certificate as its own; give it one with basicConstraints CA:FALSE".to_owned()
         }

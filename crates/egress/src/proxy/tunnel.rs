@@ -6,12 +6,12 @@ use secrecy::ExposeSecret as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
-use super::ProxyUrl;
+use super::url::ProxyUrl;
 
 /// How much of a proxy's answer is read.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// Why a proxy did not connect us. Never the receiver's fault as far as we can tell.
+/// Why a proxy did not connect. As far as can be told, the receiver is not at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyFault {
     #[error("its name cannot be resolved: {0}")]
@@ -39,12 +39,13 @@ pub enum ProxyFault {
 impl ProxyFault {
     /// Whether the proxy might reach another address of the same target.
     pub(crate) fn is_of_the_address(&self) -> bool {
-        matches!(self, Self::Unreachable { .. }) || matches!(self, Self::Timeout(step) if *step == ASKED)
+        matches!(self, Self::Unreachable { .. })
+            || matches!(self, Self::Timeout(step) if *step == CONNECT_STEP)
     }
 }
 
-/// The step in which it is the proxy's turn.
-pub(crate) const ASKED: &str = "CONNECT";
+/// The step in which the proxy connects to the target.
+pub(crate) const CONNECT_STEP: &str = "CONNECT";
 
 /// Asks the proxy at the other end of `io` for a tunnel to `target` (`host:port`).
 pub(crate) async fn tunnel<S>(io: &mut S, proxy: &ProxyUrl, target: &str) -> Result<(), ProxyFault>
@@ -63,7 +64,7 @@ where
         .map_err(ProxyFault::Closed)?;
     io.flush().await.map_err(ProxyFault::Closed)?;
     let mut head = Vec::with_capacity(256);
-    // Until the empty line and no further: what follows is the receiver's.
+    // Up to the empty line and no further: the bytes after it come from the receiver.
     while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
         if head.len() >= MAX_ANSWER {
             return Err(ProxyFault::Nonsense);

@@ -1,4 +1,4 @@
-//! One request over one connection, and what becomes of the connection afterwards.
+//! A connection that is in use for one request, and what becomes of it afterwards.
 
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
@@ -8,18 +8,19 @@ use hyper::client::conn::TrySendError;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 
-use super::{Body, Connection, FAREWELL, Key, NoResponse, Shared};
+use super::connection::{Body, Connection, FAREWELL, Key, NoResponse};
+use super::idle::Idle;
 use crate::connect::ConnectError;
 use crate::stream::Meter;
 
-/// The connection of one request; what is done with it tells what becomes of it. Dropped, it is not used again.
-pub(crate) struct Lease {
-    pub(super) pool: Weak<Shared>,
+/// The connection of one request. [`Self::give_back`] returns it to the pool; if it is dropped, it is not used again.
+pub(crate) struct CheckedOut {
+    pub(super) pool: Weak<Idle>,
     pub(super) key: Key,
     pub(super) connection: Option<Connection>,
 }
 
-impl Lease {
+impl CheckedOut {
     pub(super) async fn send(
         &mut self,
         mut request: Request<Body>,
@@ -37,7 +38,7 @@ impl Lease {
                 let sent = one.sender.clone().try_send_request(request).await;
                 (sent, &one.meter, before)
             }
-            // It is there until the lease is given back.
+            // It is there until it is given back.
             None => {
                 let host = self.key.host.clone();
                 return Err(NoResponse::Connect(ConnectError::NoAddress { host }));
@@ -80,8 +81,8 @@ impl Lease {
     }
 }
 
-/// Dropped without a word: the request failed or was abandoned, and the connection with it.
-impl Drop for Lease {
+/// Dropped without [`CheckedOut::give_back`]: the request failed or was abandoned, so the connection is not used again.
+impl Drop for CheckedOut {
     fn drop(&mut self) {
         if let Some(Connection::Http2(one)) = self.connection.take() {
             one.retired.store(true, Ordering::Relaxed);
@@ -127,12 +128,12 @@ fn unanswered(
     // Given back, or no byte has left since: nothing of it was sent.
     let unsent = error.take_message().is_some() || meter.written() == written_before;
     let error = error.into_error();
-    // Whoever speaks HTTP/2's refusals is content with the certificate.
+    // A receiver that refuses by HTTP/2's own means has accepted the certificate.
     if refused_by_receiver(&error) {
         return NoResponse::Unprocessed(error);
     }
     match meter.fault_or_verdict(identified) {
-        // It would say the same again.
+        // Another attempt would fail the same way.
         Some(fault) => NoResponse::Failed(error, Some(fault)),
         None if unsent => NoResponse::Unprocessed(error),
         None => NoResponse::Failed(error, None),
