@@ -47,10 +47,7 @@ fn modules_import_only_what_the_table_of_the_architecture_allows() {
 }
 
 /// Circles that are still there, by the files of each. None may be added; one that is gone has to go from here.
-const KNOWN_CIRCLES: &[&[&str]] = &[
-    &["crates/egress/src/pool/lease.rs", "crates/egress/src/pool/mod.rs"],
-    &["src/demo/client.rs", "src/demo/mod.rs", "src/demo/sidecar.rs"],
-];
+const KNOWN_CIRCLES: &[&[&str]] = &[&["src/demo/client.rs", "src/demo/mod.rs", "src/demo/sidecar.rs"]];
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
