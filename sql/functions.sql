@@ -755,8 +755,9 @@ $$;
 -- audit rows that there is.
 CREATE OR REPLACE FUNCTION openregister_webhooks.erase_from_audit(wanted text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE openregister_webhooks.audit SET detail = replace(detail, to_json(wanted)::text, '"erased"')
-    WHERE action = 'replay' AND position(to_json(wanted)::text IN detail) > 0
+    -- As a value of the JSON, so after a colon: it stays JSON whatever is wanted.
+    UPDATE openregister_webhooks.audit SET detail = replace(detail, ':' || to_json(wanted)::text, ':"erased"')
+    WHERE action = 'replay' AND position(':' || to_json(wanted)::text IN detail) > 0
 $$;
 
 -- What the runtime role may do with our relations; what is not here it may not. Partitions are reached through their tables.

@@ -244,7 +244,8 @@ async fn finish(
 ) -> Result<(), Error> {
     let tx = client.transaction().await?;
     tx.execute_typed(
-        "UPDATE openregister_webhooks.job SET ask = replace(ask, $1, 'erased') WHERE position($1 IN ask) > 0",
+        "UPDATE openregister_webhooks.job SET ask = replace(ask, ':' || to_json($1)::text, ':\"erased\"') \
+         WHERE position(':' || to_json($1)::text IN ask) > 0",
         &[(&uuid, Type::TEXT)],
     )
     .await?;

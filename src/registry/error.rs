@@ -32,8 +32,6 @@ pub enum RegistryError {
     Changed(WebhookId),
     #[error("webhook {id} is stored but cannot be read: {reason}")]
     Unreadable { id: WebhookId, reason: String },
-    #[error("row {id} of the audit table cannot be read: column detail {reason}")]
-    UnreadableAudit { id: i64, reason: String },
     #[error(transparent)]
     Vault(#[from] VaultError),
     #[error("the registrations cannot be read or written: {0}")]

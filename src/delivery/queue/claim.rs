@@ -9,6 +9,7 @@ use tokio_postgres::{Error, Row};
 use super::delivery::{Claimed, EventRef};
 use super::transition::TAKE_LEASE;
 use super::worker::{SUSPECT, WorkerId, alive, is_dead};
+use crate::error_text::chain;
 use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
 
@@ -144,10 +145,7 @@ pub(crate) async fn claim(
         }
     }
     Ok(Claim {
-        claimed: taken
-            .iter()
-            .map(|row| read(row, worker))
-            .collect::<Result<_, _>>()?,
+        claimed: taken.iter().filter_map(|row| readable(row, worker)).collect(),
         next_due: next
             .iter()
             .map(|row| {
@@ -162,6 +160,17 @@ pub(crate) async fn claim(
             .collect(),
         suspect,
     })
+}
+
+/// What was leased, unless its row cannot be read: a newer version may have stored a reason that this one does not know. Its
+/// lease is then held by nobody, and the reconciliation gives it back; the other deliveries go on.
+fn readable(row: &Row, worker: WorkerId) -> Option<Claimed> {
+    read(row, worker)
+        .inspect_err(|error| {
+            let id = row.try_get::<_, i64>("id").unwrap_or_default();
+            tracing::error!(id, error = %chain(error), "a delivery cannot be read, so it is not sent; the others go on");
+        })
+        .ok()
 }
 
 fn read(row: &Row, worker: WorkerId) -> Result<Claimed, Error> {

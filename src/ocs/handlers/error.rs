@@ -42,7 +42,7 @@ impl HandlerError {
             RegistryError::Unreadable { .. } | RegistryError::Changed(_) => {
                 Reply::failure(409, error.to_string())
             }
-            RegistryError::Vault(_) | RegistryError::UnreadableAudit { .. } => internal(&error),
+            RegistryError::Vault(_) => internal(&error),
             RegistryError::Database(ref cause) if cause.code().is_some_and(|code| !is_transient(code)) => {
                 internal(&error)
             }

@@ -222,12 +222,16 @@ fn read(row: &Row) -> Result<Job, Error> {
     })
 }
 
-/// JSON in a column of type text.
+/// JSON in a column of type text. A text that is not JSON is kept as it is: the job is then listed and can be cancelled, and only its
+/// next step fails.
 struct JsonText(Value);
 
 impl<'a> FromSql<'a> for JsonText {
     fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(serde_json::from_str(<&str>::from_sql(ty, raw)?)?))
+        let text = <&str>::from_sql(ty, raw)?;
+        Ok(Self(
+            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+        ))
     }
 
     accepts!(TEXT);

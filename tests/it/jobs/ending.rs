@@ -233,3 +233,35 @@ async fn a_copy_that_discards_goes_on_with_no_job_of_the_original() {
     assert_eq!(scene.receiver.count(), 1, "nothing of the original's job is sent");
     assert_eq!(job(&scene, number).await["enqueued"], ended["enqueued"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_read_is_listed_and_can_be_cancelled() {
+    let mut scene = Scene::new(Generation::V0_2_13).await;
+    scene.objects(1, MANY).await;
+    scene.sidecar.start().await;
+    let webhook = paused(&scene).await;
+    let id = backfill(&scene, webhook).await;
+    // Erasing an object touches only what names it: a number of the request is not the object of that name.
+    let before = job(&scene, id).await["ask"].clone();
+    assert!(before.is_object(), "{before}");
+    for name in ["1", "null", ":", ","] {
+        scene.json(&["erase", name, "--json"]).await;
+    }
+    assert_eq!(job(&scene, id).await["ask"], before);
+
+    scene
+        .client
+        .batch_execute("UPDATE openregister_webhooks.job SET ask = '{\"table\": no JSON'")
+        .await
+        .unwrap();
+    let listed = scene.json(&["job", "list", "--json"]).await;
+    let shown = listed.as_array().unwrap().iter().find(|job| job["id"] == id);
+    assert_eq!(shown.unwrap()["ask"], "{\"table\": no JSON");
+    let cancel = format!("{API}/jobs/{id}/cancel");
+    let reply = scene.sidecar.api("POST", &cancel, json!({})).await;
+    assert_eq!(
+        (reply.status, &reply.json()["ocs"]["data"]["state"]),
+        (200, &json!("cancelled"))
+    );
+    scene.sidecar.terminate().await;
+}

@@ -257,6 +257,16 @@ async fn who_did_what_is_kept() {
     );
     assert_eq!(entries[3].detail["headers"], json!(["X-Token"]));
     assert_eq!(entries[3].client.as_deref(), Some("192.0.2.1"));
+    // A row whose detail is not JSON hides no other.
+    let spoiled = "UPDATE openregister_webhooks.audit SET detail = 'x' WHERE id = $1";
+    let client = db.client().await;
+    client.execute(spoiled, &[&entries[0].id]).await.unwrap();
+    let again = registry.audit(Some(id), None, 10).await.unwrap();
+    assert_eq!(again.len(), entries.len());
+    assert_eq!(
+        (&again[0].detail, &again[1].detail),
+        (&json!("x"), &entries[1].detail)
+    );
     let page = registry.audit(None, Some(entries[1].id), 1).await.unwrap();
     assert_eq!(page[0].action, "pause");
 }
