@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::ShowError;
+use super::error::DemoError;
 use super::sidecar::Sidecar;
 
 /// The route that Nextcloud's manual documents.
@@ -41,7 +41,7 @@ impl Administrator {
     }
 
     /// Waits until the sidecar answers.
-    pub(super) async fn wait(&self, sidecar: &mut Sidecar) -> Result<(), ShowError> {
+    pub(super) async fn wait(&self, sidecar: &mut Sidecar) -> Result<(), DemoError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             sidecar.check()?;
@@ -49,7 +49,7 @@ impl Administrator {
                 Ok((200, _)) => return Ok(()),
                 Ok((status, body)) => return Err(unexpected(status, &body)),
                 Err(error) if Instant::now() >= deadline => {
-                    return Err(ShowError::Call(format!("no answer within {PATIENCE:?}: {error}")));
+                    return Err(DemoError::Call(format!("no answer within {PATIENCE:?}: {error}")));
                 }
                 Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
             }
@@ -57,12 +57,12 @@ impl Administrator {
     }
 
     /// Registers a webhook and returns its id.
-    pub(super) async fn register(&self, event: &str, uri: &str, secret: &str) -> Result<u64, ShowError> {
+    pub(super) async fn register(&self, event: &str, uri: &str, secret: &str) -> Result<u64, DemoError> {
         let webhook = json!({"httpMethod": "POST", "uri": uri, "event": event, "secret": secret});
         let (status, body) = self
             .call(Method::POST, Some(&webhook))
             .await
-            .map_err(ShowError::Call)?;
+            .map_err(DemoError::Call)?;
         match body["ocs"]["data"]["id"].as_u64() {
             Some(id) if status == 200 => Ok(id),
             _ => Err(unexpected(status, &body)),
@@ -99,6 +99,6 @@ impl Administrator {
     }
 }
 
-fn unexpected(status: u16, body: &Value) -> ShowError {
-    ShowError::Call(format!("it answered {status}: {body}"))
+fn unexpected(status: u16, body: &Value) -> DemoError {
+    DemoError::Call(format!("it answered {status}: {body}"))
 }

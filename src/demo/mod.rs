@@ -4,6 +4,7 @@
 //! events that its writes must cause have arrived, signed and in order.
 
 mod client;
+mod error;
 mod plan;
 mod report;
 mod sidecar;
@@ -22,14 +23,15 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use self::client::{Administrator, ROUTE};
+pub use self::error::DemoError;
 use self::report::{Registered, Tally, Webhooks};
 use self::sidecar::{Environment, Sidecar};
 use orw_model::EntityKind;
 use orw_testkit::Generation;
 use orw_testkit::guardian::Guardian;
-use orw_testkit::nextcloud::{self, NextcloudError, OWNER};
-use orw_testkit::postgres::{self, PostgresError, PrivatePostgres, Programs};
-use orw_testkit::receiver::{self, Received, Receiver, ReceiverError};
+use orw_testkit::nextcloud::{self, OWNER};
+use orw_testkit::postgres::{self, PrivatePostgres, Programs};
+use orw_testkit::receiver::{self, Received, Receiver};
 use orw_testkit::writer::WriterError;
 
 /// How long the events of one write may take.
@@ -38,33 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
 /// The administrator of the sidecars.
 const ADMIN: &str = "admin";
-
-/// The demo could not be run.
-#[derive(Debug, thiserror::Error)]
-pub enum ShowError {
-    #[error(transparent)]
-    Postgres(#[from] PostgresError),
-    #[error(transparent)]
-    Nextcloud(#[from] NextcloudError),
-    #[error(transparent)]
-    Receiver(#[from] ReceiverError),
-    #[error(transparent)]
-    Writer(#[from] WriterError),
-    #[error("the sidecar's API: {0}")]
-    Call(String),
-    #[error("`openregister-webhooks {command}` ended ({status}); its log ends with:\n{log}")]
-    Sidecar {
-        command: &'static str,
-        status: String,
-        log: String,
-    },
-    #[error("{what}: {source}")]
-    Io { what: String, source: io::Error },
-    #[error("the demo cannot print: {0}")]
-    Print(#[from] io::Error),
-    #[error("a part of the demo ended early: {0}")]
-    Task(#[from] tokio::task::JoinError),
-}
 
 /// One generation: its database and its sidecar.
 struct Stage {
@@ -77,7 +52,7 @@ struct Stage {
 ///
 /// # Errors
 /// If something that the demo needs does not work.
-pub async fn run(out: &mut (impl Write + Send), keep: bool) -> Result<bool, ShowError> {
+pub async fn run(out: &mut (impl Write + Send), keep: bool) -> Result<bool, DemoError> {
     let (dir, _remove) = make_directory()?;
     let password = random()[..16].to_owned();
     let programs = Programs::find()?;
@@ -192,7 +167,7 @@ async fn set_up(
     dir: &Path,
     ca: &Path,
     password: &str,
-) -> Result<(Stage, Webhooks), ShowError> {
+) -> Result<(Stage, Webhooks), DemoError> {
     let database = generation.database();
     nextcloud::create_database(postgres, database, Some(generation)).await?;
     let url = postgres.url(OWNER, database);
@@ -277,7 +252,7 @@ fn invite(
 }
 
 /// A directory that is removed when this process ends.
-fn make_directory() -> Result<(PathBuf, Guardian), ShowError> {
+fn make_directory() -> Result<(PathBuf, Guardian), DemoError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let name = format!(
         "orw-demo-{}-{:08x}",
@@ -285,7 +260,7 @@ fn make_directory() -> Result<(PathBuf, Guardian), ShowError> {
         Uuid::now_v7().as_u128() & 0xffff_ffff
     );
     let dir = std::env::temp_dir().join(name);
-    let io = |source| ShowError::Io {
+    let io = |source| DemoError::Io {
         what: dir.display().to_string(),
         source,
     };
@@ -294,8 +269,8 @@ fn make_directory() -> Result<(PathBuf, Guardian), ShowError> {
     Ok((dir, guardian))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), ShowError> {
-    std::fs::write(path, text).map_err(|source| ShowError::Io {
+fn write(path: &Path, text: &str) -> Result<(), DemoError> {
+    std::fs::write(path, text).map_err(|source| DemoError::Io {
         what: path.display().to_string(),
         source,
     })

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::ShowError;
+use super::error::DemoError;
 use orw_testkit::guardian::Guardian;
 
 /// How long the sidecar may take to shut down.
@@ -29,9 +29,9 @@ pub(super) struct Sidecar {
 
 impl Sidecar {
     /// Runs `install`, then starts `run`.
-    pub(super) fn start(dir: &Path, name: &str, environment: &Environment) -> Result<Self, ShowError> {
+    pub(super) fn start(dir: &Path, name: &str, environment: &Environment) -> Result<Self, DemoError> {
         let log = dir.join(format!("sidecar-{name}.log"));
-        let io = |source| ShowError::Io {
+        let io = |source| DemoError::Io {
             what: log.display().to_string(),
             source,
         };
@@ -39,7 +39,7 @@ impl Sidecar {
         let mut install = command("install", environment, &log).map_err(io)?;
         let status = install.status().map_err(io)?;
         if !status.success() {
-            return Err(ShowError::Sidecar {
+            return Err(DemoError::Sidecar {
                 command: "install",
                 status: status.to_string(),
                 log: tail(&log),
@@ -66,9 +66,9 @@ impl Sidecar {
     }
 
     /// Fails if the sidecar has ended.
-    pub(super) fn check(&mut self) -> Result<(), ShowError> {
+    pub(super) fn check(&mut self) -> Result<(), DemoError> {
         match self.child.try_wait() {
-            Ok(Some(status)) => Err(ShowError::Sidecar {
+            Ok(Some(status)) => Err(DemoError::Sidecar {
                 command: "run",
                 status: status.to_string(),
                 log: tail(&self.log),

@@ -277,6 +277,32 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = httpdate::parse_http_date(value).ok()?;
+    // HTTP demands GMT; PHP's `date('r')` says +0000.
+    let at = match value.strip_suffix(" +0000") {
+        Some(date) => httpdate::parse_http_date(&format!("{date} GMT")),
+        None => httpdate::parse_http_date(value),
+    };
+    let at = at.ok()?;
     at.duration_since(SystemTime::now()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_to_wait_is_read_in_every_form_that_servers_send() {
+        let wish = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(wish(" 120 "), Some(Duration::from_secs(120)));
+        for date in ["Fri, 31 Dec 2100 23:59:59 GMT", "Fri, 31 Dec 2100 23:59:59 +0000"] {
+            assert!(wish(date) > Some(Duration::from_secs(86_400)), "{date}");
+        }
+        for none in ["Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1", "+0000", ""] {
+            assert_eq!(wish(none), None, "{none}");
+        }
+    }
 }
