@@ -301,7 +301,7 @@ mod tests {
         for date in ["Fri, 31 Dec 2100 23:59:59 GMT", "Fri, 31 Dec 2100 23:59:59 +0000"] {
             assert!(wish(date) > Some(Duration::from_secs(86_400)), "{date}");
         }
-        for none in ["Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1", "+0000", ""] {
+        for none in ["Sun, 06 Nov 1994 08:49:37 GMT", "soon", "-1", ""] {
             assert_eq!(wish(none), None, "{none}");
         }
     }
