@@ -36,7 +36,7 @@ pub(super) fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
 async fn uninstall(settings: &Settings, args: &UninstallArgs) -> Result<ExitCode, Failure> {
     let database = database::database(settings)?;
     let client = database::connect_direct(&database, "uninstall").await?;
-    if !exists(&client, "openregister_webhooks.migration").await? {
+    if !exists(&client, "migration").await? {
         finish(args.json, false, &[], "there is no schema openregister_webhooks");
         return Ok(ExitCode::SUCCESS);
     }
@@ -80,13 +80,14 @@ fn finish(json: bool, removed: bool, released: &[String], text: &str) {
     }
 }
 
-async fn exists(client: &Client, relation: &str) -> Result<bool, tokio_postgres::Error> {
+/// Whether the schema has this table.
+async fn exists(client: &Client, table: &str) -> Result<bool, tokio_postgres::Error> {
     // By the catalogue alone: that needs no right on the schema.
     let row = client
         .query_one(
             "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-             WHERE n.nspname || '.' || c.relname = $1)",
-            &[&relation],
+             WHERE n.nspname = 'openregister_webhooks' AND c.relname = $1)",
+            &[&table],
         )
         .await?;
     Ok(row.get(0))
@@ -112,10 +113,10 @@ async fn may(client: &Client) -> Result<(), Failure> {
 /// What is lost by uninstalling, counted.
 async fn what_goes(client: &Client) -> Result<String, tokio_postgres::Error> {
     let mut parts = Vec::new();
-    if exists(client, "openregister_webhooks.webhook").await? {
+    if exists(client, "webhook").await? {
         parts.push(format!("{} webhooks", registry::count(client).await?));
     }
-    if exists(client, "openregister_webhooks.delivery").await? {
+    if exists(client, "delivery").await? {
         let unfinished = queue::count(client, None, i64::MAX).await?;
         parts.push(format!("{unfinished} unfinished deliveries"));
     }
