@@ -9,9 +9,10 @@
 //!    12 s after it if nothing answers ([`SILENT_LIMIT`]). The scheduler then cuts off the requests in flight and forgets what it has
 //!    in hand ([`WorkerSession::changed`], `Scheduler::cut_off`).
 //! 2. Other processes may take the rows 3 s or 15 s after the last heartbeat that the database has (`queue::worker`): always later
-//!    than that. So a repeat begins only after the first request has ended.
-//! 3. When a database answers again, the keeper sends heartbeats for a new worker ([`super::keeper`]). It compares the stored leases with
-//!    what it has in hand and gives back those of dead workers (`queue::reconcile`).
+//!    than that. So a repeat begins only after the first request has ended. One exception: if the server closed the connection and this
+//!    process cannot learn of it, both may send (`docs/delivery-states.md`, "Several processes").
+//! 3. When a database answers again, the keeper sends heartbeats for a new worker ([`super::keeper`]). The scheduler compares the
+//!    stored leases with what it has in hand, and gives back those of dead workers (`scheduler::reconcile`, `queue::reconcile`).
 //! 4. An outcome that comes late counts only if its fence is still the row's; if not, the delivery is repeated.
 
 use std::sync::{Arc, Mutex, PoisonError};
