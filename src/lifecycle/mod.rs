@@ -1,6 +1,6 @@
 //! Lifecycle: from captured changes to the documented events.
 //!
-//! Which event a change gives is decided in [`classify`], from what is looked up in [`lookup`]; what a soft delete is and what an
+//! Which event a change gives is decided in `classify`, from what is looked up in `lookup`; what a soft delete is and what an
 //! UPDATE means in `classify::update`. The event classes themselves are `orw_model::EventClass`: a further class is added there, its
 //! classification in `classify`, its example and schema in `catalogue`. Stored events are the business of [`store`].
 //!

@@ -50,7 +50,7 @@ pub(crate) struct Route {
     pub(crate) handler: Handler,
 }
 
-/// A route of Nextcloud's, in both versions; and, as in [`own`], the handler with what it is given of the call.
+/// A route of Nextcloud's, in both versions; and, as in `own`, the handler with what it is given of the call.
 macro_rules! nextcloud {
     ($method:ident, $path:literal, $access:ident, $answered_by:ident, |$context:ident, $call:ident| $answer:expr) => {
         Route {

@@ -40,7 +40,7 @@ impl Registry {
     /// Checks the key against what is stored and loads the registrations.
     ///
     /// # Errors
-    /// [`VaultError`] where the key is missing, none, or another than the stored secrets need; [`RegistryError::Database`].
+    /// [`VaultError`](super::VaultError) where the key is missing, none, or another than the stored secrets need; [`RegistryError::Database`].
     pub async fn open(
         pool: Pool,
         master_key: Option<&SecretString>,

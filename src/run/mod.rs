@@ -1,7 +1,7 @@
 //! The sidecar as a whole: makes its parts, starts them under a supervisor, and ends them.
 //!
-//! One file wires each subsystem: [`capturing`], [`delivering`], [`listening`] and [`housekeeping`]. What several of them need is made
-//! first, in [`shared`]. This and the commands are the only places that know every part.
+//! One file wires each subsystem: `capturing`, `delivering`, `listening` and `housekeeping`. What several of them need is made
+//! first, in `shared`. This and the commands are the only places that know every part.
 
 mod capturing;
 mod delivering;

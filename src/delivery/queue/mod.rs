@@ -1,13 +1,13 @@
 //! The durable queue: the tables `openregister_webhooks.delivery` (unfinished deliveries), `delivery_log` and `attempt` (finished
 //! ones, and every attempt), and those that say who may deliver: `worker`, `webhook_owner`, `claim`.
 //!
-//! Every statement of the program on these tables is in this directory. [`transition`] has the SQL of each change of state; the
+//! Every statement of the program on these tables is in this directory. `transition` has the SQL of each change of state; the
 //! picture in `docs/delivery-states.md` names the functions that make them.
 //!
 //! Guarantees: of a lane (webhook, lane) only the first row, its head, is ever leased (for `ordering: none` every row
 //! is a head); an outcome counts only from the holder of the current lease; a finished row moves to the log, and its
 //! successor becomes the head, in one transaction. [`enqueue`] is part of the caller's transaction. A lease that its worker
-//! does not know of (the answer was lost) is found and given back by [`reconcile`].
+//! does not know of (the answer was lost) is found and given back by `reconcile`.
 
 mod cancel;
 mod claim;
