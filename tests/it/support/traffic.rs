@@ -20,7 +20,8 @@ pub(crate) enum Work {
 /// Writers that write until they are stopped.
 pub(crate) struct Traffic {
     stop: watch::Sender<bool>,
-    written: watch::Sender<u64>,
+    /// How many statements each writer has committed.
+    written: watch::Sender<Vec<u64>>,
     writers: JoinSet<Report>,
 }
 
@@ -61,7 +62,7 @@ impl Traffic {
         work: impl Fn(usize) -> Work,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let (written, _) = watch::channel(0);
+        let (written, _) = watch::channel(vec![0; writers]);
         let mut this = Self {
             stop,
             written,
@@ -92,7 +93,7 @@ impl Traffic {
                     if !failed {
                         let count = if statements.len() == 1 { 1 } else { 2 };
                         report.committed += count;
-                        written.send_modify(|n| *n += count);
+                        written.send_modify(|each| each[n] += count);
                     }
                     tokio::time::sleep(pause).await;
                 }
@@ -104,10 +105,22 @@ impl Traffic {
 
     /// Waits until so many more statements are committed.
     pub(crate) async fn more(&self, count: u64) {
+        let until = self.written.borrow().iter().sum::<u64>() + count;
+        self.until(|each| each.iter().sum::<u64>() >= until).await;
+    }
+
+    /// Waits until every writer has committed so many more statements: none of them waits for what the caller holds.
+    pub(crate) async fn more_of_each(&self, count: u64) {
+        let until: Vec<u64> = self.written.borrow().iter().map(|n| n + count).collect();
+        self.until(|each| each.iter().zip(&until).all(|(n, until)| n >= until))
+            .await;
+    }
+
+    async fn until(&self, enough: impl Fn(&[u64]) -> bool) {
         let mut written = self.written.subscribe();
-        let until = *written.borrow_and_update() + count;
-        let waited = tokio::time::timeout(super::capture::PATIENCE, written.wait_for(|n| *n >= until)).await;
-        waited.expect("the writers stand still").unwrap();
+        let waited =
+            tokio::time::timeout(super::capture::PATIENCE, written.wait_for(|each| enough(each))).await;
+        waited.expect("writers stand still").unwrap();
     }
 
     pub(crate) async fn stop(self) -> Report {
