@@ -2,7 +2,9 @@
 //!
 //! A table is emptied by TRUNCATE under its exclusive lock, taken with NOWAIT: then no transaction that wrote to it is open, every
 //! change in it is committed, and one query tells whether all of them are read. Writers never wait for it: a writer that finds the
-//! table locked uses another one.
+//! table locked uses another one. There is another one: the other two are held first, in the mode of a writer, and if one of them is
+//! locked by somebody else, nothing is emptied. As long as a table is being emptied, a session that wants to lock the others waits
+//! for the first of them, so it cannot take both.
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -63,7 +65,11 @@ pub(crate) async fn rotate(
 /// Empties one table if no transaction that wrote to it is open and everything in it is read; whether it did.
 async fn empty(client: &mut Client, position: &Position, table: i32) -> Result<bool, tokio_postgres::Error> {
     let tx = client.transaction().await?;
-    let lock = format!("LOCK TABLE openregister_webhooks.change_{table} IN ACCESS EXCLUSIVE MODE NOWAIT");
+    let (second, third) = ((table + 1) % 3, (table + 2) % 3);
+    let lock = format!(
+        "LOCK TABLE openregister_webhooks.change_{second}, openregister_webhooks.change_{third} IN ROW EXCLUSIVE MODE NOWAIT; \
+         LOCK TABLE openregister_webhooks.change_{table} IN ACCESS EXCLUSIVE MODE NOWAIT"
+    );
     if let Err(error) = tx.batch_execute(&lock).await {
         return if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
             Ok(false)

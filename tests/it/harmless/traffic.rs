@@ -111,7 +111,14 @@ async fn change_tables_locked_by_somebody_else() {
     let report = traffic.stop().await;
     unharmed(&report);
     let changes = scene.capture.all().await;
-    assert_eq!(changes.len() as u64, report.committed, "changes were lost");
+    let told = "SELECT coalesce(string_agg(t::text, '; '), 'none') \
+                FROM (SELECT tbl, reason FROM openregister_webhooks.gap UNION ALL SELECT tbl, 'missed' FROM openregister_webhooks.missed) t";
+    let gaps: String = scene.client.query_one(told, &[]).await.unwrap().get(0);
+    assert_eq!(
+        changes.len() as u64,
+        report.committed,
+        "changes were lost; gaps: {gaps}"
+    );
     scene.capture.stop().await;
 }
 
