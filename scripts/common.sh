@@ -113,6 +113,25 @@ want_pgbouncer() {
     fi
 }
 
+have_prometheus() {
+    for bin in /usr/bin /usr/local/bin; do
+        [ -x "$bin/prometheus" ] && [ -x "$bin/promtool" ] && return 0
+    done
+    return 1
+}
+
+# Prometheus and its promtool, which read the metrics, the alert rules and the dashboard's queries: installs them as root. For anybody
+# else those tests are skipped.
+want_prometheus() {
+    if ! have_prometheus && may_install; then
+        say "installing Prometheus"
+        install_without_service prometheus && have_prometheus || fail "apt-get could not install prometheus"
+    fi
+    if have_prometheus; then
+        export ORW_TEST_PROMETHEUS=required
+    fi
+}
+
 # nginx, which the proxy is compared with: installs it as root. For anybody else the benchmark leaves that row out and says so.
 want_nginx() {
     if ! [ -x /usr/sbin/nginx ] && may_install; then

@@ -5,6 +5,7 @@ need_cargo
 need_postgres
 need_program curl "curl ca-certificates"
 want_pgbouncer
+want_prometheus
 want_nc_py_api
 
 # A test that cannot run here, or a part of one, adds a line to this file.

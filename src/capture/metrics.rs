@@ -1,4 +1,4 @@
-//! What capture counts: whether this process leads, and what the quarantine had no room for.
+//! What capture shows: whether this process leads, whether deliveries are held, and what the quarantine had no room for.
 
 use std::fmt;
 
@@ -14,24 +14,32 @@ use super::status::CaptureStatus;
 
 /// Puts capture's metrics into a registry; `status` is that of this process.
 pub(crate) fn register(registry: &mut Registry, status: watch::Receiver<CaptureStatus>) {
-    registry.register_collector(Box::new(Leading(status)));
+    registry.register_collector(Box::new(Status(status)));
     registry.register_collector(Box::new(Discarded));
 }
 
 #[derive(Debug)]
-struct Leading(watch::Receiver<CaptureStatus>);
+struct Status(watch::Receiver<CaptureStatus>);
 
-impl Collector for Leading {
+impl Collector for Status {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let leads = *self.0.borrow() == CaptureStatus::Leading;
-        let gauge = ConstGauge::new(i64::from(leads));
-        let encoder = encoder.encode_descriptor(
-            "leading",
-            "1 while this process reads the outbox",
-            None,
-            gauge.metric_type(),
-        )?;
-        gauge.encode(encoder)
+        let (leads, held) = {
+            let status = self.0.borrow();
+            (
+                *status == CaptureStatus::Leading,
+                matches!(*status, CaptureStatus::Held { .. }),
+            )
+        };
+        let mut gauge = |name, help, holds| {
+            let gauge = ConstGauge::new(i64::from(holds));
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+        };
+        gauge("leading", "1 while this process reads the outbox.", leads)?;
+        gauge(
+            "held",
+            "1 while nothing is delivered because the database was restored from another cluster; adopt decides.",
+            held,
+        )
     }
 }
 
@@ -44,7 +52,7 @@ impl Collector for Discarded {
         let counter = ConstCounter::new(discarded());
         let encoder = encoder.encode_descriptor(
             "quarantine_discarded",
-            "Changes that could not be read and that the quarantine had no room for",
+            "Changes that could not be read and that the quarantine had no room for.",
             None,
             counter.metric_type(),
         )?;

@@ -8,6 +8,7 @@ mod adopted;
 mod batch;
 mod bisection;
 mod change;
+pub(crate) mod condition;
 mod consumer;
 mod discovery;
 mod doorbell;

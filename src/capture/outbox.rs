@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, Type};
 
@@ -142,19 +142,22 @@ pub struct OutboxMetrics {
 impl OutboxMetrics {
     /// Registers them.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "outbox_bytes",
+        registry.register_with_unit(
+            "outbox",
             "The change tables on disk, with their indexes",
+            Unit::Bytes,
             self.bytes.clone(),
         );
-        registry.register(
-            "outbox_limit_bytes",
+        registry.register_with_unit(
+            "outbox_limit",
             "ORW_OUTBOX_MAX_BYTES; 0: no limit",
+            Unit::Bytes,
             self.limit.clone(),
         );
-        registry.register(
-            "outbox_oldest_unread_seconds",
+        registry.register_with_unit(
+            "outbox_oldest_unread",
             "How long the oldest unread change has been waiting; 0: everything is read",
+            Unit::Seconds,
             self.oldest.clone(),
         );
         registry.register(

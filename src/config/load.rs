@@ -146,6 +146,9 @@ impl Reader {
     fn api_settings(&mut self, s: &mut Settings) {
         self.set("listen", &mut s.listen, parse::address);
         self.set_some("metrics_listen", &mut s.metrics_listen, parse::address);
+        self.set("metrics_interval_seconds", &mut s.metrics_interval, |t| {
+            seconds(t, 1, 3_600)
+        });
         self.set_some("console_listen", &mut s.console_listen, parse::address);
         self.set_some("nextcloud_url", &mut s.nextcloud_url, parse::nextcloud_url);
         self.set("nextcloud_timeout_seconds", &mut s.nextcloud_timeout, |t| {

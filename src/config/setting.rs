@@ -128,6 +128,11 @@ pub const SETTINGS: &[Setting] = &[
     open("listen", Some("127.0.0.1:8085"), "The address of the API"),
     open("metrics_listen", None, "The address of metrics and health"),
     open(
+        "metrics_interval_seconds",
+        Some("15"),
+        "How often outbox, queue and receivers are measured in the database for the metrics",
+    ),
+    open(
         "console_listen",
         None,
         "The address of the SQL console; it is not built yet, and run refuses the setting",

@@ -40,6 +40,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// `ORW_METRICS_LISTEN`.
     pub metrics_listen: Option<SocketAddr>,
+    /// `ORW_METRICS_INTERVAL_SECONDS` (default 15): how often what the metrics show of the database is measured.
+    pub metrics_interval: Duration,
     /// `ORW_CONSOLE_LISTEN`.
     pub console_listen: Option<SocketAddr>,
     /// `ORW_NEXTCLOUD_URL`, without a trailing `/`.
@@ -109,6 +111,7 @@ impl Settings {
             actor_wait: Duration::from_millis(500),
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8085),
             metrics_listen: None,
+            metrics_interval: Duration::from_secs(15),
             console_listen: None,
             nextcloud_url: None,
             nextcloud_timeout: Duration::from_hours(1),

@@ -20,6 +20,12 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every name.
+    pub(crate) const NAMES: [&str; 11] = [
+        "dns", "connect", "tls", "timeout", "guard", "proxy", "protocol", "request", "status", "event",
+        "internal",
+    ];
+
     /// The name in log and metrics; users rely on it.
     #[must_use]
     pub const fn name(self) -> &'static str {

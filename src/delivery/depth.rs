@@ -1,18 +1,20 @@
 //! How deep the queue is, and how long its oldest delivery waits.
 //!
-//! Guarantees: a measurement reads the queue once; at most [`NAMED`] webhooks have lines of their own in the metrics.
+//! Guarantees: a measurement reads the queue once; at most [`NAMED`] webhooks, those whose oldest delivery
+//! waits longest, have lines of their own in the metrics.
 
-use std::sync::atomic::AtomicU64;
+use std::fmt;
+use std::sync::Arc;
 
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use arc_swap::ArcSwap;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
 use tokio_postgres::{Error, GenericClient};
 
 use super::queue;
-
-/// How many webhooks are shown one by one: those whose oldest delivery waits longest.
-pub const NAMED: usize = 50;
+use super::webhook_metrics::{NAMED, REST};
 
 /// What waits.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,56 +62,60 @@ pub async fn measure<C: GenericClient + Sync>(client: &C) -> Result<Depth, Error
     Ok(depth)
 }
 
-type Seconds = Gauge<f64, AtomicU64>;
-
 /// The queue in the metrics of this process; cheap to clone. Every process shows the whole queue.
 #[derive(Debug, Clone, Default)]
-pub struct DepthMetrics {
-    states: Family<Vec<(&'static str, &'static str)>, Gauge>,
-    oldest: Seconds,
-    webhook_deliveries: Family<Vec<(&'static str, String)>, Gauge>,
-    webhook_oldest: Family<Vec<(&'static str, String)>, Seconds>,
-}
+pub struct DepthMetrics(Arc<ArcSwap<Depth>>);
 
 impl DepthMetrics {
     /// Registers them.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "queue_deliveries",
-            "Unfinished deliveries by state",
-            self.states.clone(),
-        );
-        registry.register(
-            "queue_oldest_seconds",
-            "How long the oldest unfinished delivery has been in the queue; 0: the queue is empty",
-            self.oldest.clone(),
-        );
-        registry.register(
-            "queue_webhook_deliveries",
-            "Unfinished deliveries of the webhooks that wait longest",
-            self.webhook_deliveries.clone(),
-        );
-        registry.register(
-            "queue_webhook_oldest_seconds",
-            "How long the oldest unfinished delivery of a webhook has been in the queue, for those that wait longest",
-            self.webhook_oldest.clone(),
-        );
+        registry.register_collector(Box::new(self.clone()));
     }
 
     /// Shows a measurement.
-    pub fn show(&self, depth: &Depth) {
-        for (state, count) in &depth.states {
-            self.states.get_or_create(&vec![("state", *state)]).set(*count);
+    pub fn show(&self, depth: Depth) {
+        self.0.store(Arc::new(depth));
+    }
+}
+
+/// A scrape shows one measurement as a whole.
+impl Collector for DepthMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let depth = self.0.load();
+        let (count, seconds) = (ConstGauge::new(0_i64).metric_type(), Some(&Unit::Seconds));
+        let mut family =
+            encoder.encode_descriptor("queue_deliveries", "Unfinished deliveries by state.", None, count)?;
+        for (state, deliveries) in &depth.states {
+            ConstGauge::new(*deliveries).encode(family.encode_family(&[("state", *state)])?)?;
         }
         let oldest = depth.webhooks.first().map_or(0.0, |one| one.oldest_seconds);
-        self.oldest.set(oldest);
-        self.webhook_deliveries.clear();
-        self.webhook_oldest.clear();
-        for one in depth.webhooks.iter().take(NAMED) {
-            let labels = vec![("webhook", one.webhook.to_string())];
-            self.webhook_deliveries.get_or_create(&labels).set(one.deliveries);
-            self.webhook_oldest.get_or_create(&labels).set(one.oldest_seconds);
+        let help = "How long the oldest unfinished delivery has been in the queue; 0: the queue is empty.";
+        let family = encoder.encode_descriptor("queue_oldest", help, seconds, count)?;
+        ConstGauge::new(oldest).encode(family)?;
+
+        let (named, rest) = depth.webhooks.split_at(depth.webhooks.len().min(NAMED));
+        let mut lines: Vec<(String, i64, f64)> = named
+            .iter()
+            .map(|one| (one.webhook.to_string(), one.deliveries, one.oldest_seconds))
+            .collect();
+        let deliveries = rest.iter().map(|one| one.deliveries).sum();
+        lines.push((
+            REST.to_owned(),
+            deliveries,
+            rest.first().map_or(0.0, |one| one.oldest_seconds),
+        ));
+        let help = "Unfinished deliveries of the webhooks that wait longest; other: of all the others.";
+        let mut family = encoder.encode_descriptor("queue_webhook_deliveries", help, None, count)?;
+        for (webhook, deliveries, _) in &lines {
+            ConstGauge::new(*deliveries).encode(family.encode_family(&[("webhook", webhook.as_str())])?)?;
         }
+        let help = "How long the oldest unfinished delivery of a webhook has been in the queue, for those that wait longest; other: for \
+                    all the others.";
+        let mut family = encoder.encode_descriptor("queue_webhook_oldest", help, seconds, count)?;
+        for (webhook, _, oldest) in &lines {
+            ConstGauge::new(*oldest).encode(family.encode_family(&[("webhook", webhook.as_str())])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -127,28 +133,36 @@ mod tests {
             deliveries: 2,
             oldest_seconds: 7.0,
         };
-        let shown = |depth: &Depth| {
+        let shown = |depth: Depth| {
             metrics.show(depth);
             let mut text = String::new();
             prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
             let lines = text.matches("\norw_queue_webhook_deliveries{").count();
             (lines, text)
         };
-        let (lines, text) = shown(&Depth {
+        let (lines, text) = shown(Depth {
             states: vec![("pending", 200)],
             webhooks: (0..100).map(waiting).collect(),
         });
-        assert_eq!(lines, NAMED, "{text}");
+        assert_eq!(lines, NAMED + 1, "{text}");
+        assert!(
+            text.contains("orw_queue_webhook_deliveries{webhook=\"other\"} 100\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("orw_queue_webhook_oldest_seconds{webhook=\"other\"} 7.0\n"),
+            "{text}"
+        );
         assert!(
             text.contains("orw_queue_deliveries{state=\"pending\"} 200\n"),
             "{text}"
         );
         assert!(text.contains("orw_queue_oldest_seconds 7.0\n"), "{text}");
-        let (lines, text) = shown(&Depth {
+        let (lines, text) = shown(Depth {
             states: vec![("pending", 0)],
             webhooks: Vec::new(),
         });
-        assert_eq!(lines, 0, "{text}");
+        assert_eq!(lines, 1, "{text}");
         assert!(text.contains("orw_queue_oldest_seconds 0.0\n"), "{text}");
     }
 }

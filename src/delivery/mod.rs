@@ -8,6 +8,7 @@ mod cause;
 pub mod depth;
 mod dispatcher;
 mod events;
+pub(crate) mod failing;
 pub mod format;
 mod metrics;
 pub mod partitions;
@@ -19,6 +20,7 @@ mod sign;
 pub mod statistics;
 mod timed_query;
 pub mod trial;
+mod webhook_metrics;
 mod webhooks;
 
 pub use cause::{Cause, Failure};

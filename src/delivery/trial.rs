@@ -56,6 +56,7 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Tr
         reason: Reason::Test,
         awaited: false,
         due: true,
+        due_since: Instant::now(),
         overdue: false,
         size: 0,
     };

@@ -7,6 +7,7 @@
 mod activity;
 mod api;
 mod auth;
+mod certificate_metrics;
 mod fixed_answers;
 mod handlers;
 pub(crate) mod input;
@@ -28,6 +29,7 @@ pub(crate) mod xml;
 
 pub use api::Api;
 pub use auth::Authenticator;
+pub(crate) use certificate_metrics::CertificateEnd;
 pub use handlers::context::DeliveryContext;
 pub use local_accounts::{AuthError, LocalAccounts};
 pub use nextcloud_accounts::NextcloudAccounts;

@@ -13,6 +13,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
 
+use super::certificate_metrics::CertificateEnd;
+
 /// How often the files are checked for changes.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -45,6 +47,8 @@ pub struct ListenerTls {
     certificate: PathBuf,
     key: PathBuf,
     config: ArcSwap<ServerConfig>,
+    /// Shows when the certificate in use ends.
+    end: CertificateEnd,
 }
 
 impl ListenerTls {
@@ -53,11 +57,21 @@ impl ListenerTls {
     /// # Errors
     /// [`TlsFileError`], which names the file.
     pub fn load(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsFileError> {
-        let config = read(certificate, key)?;
+        Self::load_shown_by(certificate, key, CertificateEnd::default())
+    }
+
+    /// The same; `end` shows when the certificate in use ends.
+    pub(crate) fn load_shown_by(
+        certificate: &Path,
+        key: &Path,
+        end: CertificateEnd,
+    ) -> Result<Arc<Self>, TlsFileError> {
+        let config = read(certificate, key, &end)?;
         Ok(Arc::new(Self {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
             config: ArcSwap::from_pointee(config),
+            end,
         }))
     }
 
@@ -70,7 +84,7 @@ impl ListenerTls {
     /// # Errors
     /// [`TlsFileError`], which names the file.
     pub fn reload(&self) -> Result<(), TlsFileError> {
-        let config = read(&self.certificate, &self.key)?;
+        let config = read(&self.certificate, &self.key, &self.end)?;
         self.config.store(Arc::new(config));
         Ok(())
     }
@@ -106,18 +120,19 @@ impl ListenerTls {
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsFileError> {
+fn read(certificate: &Path, key: &Path, end: &CertificateEnd) -> Result<ServerConfig, TlsFileError> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|source| TlsFileError::Certificate {
             path: certificate.to_owned(),
             source,
         })?;
-    if chain.is_empty() {
+    let Some(own) = chain.first() else {
         return Err(TlsFileError::NoCertificate {
             path: certificate.to_owned(),
         });
-    }
+    };
+    let ends = orw_egress::certificate_end(own);
     let key = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsFileError::Key {
         path: key.to_owned(),
         source,
@@ -130,6 +145,10 @@ fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsFileError> {
         .with_single_cert(chain, key)
         .map_err(TlsFileError::Pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Only of a certificate that is used from now on.
+    if let Some(ends) = ends {
+        end.set(ends.timestamp());
+    }
     Ok(config)
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio_postgres::Transaction;
 
 use super::activity::{self, ActivityRequests};
@@ -35,6 +35,8 @@ pub struct Pipeline {
 
 #[derive(Debug, Default)]
 struct Batch {
+    /// When its changes had been read.
+    began: Option<DateTime<Utc>>,
     /// Whether lifecycle was called.
     classified: bool,
     webhooks: BTreeSet<WebhookId>,
@@ -101,6 +103,7 @@ impl Consumer for Pipeline {
 
     async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), PipelineError> {
         self.batch = Batch {
+            began: Some(Utc::now()),
             changes: changes.len() as u64,
             ..Batch::default()
         };
@@ -169,11 +172,14 @@ impl Consumer for Pipeline {
         self.metrics.enqueued.inc_by(batch.enqueued);
         self.metrics.gaps.inc_by(batch.gaps);
         let now = Utc::now();
+        let began = batch.began.unwrap_or(now);
+        let seconds =
+            |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).to_std().unwrap_or_default().as_secs_f64();
         for event in &batch.events {
             self.metrics.event(event.class);
-            self.metrics
-                .lag
-                .observe((now - event.at).to_std().unwrap_or_default().as_secs_f64());
+            self.metrics.wait.observe(seconds(event.at, began));
+            self.metrics.lifecycle.observe(seconds(began, now));
+            self.metrics.lag.observe(seconds(event.at, now));
         }
         if !batch.webhooks.is_empty() {
             self.wake.wake(batch.webhooks);

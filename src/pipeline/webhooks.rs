@@ -40,7 +40,9 @@ impl Webhooks for RegistryWebhooks {
     fn disable(&self, id: WebhookId, revision: i64, reason: String) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             match self.registry.disable(id, revision, reason).await {
-                Ok(_) => {}
+                Ok(_) => {
+                    self.metrics.disabled.inc();
+                }
                 Err(RegistryError::Changed(_) | RegistryError::NotFound(_)) => {
                     tracing::info!(webhook = %id, "a webhook that was to be disabled was changed meanwhile: it stays enabled");
                 }

@@ -17,6 +17,7 @@ mod extras;
 mod fields;
 mod headers;
 mod live;
+pub(crate) mod metrics;
 mod open_transactions;
 mod reading;
 mod record;

@@ -26,13 +26,16 @@ pub(super) fn start(shared: &Shared, supervisor: &mut Supervisor) {
         }
     });
 
-    let (pool, limits, measured) = (
+    let (pool, measuring, measured) = (
         shared.pool.clone(),
-        shared.settings.outbox,
+        measure::Measuring {
+            interval: shared.settings.metrics_interval,
+            limits: shared.settings.outbox,
+        },
         shared.measured.clone(),
     );
     supervisor.start_simple("measuring", move |stop| {
-        let work = measure::run(pool.clone(), limits, measured.clone(), stop.clone());
+        let work = measure::run(pool.clone(), measuring, measured.clone(), stop.clone());
         async move {
             stop.run_until_cancelled(work).await;
         }

@@ -77,7 +77,7 @@ async fn start_api(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), R
         .await
         .map_err(|source| RunError::Listen { address, source })?;
     if let Some((certificate, key)) = &settings.tls {
-        let tls = ListenerTls::load(certificate, key)?;
+        let tls = ListenerTls::load_shown_by(certificate, key, shared.certificate_end.clone())?;
         server = server.with_tls(Arc::clone(&tls));
         supervisor.start_simple("certificate", move |stop| {
             let tls = Arc::clone(&tls);

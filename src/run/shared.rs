@@ -14,8 +14,9 @@ use crate::delivery::{self, Wake};
 use crate::doctor;
 use crate::lifecycle::HostConnection;
 use crate::measure::Measured;
+use crate::ocs::CertificateEnd;
 use crate::pipeline;
-use crate::registry::{Defaults, Registry};
+use crate::registry::{self, Defaults, Registry};
 use crate::supervise::Board;
 use crate::telemetry::MetricRegistry;
 
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub(super) pipeline_metrics: pipeline::Metrics,
     pub(super) delivery_metrics: delivery::Metrics,
     pub(super) measured: Measured,
+    /// When the listener's certificate ends.
+    pub(super) certificate_end: CertificateEnd,
 }
 
 impl Shared {
@@ -66,12 +69,15 @@ impl Shared {
         let pipeline_metrics = pipeline::Metrics::default();
         let delivery_metrics = delivery::Metrics::default();
         let measured = Measured::default();
-        let metrics = MetricRegistry::with(|registry| {
-            board.register(registry);
-            capture::metrics::register(registry, status.subscribe());
-            pipeline_metrics.register(registry);
-            delivery_metrics.register(registry);
-            measured.register(registry);
+        let certificate_end = CertificateEnd::default();
+        let metrics = MetricRegistry::with(|metrics| {
+            board.register(metrics);
+            capture::metrics::register(metrics, status.subscribe());
+            registry::metrics::register(metrics, Arc::clone(&registry));
+            pipeline_metrics.register(metrics);
+            delivery_metrics.register(metrics);
+            measured.register(metrics);
+            certificate_end.register(metrics);
         });
         Ok(Self {
             table_prefix: settings.table_prefix.as_str().into(),
@@ -87,6 +93,7 @@ impl Shared {
             pipeline_metrics,
             delivery_metrics,
             measured,
+            certificate_end,
             settings: Arc::new(settings),
         })
     }

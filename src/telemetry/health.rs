@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::form::Form;
 use super::metrics::MetricRegistry;
 use crate::shares::Shares;
 
@@ -53,9 +54,9 @@ impl Health {
         }
     }
 
-    /// The answer to `path`; `None` if there is no such path.
+    /// The answer to `path`; `None` if there is no such path. `accept` decides the form of the metrics.
     #[must_use]
-    pub fn answer(&self, path: &str) -> Option<Response<Full<Bytes>>> {
+    pub fn answer(&self, path: &str, accept: Option<&str>) -> Option<Response<Full<Bytes>>> {
         let (status, kind, text) = match path {
             "/healthz" => (StatusCode::OK, "text/plain; charset=utf-8", "ok\n".to_owned()),
             "/readyz" => {
@@ -67,11 +68,10 @@ impl Health {
                 };
                 (status, "text/plain; charset=utf-8", reason + "\n")
             }
-            "/metrics" => (
-                StatusCode::OK,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                self.metrics.render(),
-            ),
+            "/metrics" => {
+                let form = Form::of(accept);
+                (StatusCode::OK, form.content_type(), self.metrics.render_as(form))
+            }
             _ => return None,
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));
@@ -102,7 +102,9 @@ pub async fn serve(listener: Arc<TcpListener>, health: Health, shutdown: Cancell
         let health = health.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let answer = health.answer(request.uri().path()).unwrap_or_else(|| {
+                let accept = request.headers().get(hyper::header::ACCEPT);
+                let accept = accept.and_then(|value| value.to_str().ok());
+                let answer = health.answer(request.uri().path(), accept).unwrap_or_else(|| {
                     let mut missing = Response::new(Full::new(Bytes::from_static(b"not found\n")));
                     *missing.status_mut() = StatusCode::NOT_FOUND;
                     missing

@@ -14,6 +14,7 @@ mod fuzzing;
 mod harmless;
 mod jobs;
 mod lifecycle;
+mod monitoring;
 mod ocs;
 mod operations;
 mod pages;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Names that begin with one of these are paths.
-const FOLDERS: [&str; 9] = [
-    "src/", "crates/", "docs/", "sql/", "tests/", "fuzz/", "scripts/", "benches/", ".ci/",
+const FOLDERS: [&str; 10] = [
+    "src/", "crates/", "docs/", "sql/", "tests/", "fuzz/", "scripts/", "benches/", ".ci/", "deploy/",
 ];
 
 fn root() -> &'static Path {

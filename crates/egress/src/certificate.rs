@@ -74,8 +74,7 @@ impl ClientCertificate {
             })?;
             if at == 0 {
                 subject = read.subject().to_string();
-                let end = read.validity().not_after.timestamp();
-                not_after = DateTime::from_timestamp(end, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
+                not_after = end(&read);
             }
         }
         if key.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || key.contains("Proc-Type: 4,ENCRYPTED") {
@@ -144,6 +143,18 @@ impl ClientCertificate {
     pub const fn not_after(&self) -> DateTime<Utc> {
         self.not_after
     }
+}
+
+fn end(certificate: &X509Certificate<'_>) -> DateTime<Utc> {
+    let end = certificate.validity().not_after.timestamp();
+    DateTime::from_timestamp(end, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// When a certificate in DER form ends; `None` if it cannot be read.
+#[must_use]
+pub fn certificate_end(der: &[u8]) -> Option<DateTime<Utc>> {
+    let (_, read) = X509Certificate::from_der(der).ok()?;
+    Some(end(&read))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod target;
 mod tls;
 mod trust;
 
-pub use certificate::{ClientCertificate, Fingerprint};
+pub use certificate::{ClientCertificate, Fingerprint, certificate_end};
 pub use client::{Answer, Cause, Client, Incomplete, Outgoing, SendError};
 pub use connect::ConnectError;
 pub use guard::{AllowedTarget, Guard};

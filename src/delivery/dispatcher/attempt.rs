@@ -90,6 +90,11 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
     }
     let at = Utc::now();
     let begun = Instant::now();
+    if delivery.due {
+        context
+            .metrics
+            .waited(begun.saturating_duration_since(delivery.due_since));
+    }
     let sent = send(&context.client, &webhook, &delivery, &event).await;
     let duration = begun.elapsed();
     let mut record = AttemptRecord {

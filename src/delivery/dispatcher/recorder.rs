@@ -139,6 +139,8 @@ impl Recorder {
                 written.done.push(one.lease());
             }
         }
+        let kept = batch.iter().filter(|one| !passed_over.contains(&one.lease()));
+        self.metrics.webhooks.count(kept);
         self.counts.write(&self.pool, self.query_timeout, false).await;
         // After a failure of the scheduler nobody listens, and what is known is written nevertheless.
         let _ = self.report.send(written);

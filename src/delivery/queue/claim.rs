@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use deadpool_postgres::Client;
+use tokio::time::Instant;
 use tokio_postgres::{Error, Row};
 
 use super::delivery::{Claimed, EventRef};
@@ -93,7 +94,7 @@ fn claim_sql() -> String {
             SELECT $1, $5, array_agg(l.id), array_agg(l.fence) FROM leased l HAVING count(*) > 0
         )
         SELECT l.id, l.webhook, l.event_day, l.event_seq, l.lane, l.attempt, l.fence, l.reason, l.awaiting,
-            l.due_at <= statement_timestamp() AS due, l.deadline_at <= statement_timestamp() AS overdue,
+            l.due_at <= statement_timestamp() AS due, extract(epoch FROM clock_timestamp() - l.due_at)::float8 AS waited, l.deadline_at <= statement_timestamp() AS overdue,
             coalesce((SELECT octet_length(e.new) + coalesce(octet_length(e.old), 0)
                 FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq), 0) AS size
         FROM leased l ORDER BY l.id",
@@ -188,7 +189,15 @@ fn read(row: &Row, worker: WorkerId) -> Result<Claimed, Error> {
         reason: row.try_get("reason")?,
         awaited: row.try_get("awaiting")?,
         due: row.try_get("due")?,
+        due_since: ago(row.try_get("waited")?),
         overdue: row.try_get("overdue")?,
         size: u64::try_from(row.try_get::<_, i32>("size")?).unwrap_or_default(),
     })
+}
+
+/// The moment that lies so many seconds back; now, if they are negative.
+fn ago(seconds: f64) -> Instant {
+    let now = Instant::now();
+    let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    now.checked_sub(wait).unwrap_or(now)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use tokio::time::Instant;
 use tokio_postgres::types::{FromSql, Type, accepts};
 
 use super::worker::WorkerId;
@@ -93,6 +94,8 @@ pub(crate) struct Claimed {
     pub(crate) awaited: bool,
     /// `false` if it was taken before it was due, as a probe.
     pub(crate) due: bool,
+    /// Since when it has been due, by the clock of this machine.
+    pub(crate) due_since: Instant,
     /// Its deadline has passed: the next failure is the last.
     pub(crate) overdue: bool,
     /// Bytes of the event's states, as stored.

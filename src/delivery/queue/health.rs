@@ -104,3 +104,34 @@ pub(crate) async fn record_health(
     let seconds: Option<f64> = row.try_get(0)?;
     Ok(seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
 }
+
+/// A webhook whose receiver fails.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct FailingReceiver {
+    pub(crate) webhook: i64,
+    /// In a row.
+    pub(crate) failures: i64,
+    /// How long ago the first of them was.
+    pub(crate) seconds: f64,
+}
+
+/// The enabled webhooks whose last attempt failed, as they are registered now.
+pub(crate) async fn failing<C: tokio_postgres::GenericClient + Sync>(
+    client: &C,
+) -> Result<Vec<FailingReceiver>, Error> {
+    let sql = "SELECT h.webhook, h.failures::bigint, \
+            greatest(0, extract(epoch FROM clock_timestamp() - coalesce(h.failing_since, h.last_failure, clock_timestamp())))::float8 \
+        FROM openregister_webhooks.webhook_health h \
+        JOIN openregister_webhooks.webhook w ON w.id = h.webhook AND w.revision = h.revision \
+        WHERE h.failures > 0 AND w.status = 'enabled'";
+    let rows = client.query_typed(sql, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(FailingReceiver {
+                webhook: row.try_get(0)?,
+                failures: row.try_get(1)?,
+                seconds: row.try_get(2)?,
+            })
+        })
+        .collect()
+}

@@ -38,7 +38,9 @@ pub(crate) use claim::{Claim, ClaimRequest, claim};
 pub(crate) use counts::{count, groups, latencies, living_workers, unfinished};
 pub(crate) use delivery::{Claimed, LeaseKey};
 pub(crate) use due::due_now;
-pub(crate) use health::{HealthReport, StoredHealth, forgive, health, record_health};
+pub(crate) use health::{
+    FailingReceiver, HealthReport, StoredHealth, failing, forgive, health, record_health,
+};
 pub(crate) use outcome::{AttemptRecord, Outcome, OutcomeRecord};
 pub(crate) use reconcile::{Reconciled, reconcile};
 pub(crate) use record::{Recorded, record_outcomes};

@@ -10,6 +10,7 @@ pub(crate) mod lossy;
 pub(crate) mod nextcloud;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
+pub(crate) mod prometheus;
 pub(crate) mod receiver;
 pub(crate) mod recorder;
 pub(crate) mod rows;

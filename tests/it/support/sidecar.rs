@@ -263,7 +263,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> std::io::Result<Repl
     send(address, request).await
 }
 
-async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> std::io::Result<Reply> {
+pub(crate) async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> std::io::Result<Reply> {
     let exchange = async {
         let stream = TcpStream::connect(address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

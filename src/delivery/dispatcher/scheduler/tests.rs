@@ -112,6 +112,7 @@ fn leased(worker: WorkerId, id: i64) -> Claimed {
         reason: Reason::Live,
         awaited: false,
         due: true,
+        due_since: Instant::now(),
         overdue: false,
         size: 1,
     }
