@@ -147,6 +147,7 @@ impl Settings {
             bind: self.bind_address,
             connect_timeout: self.connect_timeout,
             proxies: self.proxies.clone(),
+            max_idle: self.max_in_flight.try_into().unwrap_or(usize::MAX),
             ..Outgoing::new(guard, tls)
         }
     }

@@ -125,10 +125,12 @@ pub struct Outgoing {
     pub connect_timeout: Duration,
     pub proxies: Proxies,
     pub resolver: Arc<dyn Resolve>,
+    /// Idle connections that are kept at most, over all receivers; there should be as many as there may be requests in flight.
+    pub max_idle: usize,
 }
 
 impl Outgoing {
-    /// No proxy, the system's resolver, any local address, five seconds to connect.
+    /// No proxy, the system's resolver, any local address, five seconds to connect, 512 idle connections.
     #[must_use]
     pub fn new(guard: Guard, tls: rustls::ClientConfig) -> Self {
         Self {
@@ -138,6 +140,7 @@ impl Outgoing {
             connect_timeout: Duration::from_secs(5),
             proxies: Proxies::default(),
             resolver: Arc::new(SystemResolver::default()),
+            max_idle: 512,
         }
     }
 }
@@ -166,7 +169,7 @@ impl Client {
         let mut tls = outgoing.tls;
         tls.client_auth_cert_resolver = Arc::new(ClientIdentity(None));
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Self(Arc::new(Pool::new(Connector {
+        let connector = Connector {
             guard: Arc::new(outgoing.guard),
             tls: Arc::new(tls),
             bind: outgoing.bind,
@@ -174,7 +177,8 @@ impl Client {
             resolver: outgoing.resolver,
             proxies: outgoing.proxies,
             identities: Mutex::default(),
-        })))
+        };
+        Self(Arc::new(Pool::new(connector, outgoing.max_idle)))
     }
 
     #[must_use]

@@ -1,6 +1,7 @@
 //! Delivery: queue, dispatcher and client against a real PostgreSQL and a real HTTPS receiver.
 
 mod backlog_memory;
+mod connections;
 mod damaged;
 mod endings;
 mod guard;

@@ -239,17 +239,16 @@ impl Rig {
 }
 
 pub(super) fn client(ca_pem: &str) -> Client {
-    let allow = ["127.0.0.0/8", "::1/128"].map(|n| AllowedTarget::Network(n.parse().unwrap()));
-    client_with(ca_pem, Guard::new(allow.to_vec(), true))
+    Client::new(to_loopback(ca_pem))
 }
 
-pub(super) fn client_with(ca_pem: &str, guard: Guard) -> Client {
+/// What a client is made of that trusts an authority and may connect to loopback.
+pub(super) fn to_loopback(ca_pem: &str) -> Outgoing {
     let ca = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(ca.path(), ca_pem).unwrap();
-    Client::new(Outgoing::new(
-        guard,
-        orw_egress::client_config(Some(ca.path())).unwrap(),
-    ))
+    let allow = ["127.0.0.0/8", "::1/128"].map(|n| AllowedTarget::Network(n.parse().unwrap()));
+    let guard = Guard::new(allow.to_vec(), true);
+    Outgoing::new(guard, orw_egress::client_config(Some(ca.path())).unwrap())
 }
 
 pub(super) fn database(db: &Db) -> Database {

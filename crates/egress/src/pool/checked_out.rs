@@ -1,6 +1,5 @@
 //! A connection that is in use for one request, and what becomes of it afterwards.
 
-use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use hyper::body::Incoming;
@@ -8,16 +7,15 @@ use hyper::client::conn::TrySendError;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 
-use super::connection::{Body, Connection, FAREWELL, Key, NoResponse};
-use super::idle::Idle;
+use super::connection::{Body, Connection, FAREWELL, NoResponse};
+use super::idle::Busy;
 use crate::connect::ConnectError;
 use crate::stream::Meter;
 
 /// The connection of one request. [`Self::give_back`] returns it to the pool; if it is dropped, it is not used again.
 pub(crate) struct CheckedOut {
-    pub(super) pool: Weak<Idle>,
-    pub(super) key: Key,
     pub(super) connection: Option<Connection>,
+    pub(super) busy: Busy,
 }
 
 impl CheckedOut {
@@ -40,7 +38,7 @@ impl CheckedOut {
             }
             // It is there until it is given back.
             None => {
-                let host = self.key.host.clone();
+                let host = self.busy.key().host.clone();
                 return Err(NoResponse::Connect(ConnectError::NoAddress { host }));
             }
         };
@@ -49,22 +47,27 @@ impl CheckedOut {
                 meter.answered();
                 Ok(response)
             }
-            Err(error) => Err(unanswered(error, meter, before, self.key.identity.is_some())),
+            Err(error) => Err(unanswered(
+                error,
+                meter,
+                before,
+                self.busy.key().identity.is_some(),
+            )),
         }
     }
 
     /// The answer was read to its end: the connection can serve again.
     pub(crate) fn give_back(mut self) {
-        match (self.connection.take(), self.pool.upgrade()) {
-            (Some(Connection::Http1(mut one)), Some(pool)) => {
-                let key = self.key.clone();
+        match (self.connection.take(), self.busy.idle()) {
+            (Some(Connection::Http1(mut one)), Some(idle)) => {
                 if one.sender.is_ready() {
-                    return pool.keep(key, one);
+                    return idle.keep(self.busy.key(), one);
                 }
+                let key = self.busy.key().clone();
                 // It is ready as soon as its task has seen the end of the body; or it is being closed.
                 tokio::spawn(async move {
                     if let Ok(Ok(())) = tokio::time::timeout(FAREWELL, one.sender.ready()).await {
-                        pool.keep(key, one);
+                        idle.keep(&key, one);
                     }
                 });
             }

@@ -1,25 +1,30 @@
 //! The connections that are kept for the next request.
 //!
-//! Guarantees: at most [`MAX_IDLE`] idle ones, each for [`IDLE`] at most, also when no request comes any more.
+//! Guarantees: at most `most` idle ones over all receivers, each for [`IDLE`] at most, also when no request comes any more. Those that
+//! were idle for the longest time go first. A request that finds every connection in use waits for one of them, for [`PATIENCE`] at
+//! most, before another one is opened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use super::connection::{Connection, Http1, Http2, IDLE, Key};
 
-/// Idle connections, over all receivers and of one.
-const MAX_IDLE: usize = 512;
-const MAX_IDLE_EACH: usize = 64;
+/// How long a request waits for a connection that is in use or being made. A TLS handshake takes about as long, and much more CPU.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// How often idle connections are looked over.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// All of them.
-#[derive(Default)]
-pub(super) struct Idle(Mutex<Kept>);
+pub(super) struct Idle {
+    kept: Mutex<Kept>,
+    /// Idle connections, over all receivers.
+    most: usize,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -33,48 +38,142 @@ struct Kept {
 struct Entry {
     h1: Vec<Http1>,
     h2: Vec<Arc<Http2>>,
+    /// Requests that use a connection, or make one.
+    busy: usize,
+    /// Requests that wait for one of these connections, the first one first. Some may have given up.
+    waiting: VecDeque<oneshot::Sender<Connection>>,
+}
+
+impl Entry {
+    fn is_empty(&self) -> bool {
+        self.h1.is_empty() && self.h2.is_empty() && self.busy == 0
+    }
+
+    /// Hands an HTTP/1 connection to the first that waits for one; gives it back if nobody does.
+    fn hand_over(&mut self, mut one: Http1) -> Option<Http1> {
+        while let Some(waiting) = self.waiting.pop_front() {
+            match waiting.send(Connection::Http1(one)) {
+                Err(Connection::Http1(back)) => one = back,
+                Ok(()) | Err(Connection::Http2(_)) => return None,
+            }
+        }
+        Some(one)
+    }
+
+    /// Lets all that wait use an HTTP/2 connection, as many as it takes.
+    fn let_in(&mut self, one: &Arc<Http2>) {
+        while !self.waiting.is_empty() && one.enter() {
+            let waiting = self.waiting.pop_front();
+            let sent = waiting.map(|waiting| waiting.send(Connection::Http2(Arc::clone(one))));
+            if !matches!(sent, Some(Ok(()))) {
+                one.leave();
+            }
+        }
+    }
+}
+
+/// Counts a request among those that use a connection, or make one.
+pub(super) struct Busy {
+    idle: Weak<Idle>,
+    key: Key,
+}
+
+impl Busy {
+    pub(super) const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(super) fn idle(&self) -> Option<Arc<Idle>> {
+        self.idle.upgrade()
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let Some(idle) = self.idle.upgrade() else { return };
+        let mut kept = idle.lock();
+        if let Some(entry) = kept.by_key.get_mut(&self.key) {
+            entry.busy -= 1;
+            if entry.is_empty() {
+                kept.by_key.remove(&self.key);
+            }
+        }
+    }
 }
 
 impl Idle {
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            kept: Mutex::default(),
+            most: most.max(1),
+        })
     }
 
-    /// A connection that can take a request.
-    pub(super) fn take(&self, key: &Key) -> Option<Connection> {
-        let now = Instant::now();
-        let mut kept = self.lock();
-        let kept = &mut *kept;
-        let entry = kept.by_key.get_mut(key)?;
-        entry.h2.retain(|one| !one.expired(now));
-        if let Some(one) = entry.h2.iter().find(|one| one.enter()) {
-            return Some(Connection::Http2(Arc::clone(one)));
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request to `key`.
+    pub(super) fn busy(self: &Arc<Self>, key: Key) -> Busy {
+        self.lock().by_key.entry(key.clone()).or_default().busy += 1;
+        Busy {
+            idle: Arc::downgrade(self),
+            key,
         }
-        // The most recently used one first, so that the others become idle for long enough to be closed.
-        while let Some(one) = entry.h1.pop() {
-            kept.idle -= 1;
-            if !one.expired(now) && one.sender.is_ready() {
-                return Some(Connection::Http1(one));
+    }
+
+    /// A connection that can take a request; waits a moment for one if others use them all.
+    pub(super) async fn take(&self, key: &Key) -> Option<Connection> {
+        let mut freed = {
+            let mut kept = self.lock();
+            if let Some(found) = kept.find(key) {
+                return Some(found);
+            }
+            let entry = kept.by_key.get_mut(key)?;
+            // Only this request itself.
+            if entry.busy <= 1 {
+                return None;
+            }
+            // The oldest give up first.
+            while entry
+                .waiting
+                .pop_front_if(|waiting| waiting.is_closed())
+                .is_some()
+            {}
+            let (free, freed) = oneshot::channel();
+            entry.waiting.push_back(free);
+            freed
+        };
+        match timeout(PATIENCE, &mut freed).await {
+            Ok(handed) => handed.ok(),
+            Err(_) => {
+                freed.close();
+                freed.try_recv().ok()
             }
         }
-        None
     }
 
     /// Keeps an idle connection for the next request.
-    pub(super) fn keep(self: &Arc<Self>, key: Key, mut one: Http1) {
+    pub(super) fn keep(self: &Arc<Self>, key: &Key, mut one: Http1) {
         one.since = Instant::now();
         one.meter.idle();
         let mut kept = self.lock();
-        if kept.idle >= MAX_IDLE {
+        let waiting = kept
+            .by_key
+            .get_mut(key)
+            .is_some_and(|entry| !entry.waiting.is_empty());
+        if waiting && !one.expired(one.since) {
+            let entry = kept.by_key.get_mut(key);
+            match entry.and_then(|entry| entry.hand_over(one)) {
+                Some(back) => one = back,
+                None => return,
+            }
+        }
+        if kept.idle >= self.most {
             kept.drop_oldest();
         }
-        let entry = kept.by_key.entry(key).or_default();
-        let full = entry.h1.len() >= MAX_IDLE_EACH;
-        if full {
-            entry.h1.remove(0);
-        }
-        entry.h1.push(one);
-        kept.idle += usize::from(!full);
+        kept.by_key.entry(key.clone()).or_default().h1.push(one);
+        kept.idle += 1;
         self.sweep_from_now_on(&mut kept);
     }
 
@@ -86,6 +185,7 @@ impl Idle {
         if entry.h2.iter().all(|other| !other.has_room()) {
             entry.h2.push(Arc::clone(one));
         }
+        entry.let_in(one);
         self.sweep_from_now_on(&mut kept);
     }
 
@@ -100,7 +200,7 @@ impl Idle {
                 tokio::time::sleep(SWEEP).await;
                 let Some(shared) = shared.upgrade() else { return };
                 let mut kept = shared.lock();
-                kept.sweep(Instant::now());
+                kept.sweep(Instant::now(), shared.most);
                 if kept.by_key.is_empty() {
                     kept.sweeping = false;
                     return;
@@ -111,7 +211,25 @@ impl Idle {
 }
 
 impl Kept {
-    fn sweep(&mut self, now: Instant) {
+    /// A connection that can take a request at once.
+    fn find(&mut self, key: &Key) -> Option<Connection> {
+        let now = Instant::now();
+        let entry = self.by_key.get_mut(key)?;
+        entry.h2.retain(|one| !one.expired(now));
+        if let Some(one) = entry.h2.iter().find(|one| one.enter()) {
+            return Some(Connection::Http2(Arc::clone(one)));
+        }
+        // The most recently used one first, so that the others become idle for long enough to be closed.
+        while let Some(one) = entry.h1.pop() {
+            self.idle -= 1;
+            if !one.expired(now) && one.sender.is_ready() {
+                return Some(Connection::Http1(one));
+            }
+        }
+        None
+    }
+
+    fn sweep(&mut self, now: Instant, most: usize) {
         for entry in self.by_key.values_mut() {
             entry
                 .h1
@@ -120,8 +238,7 @@ impl Kept {
                 .h2
                 .retain(|one| !one.expired(now) && !one.idle_too_long(now));
         }
-        self.by_key
-            .retain(|_, entry| !(entry.h1.is_empty() && entry.h2.is_empty()));
+        self.by_key.retain(|_, entry| !entry.is_empty());
         self.idle = self.by_key.values().map(|entry| entry.h1.len()).sum();
         let quiet = |one: &Arc<Http2>| one.streams.load(Ordering::Relaxed) == 0;
         let mut quiet: Vec<(Instant, Key, usize)> = self
@@ -132,9 +249,9 @@ impl Kept {
                 quiet.map(|(at, one)| (*one.lock_since(), key.clone(), at))
             })
             .collect();
-        if self.idle + quiet.len() > MAX_IDLE {
+        if self.idle + quiet.len() > most {
             quiet.sort_by_key(|(since, ..)| *since);
-            let many = self.idle + quiet.len() - MAX_IDLE;
+            let many = self.idle + quiet.len() - most;
             for (_, key, at) in quiet.into_iter().take(many) {
                 if let Some(one) = self.by_key.get(&key).and_then(|entry| entry.h2.get(at)) {
                     one.retired.store(true, Ordering::Relaxed);

@@ -1,9 +1,9 @@
 //! Connections that are kept for the next request.
 //!
 //! Guarantees: a connection serves only requests to the same scheme, host and port with the same client certificate; no
-//! older than `MAX_AGE`, so that a name's new address is found; never after a request on it has failed. There are at
-//! most `MAX_IDLE` idle ones, each for `IDLE` at most, besides one for each request under way. What ends a
-//! connection ends its task, whatever the peer does.
+//! older than `MAX_AGE`, so that a name's new address is found; never after a request on it has failed. The number of idle ones is
+//! bounded, and each is idle for `IDLE` at most (`idle`); besides them there is one for each request under way. What ends a connection
+//! ends its task, whatever the peer does.
 
 mod checked_out;
 mod connection;
@@ -29,10 +29,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(connector: Connector) -> Self {
+    /// Keeps at most `most` idle connections.
+    pub(crate) fn new(connector: Connector, most: usize) -> Self {
         Self {
             connector,
-            idle: Arc::default(),
+            idle: Idle::new(most),
         }
     }
 
@@ -55,7 +56,12 @@ impl Pool {
             port: target.port,
             identity: identity.map(|identity| *identity.fingerprint()),
         };
-        let kept = if fresh { None } else { self.idle.take(&key) };
+        let busy = self.idle.busy(key);
+        let kept = if fresh {
+            None
+        } else {
+            self.idle.take(busy.key()).await
+        };
         let connection = match kept {
             Some(connection) => connection,
             None => {
@@ -66,15 +72,14 @@ impl Pool {
                     .await
                     .map_err(|error| NoResponse::Failed(error, meter.fault_or_verdict(identity.is_some())))?;
                 if let Connection::Http2(one) = &connection {
-                    self.idle.share(&key, one);
+                    self.idle.share(busy.key(), one);
                 }
                 connection
             }
         };
         let mut checked_out = CheckedOut {
-            pool: Arc::downgrade(&self.idle),
-            key,
             connection: Some(connection),
+            busy,
         };
         let response = checked_out.send(request).await?;
         Ok((response, checked_out))
