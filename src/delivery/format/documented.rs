@@ -1,18 +1,92 @@
 //! `documented`: exactly the shape of OpenRegister's webhook manual. The data it carries is also what the `nextcloud` and
 //! `cloudevents` formats carry, and what filters see.
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Map, Value};
 
 use super::parts::map;
 use crate::lifecycle::Event;
 use orw_model::{Entity, EntityKind, time};
 
-pub(super) fn body(event: &Event) -> Value {
+/// The body. It is written as it is read: most deliveries have this format, and most of an entity is sent as it is stored.
+pub(super) fn bytes(event: &Event) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4096);
+    match serde_json::to_writer(&mut bytes, &Body(event)) {
+        Ok(()) => bytes,
+        // Not to be expected, since all keys are texts.
+        Err(_) => body(event).to_string().into_bytes(),
+    }
+}
+
+/// The same as a value.
+fn body(event: &Event) -> Value {
     map([
         ("event", event.class.name().into()),
         ("data", Value::Object(data(event))),
     ])
 }
+
+/// Writes what [`body`] makes.
+struct Body<'a>(&'a Event);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("event", &self.0.class.name())?;
+        map.serialize_entry("data", &Data(self.0))?;
+        map.end()
+    }
+}
+
+/// Writes what [`data`] makes.
+struct Data<'a>(&'a Event);
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = self.0.class.kind();
+        let states = &self.0.states;
+        serializer.collect_map(
+            kind.states(states.current(), states.old())
+                .map(|(name, entity)| (name, Shown(kind, entity))),
+        )
+    }
+}
+
+/// Writes what [`document`] makes.
+struct Shown<'a>(EntityKind, &'a Entity);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.1.fields();
+        if self.0 != EntityKind::Object {
+            return fields.serialize(serializer);
+        }
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in fields {
+            match name.as_str() {
+                "register" | "schema" => map.serialize_entry(name, &called(value))?,
+                "locked" => {
+                    map.serialize_entry("locked", &!value.is_null())?;
+                    map.serialize_entry("lock", &lock(value))?;
+                }
+                "deleted" => map.serialize_entry("deleted", &deletion(value))?,
+                _ => map.serialize_entry(name, value)?,
+            }
+        }
+        for (name, uuid, id) in IDENTITIES {
+            let part = |part| fields.get(name).and_then(|r| r.get(part));
+            map.serialize_entry(id, &part("id"))?;
+            map.serialize_entry(uuid, &part("uuid"))?;
+        }
+        map.end()
+    }
+}
+
+/// Under which names an object says which register and schema it belongs to: where that is in the entity, uuid, and id.
+const IDENTITIES: [(&str, &str, &str); 2] = [
+    ("register", "registerUuid", "registerId"),
+    ("schema", "schemaUuid", "schemaId"),
+];
 
 /// The documented `data`: the entity under the name of its kind; an Updated first carries it as `newX` and `oldX`.
 #[must_use]
@@ -51,10 +125,7 @@ fn object(entity: &Entity) -> Value {
             }
         }
     }
-    for (name, uuid, id) in [
-        ("register", "registerUuid", "registerId"),
-        ("schema", "schemaUuid", "schemaId"),
-    ] {
+    for (name, uuid, id) in IDENTITIES {
         let part = |part| entity.fields().get(name).and_then(|r| r.get(part)).cloned();
         fields.insert(id.into(), part("id").unwrap_or(Value::Null));
         fields.insert(uuid.into(), part("uuid").unwrap_or(Value::Null));
@@ -111,4 +182,55 @@ fn deletion(value: &Value) -> Value {
         ("at", time::stamp(&at)),
         ("reason", first(value, &["reason", "deletedReason"])),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::lifecycle::{ActorState, EventId, Lane, States};
+    use orw_model::EventClass;
+
+    fn entity(locked: &Value, deleted: &Value) -> Entity {
+        let fields = json!({
+            "id": 7, "uuid": "u", "register": {"id": 1, "uuid": "r", "slug": ""}, "schema": {"id": 12345678901234567890_u64, "slug": "s"},
+            "data": {"name": "\u{1}\"é", "deep": [[], {}, {"a": null}], "number": 1.50}, "locked": locked, "deleted": deleted, "owner": null
+        });
+        Entity::new(fields.as_object().cloned().unwrap_or_default())
+    }
+
+    /// What is written is what the filters and the other formats see.
+    #[test]
+    fn the_bytes_are_those_of_the_value() {
+        let locked = json!({"user": "ada", "lockedAt": "2024-01-15T10:30:00+00:00"});
+        let deleted = json!({"deletedBy": "bob", "deletedAt": "2024-01-15T10:30:00Z"});
+        for class in EventClass::all() {
+            for (locked, deleted) in [
+                (&Value::Null, &Value::Null),
+                (&locked, &Value::Null),
+                (&Value::Null, &deleted),
+            ] {
+                let (new, old) = (entity(locked, deleted), entity(&Value::Null, &Value::Null));
+                let states = if class.action() == orw_model::Action::Updated {
+                    States::Both { new, old }
+                } else {
+                    States::One(new)
+                };
+                let event = Event {
+                    id: EventId::from_stored("evt_1".to_owned()),
+                    class,
+                    lane: Lane::object("u"),
+                    at: chrono::DateTime::UNIX_EPOCH,
+                    states,
+                    actor: ActorState::Known(None),
+                    pid: 1,
+                };
+                assert_eq!(
+                    String::from_utf8(bytes(&event)).unwrap(),
+                    body(&event).to_string()
+                );
+            }
+        }
+    }
 }

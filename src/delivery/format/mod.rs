@@ -46,7 +46,12 @@ fn shape(event: &StoredEvent, format: Format, sender: impl FnOnce() -> Sender) -
     let value = match event {
         StoredEvent::Gap(notice) => gap::body(notice, format, sender),
         StoredEvent::Event(event) => match format {
-            Format::Documented => documented::body(event),
+            Format::Documented => {
+                return Rendered {
+                    body: documented::bytes(event),
+                    content_type: JSON,
+                };
+            }
             Format::Nextcloud => nextcloud::body(event),
             Format::CloudEvents => cloudevents::body(event),
             Format::OpenRegister => openregister::body(event, &sender()),
