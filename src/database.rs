@@ -6,6 +6,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use deadpool::managed::QueueMode;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::Host;
@@ -193,6 +194,8 @@ impl Database {
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(Duration::from_secs(30)))
             .create_timeout(Some(CONNECT_TIMEOUT))
+            // The connection that was used last has its plans and rows in the processor's caches.
+            .queue_mode(QueueMode::Lifo)
             .post_create(prepare)
             .build()
             .map_err(|error| DatabaseError::Away(error.to_string()))

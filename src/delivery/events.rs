@@ -165,6 +165,10 @@ async fn load_part(
     .await
 }
 
-fn read(row: &Row) -> Result<StoredEvent, EventError> {
+/// Reads the row of an event.
+///
+/// # Errors
+/// [`EventError::Unreadable`].
+pub(super) fn read(row: &Row) -> Result<StoredEvent, EventError> {
     store::read(row).map_err(|error| EventError::Unreadable(error.to_string()))
 }

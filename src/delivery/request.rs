@@ -70,7 +70,8 @@ pub(crate) fn build(
     now: DateTime<Utc>,
     payload: Payload,
 ) -> Result<Request<Full<Bytes>>, RequestError> {
-    let mut headers = HeaderMap::new();
+    // Enough for all of ours, so that it never grows.
+    let mut headers = HeaderMap::with_capacity(24);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(payload.content_type));
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     for (name, value) in webhook.headers.iter().flatten() {
@@ -81,30 +82,30 @@ pub(crate) fn build(
             set(&mut headers, name, value)?;
         }
     }
-    let mut own = |name: &'static str, value: &str| {
-        let value = HeaderValue::from_str(value).map_err(|_| RequestError::Header(name.to_owned()))?;
-        headers.insert(HeaderName::from_static(name), value);
-        Ok::<_, RequestError>(())
-    };
     let id = event.id().as_str();
     let timestamp = now.timestamp();
-    own("webhook-id", id)?;
-    own("webhook-timestamp", &timestamp.to_string())?;
+    let mut own = |name: &'static str, value: HeaderValue| {
+        headers.insert(HeaderName::from_static(name), value);
+    };
+    own("webhook-id", text("webhook-id", id.to_owned())?);
+    own("webhook-timestamp", timestamp.into());
     let signature = signatures(&webhook.secrets, id, timestamp, &payload.body)?;
     if !signature.is_empty() {
-        own("webhook-signature", &signature)?;
+        own("webhook-signature", text("webhook-signature", signature)?);
     }
     if let (true, Some(newest)) = (webhook.legacy_signature, webhook.secrets.first()) {
-        own(LEGACY_HEADER, &legacy_signature(newest, &payload.body)?)?;
+        let signature = legacy_signature(newest, &payload.body)?;
+        own(LEGACY_HEADER, text(LEGACY_HEADER, signature)?);
     }
+    let at = event.at().to_rfc3339_opts(SecondsFormat::Micros, true);
+    own("orw-event-time", text("orw-event-time", at)?);
+    own("orw-sequence", delivery.event.seq.into());
+    own("orw-attempt", attempt.into());
+    own("orw-reason", HeaderValue::from_static(delivery.reason.name()));
     own(
-        "orw-event-time",
-        &event.at().to_rfc3339_opts(SecondsFormat::Micros, true),
-    )?;
-    own("orw-sequence", &delivery.event.seq.to_string())?;
-    own("orw-attempt", &attempt.to_string())?;
-    own("orw-reason", delivery.reason.name())?;
-    own("orw-actor-source", event.actor_source().name())?;
+        "orw-actor-source",
+        HeaderValue::from_static(event.actor_source().name()),
+    );
 
     let mut request = Request::new(Full::new(payload.body));
     *request.method_mut() = match webhook.method {
@@ -117,6 +118,11 @@ pub(crate) fn build(
     *request.uri_mut() = webhook.target.clone();
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// A value of one of our headers.
+fn text(name: &str, value: String) -> Result<HeaderValue, RequestError> {
+    HeaderValue::try_from(value).map_err(|_| RequestError::Header(name.to_owned()))
 }
 
 /// Sets a header of the registration, unless it is reserved.

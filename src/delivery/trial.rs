@@ -59,6 +59,7 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Tr
         due_since: Instant::now(),
         overdue: false,
         size: 0,
+        followed: false,
     };
     let at = Utc::now();
     let begun = Instant::now();

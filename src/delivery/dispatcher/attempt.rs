@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::Utc;
 use deadpool_postgres::Pool;
-use hyper::StatusCode;
+use http_body_util::Full;
+use hyper::{Request, StatusCode};
 use orw_egress::{Answer, Client};
 use tokio::time::Instant;
+use tokio_postgres::Row;
 
 use super::damaged;
 use crate::delivery::cause::{Cause, Failure};
-use crate::delivery::events::{EventError, Events};
+use crate::delivery::events::{self, EventError, Events};
 use crate::delivery::metrics::Metrics;
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, OutcomeRecord, Reason};
 use crate::delivery::response_excerpt::{ResponseExcerpt, cut};
@@ -69,9 +72,18 @@ pub(in crate::delivery) enum Verdict {
     NotAsked,
 }
 
-/// Makes one attempt.
-pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delivery: Claimed) -> Attempted {
-    let event = match context.events.get(delivery.event).await {
+/// Makes one attempt; `event` is the event's row, if it was read with the lease.
+pub(super) async fn attempt(
+    context: Arc<Context>,
+    webhook: Arc<Webhook>,
+    delivery: Claimed,
+    event: Option<Row>,
+) -> Attempted {
+    let event = match event {
+        Some(row) => events::read(&row).map(Arc::new),
+        None => context.events.get(delivery.event).await,
+    };
+    let event = match event {
         Ok(event) => event,
         Err(error @ EventError::Database(_)) => {
             tracing::warn!(delivery = delivery.id, %error, "delivery put off");
@@ -95,7 +107,14 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
             .metrics
             .waited(begun.saturating_duration_since(delivery.due_since));
     }
-    let sent = send(&context.client, &webhook, &delivery, &event).await;
+    let request = prepare(&webhook, &delivery, &event);
+    let made_at = match (&*event, delivery.reason) {
+        (StoredEvent::Event(event), Reason::Live) => Some(event.at),
+        _ => None,
+    };
+    // Its states take more memory than the request, and the receiver may take its time.
+    drop(event);
+    let sent = send(&context.client, &webhook, request).await;
     let duration = begun.elapsed();
     let mut record = AttemptRecord {
         at,
@@ -109,8 +128,8 @@ pub(super) async fn attempt(context: Arc<Context>, webhook: Arc<Webhook>, delive
     };
     let verdict = judge(sent, &webhook, &mut record);
     context.metrics.attempt(record.cause, duration);
-    if let (Verdict::Good, Reason::Live, StoredEvent::Event(event)) = (&verdict, delivery.reason, &*event) {
-        context.metrics.arrived(event.at);
+    if let (Verdict::Good, Some(made_at)) = (&verdict, made_at) {
+        context.metrics.arrived(made_at);
     }
     let outcome = match &verdict {
         Verdict::Good => {
@@ -152,14 +171,14 @@ fn after_failure(webhook: &Webhook, delivery: &Claimed, verdict: &Verdict) -> Ou
     }
 }
 
-async fn send(
-    client: &Client,
+/// The request of an attempt.
+fn prepare(
     webhook: &Webhook,
     delivery: &Claimed,
     event: &StoredEvent,
-) -> Result<Answer, Failure> {
+) -> Result<Request<Full<Bytes>>, Failure> {
     let payload = request::render(event, webhook);
-    let request = request::build(
+    request::build(
         webhook,
         delivery,
         event,
@@ -170,7 +189,15 @@ async fn send(
     .map_err(|error| Failure {
         cause: Cause::Request,
         error: error.to_string(),
-    })?;
+    })
+}
+
+async fn send(
+    client: &Client,
+    webhook: &Webhook,
+    request: Result<Request<Full<Bytes>>, Failure>,
+) -> Result<Answer, Failure> {
+    let request = request?;
     client
         .send(
             request,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::session::{BROKEN_LIMIT, SILENT_LIMIT, Shared, WorkerSession};
 use crate::backoff::Backoff;
 use crate::database::{Database, DatabaseError, Notifications};
-use crate::delivery::queue::{self, CHANNEL, WorkerId};
+use crate::delivery::queue::{self, CHANNEL, Heartbeat, WorkerId};
 use crate::supervise::{Crew, ending};
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -119,9 +119,10 @@ impl Keeper {
         // Until this connection has sent a heartbeat, others go by the one before it, which is gone.
         let mut limit = BROKEN_LIMIT;
         let (client, mut notifications) = self.connect(limit).await?;
+        let mut heartbeat = Heartbeat::new();
         loop {
             self.give_up_after(limit);
-            self.heartbeat(&client, limit).await?;
+            self.heartbeat(&client, &mut heartbeat, limit).await?;
             limit = SILENT_LIMIT;
             let next = Instant::now() + HEARTBEAT_INTERVAL;
             tokio::select! {
@@ -145,10 +146,15 @@ impl Keeper {
     }
 
     /// Sends a heartbeat, for a new worker if there is none.
-    async fn heartbeat(&self, client: &Client, limit: Duration) -> Result<(), DatabaseError> {
+    async fn heartbeat(
+        &self,
+        client: &Client,
+        heartbeat: &mut Heartbeat,
+        limit: Duration,
+    ) -> Result<(), DatabaseError> {
         let sent = Instant::now();
         let worker = self.worker().unwrap_or_else(WorkerId::new);
-        self.in_time(limit, queue::heartbeat(client, worker, &self.name))
+        self.in_time(limit, heartbeat.beat(client, worker, &self.name))
             .await?;
         self.shared.set_last_heartbeat(Some(sent));
         if self.worker().is_none() {

@@ -43,9 +43,10 @@ use orw_egress::Client;
 /// Connections that only take leases and write outcomes.
 const QUEUE_POOL: usize = 3;
 /// Every statement on the queue has an index for its purpose: a plan that was made while the queue was empty must not be a scan when
-/// a million rows wait. An outcome that a crash of PostgreSQL loses is only a repeat. Our locks give up before `deadlock_timeout`
+/// a million rows wait. So one plan serves for all, made once for each connection: planning takes longer than most of these statements.
+/// An outcome that a crash of PostgreSQL loses is only a repeat. Our locks give up before `deadlock_timeout`
 /// (1 s), so that a session that drops our schema is not the victim of a deadlock with us.
-const QUEUE_SETUP: &str = "SET enable_seqscan = off; SET jit = off; SET synchronous_commit = off; \
+const QUEUE_SETUP: &str = "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan; SET synchronous_commit = off; \
      SET statement_timeout = '30s'; SET lock_timeout = '500ms'";
 
 /// Delivers.

@@ -12,6 +12,8 @@ pub struct Options {
     pub max_in_flight: u32,
     /// Bytes of events in flight over all webhooks; one webhook gets at most a quarter, but always one event.
     pub max_bytes: u64,
+    /// Bytes of events that are read with their leases and not sent yet, over all webhooks. The others are read when they are sent.
+    pub read_ahead: u64,
     /// How often to look at every webhook, even if nobody woke the dispatcher.
     pub poll: Duration,
     /// How long a shutdown waits for requests in flight.
@@ -31,6 +33,7 @@ impl Default for Options {
         Self {
             max_in_flight: 512,
             max_bytes: 64 << 20,
+            read_ahead: 4 << 20,
             poll: Duration::from_secs(5),
             drain: ending::REQUESTS,
             reconcile: Duration::from_secs(5),

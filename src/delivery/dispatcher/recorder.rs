@@ -1,13 +1,16 @@
 //! Records outcomes in the database, many at a time.
 //!
 //! Guarantees: while one batch is written the next one gathers; an outcome is kept until the database has it; how many
-//! wait is bounded by the scheduler, which stops sending. Beside them it writes what it counted, once a second.
+//! wait is bounded by the scheduler, which stops sending. An outcome that others wait for (the next of its lane, or whoever looks at a
+//! delivery that was not sent) is written at once; others wait for company, [`COMPANY`] at most. Beside them it writes what it counted,
+//! once a second.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use super::counts::Counts;
 use crate::backoff::Backoff;
@@ -24,6 +27,8 @@ const BATCH: usize = 512;
 const WAITS: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
 /// Between two attempts while another transaction holds every row of the batch: one that enqueues, which ends within milliseconds.
 const LOCKED: Duration = Duration::from_millis(2);
+/// From the begin of one write to the next, unless somebody waits for it: a write costs the same for one outcome as for ten.
+const COMPANY: Duration = Duration::from_millis(10);
 
 /// What the scheduler learns of a batch.
 #[derive(Debug)]
@@ -56,6 +61,7 @@ pub(super) fn start(
         batch: Vec::with_capacity(BATCH),
         counts: Counts::new(),
         waits: WAITS,
+        wrote: Instant::now(),
     };
     // The name is a value of a metric's label (docs/metrics.md).
     crew.spawn("settler", recorder.run());
@@ -72,13 +78,16 @@ struct Recorder {
     batch: Vec<OutcomeRecord>,
     counts: Counts,
     waits: Backoff,
+    /// When the last write began.
+    wrote: Instant,
 }
 
 impl Recorder {
     async fn run(mut self) {
         while self.gather().await {
             let size = self.batch.len();
-            let batch = self.batch.clone();
+            self.wrote = Instant::now();
+            let batch = &self.batch;
             let recorded = timed_query(&self.pool, self.query_timeout, async |client| {
                 queue::record_outcomes(client, batch).await
             });
@@ -107,9 +116,16 @@ impl Recorder {
                 () = until(self.counts.due()) => self.counts.write(&self.pool, self.query_timeout, true).await,
             }
         }
-        while self.batch.len() < BATCH
-            && let Ok(more) = self.outcomes.try_recv()
-        {
+        let company = self.wrote + COMPANY;
+        while self.batch.len() < BATCH {
+            let more = match self.outcomes.try_recv() {
+                Ok(more) => more,
+                Err(_) if self.batch.iter().any(is_waited_for) => break,
+                Err(_) => match timeout_at(company, self.outcomes.recv()).await {
+                    Ok(Some(more)) => more,
+                    Ok(None) | Err(_) => break,
+                },
+            };
             self.batch.push(more);
         }
         true
@@ -124,23 +140,23 @@ impl Recorder {
                 "outcomes came after their leases had been lost, and are not kept; those deliveries are repeated, unless they were cancelled"
             );
         }
-        let passed_over: BTreeSet<LeaseKey> = recorded.passed_over.iter().map(OutcomeRecord::lease).collect();
-        let batch = std::mem::replace(&mut self.batch, recorded.passed_over);
         let mut written = Written {
-            done: Vec::with_capacity(batch.len()),
+            done: Vec::with_capacity(self.batch.len()),
             look: recorded.promoted.into_iter().map(WebhookId).collect(),
         };
-        for one in &batch {
+        let kept = |one: &&OutcomeRecord| !recorded.passed_over.contains(&one.lease());
+        self.metrics.webhooks.count(self.batch.iter().filter(kept));
+        self.batch.retain(|one| {
             if !one.outcome.is_final() {
                 written.look.insert(one.delivery.webhook);
             }
-            if !passed_over.contains(&one.lease()) {
+            let passed_over = recorded.passed_over.contains(&one.lease());
+            if !passed_over {
                 self.counts.add(one);
                 written.done.push(one.lease());
             }
-        }
-        let kept = batch.iter().filter(|one| !passed_over.contains(&one.lease()));
-        self.metrics.webhooks.count(kept);
+            passed_over
+        });
         self.counts.write(&self.pool, self.query_timeout, false).await;
         // After a failure of the scheduler nobody listens, and what is known is written nevertheless.
         let _ = self.report.send(written);
@@ -152,7 +168,12 @@ impl Recorder {
     }
 }
 
-async fn until(due: Option<tokio::time::Instant>) {
+/// Whether somebody waits until this is written.
+const fn is_waited_for(one: &OutcomeRecord) -> bool {
+    one.delivery.followed || !one.outcome.is_final()
+}
+
+async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,

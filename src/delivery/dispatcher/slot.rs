@@ -8,21 +8,55 @@ use std::time::Duration;
 use governor::clock::{Clock as _, QuantaClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::Instant;
+use tokio_postgres::Row;
 
 use crate::delivery::breaker::Breaker;
-use crate::delivery::queue::Claimed;
+use crate::delivery::queue::{Claimed, Taken};
 use crate::registry::{Limits, Status, Webhook};
 
 /// How much a slot may hold leased and unsent, in seconds of its rate: rows that wait here cannot be taken by another process.
 const HORIZON_SECONDS: u32 = 2;
 
+/// How long the event that was read with a lease may be used. It is read again if the delivery waits for longer, since it may be erased
+/// meanwhile.
+const FRESH: Duration = Duration::from_millis(200);
+
+/// A delivery that is leased and not sent.
+pub(super) struct Ready {
+    pub(super) delivery: Claimed,
+    /// Its event, and when it was read.
+    event: Option<(Row, Instant)>,
+}
+
+impl Ready {
+    pub(super) fn new(taken: Taken, now: Instant) -> Self {
+        Self {
+            delivery: taken.delivery,
+            event: taken.event.map(|row| (row, now)),
+        }
+    }
+
+    /// Bytes of its event that are in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        self.event.as_ref().map_or(0, |_| self.delivery.size)
+    }
+
+    /// The delivery, and its event if that was read just now.
+    pub(super) fn take(self, now: Instant) -> (Claimed, Option<Row>) {
+        let fresh = self.event.filter(|(_, at)| *at + FRESH > now);
+        (self.delivery, fresh.map(|(row, _)| row))
+    }
+}
+
 /// One webhook.
 pub(super) struct Slot {
     pub(super) webhook: Arc<Webhook>,
     /// Leased and not sent.
-    pub(super) ready: VecDeque<Claimed>,
+    pub(super) ready: VecDeque<Ready>,
     pub(super) in_flight: u32,
     pub(super) bytes: u64,
+    /// This worker was its owner at the last query.
+    pub(super) owned: bool,
     /// It is among the webhooks that take turns.
     pub(super) in_turn: bool,
     /// Somebody in this process said that there are new deliveries.
@@ -77,6 +111,7 @@ impl Slot {
             ready: VecDeque::new(),
             in_flight: 0,
             bytes: 0,
+            owned: false,
             in_turn: false,
             woken: false,
             dirty: true,

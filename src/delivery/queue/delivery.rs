@@ -100,6 +100,8 @@ pub(crate) struct Claimed {
     pub(crate) overdue: bool,
     /// Bytes of the event's states, as stored.
     pub(crate) size: u64,
+    /// More waited behind it in its lane when it was taken.
+    pub(crate) followed: bool,
 }
 
 impl Claimed {

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient};
 
 use super::delivery::EventRef;
+use super::transition::WEBHOOKS;
 use super::worker::CHANNEL;
 use crate::registry::WebhookId;
 
@@ -32,6 +33,17 @@ pub(crate) async fn due_now(client: &Client, webhook: WebhookId) -> Result<u64, 
     let sql = "UPDATE openregister_webhooks.delivery SET due_at = clock_timestamp() \
         WHERE webhook = $1 AND head AND NOT awaiting AND lease_owner IS NULL AND due_at > clock_timestamp()";
     client.execute(sql, &[&webhook.0]).await
+}
+
+/// Every webhook that has something in the queue, whatever its state. The work is that of one look-up for each of them.
+///
+/// # Errors
+/// If the query fails.
+pub(crate) async fn queued(client: &Client) -> Result<Vec<WebhookId>, Error> {
+    let sql = format!("WITH RECURSIVE {WEBHOOKS} SELECT q.webhook FROM queued q WHERE q.webhook IS NOT NULL");
+    let statement = client.prepare_cached(&sql).await?;
+    let rows = client.query(&statement, &[]).await?;
+    rows.iter().map(|row| row.try_get(0).map(WebhookId)).collect()
 }
 
 /// Notifies every process, once the transaction is committed, that there is something in the queue. It is for processes without a

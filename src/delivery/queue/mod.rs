@@ -34,10 +34,10 @@ pub use enqueue::{enqueue, lock};
 pub use retry::{Retried, RetrySelection, retry, retry_given_up};
 
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};
-pub(crate) use claim::{Claim, ClaimRequest, claim};
+pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};
 pub(crate) use counts::{count, groups, latencies, living_workers, unfinished};
 pub(crate) use delivery::{Claimed, LeaseKey};
-pub(crate) use due::due_now;
+pub(crate) use due::{due_now, queued};
 pub(crate) use health::{
     FailingReceiver, HealthReport, StoredHealth, failing, forgive, health, record_health,
 };
@@ -45,4 +45,4 @@ pub(crate) use outcome::{AttemptRecord, Outcome, OutcomeRecord};
 pub(crate) use reconcile::{Reconciled, reconcile};
 pub(crate) use record::{Recorded, record_outcomes};
 pub(crate) use transition::UNFINISHED;
-pub(crate) use worker::{CHANNEL, LEASE, WorkerId, heartbeat, leave};
+pub(crate) use worker::{CHANNEL, Heartbeat, LEASE, WorkerId, leave};

@@ -1,6 +1,7 @@
 //! Recording what became of leased deliveries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
@@ -8,6 +9,8 @@ use tokio_postgres::Error;
 use super::delivery::LeaseKey;
 use super::outcome::{AttemptRecord, Outcome, OutcomeRecord};
 use super::transition::{Ending, PROMOTE, finish, give_back};
+
+static RECORD: LazyLock<String> = LazyLock::new(record_sql);
 
 /// What the log says of a delivery that was attempted.
 const ATTEMPTED: Ending = Ending {
@@ -79,36 +82,32 @@ pub(crate) struct Recorded {
     /// Webhooks that have a new head.
     pub(crate) promoted: BTreeSet<i64>,
     /// Their rows were locked by another transaction: to be recorded with the next batch.
-    pub(crate) passed_over: Vec<OutcomeRecord>,
+    pub(crate) passed_over: BTreeSet<LeaseKey>,
     /// How many attempts are not written down, since their leases had been lost: another worker decides about those rows.
     pub(crate) lost: usize,
 }
 
 /// Records the outcomes of a batch, in one transaction. If it is not known whether that was committed, it is safe to repeat.
-pub(crate) async fn record_outcomes(
-    client: &mut Client,
-    batch: Vec<OutcomeRecord>,
-) -> Result<Recorded, Error> {
-    let columns = Columns::of(&batch);
-    let (mine, promoted) = write(client, &batch, &columns).await?;
+pub(crate) async fn record_outcomes(client: &Client, batch: &[OutcomeRecord]) -> Result<Recorded, Error> {
+    let columns = Columns::of(batch);
+    let (mine, promoted) = write(client, batch, &columns).await?;
     let mut recorded = Recorded {
         promoted,
         ..Recorded::default()
     };
     if mine.len() < batch.len() {
-        let left: BTreeSet<LeaseKey> = client
+        recorded.passed_over = client
             .query(LEFT, &[&columns.owners, &columns.ids, &columns.fences])
             .await?
             .iter()
             .map(LeaseKey::read)
             .collect::<Result<_, _>>()?;
-        let mut lost: BTreeMap<LeaseKey, AttemptRecord> = BTreeMap::new();
+        let mut lost: BTreeMap<LeaseKey, &AttemptRecord> = BTreeMap::new();
         for one in batch {
-            if left.contains(&one.lease()) {
-                recorded.passed_over.push(one);
-            } else if !mine.contains(&one.lease()) {
+            let lease = one.lease();
+            if !mine.contains(&lease) && !recorded.passed_over.contains(&lease) {
                 // What was not sent is not repeated.
-                lost.extend(one.attempt.clone().map(|attempt| (one.lease(), attempt)));
+                lost.extend(one.attempt.as_ref().map(|attempt| (lease, attempt)));
             }
         }
         recorded.lost = unwritten(client, lost).await?;
@@ -118,12 +117,15 @@ pub(crate) async fn record_outcomes(
 
 /// Writes what is still leased by its owner, and promotes the next rows of the lanes. Returns the leases whose outcomes are written,
 /// and the webhooks that have a new head.
+///
+/// The whole transaction goes out at once: BEGIN, the two statements, each of which gets a snapshot of its own, and COMMIT, which the
+/// server turns into a ROLLBACK if one of them failed.
 async fn write(
-    client: &mut Client,
+    client: &Client,
     batch: &[OutcomeRecord],
     c: &Columns<'_>,
 ) -> Result<(BTreeSet<LeaseKey>, BTreeSet<i64>), Error> {
-    let record = client.prepare_cached(&record_sql()).await?;
+    let record = client.prepare_cached(&RECORD).await?;
     let promote = client.prepare_cached(PROMOTE).await?;
     let lanes: BTreeSet<(i64, &str)> = batch
         .iter()
@@ -150,16 +152,22 @@ async fn write(
         &c.numbers,
         &c.headers,
     ];
-    let tx = client.transaction().await?;
-    // Both go out at once; the server runs them one after the other, each with its own snapshot.
-    let (mine, promoted) = futures::future::try_join(tx.query(&record, &params), async {
+    let promoting: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&webhooks, &lanes];
+    let promote = async {
         if webhooks.is_empty() {
             return Ok(vec![]);
         }
-        tx.query(&promote, &[&webhooks, &lanes]).await
-    })
-    .await?;
-    tx.commit().await?;
+        client.query(&promote, &promoting).await
+    };
+    let (begun, mine, promoted, ended) = futures::join!(
+        client.batch_execute("BEGIN"),
+        client.query(&record, &params),
+        promote,
+        client.batch_execute("COMMIT"),
+    );
+    begun?;
+    let (mine, promoted) = (mine?, promoted?);
+    ended?;
     Ok((
         mine.iter().map(LeaseKey::read).collect::<Result<_, _>>()?,
         promoted
@@ -170,12 +178,12 @@ async fn write(
 }
 
 /// How many of these attempts are not written down.
-async fn unwritten(client: &Client, attempts: BTreeMap<LeaseKey, AttemptRecord>) -> Result<usize, Error> {
+async fn unwritten(client: &Client, attempts: BTreeMap<LeaseKey, &AttemptRecord>) -> Result<usize, Error> {
     if attempts.is_empty() {
         return Ok(0);
     }
     let (ids, fences) = LeaseKey::columns(attempts.keys());
-    let numbers: Vec<i32> = attempts.values().map(AttemptRecord::number).collect();
+    let numbers: Vec<i32> = attempts.values().map(|attempt| attempt.number()).collect();
     let ats: Vec<_> = attempts.values().map(|attempt| attempt.at).collect();
     let written = client.query(WRITTEN, &[&ids, &fences, &numbers, &ats]).await?;
     let written: BTreeSet<LeaseKey> = written.iter().map(LeaseKey::read).collect::<Result<_, _>>()?;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Statement};
 use uuid::Uuid;
 
 /// How long a lease outlives the last heartbeat.
@@ -44,8 +44,40 @@ pub(super) fn is_dead(worker: &str) -> String {
     format!("{worker} <> ALL ((SELECT ids FROM alive)::uuid[])")
 }
 
-/// Stores a heartbeat of the worker. If the connection `client` ends, the worker counts as dead soon ([`GRACE`]).
-pub(crate) async fn heartbeat(client: &Client, id: WorkerId, name: &str) -> Result<(), Error> {
+/// Stores the heartbeats of a worker over one connection. If that connection ends, the worker counts as dead soon ([`GRACE`]).
+pub(crate) struct Heartbeat {
+    /// The statement for all but the first.
+    next: Option<(WorkerId, Statement)>,
+}
+
+impl Heartbeat {
+    /// Nothing was sent over the connection yet.
+    pub(crate) const fn new() -> Self {
+        Self { next: None }
+    }
+
+    /// Stores a heartbeat. The first for a worker also says which connection it comes over, so that the others can be one short
+    /// statement, planned once.
+    pub(crate) async fn beat(&mut self, client: &Client, id: WorkerId, name: &str) -> Result<(), Error> {
+        if let Some((known, next)) = &self.next
+            && *known == id
+            && client.execute(next, &[&id.0, &LEASE.as_secs_f64()]).await? > 0
+        {
+            return Ok(());
+        }
+        first_heartbeat(client, id, name).await?;
+        self.next = Some((id, client.prepare(NEXT).await?));
+        Ok(())
+    }
+}
+
+/// It changes nothing if the row is that of another connection: behind a pooler the next one may come over any.
+const NEXT: &str = "UPDATE openregister_webhooks.worker \
+    SET beat_at = clock_timestamp(), alive_until = clock_timestamp() + make_interval(secs => $2) \
+    FROM set_config('synchronous_commit', 'off', true) WHERE id = $1 AND backend_pid = pg_backend_pid()";
+
+/// Stores the worker, or that its heartbeats come over another connection now.
+async fn first_heartbeat(client: &Client, id: WorkerId, name: &str) -> Result<(), Error> {
     let sql = "INSERT INTO openregister_webhooks.worker AS w (id, name, alive_until, backend_pid, backend_start, sealing) \
                SELECT $1, $2, clock_timestamp() + make_interval(secs => $3), pid, backend_start, $4 \
                FROM pg_catalog.pg_stat_activity, set_config('synchronous_commit', 'off', true) WHERE pid = pg_backend_pid() \

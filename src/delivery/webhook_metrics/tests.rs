@@ -29,6 +29,7 @@ fn record(webhook: i64, failed: bool) -> OutcomeRecord {
         due_since: Instant::now(),
         overdue: false,
         size: 1,
+        followed: false,
     };
     OutcomeRecord {
         delivery,

@@ -163,6 +163,8 @@ async fn the_silence_of_the_database_is_waited_for_with_a_limit() {
     }]);
     let options = Options {
         query_timeout: Duration::from_millis(500),
+        // The event is read apart from the lease.
+        read_ahead: 0,
         ..Options::default()
     };
     let url = way.url(NEXTCLOUD, rig.db.name());

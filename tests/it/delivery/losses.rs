@@ -37,8 +37,10 @@ const LOST: [Statement; 12] = [
 
 const LANES: usize = 8;
 const EACH: usize = 5;
-fn options() -> Options {
+/// `read_ahead`: bytes of events that are read with their leases.
+fn options(read_ahead: u64) -> Options {
     Options {
+        read_ahead,
         poll: Duration::from_millis(500),
         reconcile: Duration::from_millis(200),
         query_timeout: Duration::from_secs(2),
@@ -154,9 +156,12 @@ impl Place {
         let delay = Duration::from_millis(dice.roll(6));
         self.receiver
             .always(Answer::After(delay, Box::new(Answer::Status(200))));
+        let read_ahead = dice.pick(&[0, 200, 1 << 20]);
         let began = Instant::now();
         let url = self.way.url(NEXTCLOUD, self.rig.db.name());
-        let running = self.rig.dispatcher_over(&url, &self.receiver.ca_pem(), options());
+        let running = self
+            .rig
+            .dispatcher_over(&url, &self.receiver.ca_pem(), options(read_ahead));
         // Some of it while the dispatcher is at work; pausing makes it hand leases back.
         self.fill(0..LANES / 2).await;
         running.wake(1);

@@ -48,6 +48,7 @@ impl orw_testkit::lossy::Statement for Statement {
             ("SET head = true", Self::Promote),
             ("COMMIT", Self::Commit),
             ("INTO openregister_webhooks.worker ", Self::Renew),
+            ("UPDATE openregister_webhooks.worker ", Self::Renew),
             ("DELETE FROM openregister_webhooks.claim", Self::Reconcile),
             ("AS r(day, seq)", Self::Read),
         ]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::super::slot::Wanted;
+use super::super::slot::{Ready, Wanted};
 use super::state::{Claiming, MAX_HELD, MAX_UNRECORDED, Scheduler, Timer};
 use crate::database::DatabaseError;
-use crate::delivery::queue::{self, Claim, ClaimRequest};
+use crate::delivery::queue::{self, Claim, ClaimRequest, EventsToo};
 use crate::delivery::timed_query::timed_query;
 use crate::registry::WebhookId;
 use crate::supervise::PartFailure;
@@ -20,6 +20,18 @@ const MAX_WANTS: usize = 256;
 const RECHECK_OWNER: Duration = Duration::from_secs(2);
 /// The same, if that worker has missed a heartbeat: it may be dead.
 const RECHECK_SUSPECT: Duration = Duration::from_millis(250);
+/// How long events are read apart from the leases after one could not be read: then each fails alone.
+const EVENTS_APART: Duration = Duration::from_secs(60);
+
+/// Before a query that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What came of a query, what it asked for, and whether it asked for events, too.
+type Answered = (
+    Result<Result<Claim, DatabaseError>, JoinError>,
+    Vec<ClaimRequest>,
+    EventsToo,
+);
 
 impl Scheduler {
     /// Starts a query for what is due, unless one is under way.
@@ -58,6 +70,7 @@ impl Scheduler {
                 webhook: *id,
                 most,
                 early,
+                owned: slot.owned,
             });
             if wants.len() == MAX_WANTS {
                 break;
@@ -82,46 +95,68 @@ impl Scheduler {
         let query_timeout = self.options.query_timeout;
         let number = self.next_claim;
         self.next_claim += 1;
-        let claiming = tokio::spawn(async move {
+        let events = self.events_too(now);
+        let task = tokio::spawn(async move {
             crate::failpoint::hit("claim");
             timed_query(&pool, query_timeout, async |client| {
-                queue::claim(client, worker, number, &asked).await
+                queue::claim(client, worker, number, &asked, events).await
             })
             .await
         });
-        self.claiming = Some((claiming, wants));
+        self.claiming = Some(Claiming { task, wants, events });
+    }
+
+    /// Whether the events are to be read, too; as many bytes as there is room for.
+    fn events_too(&mut self, now: Instant) -> EventsToo {
+        self.events_apart = self.events_apart.filter(|until| *until > now);
+        match self.events_apart {
+            Some(_) => EventsToo::No,
+            None => {
+                let room = self.options.max_bytes.min(self.options.read_ahead);
+                EventsToo::Bytes(room.saturating_sub(self.held_bytes))
+            }
+        }
     }
 
     /// Takes the answer to the query.
-    pub(super) fn claimed(
-        &mut self,
-        (result, wants): (Result<Result<Claim, DatabaseError>, JoinError>, Vec<ClaimRequest>),
-    ) {
+    pub(super) fn claimed(&mut self, (result, wants, events): Answered) {
         let claim = match result {
             Ok(Ok(claim)) => claim,
+            Ok(Err(DatabaseError::Query(error)))
+                if events != EventsToo::No && error.as_db_error().is_some() =>
+            {
+                // An event may be the reason. Without them the claim tells, and the event that cannot be read fails alone.
+                tracing::debug!(error = %crate::error_text::chain(&error), "what is due cannot be taken with its events; trying without");
+                self.events_apart = Some(Instant::now() + EVENTS_APART);
+                self.claim_failed(&wants, Duration::ZERO);
+                return;
+            }
             Ok(Err(error)) => {
                 tracing::warn!(error = %crate::error_text::chain(&error), "what is due cannot be taken; trying again");
-                self.claim_failed(&wants);
+                self.claim_failed(&wants, RETRY);
                 return;
             }
             Err(error) => {
                 self.broken = Some(self.part.report(PartFailure::of("claim", error)));
-                self.claim_failed(&wants);
+                self.claim_failed(&wants, RETRY);
                 return;
             }
         };
         let now = Instant::now();
         let mut got: HashMap<WebhookId, u32> = HashMap::new();
-        for delivery in claim.claimed {
-            *got.entry(delivery.webhook).or_default() += 1;
+        let current = self.session.current();
+        for taken in claim.claimed {
+            let ready = Ready::new(taken, now);
+            let id = ready.delivery.webhook;
+            *got.entry(id).or_default() += 1;
             self.held += 1;
-            let id = delivery.webhook;
+            self.held_bytes += ready.bytes();
             match self.slots.get_mut(&id) {
-                Some(slot) if Some(delivery.worker) == self.session.current() => {
-                    slot.ready.push_back(delivery);
+                Some(slot) if Some(ready.delivery.worker) == current => {
+                    slot.ready.push_back(ready);
                     self.take_turns(id);
                 }
-                _ => self.hand_back(delivery),
+                _ => self.hand_back(ready),
             }
         }
         for id in &claim.foreign {
@@ -133,6 +168,7 @@ impl Scheduler {
             self.set_timer(*id, Timer::Look, now + wait);
             if let Some(slot) = self.slots.get_mut(id) {
                 slot.success_stored = false;
+                slot.owned = false;
                 if std::mem::take(&mut slot.woken) {
                     self.session.notify_peers();
                 }
@@ -144,6 +180,7 @@ impl Scheduler {
             }
             if let Some(slot) = self.slots.get_mut(&want.webhook) {
                 slot.woken = false;
+                slot.owned = true;
             }
             if got.get(&want.webhook).copied().unwrap_or_default() >= want.most {
                 self.look(want.webhook);
@@ -154,10 +191,10 @@ impl Scheduler {
         }
     }
 
-    fn claim_failed(&mut self, wants: &[ClaimRequest]) {
+    fn claim_failed(&mut self, wants: &[ClaimRequest], wait: Duration) {
         // The claim may be committed nevertheless: then rows are leased to this worker that nobody knows of.
         self.reconcile_at = Instant::now();
-        let at = Instant::now() + Duration::from_millis(500);
+        let at = Instant::now() + wait;
         for want in wants {
             self.set_timer(want.webhook, Timer::Look, at);
         }
@@ -165,13 +202,12 @@ impl Scheduler {
 }
 
 /// Waits for the query under way; without one, for ever. Cancel-safe.
-pub(super) async fn claimed(
-    claiming: &mut Option<(Claiming, Vec<ClaimRequest>)>,
-) -> (Result<Result<Claim, DatabaseError>, JoinError>, Vec<ClaimRequest>) {
-    let Some((task, _)) = claiming else {
+pub(super) async fn claimed(claiming: &mut Option<Claiming>) -> Answered {
+    let Some(under_way) = claiming else {
         return std::future::pending().await;
     };
-    let result = task.await;
-    let wants = claiming.take().map(|(_, wants)| wants).unwrap_or_default();
-    (result, wants)
+    let result = (&mut under_way.task).await;
+    let events = under_way.events;
+    let wants = claiming.take().map(|done| done.wants).unwrap_or_default();
+    (result, wants, events)
 }

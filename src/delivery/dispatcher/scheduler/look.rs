@@ -1,16 +1,21 @@
 //! Looking at a webhook, or at all: registrations that were changed or deleted, and leases that no longer belong to this process.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::super::slot::Slot;
-use super::state::Scheduler;
+use super::state::{Looking, Scheduler};
 use crate::database::DatabaseError;
 use crate::delivery::queue;
 use crate::delivery::timed_query::timed_query;
 use crate::registry::WebhookId;
+use crate::supervise::PartFailure;
+
+/// How soon a look that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 impl Scheduler {
     /// There are new deliveries for this webhook.
@@ -49,24 +54,24 @@ impl Scheduler {
         }
     }
 
-    /// Takes the registrations as they are now, and looks at each.
+    /// Takes the registrations as they are now, and asks for which webhooks something is in the queue. What this costs depends on
+    /// these and not on how many are registered.
     pub(super) fn look_everywhere(&mut self) {
-        let all: BTreeSet<WebhookId> = self.webhooks.all().iter().map(|w| w.id).collect();
-        for id in &all {
-            self.look(*id);
+        let mut changed = Vec::new();
+        let mut gone = Vec::new();
+        for (id, slot) in &self.slots {
+            match self.webhooks.get(*id) {
+                Some(webhook) if slot.differs(&webhook) => changed.push(*id),
+                Some(_) => {}
+                None => gone.push(*id),
+            }
         }
-        let gone: Vec<WebhookId> = self
-            .slots
-            .keys()
-            .filter(|id| !all.contains(id))
-            .copied()
-            .collect();
-        // A webhook that was registered and deleted between two looks is known by its slot, or by what was put into the queue for it.
-        let stray = std::mem::take(&mut self.stray);
-        if stray || !gone.is_empty() || !self.known.is_subset(&all) {
+        for id in changed {
+            self.look(id);
+        }
+        if std::mem::take(&mut self.stray) || !gone.is_empty() {
             self.clean();
         }
-        self.known = all;
         for id in gone {
             self.release_ready(id);
             if self.slots.get(&id).is_some_and(|s| s.in_flight == 0) {
@@ -74,6 +79,40 @@ impl Scheduler {
                 self.dirty.remove(&id);
             }
         }
+        self.look_again = true;
+        self.start_looking();
+    }
+
+    /// Starts a query for the webhooks that have something in the queue, if it is to be asked and none is under way.
+    fn start_looking(&mut self) {
+        if self.looking.is_some() || !std::mem::take(&mut self.look_again) {
+            return;
+        }
+        let (pool, query_timeout) = (self.pool.clone(), self.options.query_timeout);
+        self.looking = Some(tokio::spawn(async move {
+            timed_query(&pool, query_timeout, async |client| queue::queued(client).await).await
+        }));
+    }
+
+    /// Looks at the webhooks that have something in the queue.
+    pub(super) fn looked(&mut self, result: Result<Result<Vec<WebhookId>, DatabaseError>, JoinError>) {
+        match result {
+            Ok(Ok(queued)) => {
+                for id in queued {
+                    self.look(id);
+                }
+                // What is queued for a webhook that is not registered: it was deleted.
+                if std::mem::take(&mut self.stray) {
+                    self.clean();
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %crate::error_text::chain(&error), "the queue cannot be looked at; trying again");
+                self.poll_again = Some(Instant::now() + RETRY);
+            }
+            Err(error) => self.broken = Some(self.part.report(PartFailure::of("look", error))),
+        }
+        self.start_looking();
     }
 
     /// Cancels what waits for webhooks that were deleted.
@@ -105,6 +144,9 @@ impl Scheduler {
     /// This process has another worker, or none.
     pub(super) fn worker_changed(&mut self) {
         self.cut_off();
+        for slot in self.slots.values_mut() {
+            slot.owned = false;
+        }
         if self.session.current().is_some() {
             self.look_everywhere();
         }
@@ -121,9 +163,26 @@ impl Scheduler {
             self.tasks.abort_all();
         }
         for slot in self.slots.values_mut() {
-            let before = slot.ready.len();
-            slot.ready.retain(|delivery| self.session.holds(delivery.worker));
-            self.held -= before - slot.ready.len();
+            slot.ready.retain(|ready| {
+                let holds = self.session.holds(ready.delivery.worker);
+                if !holds {
+                    self.held -= 1;
+                    self.held_bytes -= ready.bytes();
+                }
+                holds
+            });
         }
     }
+}
+
+/// Waits for the look under way; without one, for ever. Cancel-safe.
+pub(super) async fn looked(
+    looking: &mut Option<Looking>,
+) -> Result<Result<Vec<WebhookId>, DatabaseError>, JoinError> {
+    let Some(task) = looking else {
+        return std::future::pending().await;
+    };
+    let result = task.await;
+    *looking = None;
+    result
 }

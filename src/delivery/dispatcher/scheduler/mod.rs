@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::claims::claimed;
+use self::look::looked;
 use self::reconcile::reconciled;
 pub(super) use self::state::Scheduler;
 use self::timers::sleep_until;
@@ -69,6 +70,11 @@ impl Scheduler {
                 Some(report) = written.recv() => self.written(report),
                 result = claimed(&mut self.claiming) => self.claimed(result),
                 result = reconciled(&mut self.reconciling, self.reconcile_at) => self.reconciled(result),
+                result = looked(&mut self.looking) => self.looked(result),
+                () = sleep_until(self.poll_again) => {
+                    self.poll_again = None;
+                    self.look_everywhere();
+                }
                 () = sleep_until(timer) => self.fire(),
                 _ = poll.tick() => self.look_everywhere(),
                 () = changes.changed() => self.worker_changed(),

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use super::super::attempt::{self, Attempted, Verdict, untried};
 use super::super::health;
 use super::super::recorder::Written;
+use super::super::slot::Ready;
 use super::state::Scheduler;
-use crate::delivery::queue::{self, Claimed, Outcome, OutcomeRecord};
+use crate::delivery::queue::{self, Outcome, OutcomeRecord};
 use crate::delivery::timed_query::timed_query;
 use crate::registry::WebhookId;
 
@@ -163,14 +164,15 @@ impl Scheduler {
     /// Hands back every lease of a webhook that is not sent.
     pub(super) fn release_ready(&mut self, id: WebhookId) {
         if let Some(slot) = self.slots.get_mut(&id) {
-            for delivery in std::mem::take(&mut slot.ready) {
-                self.hand_back(delivery);
+            for ready in std::mem::take(&mut slot.ready) {
+                self.hand_back(ready);
             }
         }
     }
 
-    pub(super) fn hand_back(&mut self, delivery: Claimed) {
+    pub(super) fn hand_back(&mut self, ready: Ready) {
         self.held -= 1;
-        self.record(untried(delivery, None, Outcome::Released).record);
+        self.held_bytes -= ready.bytes();
+        self.record(untried(ready.delivery, None, Outcome::Released).record);
     }
 }

@@ -47,6 +47,7 @@ impl Scheduler {
     /// Every lease that this process knows of: waiting to be sent, in flight, or sent and not written down.
     fn in_hand(&self) -> Vec<LeaseKey> {
         let ready = self.slots.values().flat_map(|slot| &slot.ready);
+        let ready = ready.map(|ready| &ready.delivery);
         let known = ready.chain(self.running.values());
         let known = known.map(Claimed::lease);
         known.chain(self.unrecorded.iter().copied()).collect()

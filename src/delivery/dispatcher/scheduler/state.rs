@@ -16,7 +16,7 @@ use super::super::slot::Slot;
 use super::super::wake::Wake;
 use crate::database::DatabaseError;
 use crate::delivery::queue::{
-    Claim, ClaimRequest, Claimed, LeaseKey, OutcomeRecord, Reconciled, StoredHealth,
+    Claim, ClaimRequest, Claimed, EventsToo, LeaseKey, OutcomeRecord, Reconciled, StoredHealth,
 };
 use crate::delivery::webhooks::Webhooks;
 use crate::registry::WebhookId;
@@ -28,7 +28,13 @@ pub(super) const MAX_HELD: usize = 4096;
 pub(super) const MAX_UNRECORDED: usize = 4096;
 
 /// A query for what is due that is under way.
-pub(super) type Claiming = JoinHandle<Result<Claim, DatabaseError>>;
+pub(super) struct Claiming {
+    pub(super) task: JoinHandle<Result<Claim, DatabaseError>>,
+    pub(super) wants: Vec<ClaimRequest>,
+    pub(super) events: EventsToo,
+}
+/// A query for the webhooks that have something in the queue.
+pub(super) type Looking = JoinHandle<Result<Vec<WebhookId>, DatabaseError>>;
 /// A comparison of leases that is under way.
 pub(super) type Reconciling = JoinHandle<Result<Reconciled, DatabaseError>>;
 
@@ -56,8 +62,11 @@ pub(in crate::delivery::dispatcher) struct Scheduler {
     pub(super) health: Reports,
     pub(super) stored: HashMap<WebhookId, StoredHealth>,
     pub(super) slots: HashMap<WebhookId, Slot>,
-    /// The webhooks that were registered at the last look at everything.
-    pub(super) known: BTreeSet<WebhookId>,
+    /// The query for the webhooks that have something in the queue, if it is under way; whether to ask once more; and when, after a
+    /// failure.
+    pub(super) looking: Option<Looking>,
+    pub(super) look_again: bool,
+    pub(super) poll_again: Option<Instant>,
     /// Something was put into the queue for a webhook that is not registered: it may have been deleted.
     pub(super) stray: bool,
     /// Webhooks with something ready, in turn; each at most once.
@@ -69,7 +78,11 @@ pub(in crate::delivery::dispatcher) struct Scheduler {
     pub(super) running: HashMap<Id, Claimed>,
     pub(super) bytes: u64,
     pub(super) held: usize,
-    pub(super) claiming: Option<(Claiming, Vec<ClaimRequest>)>,
+    /// Bytes of the events among them that were read with their leases.
+    pub(super) held_bytes: u64,
+    /// Until then events are not read with leases: the database could not read one of them.
+    pub(super) events_apart: Option<Instant>,
+    pub(super) claiming: Option<Claiming>,
     /// The webhook after which the next query for what is due begins.
     pub(super) asked_last: WebhookId,
     /// The number of the next claim; the one under way has the number before it.
@@ -113,7 +126,9 @@ impl Scheduler {
             health,
             stored: stored.into_iter().collect(),
             slots: HashMap::new(),
-            known: BTreeSet::new(),
+            looking: None,
+            look_again: false,
+            poll_again: None,
             stray: false,
             turns: VecDeque::new(),
             dirty: BTreeSet::new(),
@@ -122,6 +137,8 @@ impl Scheduler {
             running: HashMap::new(),
             bytes: 0,
             held: 0,
+            held_bytes: 0,
+            events_apart: None,
             claiming: None,
             asked_last: WebhookId(i64::MIN),
             next_claim: 1,

@@ -11,10 +11,11 @@ use super::super::options::Options;
 use super::super::wake::Wake;
 use super::*;
 use crate::database::Database;
+use crate::delivery::dispatcher::slot::Ready;
 use crate::delivery::dispatcher::{health, session};
 use crate::delivery::events::Events;
 use crate::delivery::queue::Claimed;
-use crate::delivery::queue::{EventRef, Reason, WorkerId};
+use crate::delivery::queue::{EventRef, Reason, Taken, WorkerId};
 use crate::delivery::webhooks::Webhooks;
 use crate::lifecycle::{Event, Lane};
 use crate::registry::WebhookId;
@@ -115,6 +116,7 @@ fn leased(worker: WorkerId, id: i64) -> Claimed {
         due_since: Instant::now(),
         overdue: false,
         size: 1,
+        followed: false,
     }
 }
 
@@ -157,12 +159,15 @@ async fn what_was_leased_for_a_former_worker_is_not_sent_for_the_next() {
     let mut scheduler = scheduler(&mut crew, session, One::new());
     scheduler.look(ID);
     let slot = scheduler.slots.get_mut(&ID).unwrap();
-    slot.ready.extend([
-        leased(former, 1),
-        leased(former, 2),
-        leased(next, 3),
-        leased(next, 4),
-    ]);
+    let now = Instant::now();
+    let leases = [(former, 1), (former, 2), (next, 3), (next, 4)];
+    slot.ready.extend(leases.map(|(worker, id)| {
+        let taken = Taken {
+            delivery: leased(worker, id),
+            event: None,
+        };
+        Ready::new(taken, now)
+    }));
     scheduler.held = 4;
     changes.send_replace(None);
     changes.send_replace(Some(next));

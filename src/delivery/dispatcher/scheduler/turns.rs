@@ -79,14 +79,11 @@ impl Scheduler {
         }
         // The loop may not know yet that the worker was given up and there is another one: other processes may have taken what the
         // earlier one had leased.
-        while slot
-            .ready
-            .pop_front_if(|delivery| delivery.worker != worker)
-            .is_some()
-        {
+        while let Some(lost) = slot.ready.pop_front_if(|ready| ready.delivery.worker != worker) {
             self.held -= 1;
+            self.held_bytes -= lost.bytes();
         }
-        let Some(size) = slot.ready.front().map(|d| d.size) else {
+        let Some(size) = slot.ready.front().map(|ready| ready.delivery.size) else {
             return Turn::Over;
         };
         // One request is always allowed, whatever its size.
@@ -104,17 +101,22 @@ impl Scheduler {
             // The webhook takes turns again when a request ends.
             Gate::Full => return Turn::Over,
         }
-        let Some(delivery) = slot.ready.pop_front() else {
+        let Some(ready) = slot.ready.pop_front() else {
             return Turn::Over;
         };
         slot.in_flight += 1;
         slot.bytes += size;
         self.bytes += size;
         self.held -= 1;
+        self.held_bytes -= ready.bytes();
+        let (delivery, event) = ready.take(now);
         let webhook = Arc::clone(&slot.webhook);
-        let task = self
-            .tasks
-            .spawn(attempt(Arc::clone(&self.context), webhook, delivery.clone()));
+        let task = self.tasks.spawn(attempt(
+            Arc::clone(&self.context),
+            webhook,
+            delivery.clone(),
+            event,
+        ));
         self.running.insert(task.id(), delivery);
         Turn::Sent
     }

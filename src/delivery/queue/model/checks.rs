@@ -71,6 +71,7 @@ impl World {
                     webhook: WebhookId(webhook),
                     most: 100,
                     early: true,
+                    owned: false,
                 };
                 self.claim(0, want, false, Answer::Heard).await?;
             }

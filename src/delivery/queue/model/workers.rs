@@ -1,6 +1,5 @@
 //! What workers do: claim, compare, send, record, die.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -9,7 +8,8 @@ use proptest::prelude::*;
 use super::steps::{Answer, Sent, Spot};
 use super::world::{Checked, Question, World, deliveries, spot_of, sql};
 use crate::delivery::queue::{
-    self, AttemptRecord, ClaimRequest, Claimed, LeaseKey, Outcome, OutcomeRecord, leave, record_outcomes,
+    self, AttemptRecord, ClaimRequest, Claimed, EventsToo, LeaseKey, Outcome, OutcomeRecord, leave,
+    record_outcomes,
 };
 use crate::delivery::response_excerpt::ResponseExcerpt;
 
@@ -35,16 +35,22 @@ impl World {
         let second = async {
             if both {
                 let number = self.workers[1 - worker].number();
-                queue::claim(&other, two, number, &wants).await.map(Some)
+                queue::claim(&other, two, number, &wants, EventsToo::Bytes(0))
+                    .await
+                    .map(Some)
             } else {
                 Ok(None)
             }
         };
-        let (first, second) = tokio::join!(queue::claim(&self.client, one, number, &wants), second);
+        let (first, second) = tokio::join!(
+            queue::claim(&self.client, one, number, &wants, EventsToo::No),
+            second
+        );
         let first = Some(sql(first)?).filter(|_| answer == Answer::Heard);
         let claims = [(worker, first), (1 - worker, sql(second)?)];
         for (worker, claim) in claims {
-            for claimed in claim.into_iter().flat_map(|claim| claim.claimed) {
+            for taken in claim.into_iter().flat_map(|claim| claim.claimed) {
+                let claimed = taken.delivery;
                 let busy = self.workers.iter().any(|w| {
                     let outcomes = w.outcomes.iter().map(|s| &s.delivery);
                     let mut held = w.held.iter().chain(outcomes);
@@ -177,7 +183,7 @@ impl World {
             }
             Checked::Ok(())
         };
-        let (recorded, enqueued) = tokio::join!(record_outcomes(&mut self.client, batch.clone()), enqueue);
+        let (recorded, enqueued) = tokio::join!(record_outcomes(&self.client, &batch), enqueue);
         let recorded = sql(recorded)?;
         enqueued?;
         self.committed(added);
@@ -186,8 +192,12 @@ impl World {
             0,
             "outcomes of a living worker are said to be lost"
         );
-        let again = recorded.passed_over;
-        let passed_over: BTreeSet<LeaseKey> = again.iter().map(OutcomeRecord::lease).collect();
+        let passed_over = recorded.passed_over;
+        let again: Vec<OutcomeRecord> = batch
+            .iter()
+            .filter(|s| passed_over.contains(&s.lease()))
+            .cloned()
+            .collect();
         let new = new.iter().filter(|s| !passed_over.contains(&s.lease()));
         self.check_put_off(new).await?;
         if !heard {
@@ -220,12 +230,13 @@ impl World {
     /// Outcomes count exactly where nobody has taken the row in between.
     pub(super) async fn record_late(&mut self) -> Checked {
         let batch = std::mem::take(&mut self.late);
-        let recorded = sql(record_outcomes(&mut self.client, batch).await)?;
-        self.late = recorded.passed_over;
+        let recorded = sql(record_outcomes(&self.client, &batch).await)?;
+        self.late = batch;
+        self.late.retain(|s| recorded.passed_over.contains(&s.lease()));
         for question in std::mem::take(&mut self.given_up) {
             match question {
                 Question::Claim(worker, number, want) => {
-                    sql(queue::claim(&self.client, worker, number, &[want]).await)?;
+                    sql(queue::claim(&self.client, worker, number, &[want], EventsToo::No).await)?;
                 }
                 Question::Reconcile(worker, below, held) => {
                     sql(queue::reconcile(&self.client, worker, below, &held).await)?;

@@ -145,6 +145,8 @@ impl World {
                     webhook: WebhookId(webhook),
                     most,
                     early,
+                    // It may believe so and be wrong.
+                    owned: most % 2 == 0,
                 };
                 self.claim(worker, want, both, answer).await?;
             }
