@@ -45,7 +45,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 15) AS m15,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 16) AS m16,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 17) AS m17,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 18) AS m18 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 18) AS m18,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 19) AS m19 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -117,6 +118,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (17, 'claims'
 \if :m18
 \ir migrations/0018_registry_state.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (18, 'registry_state');
+\endif
+\if :m19
+\ir migrations/0019_event_batch.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (19, 'event_batch');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -32,3 +32,4 @@ mod shares;
 pub mod supervise;
 pub mod telemetry;
 mod terminal;
+pub mod traces;

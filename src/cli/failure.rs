@@ -76,6 +76,7 @@ impl Failure {
                 | RunError::Auth(_)
                 | RunError::Nextcloud(_)
                 | RunError::ListenerTls(_)
+                | RunError::Traces(_)
                 | RunError::Pooled
                 | RunError::PooledStatements => true,
                 RunError::NoRandom(_) | RunError::Listen { .. } | RunError::Routes(_) => false,

@@ -149,6 +149,9 @@ impl Reader {
         self.set("metrics_interval_seconds", &mut s.metrics_interval, |t| {
             seconds(t, 1, 3_600)
         });
+        self.set_some("otlp_endpoint", &mut s.otlp_endpoint, |text| {
+            crate::traces::Endpoint::parse(text).map_err(|error| error.to_string())
+        });
         self.set_some("console_listen", &mut s.console_listen, parse::address);
         self.set_some("nextcloud_url", &mut s.nextcloud_url, parse::nextcloud_url);
         self.set("nextcloud_timeout_seconds", &mut s.nextcloud_timeout, |t| {

@@ -133,6 +133,11 @@ pub const SETTINGS: &[Setting] = &[
         "How often outbox, queue and receivers are measured in the database for the metrics",
     ),
     open(
+        "otlp_endpoint",
+        None,
+        "The collector that takes traces by OTLP over HTTP: http://collector:4318; without it there are none",
+    ),
+    open(
         "console_listen",
         None,
         "The address of the SQL console; it is not built yet, and run refuses the setting",

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use crate::capture::{DoorbellMode, OutboxLimits};
 use crate::registry::{Limits, RetryPolicy};
 use crate::telemetry::LogFormat;
+use crate::traces::Endpoint;
 
 /// The effective settings.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// `ORW_METRICS_INTERVAL_SECONDS` (default 15): how often what the metrics show of the database is measured.
     pub metrics_interval: Duration,
+    /// `ORW_OTLP_ENDPOINT`: the collector of traces; `None`: there are no traces.
+    pub otlp_endpoint: Option<Endpoint>,
     /// `ORW_CONSOLE_LISTEN`.
     pub console_listen: Option<SocketAddr>,
     /// `ORW_NEXTCLOUD_URL`, without a trailing `/`.
@@ -112,6 +115,7 @@ impl Settings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8085),
             metrics_listen: None,
             metrics_interval: Duration::from_secs(15),
+            otlp_endpoint: None,
             console_listen: None,
             nextcloud_url: None,
             nextcloud_timeout: Duration::from_hours(1),

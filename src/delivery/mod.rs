@@ -19,6 +19,7 @@ mod retry_schedule;
 mod sign;
 pub mod statistics;
 mod timed_query;
+mod traced;
 pub mod trial;
 mod webhook_metrics;
 mod webhooks;

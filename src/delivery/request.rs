@@ -14,6 +14,7 @@ use super::queue::Claimed;
 use super::sign::{LEGACY_HEADER, legacy_signature, signatures};
 use crate::lifecycle::StoredEvent;
 use crate::registry::{Auth, HttpMethod, Webhook};
+use crate::traces::DeliveryIds;
 
 const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
 
@@ -43,11 +44,15 @@ pub(crate) struct Payload {
     pub(crate) content_type: &'static str,
 }
 
-/// Renders the payload.
-pub(crate) fn render(event: &StoredEvent, webhook: &Webhook) -> Payload {
+/// Renders the payload; `ids` if there are traces.
+pub(crate) fn render(event: &StoredEvent, webhook: &Webhook, ids: Option<&DeliveryIds>) -> Payload {
     let rendered = super::format::render(event, webhook);
+    let body = match ids {
+        Some(ids) => super::traced::body(rendered.body, rendered.content_type, &ids.delivery_parent()),
+        None => rendered.body,
+    };
     Payload {
-        body: Bytes::from(rendered.body),
+        body: Bytes::from(body),
         content_type: rendered.content_type,
     }
 }
@@ -69,6 +74,7 @@ pub(crate) fn build(
     attempt: u32,
     now: DateTime<Utc>,
     payload: Payload,
+    ids: Option<&DeliveryIds>,
 ) -> Result<Request<Full<Bytes>>, RequestError> {
     // Enough for all of ours, so that it never grows.
     let mut headers = HeaderMap::with_capacity(24);
@@ -106,6 +112,12 @@ pub(crate) fn build(
         "orw-actor-source",
         HeaderValue::from_static(event.actor_source().name()),
     );
+    if let Some(ids) = ids {
+        let parent = ids.attempt_parent().to_string();
+        own("traceparent", text("traceparent", parent)?);
+        // It would belong to another trace.
+        headers.remove("tracestate");
+    }
 
     let mut request = Request::new(Full::new(payload.body));
     *request.method_mut() = match webhook.method {

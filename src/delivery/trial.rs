@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use super::cause::{Cause, Failure};
 use super::dispatcher::attempt::{Verdict, judge};
-use super::queue::{AttemptRecord, Claimed, EventRef, Reason, WorkerId};
-use super::request;
+use super::queue::{AttemptRecord, Claimed, EventRef, Outcome, Reason, WorkerId};
 use super::response_excerpt::ResponseExcerpt;
+use super::{request, traced};
 use crate::lifecycle::StoredEvent;
 use crate::registry::Webhook;
+use crate::traces::Traces;
 
 /// The result of a test.
 #[derive(Debug, Clone, Serialize)]
@@ -41,7 +42,7 @@ pub struct Trial {
 }
 
 /// Sends `event` to the webhook.
-pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Trial {
+pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent, traces: &Traces) -> Trial {
     let delivery = Claimed {
         worker: WorkerId::new(),
         id: 0,
@@ -61,10 +62,11 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Tr
         size: 0,
         followed: false,
     };
+    let ids = traces.delivery(event.id().as_str(), delivery.id, delivery.fence);
     let at = Utc::now();
     let begun = Instant::now();
-    let payload = request::render(event, webhook);
-    let sent = match request::build(webhook, &delivery, event, 1, at, payload) {
+    let payload = request::render(event, webhook, ids.as_ref());
+    let sent = match request::build(webhook, &delivery, event, 1, at, payload, ids.as_ref()) {
         Ok(request) => {
             let identity = webhook.client_certificate.as_deref();
             client
@@ -80,7 +82,7 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Tr
     let duration = begun.elapsed();
     let mut record = AttemptRecord {
         at,
-        duration: Duration::ZERO,
+        duration,
         number: 1,
         status: None,
         cause: None,
@@ -89,6 +91,15 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent) -> Tr
         probe: false,
     };
     let verdict = judge(sent, webhook, &mut record);
+    if let Some(ids) = ids {
+        let outcome = if verdict == Verdict::Good {
+            Outcome::Succeeded
+        } else {
+            Outcome::GivenUp
+        };
+        let trace = traced::delivery(ids, &delivery, event);
+        traced::record(traces, trace, Duration::ZERO, &record, &outcome);
+    }
     Trial {
         succeeded: verdict == Verdict::Good,
         event_id: event.id().as_str().to_owned(),

@@ -17,6 +17,7 @@ use crate::delivery::queue::{self, resolve_user};
 use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
 use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle};
 use crate::registry::{Ordering, Registry, Snapshot, WebhookId};
+use crate::traces::{self, StoredIn, Traces};
 
 /// Turns batches of changes into deliveries.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Pipeline {
     lifecycle: Lifecycle,
     metrics: Metrics,
     wake: Wake,
+    traces: Traces,
     activity: ActivityRequests,
     /// How long a delivery waits at most for the row that names the user.
     actor_wait: Duration,
@@ -37,6 +39,8 @@ pub struct Pipeline {
 struct Batch {
     /// When its changes had been read.
     began: Option<DateTime<Utc>>,
+    /// The first event that it stored.
+    first: Option<EventRef>,
     /// Whether lifecycle was called.
     classified: bool,
     webhooks: BTreeSet<WebhookId>,
@@ -64,10 +68,36 @@ impl Pipeline {
             lifecycle,
             metrics,
             wake,
+            traces: Traces::default(),
             activity,
             actor_wait,
             table_prefix,
             batch: Batch::default(),
+        }
+    }
+
+    /// The same, with a span for each batch that stores events.
+    #[must_use]
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Records the batch that is committed now.
+    fn record_span(&self, batch: &Batch, now: DateTime<Utc>) {
+        if let Some(stored) = batch.first
+            && self.traces.are_on()
+        {
+            self.traces.batch(traces::Batch {
+                stored: StoredIn {
+                    day: stored.day,
+                    seq: stored.seq,
+                },
+                began: batch.began.unwrap_or(now),
+                ended: now,
+                changes: batch.changes,
+                events: batch.events.len() as u64,
+                deliveries: batch.enqueued,
+            });
         }
     }
 
@@ -134,6 +164,7 @@ impl Consumer for Pipeline {
                 .collect();
             deliveries = self.deliveries(&snapshot, &replaying, &processed.events, &stored);
         }
+        self.batch.first = stored.first().copied();
         // After `drop_erased`: the locks of erased objects were dropped with their events.
         lifecycle::locks::store(tx, &processed.locks).await?;
         enqueue(tx, &deliveries).await?;
@@ -181,6 +212,7 @@ impl Consumer for Pipeline {
             self.metrics.lifecycle.observe(seconds(began, now));
             self.metrics.lag.observe(seconds(event.at, now));
         }
+        self.record_span(&batch, now);
         if !batch.webhooks.is_empty() {
             self.wake.wake(batch.webhooks);
         }

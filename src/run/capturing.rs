@@ -65,6 +65,7 @@ fn pipeline(shared: &Shared, activity: ActivityRequests) -> Pipeline {
         shared.settings.actor_wait,
         Arc::clone(&shared.table_prefix),
     )
+    .traced(shared.traces.clone())
 }
 
 fn lifecycle_settings(settings: &Settings) -> LifecycleSettings {

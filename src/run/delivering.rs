@@ -60,6 +60,7 @@ impl Delivering {
                 max_bytes: settings.max_bytes_in_flight,
                 own_sessions: settings.doorbell == DoorbellMode::Notify,
                 metrics: shared.delivery_metrics.clone(),
+                traces: shared.traces.clone(),
                 ..delivery::Options::default()
             },
             wake: shared.wake.clone(),

@@ -47,6 +47,10 @@ pub enum RunError {
     PooledStatements,
     #[error("the routes contradict each other: {0}")]
     Routes(#[from] matchit::InsertError),
+    #[error(
+        "traces cannot be sent: {0}; change the variables OTEL_EXPORTER_OTLP_… of the environment, or leave them out"
+    )]
+    Traces(String),
     #[error(transparent)]
     KeepsFailing(#[from] KeepsFailing),
 }

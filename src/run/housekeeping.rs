@@ -1,5 +1,5 @@
 //! Wires what is done again and again: reading the registrations, measuring outbox and queue, making and dropping partitions, and
-//! removing rows whose retention has ended. All of it may be cut off at any moment when the process ends.
+//! removing rows whose retention has ended, and sending spans. All of it may be cut off at any moment when the process ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,14 @@ pub(super) fn start(shared: &Shared, supervisor: &mut Supervisor) {
             stop.run_until_cancelled(work).await;
         }
     });
+
+    if let Some(exporter) = &shared.exporter {
+        let exporter = Arc::clone(exporter);
+        supervisor.start_simple("traces", move |stop| {
+            let exporter = Arc::clone(&exporter);
+            async move { exporter.run(stop).await }
+        });
+    }
 
     let (pool, kept) = (shared.pool.clone(), row_retention(&shared.settings));
     supervisor.start_simple("retention", move |stop| retention::run(pool.clone(), kept, stop));

@@ -69,6 +69,7 @@ async fn start_api(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), R
         DeliveryContext {
             pool: shared.pool.clone(),
             client: shared.client.clone(),
+            traces: shared.traces.clone(),
             table_prefix: Arc::clone(&shared.table_prefix),
         },
     );

@@ -19,6 +19,7 @@ use crate::pipeline;
 use crate::registry::{self, Defaults, Registry};
 use crate::supervise::Board;
 use crate::telemetry::MetricRegistry;
+use crate::traces::{Exporter, TraceMetrics, Traces};
 
 /// The connections in the pool that everything but delivery shares, the API included.
 const POOL: usize = 21;
@@ -43,6 +44,9 @@ pub(super) struct Shared {
     pub(super) pipeline_metrics: pipeline::Metrics,
     pub(super) delivery_metrics: delivery::Metrics,
     pub(super) measured: Measured,
+    /// Where spans are recorded, and who sends them; off without `ORW_OTLP_ENDPOINT`.
+    pub(super) traces: Traces,
+    pub(super) exporter: Option<Arc<Exporter>>,
     /// When the listener's certificate ends.
     pub(super) certificate_end: CertificateEnd,
 }
@@ -69,6 +73,8 @@ impl Shared {
         let pipeline_metrics = pipeline::Metrics::default();
         let delivery_metrics = delivery::Metrics::default();
         let measured = Measured::default();
+        let trace_metrics = TraceMetrics::default();
+        let (exporter, traces) = exporter(&settings, &tls, &pool, &trace_metrics)?;
         let certificate_end = CertificateEnd::default();
         let metrics = MetricRegistry::with(|metrics| {
             board.register(metrics);
@@ -77,6 +83,7 @@ impl Shared {
             pipeline_metrics.register(metrics);
             delivery_metrics.register(metrics);
             measured.register(metrics);
+            trace_metrics.register(metrics);
             certificate_end.register(metrics);
         });
         Ok(Self {
@@ -93,6 +100,8 @@ impl Shared {
             pipeline_metrics,
             delivery_metrics,
             measured,
+            traces,
+            exporter,
             certificate_end,
             settings: Arc::new(settings),
         })
@@ -105,6 +114,21 @@ impl Shared {
             self.settings.doorbell == DoorbellMode::Poll,
         )
     }
+}
+
+/// Who sends spans, and where they are recorded.
+fn exporter(
+    settings: &Settings,
+    tls: &rustls::ClientConfig,
+    pool: &Pool,
+    metrics: &TraceMetrics,
+) -> Result<(Option<Arc<Exporter>>, Traces), RunError> {
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        return Ok((None, Traces::default()));
+    };
+    let made = Exporter::new(endpoint, tls.clone(), pool.clone(), metrics.clone());
+    let (exporter, traces) = made.map_err(RunError::Traces)?;
+    Ok((Some(Arc::new(exporter)), traces))
 }
 
 /// Refuses a connection pooler between this machine and the database that does not keep what the settings need.

@@ -99,4 +99,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "registry_state",
         sql: include_str!("../../../sql/migrations/0018_registry_state.sql"),
     },
+    Migration {
+        version: 19,
+        name: "event_batch",
+        sql: include_str!("../../../sql/migrations/0019_event_batch.sql"),
+    },
 ];

@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::delivery::trial;
 use crate::lifecycle::EventType;
 use crate::registry::Webhook;
+use crate::traces::Traces;
 
 /// Sends a test event; the exit code is 0 if the receiver answered 2xx, else 1.
 pub(super) async fn run(
@@ -26,7 +27,7 @@ pub(super) async fn run(
     let event = catalogue::test_event(class).map_err(|error| Failure::Failed(error.to_string()))?;
     let tls = orw_egress::client_config(settings.ca_file.as_deref())?;
     let client = Client::new(settings.outgoing(tls));
-    let done = trial::send(&client, webhook, &event).await;
+    let done = trial::send(&client, webhook, &event, &Traces::default()).await;
     if json {
         output::json(&json!(done));
     } else {

@@ -19,9 +19,10 @@ use crate::delivery::metrics::Metrics;
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, OutcomeRecord, Reason};
 use crate::delivery::response_excerpt::{ResponseExcerpt, cut};
 use crate::delivery::webhooks::Webhooks;
-use crate::delivery::{request, retry_schedule};
+use crate::delivery::{request, retry_schedule, traced};
 use crate::lifecycle::StoredEvent;
 use crate::registry::{RetryPolicy, Webhook};
+use crate::traces::{DeliveryIds, Traces};
 
 /// How long a delivery waits at least if its event could not be read for a reason that is not in the event.
 const PUT_OFF: Duration = Duration::from_secs(2);
@@ -34,6 +35,7 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) webhooks: Arc<dyn Webhooks>,
     pub(super) metrics: Metrics,
+    pub(super) traces: Traces,
 }
 
 /// What the scheduler learns of an attempt.
@@ -102,12 +104,20 @@ pub(super) async fn attempt(
     }
     let at = Utc::now();
     let begun = Instant::now();
+    let waited = begun.saturating_duration_since(delivery.due_since);
     if delivery.due {
-        context
-            .metrics
-            .waited(begun.saturating_duration_since(delivery.due_since));
+        context.metrics.waited(waited);
     }
-    let request = prepare(&webhook, &delivery, &event);
+    let trace = context
+        .traces
+        .delivery(&about.0, delivery.id, delivery.fence)
+        .map(|ids| traced::delivery(ids, &delivery, &event));
+    let request = prepare(
+        &webhook,
+        &delivery,
+        &event,
+        trace.as_ref().map(|trace| &trace.ids),
+    );
     let made_at = match (&*event, delivery.reason) {
         (StoredEvent::Event(event), Reason::Live) => Some(event.at),
         _ => None,
@@ -139,6 +149,9 @@ pub(super) async fn attempt(
         }
         _ => after_failure(&webhook, &delivery, &verdict),
     };
+    if let Some(trace) = trace {
+        traced::record(&context.traces, trace, waited, &record, &outcome);
+    }
     Attempted {
         record: OutcomeRecord {
             delivery,
@@ -176,8 +189,9 @@ fn prepare(
     webhook: &Webhook,
     delivery: &Claimed,
     event: &StoredEvent,
+    ids: Option<&DeliveryIds>,
 ) -> Result<Request<Full<Bytes>>, Failure> {
-    let payload = request::render(event, webhook);
+    let payload = request::render(event, webhook, ids);
     request::build(
         webhook,
         delivery,
@@ -185,6 +199,7 @@ fn prepare(
         delivery.attempt + 1,
         Utc::now(),
         payload,
+        ids,
     )
     .map_err(|error| Failure {
         cause: Cause::Request,

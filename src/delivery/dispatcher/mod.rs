@@ -165,6 +165,7 @@ impl Dispatcher {
             events: Events::start(crew, self.pool.clone(), query_timeout),
             webhooks: Arc::clone(&self.webhooks),
             metrics: self.options.metrics.clone(),
+            traces: self.options.traces.clone(),
         });
         async move {
             let stored = tokio::select! {

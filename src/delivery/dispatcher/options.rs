@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::delivery::metrics::Metrics;
 use crate::supervise::ending;
+use crate::traces::Traces;
 
 /// How the dispatcher works.
 #[derive(Debug, Clone)]
@@ -26,6 +27,7 @@ pub struct Options {
     /// user would find it.
     pub own_sessions: bool,
     pub metrics: Metrics,
+    pub traces: Traces,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             query_timeout: Duration::from_secs(35),
             own_sessions: true,
             metrics: Metrics::default(),
+            traces: Traces::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::error::HandlerError;
 use super::parameters::{self, ListQuery, PathId};
 use crate::delivery::queue::listing;
 use crate::registry::{Caller, Fields, Registry, TargetPolicy, Webhook, WebhookId};
+use crate::traces::Traces;
 use orw_egress::Client;
 
 /// What handlers work on.
@@ -28,6 +29,7 @@ pub struct DeliveryContext {
     pub pool: Pool,
     /// Sends tests.
     pub client: Client,
+    pub traces: Traces,
     /// `ORW_TABLE_PREFIX`.
     pub table_prefix: Arc<str>,
 }

@@ -98,7 +98,7 @@ pub(crate) async fn test(context: &Context, deliveries: &DeliveryContext, call: 
         },
     };
     let event = catalogue::test_event(class)?;
-    let result = trial::send(&deliveries.client, &webhook, &event).await;
+    let result = trial::send(&deliveries.client, &webhook, &event, &deliveries.traces).await;
     Ok(Reply::data(json!(result)))
 }
 

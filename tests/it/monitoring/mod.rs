@@ -6,3 +6,4 @@ mod cardinality;
 mod dashboard;
 mod files;
 mod forms;
+mod traces;

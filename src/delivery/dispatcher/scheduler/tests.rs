@@ -134,6 +134,7 @@ fn scheduler(crew: &mut Crew, session: WorkerSession, one: One) -> Scheduler {
         events: Events::start(crew, pool.clone(), query_timeout),
         webhooks: Arc::clone(&webhooks),
         metrics: crate::delivery::Metrics::default(),
+        traces: crate::traces::Traces::default(),
     };
     let (outcomes, _) = mpsc::unbounded_channel();
     Scheduler::new(
