@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openregister_webhooks::delivery::Options;
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
 use openregister_webhooks::delivery::queue::listing;
 use openregister_webhooks::delivery::queue::{self, RetrySelection, retry_given_up};
@@ -226,4 +227,29 @@ async fn what_can_never_be_delivered_leaves_the_queue_and_its_events_go() {
             .await,
         0
     );
+}
+
+/// However many are registered: only those with something in the queue are asked for, and so become this process's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_has_nothing_in_the_queue_costs_nothing() {
+    let (rig, receiver) = tokio::join!(Rig::new(), https());
+    for id in 1..=20 {
+        rig.webhooks.put(webhook(id, receiver.url("/")));
+    }
+    let options = Options {
+        poll: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let running = rig.dispatcher_with(&receiver.ca_pem(), options);
+    // Nobody wakes the dispatcher: it finds them when it looks at the queue.
+    for (id, object) in [(7, "a"), (11, "b")] {
+        rig.send(id, object, 0..1).await;
+    }
+    receiver.wait_for(2, PATIENCE).await.unwrap();
+    rig.until(LEFT, 0).await;
+    let owned = "SELECT count(*) FROM openregister_webhooks.webhook_owner WHERE webhook IN (7, 11)";
+    assert_eq!(rig.count(owned).await, 2);
+    let others = "SELECT count(*) FROM openregister_webhooks.webhook_owner WHERE webhook NOT IN (7, 11)";
+    assert_eq!(rig.count(others).await, 0);
+    running.stop().await;
 }
