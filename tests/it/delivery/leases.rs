@@ -6,55 +6,31 @@ use openregister_webhooks::delivery::Options;
 use openregister_webhooks::registry::{RetryPolicy, WebhookId};
 
 use super::rig::{Rig, webhook};
+use crate::support::lossy::{self, How, Loss, Statement};
+use crate::support::postgres::NEXTCLOUD;
 use crate::support::receiver::{Answer, https};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const WAITING: &str = "SELECT count(*) FROM openregister_webhooks.delivery WHERE lane <> 'object:later'";
+const WAITING: &str = "SELECT count(*) FROM openregister_webhooks.delivery";
 
-/// The query for the next due time fails after the claim has committed leases: the claiming worker never hears of them.
+/// The answers to claims are lost after these have committed leases: the claiming worker never hears of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_whose_lease_nobody_knows_of_come_free() {
     let (rig, receiver) = tokio::join!(Rig::new(), https());
     rig.webhooks.put(webhook(1, receiver.url("/")));
-    let client = rig.db.client().await;
-    client
-        .batch_execute(
-            "CREATE TABLE fault (at text); \
-             CREATE FUNCTION faulty() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN \
-                 IF EXISTS (SELECT FROM fault f WHERE position(f.at IN current_query()) > 0) THEN RAISE EXCEPTION 'told to fail'; END IF; \
-                 RETURN true; END $$; \
-             ALTER TABLE openregister_webhooks.delivery ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; \
-             CREATE POLICY faulty ON openregister_webhooks.delivery USING (faulty())",
-        )
-        .await
-        .unwrap();
-    rig.send(1, "later", 0..1).await;
-    client
-        .batch_execute("UPDATE openregister_webhooks.delivery SET due_at = now() + interval '1 hour'")
-        .await
-        .unwrap();
-    let running = rig.dispatcher(&receiver.ca_pem());
-    rig.until("SELECT count(*) FROM openregister_webhooks.webhook_owner", 1)
-        .await;
-    client
-        .batch_execute("INSERT INTO fault VALUES ('d.due_at - clock_timestamp()')")
-        .await
-        .unwrap();
     rig.send(1, "now", 0..1).await;
-    running.wake(1);
-    rig.until(
-        "SELECT count(*) FROM openregister_webhooks.delivery WHERE lane = 'object:now' AND lease_owner IS NOT NULL",
-        1,
-    )
-    .await;
-    // Each time it is given back, and taken again by a claim whose answer is lost, too.
-    rig.until(
-        "SELECT least(max(fence), 3) FROM openregister_webhooks.delivery WHERE lane = 'object:now'",
-        3,
-    )
-    .await;
-    client.batch_execute("DELETE FROM fault").await.unwrap();
+    let way = lossy::before(&rig.db);
+    let loss = Loss {
+        statement: Statement::Claim,
+        after: 0,
+        how: How::Drop,
+    };
+    way.plan(vec![loss; 3]);
+    let url = way.url(NEXTCLOUD, rig.db.name());
+    let running = rig.dispatcher_over(&url, &receiver.ca_pem(), Options::default());
+    // Each time it is given back, and taken again.
     rig.until(WAITING, 0).await;
+    assert_eq!(way.lost().get(&Statement::Claim), Some(&3));
     assert_eq!(receiver.received().len(), 1);
     // Claim notes are removed in the end.
     rig.until("SELECT count(*) FROM openregister_webhooks.claim", 0)
@@ -78,7 +54,7 @@ async fn delivery_goes_on_after_the_database_was_away_for_longer_than_a_lease_la
     // The worker has given its lease up, and tries again over another connection.
     rig.until(
         "SELECT least(count(DISTINCT pid), 2) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
-         AND query LIKE 'INSERT INTO openregister_webhooks.worker%'",
+         AND query ~ '^(INSERT INTO|UPDATE) openregister_webhooks.worker'",
         2,
     )
     .await;
