@@ -37,13 +37,31 @@ fn age(text: &str) -> Option<TimeDelta> {
 pub(crate) fn class(name: &str) -> Result<EventClass, String> {
     EventClass::parse(name)
         .or_else(|| EventClass::from_short(name))
-        .ok_or_else(|| format!("{name:?} is not an event class; `openregister-webhooks events` lists them"))
+        .ok_or_else(|| {
+            let hint = did_you_mean(name);
+            format!("{name:?} is not an event class{hint}; `openregister-webhooks events` lists them")
+        })
 }
 
 /// An event class, or `openregister-webhooks.gap`.
 pub(crate) fn event_type(name: &str) -> Result<EventType, String> {
-    EventType::parse(name)
-        .ok_or_else(|| format!("{name:?} is not an event; `openregister-webhooks events` lists them"))
+    EventType::parse(name).ok_or_else(|| {
+        let hint = did_you_mean(name);
+        format!("{name:?} is not an event{hint}; `openregister-webhooks events` lists them")
+    })
+}
+
+/// `; did you mean …?`, if an event class has a similar name; else nothing.
+fn did_you_mean(name: &str) -> String {
+    orw_model::similar_class(name).map_or_else(String::new, |class| format!("; did you mean {class}?"))
+}
+
+/// The id of a webhook, a delivery or a job, in an argument.
+pub(crate) fn id(text: &str) -> Result<i64, String> {
+    text.parse()
+        .ok()
+        .filter(|id| *id > 0)
+        .ok_or_else(|| "an id is a positive number; `list` shows the ids".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The flags for settings, for every command that reads them: one for each setting that is no secret, from the one list.
+//! The flags for settings, for every command that reads them: one for each setting that is no secret, from the one list. Only
+//! `config --help` shows them; the help of the other commands shows their own flags, and says where the settings are.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -7,10 +8,10 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
 use crate::config::{SETTINGS, Setting, Sources};
 
-/// The heading in `--help`.
+/// The heading in `config --help`.
 const HEADING: &str = "Settings (also ORW_… in the environment, or keys of the TOML file)";
-/// The settings that `-h` shows; `--help` shows all.
-const COMMON: [&str; 3] = ["database_url", "listen", "nextcloud_url"];
+/// What the help of the other commands ends with.
+const ELSEWHERE: &str = "Settings: `--config FILE`, and a flag for each setting. `openregister-webhooks config --help` lists them";
 
 /// Each setting with the name of its flag; clap needs names that live as long as the program.
 static FLAGS: LazyLock<Vec<(&'static Setting, String)>> = LazyLock::new(|| {
@@ -63,8 +64,8 @@ impl FromArgMatches for SettingsArgs {
     }
 }
 
-impl Args for SettingsArgs {
-    fn augment_args(command: Command) -> Command {
+impl SettingsArgs {
+    fn flags() -> impl Iterator<Item = Arg> {
         let config = Arg::new("config")
             .long("config")
             .value_name("FILE")
@@ -79,8 +80,7 @@ impl Args for SettingsArgs {
                 .long(flag.as_str())
                 .value_name("VALUE")
                 .help(format!("{}{default}", setting.about))
-                .help_heading(HEADING)
-                .hide_short_help(!COMMON.contains(&setting.name));
+                .help_heading(HEADING);
             if setting.default == Some("false") {
                 arg = arg
                     .num_args(0..=1)
@@ -89,12 +89,57 @@ impl Args for SettingsArgs {
             }
             arg
         });
-        command.arg(config).args(flags)
+        std::iter::once(config).chain(flags)
+    }
+}
+
+impl Args for SettingsArgs {
+    fn augment_args(command: Command) -> Command {
+        command
+            .args(Self::flags().map(|flag| flag.hide(true)))
+            .after_help(ELSEWHERE)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+/// The same flags, shown: for `config`, whose help is the list of all settings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ListedSettingsArgs(pub(super) SettingsArgs);
+
+impl FromArgMatches for ListedSettingsArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        SettingsArgs::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl Args for ListedSettingsArgs {
+    fn augment_args(command: Command) -> Command {
+        command.args(SettingsArgs::flags()).after_help(secrets())
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The settings that have no flag.
+fn secrets() -> String {
+    let secrets = SETTINGS.iter().filter(|setting| setting.flag().is_none());
+    let lines = secrets.map(|setting| format!("  {}\n          {}", setting.variable(), setting.about));
+    std::iter::once(
+        "Secrets (without a flag, because every user of the machine can see the flags of a process):"
+            .to_owned(),
+    )
+    .chain(lines)
+    .collect::<Vec<_>>()
+    .join("\n")
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::args::SettingsArgs;
+use super::args::ListedSettingsArgs;
 use super::output;
+use super::table::{Column, Table};
 use crate::config::{Effective, Loaded, Problem, Settings};
 
 #[derive(Debug, Args)]
@@ -15,11 +16,11 @@ pub(super) struct ConfigArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    settings: SettingsArgs,
+    settings: ListedSettingsArgs,
 }
 
 pub(super) fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
-    let loaded = Loaded::read(&args.settings.sources());
+    let loaded = Loaded::read(&args.settings.0.sources());
     let problems = loaded
         .settings
         .as_ref()
@@ -28,9 +29,7 @@ pub(super) fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         output::json(&as_json(&loaded.effective, problems));
     } else {
-        for line in as_table(&loaded.effective) {
-            output::say(line);
-        }
+        as_table(&loaded.effective).print();
         for problem in problems {
             output::note(format_args!("error: {problem}"));
         }
@@ -62,13 +61,20 @@ fn as_json(effective: &[Effective], problems: &[Problem]) -> serde_json::Value {
     json!({"settings": settings, "problems": problems})
 }
 
-fn as_table(effective: &[Effective]) -> Vec<String> {
-    let shown = |e: &Effective| e.value.clone().unwrap_or_else(|| "-".to_owned());
-    let width = |of: &dyn Fn(&Effective) -> usize| effective.iter().map(of).max().unwrap_or(0);
-    let name = width(&|e| e.setting.name.len());
-    let value = width(&|e| shown(e).chars().count()).min(60);
-    let line = |e: &Effective| format!("{:name$}  {:value$}  {}", e.setting.name, shown(e), e.origin);
-    effective.iter().map(line).collect()
+fn as_table(effective: &[Effective]) -> Table<3> {
+    let mut table = Table::new([
+        Column::text("SETTING"),
+        Column::long("VALUE"),
+        Column::long("FROM"),
+    ]);
+    for one in effective {
+        table.row([
+            one.setting.name.into(),
+            one.value.as_deref().unwrap_or("-").into(),
+            (&one.origin).into(),
+        ]);
+    }
+    table
 }
 
 #[cfg(test)]
@@ -95,7 +101,7 @@ mod tests {
         );
         assert_eq!(json["settings"][0]["origin"], "ORW_DATABASE_URL");
         assert_eq!(json["problems"][0]["name"], "ORW_MASTER_KEY");
-        let table = as_table(&loaded.effective);
+        let table = as_table(&loaded.effective).lines(None, false);
         assert!(
             table
                 .iter()

@@ -16,6 +16,9 @@ use crate::pipeline::erase::{self, EraseError};
 pub(super) struct EraseArgs {
     /// The object's uuid
     uuid: String,
+    /// Erase also if this is not in the form of a UUID: for objects that were imported with ids of another form
+    #[arg(long)]
+    any_form: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -30,6 +33,13 @@ pub(super) fn run(args: EraseArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn erase(settings: &Settings, args: &EraseArgs) -> Result<ExitCode, Failure> {
+    if !args.any_form && uuid::Uuid::try_parse(&args.uuid).is_err() {
+        return Err(Failure::Usage(format!(
+            "{:?} is no UUID (such as 0b5c1c9a-5f2e-4a55-9a0b-3d1c7b1f7f11), and nothing was erased; if the object really has this id, \
+             add --any-form",
+            args.uuid
+        )));
+    }
     let mut client = database::connect(&database::database(settings)?).await?;
     let done = erase::erase(&mut client, &settings.table_prefix, &args.uuid, &caller::caller())
         .await
@@ -37,12 +47,19 @@ async fn erase(settings: &Settings, args: &EraseArgs) -> Result<ExitCode, Failur
             EraseError::NoUuid(_) => Failure::Usage(error.to_string()),
             EraseError::Query(error) => Failure::Query(error),
         })?;
+    // Whoever erases wants to know whether it was the right object.
+    let code = if done.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    };
     if args.json {
         output::json(&json!(done));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     if done.is_empty() {
-        output::say("nothing was stored about this object");
+        output::note("nothing is stored about an object with this uuid; is it the right one?");
+        return Ok(code);
     }
     for (count, what) in [
         (done.changes, "changes removed from the outbox"),
@@ -60,5 +77,5 @@ async fn erase(settings: &Settings, args: &EraseArgs) -> Result<ExitCode, Failur
     output::note(
         "later changes of the object are captured and delivered as usual; copies in backups and at receivers are not erased",
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }

@@ -1,10 +1,10 @@
-//! `events`: the catalogue of events.
+//! `events`: the catalogue of events, and the events that happen.
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
+use super::follow_events::{self, FollowArgs};
 use super::output::{json, page, say};
 use crate::catalogue;
 use crate::delivery::format;
@@ -14,7 +14,7 @@ use orw_model::EventClass;
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
-    /// Print the whole catalogue as JSON, with a JSON Schema and an example for every payload
+    /// Print the whole catalogue as JSON, with a JSON Schema and an example for every payload; with --follow, each event as JSON
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
     /// Print the page docs/events.md
@@ -29,6 +29,8 @@ pub(crate) struct EventsArgs {
     /// The format of the example or the schema
     #[arg(long, value_name = "FORMAT", default_value = "documented")]
     format: ExampleFormat,
+    #[command(flatten)]
+    follow: FollowArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -51,6 +53,9 @@ impl From<ExampleFormat> for Format {
 }
 
 pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
+    if args.follow.follow {
+        return follow_events::run(args.follow, args.json);
+    }
     if let Some(name) = &args.example {
         let rendered = format::sample(&catalogue::example_of(event_type(name)?), args.format.into());
         page(String::from_utf8_lossy(&rendered.body));
@@ -77,6 +82,5 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
 
 /// The event with this short or full name.
 fn event_type(name: &str) -> anyhow::Result<EventType> {
-    EventType::parse(name)
-        .with_context(|| format!("{name} is no event; `openregister-webhooks events` lists them"))
+    crate::arguments::event_type(name).map_err(anyhow::Error::msg)
 }

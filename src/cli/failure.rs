@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use tokio_postgres::error::SqlState;
+
 use crate::capture::{AdoptError, InstallError};
 use crate::config::ConfigError;
 use crate::database::DatabaseError;
@@ -58,7 +60,23 @@ impl Failure {
                 });
                 std::iter::once(finding.what.clone()).chain(more).collect()
             }
-            other => vec![crate::error_text::chain(other)],
+            other => {
+                let remedy = other
+                    .sqlstate()
+                    .and_then(remedy)
+                    .map(|remedy| format!("  remedy: {remedy}"));
+                std::iter::once(crate::error_text::chain(other))
+                    .chain(remedy)
+                    .collect()
+            }
+        }
+    }
+
+    /// What the database said, if a query failed.
+    fn sqlstate(&self) -> Option<&SqlState> {
+        match self {
+            Self::Query(error) | Self::Registry(RegistryError::Database(error)) => error.code(),
+            _ => None,
         }
     }
 
@@ -86,6 +104,28 @@ impl Failure {
             }
         };
         ExitCode::from(if wrong_setting { 2 } else { 1 })
+    }
+}
+
+/// The next step, where the database's answer makes it plain.
+fn remedy(code: &SqlState) -> Option<&'static str> {
+    if [
+        &SqlState::UNDEFINED_TABLE,
+        &SqlState::INVALID_SCHEMA_NAME,
+        &SqlState::UNDEFINED_FUNCTION,
+        &SqlState::UNDEFINED_COLUMN,
+    ]
+    .contains(&code)
+    {
+        Some(
+            "openregister-webhooks is not installed in this database, or an older version is: run `openregister-webhooks install`, or mend ORW_DATABASE_URL",
+        )
+    } else if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        Some(
+            "this role lacks a right: run `openregister-webhooks install --runtime-role NAME` as the owner of Nextcloud's tables",
+        )
+    } else {
+        None
     }
 }
 

@@ -7,7 +7,9 @@
 mod adopt;
 mod args;
 mod caller;
+mod completions;
 mod config;
+mod confirm;
 mod database;
 mod delivery;
 mod demo;
@@ -16,6 +18,7 @@ mod erase;
 mod events;
 mod failure;
 mod filter;
+mod follow_events;
 mod install;
 mod job;
 mod output;
@@ -24,12 +27,14 @@ mod registry;
 mod response;
 mod rotate_key;
 mod run;
+mod status;
+mod table;
 mod uninstall;
 mod webhook;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// What `--help` ends with.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or there are findings; 2 the command line or the settings are wrong; \
@@ -51,6 +56,8 @@ enum Command {
     Adopt(adopt::AdoptArgs),
     /// Deliver every current object as created
     Backfill(job::BackfillArgs),
+    /// Print the completions for bash, fish, powershell or zsh
+    Completions(completions::CompletionsArgs),
     /// Show the settings in effect, where each comes from, and what is wrong with them
     Config(config::ConfigArgs),
     /// List deliveries, and retry those that were given up
@@ -61,7 +68,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Erase what is stored about one object (privacy)
     Erase(erase::EraseArgs),
-    /// List the events that webhooks can be registered for
+    /// List the events that webhooks can be registered for, or follow those that happen
     Events(events::EventsArgs),
     /// Evaluate filters, or check one
     Filter(filter::FilterArgs),
@@ -75,6 +82,8 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// Encrypt the stored secrets with a new master key: ORW_MASTER_KEY=NEW,OLD
     RotateKey(rotate_key::RotateKeyArgs),
+    /// Show on one screen whether all is well, and what needs attention
+    Status(status::StatusArgs),
     /// Remove everything from Nextcloud's database
     Uninstall(uninstall::UninstallArgs),
     /// List, register and change webhooks
@@ -98,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Adopt(args) => adopt::run(args),
         Command::Backfill(args) => job::run_backfill(args),
+        Command::Completions(args) => Ok(completions::run(&args, Cli::command())),
         Command::Config(args) => config::run(args),
         Command::Delivery(args) => delivery::run(args),
         Command::Demo(args) => demo::run(args),
@@ -110,11 +120,12 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => job::run_replay(args),
         Command::Receive(args) => receive::run(args),
         Command::RotateKey(args) => rotate_key::run(args),
+        Command::Status(args) => status::run(args),
         Command::Uninstall(args) => uninstall::run(args),
         Command::Webhook(args) => webhook::run(args),
     };
-    done.unwrap_or_else(|error| {
+    output::finish(done.unwrap_or_else(|error| {
         output::note(format_args!("error: {error:#}"));
         ExitCode::FAILURE
-    })
+    }))
 }

@@ -1,23 +1,79 @@
 //! Prints what commands say: results on standard output, everything else on standard error. No other code of this program writes
 //! there, and everything that is written is escaped, so that it cannot act on a terminal ([`crate::terminal`]).
 //!
-//! It is no failure if the reader has gone (`| head`).
+//! It is no failure if the reader has gone (`| head`). Any other failure to write the result (a full disk) is remembered, and
+//! [`finish`] turns it into an exit code.
 #![allow(clippy::disallowed_methods, reason = "this is the one place")]
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use super::failure::Failure;
 use crate::terminal::{Json, Line, Page};
 
+/// Why the result could not be written, if that failed.
+static FAILED: OnceLock<io::Error> = OnceLock::new();
+
+/// Remembers that writing the result failed; what failed first counts.
+fn written(result: io::Result<()>) {
+    if let Err(error) = result {
+        drop(FAILED.set(error));
+    }
+}
+
+/// Whether nobody reads the result any more: then a command that goes on for ever ends.
+pub(super) fn is_unread() -> bool {
+    FAILED.get().is_some()
+}
+
+/// Writes what is still in memory. If the result could not be written for another reason than that its reader has gone, the exit code
+/// is 1 and a message says so.
+pub(super) fn finish(code: ExitCode) -> ExitCode {
+    written(io::stdout().lock().flush());
+    match FAILED.get() {
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+            note(format_args!(
+                "error: the result could not be written to standard output: {error}"
+            ));
+            ExitCode::FAILURE
+        }
+        _ => code,
+    }
+}
+
+/// How many columns the terminal has that standard output is; `None` if it is none.
+pub(super) fn width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Whether colours may be used: on a terminal that is able to show them, unless `NO_COLOR` (<https://no-color.org>) is set.
+pub(super) fn colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    io::stdout().is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Lines of the result whose foreign text is escaped already, and which may contain our own colours.
+pub(super) fn styled(lines: &[String]) {
+    let mut stdout = io::stdout().lock();
+    for line in lines {
+        written(writeln!(stdout, "{line}"));
+    }
+}
+
 /// A line of the result.
 pub(super) fn say(line: impl Display) {
-    drop(writeln!(io::stdout().lock(), "{}", Line(line)));
+    written(writeln!(io::stdout().lock(), "{}", Line(line)));
 }
 
 /// Lines of the result; its newlines are our own.
 pub(super) fn page(text: impl Display) {
-    drop(writeln!(io::stdout().lock(), "{}", Page(text)));
+    written(writeln!(io::stdout().lock(), "{}", Page(text)));
 }
 
 /// A line for the person at the terminal.
@@ -41,21 +97,32 @@ pub(super) fn escape_panics() {
     }));
 }
 
-/// A question to the person at the terminal; the answer follows on the same line.
+/// Whether somebody sees the questions.
+pub(super) fn asks_are_seen() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// A question whether to go on; the answer follows on its last line.
 pub(super) fn ask(question: impl Display) {
+    note(question);
+    prompt("Continue? (yes/no) ");
+}
+
+/// The beginning of a line that the person at the terminal ends.
+pub(super) fn prompt(text: impl Display) {
     let mut stderr = io::stderr().lock();
-    drop(write!(stderr, "{}\nContinue? (yes/no) ", Line(question)));
+    drop(write!(stderr, "{}", Line(text)));
     drop(stderr.flush());
 }
 
 /// The result as one JSON document.
 pub(super) fn json(value: &serde_json::Value) {
-    drop(writeln!(io::stdout().lock(), "{:#}", Json(value)));
+    written(writeln!(io::stdout().lock(), "{:#}", Json(value)));
 }
 
 /// A JSON document in one line.
 pub(super) fn json_line(value: &serde_json::Value) {
-    drop(writeln!(io::stdout().lock(), "{}", Json(value)));
+    written(writeln!(io::stdout().lock(), "{}", Json(value)));
 }
 
 /// An error and its causes.

@@ -1,5 +1,6 @@
 //! `receive`: a receiver on this machine, to try webhooks with.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,8 +11,9 @@ use secrecy::SecretString;
 
 use super::output;
 use crate::delivery::{verify, verify_legacy};
+use crate::registry::{Fields, parse_secret};
 use crate::terminal::{Json, Line};
-use orw_testkit::receiver::{Answer, Options, Received, Receiver};
+use orw_testkit::receiver::{Answer, Options, Received, Receiver, ReceiverError};
 
 #[derive(Debug, Args)]
 pub(super) struct ReceiveArgs {
@@ -52,13 +54,35 @@ pub(super) fn run(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
+    let address = SocketAddr::new(args.address, args.port);
     let options = Options {
-        address: SocketAddr::new(args.address, args.port),
+        address,
         tls: args.tls,
         ..Options::default()
     };
-    let receiver = Receiver::start(options).await?;
-    let secret = args.secret.map(SecretString::from);
+    let secret = match args.secret.as_deref().map(checked).transpose() {
+        Ok(secret) => secret,
+        Err(reason) => {
+            output::note(format_args!("error: {reason}"));
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let receiver = Receiver::start(options).await.map_err(|error| {
+        let ReceiverError::Listen { source, .. } = &error else {
+            return anyhow::Error::new(error);
+        };
+        let next = match source.kind() {
+            ErrorKind::AddrInUse => {
+                "another program listens there; choose another port with --port, or 0 for any free one"
+            }
+            ErrorKind::PermissionDenied => "ports below 1024 belong to root; choose another with --port",
+            ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address; choose another with --address"
+            }
+            _ => "choose another port with --port",
+        };
+        anyhow::anyhow!("cannot listen on {address} ({source}): {next}")
+    })?;
     let brief = args.brief;
     let status = args.status;
     receiver.decide(move |received| {
@@ -93,6 +117,18 @@ async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
         }
+    }
+}
+
+/// A signing secret, as registering a webhook shows it. The message does not repeat what was given.
+fn checked(secret: &str) -> Result<SecretString, String> {
+    let mut fields = Fields::default();
+    fields.or_insert("secret", || secret.into());
+    let next = "give what registering the webhook, or `webhook rotate-secret`, showed: whsec_…";
+    match parse_secret(&fields) {
+        Ok(Some(secret)) => Ok(secret),
+        Ok(None) => Err(format!("--secret is no signing secret; {next}")),
+        Err(refused) => Err(format!("--secret is no signing secret ({refused}); {next}")),
     }
 }
 

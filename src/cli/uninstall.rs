@@ -1,6 +1,5 @@
 //! `uninstall`: removes everything from Nextcloud's database.
 
-use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::args::SettingsArgs;
 use super::failure::Failure;
-use super::{database, output};
+use super::{confirm, database, output};
 use crate::capture::{self, InstallError};
 use crate::config::Settings;
 use crate::delivery::queue;
@@ -43,7 +42,7 @@ async fn uninstall(settings: &Settings, args: &UninstallArgs) -> Result<ExitCode
     may(&client).await?;
     if !args.yes {
         let loss = what_goes(&client).await?;
-        if !agreed(&format!(
+        if !confirm::agreed(&format!(
             "This removes the triggers and the schema openregister_webhooks from {}, and with it {loss}.",
             database.target()
         ))? {
@@ -122,20 +121,4 @@ async fn what_goes(client: &Client) -> Result<String, tokio_postgres::Error> {
     }
     parts.push("the log".to_owned());
     Ok(parts.join(", "))
-}
-
-/// Asks the person at the terminal for confirmation.
-fn agreed(question: &str) -> Result<bool, Failure> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(Failure::Usage(format!(
-            "{question} There is no terminal to ask at: confirm with --yes"
-        )));
-    }
-    output::ask(question);
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).map_err(|error| {
-        Failure::Failed(format!("the answer cannot be read: {error}; confirm with --yes"))
-    })?;
-    Ok(answer.trim().eq_ignore_ascii_case("yes"))
 }

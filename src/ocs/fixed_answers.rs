@@ -31,10 +31,11 @@ pub(super) fn not_admin() -> Reply {
     Reply::failure(403, NOT_ADMIN)
 }
 
-/// The request lacks what protects against forged requests.
+/// The request lacks what protects against forged requests. Nextcloud's answer is the message alone, which helps nobody who does not
+/// know the header.
 pub(super) fn no_api_request() -> Reply {
-    let message = json!({"message": "CSRF check failed"}).to_string();
-    Reply::Plain(StatusCode::PRECONDITION_FAILED, message.into())
+    let answer = json!({"message": "CSRF check failed", "hint": "send the header OCS-APIRequest: true"});
+    Reply::Plain(StatusCode::PRECONDITION_FAILED, answer.to_string().into())
 }
 
 /// The caller's credentials are not accepted.

@@ -12,12 +12,18 @@ pub enum Refused {
     TooMany(i64),
     #[error(transparent)]
     Field(#[from] InvalidField),
-    #[error("{0} is not an event class compatible with webhooks")]
+    #[error("{0} is not an event class compatible with webhooks{hint}", hint = did_you_mean(.0))]
     Event(String),
     #[error("This auth method does not exist")]
     AuthMethod,
     #[error("Header auth method needs an associative array of headers as auth data")]
     NoAuthData,
+}
+
+/// What follows Nextcloud's message if the name is nearly that of an event, or its short name.
+fn did_you_mean(event: &str) -> String {
+    orw_model::similar_class(event)
+        .map_or_else(String::new, |class| format!("; did you mean {}?", class.name()))
 }
 
 /// Why registrations could not be read or changed.

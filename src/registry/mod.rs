@@ -52,4 +52,4 @@ pub use webhook::{
 };
 
 pub(crate) use extras::parse_secret;
-pub(crate) use store::{count, ordering_of};
+pub(crate) use store::{count, ids, ordering_of};

@@ -154,3 +154,10 @@ pub(crate) async fn count<C: GenericClient + Sync>(client: &C) -> Result<i64, to
     let rows = client.query_typed(sql, &[]).await?;
     rows.first().map_or(Ok(0), |row| row.try_get(0))
 }
+
+/// The ids of all webhooks, in rising order.
+pub(crate) async fn ids<C: GenericClient + Sync>(client: &C) -> Result<Vec<i64>, tokio_postgres::Error> {
+    let sql = "SELECT id FROM openregister_webhooks.webhook ORDER BY id";
+    let rows = client.query_typed(sql, &[]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}

@@ -14,6 +14,7 @@ mod object;
 mod other_kinds;
 mod row;
 mod schema;
+mod similar;
 mod table;
 pub mod time;
 
@@ -25,4 +26,5 @@ pub use other_kinds::other_entity;
 pub use row::{ObjectRow, Row, RowError, parse_row};
 pub use row::{decode_text, is_set};
 pub use schema::{Reference, Schema};
+pub use similar::similar_class;
 pub use table::{Store, TableName};

@@ -18,7 +18,7 @@ use orw_model::{Action, EventClass, TableName};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct BackfillArgs {
     /// Only for this webhook; without it, for every webhook that is registered for what is sent
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = crate::arguments::id)]
     webhook: Option<i64>,
     /// Only objects of this register: numeric id, uuid or slug
     #[arg(long)]

@@ -6,6 +6,7 @@ mod replay;
 
 use std::process::ExitCode;
 
+use chrono::Utc;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio_postgres::Client;
@@ -17,7 +18,7 @@ use crate::config::Settings;
 use crate::pipeline::jobs::{self, JobState};
 use crate::registry::WebhookId;
 
-use progress::{find, follow, line, show_job, unknown};
+use progress::{find, follow, show_job, unknown};
 
 pub(super) use backfill::{BackfillArgs, run as run_backfill};
 pub(super) use replay::{ReplayArgs, run as run_replay};
@@ -41,7 +42,7 @@ enum Action {
 #[derive(Debug, Args)]
 struct ListArgs {
     /// Only those of this webhook
-    #[arg(long)]
+    #[arg(long, value_name = "ID", value_parser = crate::arguments::id)]
     webhook: Option<i64>,
     /// How many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
@@ -53,6 +54,7 @@ struct ListArgs {
 #[derive(Debug, Args)]
 struct ShowArgs {
     /// The job
+    #[arg(value_parser = crate::arguments::id)]
     id: i64,
     /// Wait until the job has ended, and show its progress
     #[arg(long)]
@@ -64,6 +66,7 @@ struct ShowArgs {
 #[derive(Debug, Args)]
 struct CancelArgs {
     /// The job
+    #[arg(value_parser = crate::arguments::id)]
     id: i64,
     #[command(flatten)]
     common: CommonArgs,
@@ -104,7 +107,7 @@ async fn list(client: &Client, args: &ListArgs) -> Result<ExitCode, Failure> {
         if all.is_empty() {
             output::note("there are no replays or backfills");
         }
-        all.iter().for_each(|job| output::say(line(job)));
+        progress::table(&all, Utc::now()).print();
     }
     Ok(ExitCode::SUCCESS)
 }

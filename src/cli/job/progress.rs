@@ -1,13 +1,15 @@
 //! Jobs as the command line prints them: one line each, followed until they end.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::cli::failure::Failure;
 use crate::cli::output;
+use crate::cli::table::{Cell, Column, Table, Tone, ago, one_unit};
 use crate::pipeline::jobs::{self, Job, JobKind, JobState, StartError};
 
 /// How often a job that is followed is read.
@@ -27,8 +29,13 @@ pub(super) fn unknown(id: i64) -> Failure {
 pub(super) async fn follow(client: &Client, mut job: Job, json: bool) -> Result<ExitCode, Failure> {
     let mut shown = String::new();
     let mut unchanged = 0;
+    let (began, seen) = (Instant::now(), job.seen);
     while !job.state.is_over() {
-        let text = progress(&job);
+        let text = format!(
+            "{}{}",
+            progress(&job),
+            pace(&job, job.seen - seen, began.elapsed())
+        );
         if text == shown {
             unchanged += 1;
         } else {
@@ -83,8 +90,38 @@ pub(super) fn show_job(job: &Job, json: bool) {
     }
 }
 
+/// Jobs, one in each row.
+pub(super) fn table(jobs: &[Job], now: DateTime<Utc>) -> Table<7> {
+    let mut table = Table::new([
+        Column::number("ID"),
+        Column::number("AGE"),
+        Column::text("JOB"),
+        Column::text("STATE"),
+        Column::number("WEBHOOK"),
+        Column::long("ASKED FOR"),
+        Column::long("PROGRESS"),
+    ]);
+    for job in jobs {
+        let tone = match job.state {
+            JobState::Done => Tone::Good,
+            state if state.is_over() => Tone::Faint,
+            _ => Tone::Plain,
+        };
+        table.row([
+            job.id.into(),
+            ago(job.created_at, now).into(),
+            job.kind.name().into(),
+            Cell::toned(job.state.name(), tone),
+            job.webhook.into(),
+            asked(job).into(),
+            progress(job).into(),
+        ]);
+    }
+    table
+}
+
 /// A job in one line.
-pub(super) fn line(job: &Job) -> String {
+fn line(job: &Job) -> String {
     let asked = asked(job);
     let gap = if asked.is_empty() { "" } else { "  " };
     format!(
@@ -116,6 +153,29 @@ fn progress(job: &Job) -> String {
         "{}{of} {what} read, {} put into the queue{waiting}",
         job.seen, job.enqueued
     )
+}
+
+/// How fast it goes, and about how long it still takes: `, 2300 a second, about 6m left`. Nothing as long as there is no progress.
+fn pace(job: &Job, done: i64, time: Duration) -> String {
+    if done <= 0 || time < Duration::from_secs(1) {
+        return String::new();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+    let rate = done as f64 / time.as_secs_f64();
+    let left = job
+        .expected
+        .map(|expected| expected - job.seen)
+        .filter(|left| *left > 0);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "an estimate for people"
+    )]
+    let left = left.map_or_else(String::new, |left| {
+        let seconds = TimeDelta::try_seconds((left as f64 / rate) as i64).unwrap_or(TimeDelta::MAX);
+        format!(", about {} left", one_unit(seconds))
+    });
+    format!(", {rate:.0} a second{left}")
 }
 
 /// What was asked for.

@@ -18,7 +18,7 @@ use orw_model::EventClass;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ReplayArgs {
     /// For this webhook
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = crate::arguments::id)]
     webhook: i64,
     /// Since when: a time (2026-11-25T10:00:00Z), a date, or an age (90m, 12h, 3d)
     #[arg(long, value_name = "TIME", value_parser = arguments::since)]

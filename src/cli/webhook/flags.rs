@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::catalogue;
 use crate::cli::failure::Failure;
+use crate::cli::{confirm, output};
 use crate::registry::{Auth, Fields, MASK, Webhook};
+use orw_model::EventClass;
 
 /// The flags; each is a field of the API. A value that starts with `@` is read from that file, so that no secret has to be on the
 /// command line.
-#[derive(Debug, Default, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(super) struct WebhookFlags {
     /// Where to send: an https:// URL
     #[arg(long)]
@@ -80,6 +83,36 @@ pub(super) struct WebhookFlags {
 const NAMESPACE: &str = r"OCA\OpenRegister\Event\";
 
 impl WebhookFlags {
+    /// These flags, with the address and the event that the person at the terminal was asked for if a flag does not name them. Without a
+    /// terminal nothing is asked.
+    pub(super) fn asked(&self) -> Result<Self, Failure> {
+        let mut flags = self.clone();
+        if (flags.uri.is_some() && flags.event.is_some()) || !confirm::can_ask() {
+            return Ok(flags);
+        }
+        if flags.uri.is_none() {
+            flags.uri = Some(confirm::text("Where to send (an https:// URL)", None)?);
+        }
+        while flags.event.is_none() {
+            let answer = confirm::text(
+                "Which event (a name such as ObjectCreatedEvent, a pattern such as Object*, or ? for the list)",
+                Some("Object*"),
+            )?;
+            if answer == "?" {
+                for class in EventClass::all() {
+                    output::note(format_args!("  {class:<28}  {}", catalogue::when(class)));
+                }
+            } else {
+                flags.event = Some(answer);
+            }
+        }
+        if flags.filter.is_none() {
+            let answer = confirm::text("A filter as JSON, or nothing for all events", Some(""))?;
+            flags.filter = Some(answer).filter(|filter| !filter.is_empty());
+        }
+        Ok(flags)
+    }
+
     /// The fields of a request. Fields without a flag are as in `known`, or left out.
     pub(super) fn fields(&self, known: Option<&Webhook>) -> Result<Fields, Failure> {
         if known.is_some() && *self == Self::default() {

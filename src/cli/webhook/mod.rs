@@ -35,7 +35,7 @@ enum Action {
     List(CommonArgs),
     /// Show a webhook with every field
     Show(OneWebhook),
-    /// Register a webhook, and show its signing secret this once
+    /// Register a webhook, and show its signing secret this once; on a terminal it asks for --uri and --event if they are missing
     Add {
         #[command(flatten)]
         flags: Box<WebhookFlags>,
@@ -45,6 +45,7 @@ enum Action {
     /// Change the fields that are given, and keep the others
     Update {
         /// The webhook
+        #[arg(value_parser = crate::arguments::id)]
         id: i64,
         #[command(flatten)]
         flags: Box<WebhookFlags>,
@@ -78,6 +79,7 @@ enum Action {
     /// Show how much is pending, how many deliveries succeeded or were given up, and how long they took
     Statistics {
         /// Only of this webhook
+        #[arg(value_parser = crate::arguments::id)]
         id: Option<i64>,
         #[command(flatten)]
         common: CommonArgs,
@@ -96,6 +98,7 @@ enum Action {
     /// Show who changed what, newest first
     Audit {
         /// Only changes of this webhook
+        #[arg(value_parser = crate::arguments::id)]
         id: Option<i64>,
         /// How many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
@@ -109,6 +112,7 @@ enum Action {
 #[derive(Debug, Args)]
 struct OneWebhook {
     /// The webhook
+    #[arg(value_parser = crate::arguments::id)]
     id: i64,
     #[command(flatten)]
     common: CommonArgs,
@@ -176,7 +180,7 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
 }
 
 async fn add(settings: &Settings, registry: &Registry, flags: &WebhookFlags) -> Result<Changed, Failure> {
-    let registration = registration(settings, &flags.fields(None)?)?;
+    let registration = registration(settings, &flags.asked()?.fields(None)?)?;
     Ok(registry.create(&caller::caller(), registration).await?)
 }
 

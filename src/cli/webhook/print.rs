@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::cli::output;
-use crate::registry::{AuditEntry, Changed, Webhook, view};
+use crate::cli::table::{Cell, Column, Table, Tone};
+use crate::registry::{AuditEntry, Changed, Status, Webhook, view};
 
 pub(super) fn list(all: &[Arc<Webhook>], json: bool) {
     if json {
@@ -18,20 +19,30 @@ pub(super) fn list(all: &[Arc<Webhook>], json: bool) {
     if all.is_empty() {
         output::note("no webhook is registered");
     }
-    let width = all
-        .iter()
-        .map(|webhook| short_event(webhook).len())
-        .max()
-        .unwrap_or_default();
+    let mut table = Table::new([
+        Column::number("ID"),
+        Column::text("STATE"),
+        Column::long("EVENT"),
+        Column::long("URI"),
+    ]);
     for webhook in all {
-        output::say(format_args!(
-            "{}  {:8}  {:width$}  {}",
-            webhook.id,
-            webhook.status.name(),
-            short_event(webhook),
-            webhook.uri
-        ));
+        table.row([
+            webhook.id.into(),
+            state(&webhook.status),
+            short_event(webhook).into(),
+            (&webhook.uri).into(),
+        ]);
     }
+    table.print();
+}
+
+fn state(status: &Status) -> Cell {
+    let tone = match status {
+        Status::Enabled => Tone::Good,
+        Status::Paused => Tone::Attention,
+        Status::Disabled { .. } => Tone::Bad,
+    };
+    Cell::toned(status.name(), tone)
 }
 
 /// The event without its namespace.
@@ -76,6 +87,10 @@ pub(super) fn changed(changed: &Changed, json: bool) {
         && let Value::String(secret) = view::shown(secret)
     {
         output::say(format_args!("signing secret, shown this once: {secret}"));
+        output::note(format_args!(
+            "give it to the receiver; `webhook test {}` sends a test event now",
+            webhook.id
+        ));
     }
 }
 
@@ -95,14 +110,21 @@ pub(super) fn history(entries: &[AuditEntry], json: bool) {
     if entries.is_empty() {
         output::note("no change is recorded that is still kept");
     }
+    let mut table = Table::new([
+        Column::text("TIME (UTC)"),
+        Column::text("ACTION"),
+        Column::number("WEBHOOK"),
+        Column::long("WHO"),
+        Column::long("FROM"),
+    ]);
     for entry in entries {
-        output::say(format_args!(
-            "{}  {:14} {}  {}  {}",
-            entry.at.format("%Y-%m-%d %H:%M:%S"),
-            entry.action,
-            entry.webhook,
-            entry.who,
-            entry.client.as_deref().unwrap_or("-"),
-        ));
+        table.row([
+            entry.at.format("%F %T").into(),
+            (&entry.action).into(),
+            (&entry.webhook).into(),
+            (&entry.who).into(),
+            entry.client.as_deref().unwrap_or("-").into(),
+        ]);
     }
+    table.print();
 }

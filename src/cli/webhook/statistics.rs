@@ -1,10 +1,11 @@
 //! `webhook statistics`.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::cli::failure::Failure;
 use crate::cli::registry::find;
+use crate::cli::table::{Cell, Column, Table, Tone, ago};
 use crate::cli::{database, output};
 use crate::config::Settings;
 use crate::delivery::statistics::{self, Statistics};
@@ -27,39 +28,42 @@ pub(super) async fn run(
         output::json(&json!(all));
         return Ok(());
     }
-    output::say(format_args!(
-        "{:<12} {:>9} {:>9} {:>10} {:>11} {:>9} {:>9}  {:<19}  {}",
-        "webhook",
-        "pending",
-        "retrying",
-        "oldest",
-        "succeeded",
-        "given up",
-        "median ms",
-        "last success",
-        "last failure"
-    ));
-    all.iter().for_each(|one| output::say(line(one)));
+    let now = Utc::now();
+    let mut table = Table::new([
+        Column::number("WEBHOOK"),
+        Column::number("PENDING"),
+        Column::number("RETRYING"),
+        Column::number("OLDEST"),
+        Column::number("OK"),
+        Column::number("GIVEN UP"),
+        Column::number("MEDIAN"),
+        Column::number("LAST OK"),
+        Column::long("LAST FAILURE"),
+    ]);
+    all.iter().for_each(|one| table.row(row(one, now)));
+    table.print();
     Ok(())
 }
 
-fn line(one: &Statistics) -> String {
+fn row(one: &Statistics, now: DateTime<Utc>) -> [Cell; 9] {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let age = one
-        .oldest_pending
-        .map(|at| format!("{} s", (Utc::now() - at).num_seconds()));
-    let at = |time: Option<chrono::DateTime<Utc>>| or_none(time.map(|t| t.format("%F %T").to_string()));
-    format!(
-        "{:<12} {:>9} {:>9} {:>10} {:>11} {:>9} {:>9}  {:<19}  {} {}",
-        one.webhook,
-        one.pending,
-        one.retrying,
-        or_none(age),
-        one.succeeded,
-        one.given_up,
-        or_none(one.latency_ms.map(|l| l.median.to_string())),
-        at(one.last_success),
-        at(one.last_failure),
-        one.last_cause.as_deref().unwrap_or_default(),
-    )
+    let age = |time: Option<DateTime<Utc>>| or_none(time.map(|time| ago(time, now)));
+    let failure = match (one.last_failure, one.last_cause.as_deref()) {
+        (Some(at), cause) => format!("{} {}", ago(at, now), cause.unwrap_or_default())
+            .trim_end()
+            .to_owned(),
+        (None, cause) => cause.unwrap_or("-").to_owned(),
+    };
+    let tone = |count: i64, tone: Tone| if count > 0 { tone } else { Tone::Plain };
+    [
+        one.webhook.into(),
+        one.pending.into(),
+        Cell::toned(one.retrying, tone(one.retrying, Tone::Attention)),
+        age(one.oldest_pending).into(),
+        one.succeeded.into(),
+        Cell::toned(one.given_up, tone(one.given_up, Tone::Bad)),
+        or_none(one.latency_ms.map(|l| format!("{} ms", l.median))).into(),
+        age(one.last_success).into(),
+        failure.into(),
+    ]
 }

@@ -12,6 +12,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient, Row};
 
 use super::transition::{FINISHED, UNFINISHED};
+use crate::lifecycle::Lane;
 
 /// The most that one page holds.
 pub const MAX_PAGE: u16 = 500;
@@ -79,6 +80,8 @@ pub struct Query {
     pub state: Option<String>,
     /// `ObjectCreatedEvent`, …
     pub class: Option<String>,
+    /// Only those of the object with this uuid.
+    pub object: Option<String>,
     /// Only those that were put into the queue then or later.
     pub since: Option<DateTime<Utc>>,
     /// Only those older than this id: where the page before ended.
@@ -118,7 +121,8 @@ const LOG: Source = Source {
     table: "openregister_webhooks.delivery_log",
     columns: "id, webhook, event_day, event_seq, event_id, class, lane, state, reason, attempt, \
         status, cause, created_at, NULL::timestamptz AS due_at, finished_at",
-    indexed: "AND ($5::timestamptz IS NULL OR day >= ($5 AT TIME ZONE 'UTC')::date) AND ($2::text IS NULL OR state = $2)",
+    indexed: "AND ($5::timestamptz IS NULL OR day >= ($5 AT TIME ZONE 'UTC')::date) AND ($2::text IS NULL OR state = $2) \
+        AND ($8::text IS NULL OR lane = $8)",
 };
 
 impl Source {
@@ -144,7 +148,7 @@ impl Source {
                 WHERE e.day = s.event_day AND e.seq = s.event_seq AND s.class IS NULL LIMIT 1
             ) e ON true
             WHERE ($2::text IS NULL OR s.state = $2) AND ($4::text IS NULL OR coalesce(s.class, e.class) = $4)
-                AND ($5::timestamptz IS NULL OR s.created_at >= $5)
+                AND ($5::timestamptz IS NULL OR s.created_at >= $5) AND ($8::text IS NULL OR s.lane = $8)
             ORDER BY s.id DESC LIMIT $7
         ) x ON true ORDER BY x.id DESC"
         )
@@ -165,7 +169,8 @@ pub async fn list<C: GenericClient + Sync>(client: &C, query: &Query) -> Result<
     let is_final = |state: &String| FINISHED.contains(&state.as_str());
     let mut parts = Vec::new();
     if !query.state.as_ref().is_some_and(is_final) {
-        let all_match = query.state.is_none() && query.class.is_none() && query.since.is_none();
+        let all_match =
+            query.state.is_none() && query.class.is_none() && query.since.is_none() && query.object.is_none();
         parts.push(part(client, query, &QUEUE, all_match).await?);
     }
     if query.state.as_ref().is_none_or(is_final) {
@@ -216,6 +221,10 @@ async fn part<C: GenericClient + Sync>(
     // One more than the page holds shows whether there is another page.
     let limit = i64::try_from(query.entries()).unwrap_or(i64::MAX) + 1;
     let most = if all_match { limit } else { SCANNED };
+    let lane = query
+        .object
+        .as_deref()
+        .map(|uuid| Lane::object(uuid).as_str().to_owned());
     let rows = client
         .query_typed(
             &source.sql(),
@@ -227,6 +236,7 @@ async fn part<C: GenericClient + Sync>(
                 (&query.since, Type::TIMESTAMPTZ),
                 (&most, Type::INT8),
                 (&limit, Type::INT8),
+                (&lane, Type::TEXT),
             ],
         )
         .await?;

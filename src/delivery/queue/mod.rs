@@ -23,6 +23,7 @@ mod outcome;
 mod reconcile;
 mod record;
 mod retry;
+pub mod stream;
 mod transition;
 mod worker;
 
@@ -31,7 +32,7 @@ pub use counts::Latency;
 pub use delivery::{EventRef, NewDelivery, Reason};
 pub use due::{notify_peers, resolve_user};
 pub use enqueue::{enqueue, lock};
-pub use retry::{Retried, RetrySelection, retry, retry_given_up};
+pub use retry::{Retried, RetrySelection, count_given_up, retry, retry_given_up};
 
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};
 pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};

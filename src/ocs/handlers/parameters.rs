@@ -112,6 +112,7 @@ pub(super) fn delivery_query(query: &Fields) -> Result<listing::Query, HandlerEr
         webhook: webhook_of(query)?,
         state,
         class: type_of(query)?.map(|class| class.to_string()),
+        object: query.text("object")?.map(str::to_owned),
         since: since_of(query)?,
         before: page.before,
         limit: page.limit,

@@ -2,5 +2,7 @@
 
 mod demo;
 mod filter;
+mod help;
+mod mistakes;
 mod terminal;
 mod webhook;

@@ -92,7 +92,14 @@ async fn webhooks_are_managed_without_the_api() {
     let (code, out, _) = sidecar.cli(&["webhook", "list"]).await;
     assert_eq!(
         (code, out),
-        (0, format!("{id}  enabled   Object*  https://example.com/b\n"))
+        (
+            0,
+            format!(
+                "{:>width$}  STATE    EVENT    URI\n{id}  enabled  Object*  https://example.com/b\n",
+                "ID",
+                width = id.len()
+            )
+        )
     );
     assert_eq!(
         sidecar

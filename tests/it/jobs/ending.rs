@@ -245,7 +245,11 @@ async fn a_job_that_cannot_be_read_is_listed_and_can_be_cancelled() {
     let before = job(&scene, id).await["ask"].clone();
     assert!(before.is_object(), "{before}");
     for name in ["1", "null", ":", ","] {
-        scene.json(&["erase", name, "--json"]).await;
+        let (code, _, err) = scene.sidecar.cli(&["erase", "--any-form", name]).await;
+        assert!(
+            code == 1 && err.contains("nothing is stored"),
+            "{name}: {code} {err}"
+        );
     }
     assert_eq!(job(&scene, id).await["ask"], before);
 

@@ -86,7 +86,8 @@ async fn nothing_of_an_erased_object_is_kept_or_sent_not_even_what_was_not_commi
         uuid(1)
     );
     let before = scene.count(&outbox).await;
-    let again = scene.json(&["erase", &uuid(1), "--json"]).await;
+    let (_, again, _) = scene.sidecar.cli(&["erase", &uuid(1), "--json"]).await;
+    let again: serde_json::Value = serde_json::from_str(&again).unwrap();
     assert!(again["changes"].as_i64().unwrap() <= before);
     assert_eq!((&again["events"], scene.count(&outbox).await), (&json!(0), 0));
     assert_eq!(scene.count("SELECT count(*) FROM openregister_webhooks.audit WHERE action = 'erase' AND detail LIKE '%sha256:%'").await, 2);
@@ -106,6 +107,16 @@ async fn nothing_of_an_erased_object_is_kept_or_sent_not_even_what_was_not_commi
         .filter(|r| r.json()["data"]["object"]["uuid"] == uuid(1))
         .count();
     assert_eq!(of_it, 1);
-    let (code, out, _) = scene.sidecar.cli(&["erase", "no such"]).await;
-    assert_eq!((code, out.as_str()), (2, ""));
+    for wrong in [&["erase", "nope"][..], &["erase", "no such", "--any-form"]] {
+        let (code, out, err) = scene.sidecar.cli(wrong).await;
+        assert!(
+            code == 2 && out.is_empty() && err.contains("is no uuid") | err.contains("is no UUID"),
+            "{wrong:?}: {err}"
+        );
+    }
+    let (code, out, err) = scene.sidecar.cli(&["erase", &uuid(77)]).await;
+    assert!(
+        code == 1 && out.is_empty() && err.contains("nothing is stored"),
+        "{code} {out} {err}"
+    );
 }

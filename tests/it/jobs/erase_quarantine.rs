@@ -130,7 +130,9 @@ async fn what_the_pipeline_fails_at_is_not_kept_raw_once_its_object_is_erased() 
     ))
     .await
     .unwrap();
-    let none = scene.json(&["erase", &uuid(1), "--json"]).await;
+    let (code, none, _) = scene.sidecar.cli(&["erase", &uuid(1), "--json"]).await;
+    let none: serde_json::Value = serde_json::from_str(&none).unwrap();
+    assert_eq!(code, 1, "{none}");
     assert_eq!((&none["changes"], &none["quarantined"]), (&json!(0), &json!(0)));
     late.batch_execute("COMMIT").await.unwrap();
     let audits =

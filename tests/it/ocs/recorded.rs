@@ -66,7 +66,11 @@ fn check(case: &Value, answer: &Answer, ids: &mut Ids) {
         }
         assert_eq!(answer.text, ids.text(xml), "{name}");
     } else if let Some(plain) = expect.get("plain") {
-        assert_eq!(&answer.json(), plain, "{name}");
+        // The answer may say more than Nextcloud's.
+        let given = answer.json();
+        for (key, value) in plain.as_object().unwrap() {
+            assert_eq!(&given[key], value, "{name}");
+        }
     } else if expect.get("empty").is_some() {
         assert_eq!(answer.text, "", "{name}");
     } else if expect.get("wellFormed").is_some() {

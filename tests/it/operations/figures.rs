@@ -124,6 +124,7 @@ async fn statistics_are_what_the_receiver_saw() {
     assert_eq!(shown[0], figures(&scene, webhook).await);
     let (code, out, _) = scene.sidecar.cli(&["webhook", "statistics"]).await;
     assert_eq!((code, out.lines().count()), (0, 4), "{out}");
+    assert!(out.lines().next().unwrap().contains("GIVEN UP"), "{out}");
     let line: Vec<&str> = out.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(line[..3], [webhook.to_string().as_str(), "0", "0"]);
     assert_eq!((line[4], line[5]), ("3", "1"), "{out}");

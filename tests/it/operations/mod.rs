@@ -5,6 +5,7 @@ mod delivered;
 mod deliveries;
 mod delivery_commands;
 mod figures;
+mod follow;
 mod large_log;
 mod log_size;
 mod states;

@@ -108,6 +108,15 @@ impl Sidecar {
         )
     }
 
+    /// Starts a command that goes on for ever, and writes its results to a file. It ends when the child is dropped.
+    pub(crate) fn follow(&self, arguments: &[&str], results: &std::path::Path) -> Child {
+        self.command()
+            .args(arguments)
+            .stdout(std::fs::File::create(results).unwrap())
+            .spawn()
+            .unwrap()
+    }
+
     /// Starts `run` and waits until it says that it is ready.
     pub(crate) async fn start(&mut self) {
         self.spawn();
