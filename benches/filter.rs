@@ -226,7 +226,7 @@ fn registrations(out: &mut impl io::Write) -> io::Result<()> {
     ]);
     writeln!(
         out,
-        "one event against registrations over 33 classes, microseconds (minimum / median, in turn)"
+        "one event against registrations over every class, microseconds (minimum / median, in turn)"
     )?;
     writeln!(
         out,

@@ -499,7 +499,7 @@ BEGIN
          openregister_webhooks.settings s
     WHERE s.capture_all OR k.bit IN (2, 4)
        OR EXISTS (SELECT FROM openregister_webhooks.webhook w, unnest(w.classes) AS c (class)
-                  WHERE c.class ~ ('^' || k.name || '(Created|Updated|Deleted|Locked|Unlocked|Reverted)Event$'));
+                  WHERE c.class ~ ('^' || k.name || '(Created|Updated|Deleted|Locked|Unlocked|Reverted|Transitioned)Event$'));
     before := openregister_webhooks.kinds();
     IF wanted <> before THEN
         EXECUTE format('CREATE OR REPLACE FUNCTION openregister_webhooks.kinds() RETURNS integer LANGUAGE sql STABLE AS %L', 'SELECT ' || wanted);

@@ -8,7 +8,7 @@ use crate::delivery::format;
 use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, StoredEvent};
 use orw_model::{
     Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Reference, Row, Schema, TableName,
-    object_entity, other_entity,
+    Transition, object_entity, other_entity,
 };
 
 /// The payload of an event of this class, in the format `documented`.
@@ -33,6 +33,7 @@ pub fn example_event(class: EventClass) -> Event {
         Action::Locked => States::One(locked(before)),
         Action::Reverted => States::One(after),
         Action::Created | Action::Deleted | Action::Unlocked => States::One(before),
+        Action::Transitioned => moved(kind),
     };
     Event {
         id: EventId::from_stored("evt_0123456789abcdef0123456789abcdef".into()),
@@ -106,6 +107,22 @@ pub fn test_event(wanted: EventType) -> Result<StoredEvent, crate::random::NoRan
             StoredEvent::Gap(notice)
         }
     })
+}
+
+/// An object that somebody published, and what moved.
+fn moved(kind: EntityKind) -> States {
+    let mut changes = change(kind);
+    changes.insert("status".into(), "published".into());
+    States::Moved {
+        new: entity(kind, &changes),
+        transition: Transition {
+            field: "status".into(),
+            from: "draft".into(),
+            to: "published".into(),
+            action: None,
+            declared: vec!["publish".into()],
+        },
+    }
 }
 
 fn locked(mut object: Entity) -> Entity {

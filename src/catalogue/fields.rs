@@ -1,56 +1,7 @@
 //! The fields of every kind of entity in the documented format.
 
+use super::field::{Field, Shape, always, newer, or_null};
 use orw_model::EntityKind;
-
-/// What a field holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    Text,
-    Integer,
-    Number,
-    Bool,
-    Time,
-    List,
-    Map,
-    /// Any JSON.
-    Any,
-}
-
-/// A field of the documented payload.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) shape: Shape,
-    pub(super) nullable: bool,
-    /// Whether some generations of OpenRegister lack it.
-    pub(super) optional: bool,
-    pub(super) about: &'static str,
-}
-
-const fn always(name: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field {
-        name,
-        shape,
-        nullable: false,
-        optional: false,
-        about,
-    }
-}
-
-const fn or_null(name: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field {
-        nullable: true,
-        ..always(name, shape, about)
-    }
-}
-
-const fn newer(name: &'static str, shape: Shape, about: &'static str) -> Field {
-    Field {
-        nullable: true,
-        optional: true,
-        ..always(name, shape, about)
-    }
-}
 
 use Shape::{Any, Bool, Integer, List, Map, Number, Text, Time};
 
@@ -132,7 +83,7 @@ const OBJECT: [Field; 36] = [
 /// The rest of [`OBJECT`].
 const OBJECT_SCHEMA: [Field; 2] = [or_null("schemaId", Integer, ""), or_null("schemaUuid", Text, "")];
 
-const REGISTER: [Field; 21] = [
+const REGISTER: [Field; 22] = [
     ID,
     UUID,
     TITLE_AS_NAME,
@@ -154,6 +105,7 @@ const REGISTER: [Field; 21] = [
     newer("groups", List, ""),
     newer("configuration", Map, ""),
     newer("languages", List, ""),
+    newer("type", Text, ""),
 ];
 
 const PUBLICATION: [Field; 2] = [newer("published", Time, ""), newer("depublished", Time, "")];
@@ -189,10 +141,21 @@ const SCHEMA: [Field; 28] = [
     newer("allOf", Any, ""),
 ];
 
-const SCHEMA_REST: [Field; 3] = [
+const SCHEMA_REST: [Field; 6] = [
     newer("oneOf", Any, ""),
     newer("anyOf", Any, ""),
     newer("hooks", Any, ""),
+    newer(
+        "appendOnly",
+        Bool,
+        "Whether OpenRegister refuses to change or delete its objects, so that they give nothing but ObjectCreatedEvent.",
+    ),
+    newer("smartPickerEnabled", Bool, ""),
+    newer(
+        "draft",
+        Any,
+        "The next definition, while somebody is still modelling it.",
+    ),
 ];
 
 const APPLICATION: [Field; 15] = [
@@ -254,19 +217,38 @@ const AGENT: [Field; 30] = [
 
 const AGENT_USER: [Field; 1] = [newer("user", Text, "")];
 
-const SOURCE: [Field; 11] = [
+const SOURCE: [Field; 24] = [
     ID,
     UUID,
     TITLE_AS_NAME,
     TITLE,
     DESCRIPTION,
     or_null("version", Text, ""),
-    or_null("databaseUrl", Text, "Its password is masked."),
+    or_null(
+        "databaseUrl",
+        Text,
+        "Its password is masked; the whole of it if it is not clear which part is the password.",
+    ),
     or_null("type", Text, ""),
     UPDATED,
     CREATED,
     newer("organisation", Text, "The organisation's uuid."),
+    newer("syncEnabled", Bool, ""),
+    newer("syncSchedule", Text, ""),
+    newer("syncInterval", Integer, ""),
+    newer("lastSyncDate", Time, ""),
+    newer("lastSyncStatus", Text, ""),
+    newer("lastSyncToken", Text, "Masked."),
+    newer("authType", Text, ""),
+    newer("authConfig", Text, "Masked as a whole."),
+    newer("mappingId", Any, ""),
+    newer("targetRegister", Text, ""),
+    newer("targetSchema", Text, ""),
+    newer("conflictStrategy", Text, ""),
+    newer("deleteStrategy", Text, ""),
 ];
+
+const SOURCE_BATCH: [Field; 1] = [newer("batchSize", Integer, "")];
 
 const CONFIGURATION: [Field; 37] = [
     ID,
@@ -308,7 +290,7 @@ const CONFIGURATION: [Field; 37] = [
     newer("application", Text, "The same as `app`."),
 ];
 
-const VIEW: [Field; 12] = [
+const VIEW: [Field; 13] = [
     ID,
     UUID,
     always("name", Text, ""),
@@ -321,6 +303,7 @@ const VIEW: [Field; 12] = [
     CREATED,
     UPDATED,
     newer("organisation", Text, "The organisation's uuid."),
+    newer("presentation", Any, ""),
 ];
 
 const CONVERSATION: [Field; 10] = [
@@ -336,7 +319,7 @@ const CONVERSATION: [Field; 10] = [
     UPDATED,
 ];
 
-const ORGANISATION_FIELDS: [Field; 18] = [
+const ORGANISATION_FIELDS: [Field; 27] = [
     ID,
     UUID,
     always("name", Text, ""),
@@ -355,6 +338,19 @@ const ORGANISATION_FIELDS: [Field; 18] = [
     newer("suspendedAt", Time, ""),
     newer("deprovisionedAt", Time, ""),
     newer("groups", List, ""),
+    newer(
+        "oin",
+        Text,
+        "The organisation's number (OIN) in the Dutch government.",
+    ),
+    newer("tooi", Text, ""),
+    newer("isLocalTenant", Bool, ""),
+    newer("remoteInstanceUrl", Text, ""),
+    newer("contactEmail", Text, ""),
+    newer("defaultPermissionLevel", Text, ""),
+    newer("qualityScore", Integer, ""),
+    newer("qualityStatus", Text, ""),
+    newer("retainedAt", Time, ""),
 ];
 
 /// The fields of a kind, in the order of the payload where the payload has an order.
@@ -365,7 +361,7 @@ pub(super) fn fields(kind: EntityKind) -> Vec<Field> {
         EntityKind::Schema => &[&SCHEMA, &SCHEMA_REST, &PUBLICATION, &LINKS],
         EntityKind::Application => &[&APPLICATION, &APPLICATION_QUOTA],
         EntityKind::Agent => &[&AGENT, &AGENT_USER],
-        EntityKind::Source => &[&SOURCE],
+        EntityKind::Source => &[&SOURCE, &SOURCE_BATCH],
         EntityKind::Configuration => &[&CONFIGURATION],
         EntityKind::View => &[&VIEW],
         EntityKind::Conversation => &[&CONVERSATION],

@@ -4,6 +4,7 @@
 //! example is a payload that the program's own code made of a row, and is valid against the event's JSON Schema.
 
 mod example;
+mod field;
 mod fields;
 mod markdown;
 mod occasion;
@@ -28,6 +29,7 @@ pub fn json() -> Value {
                 "class": class.name(),
                 "entity": class.kind().name(),
                 "action": class.action().name().to_ascii_lowercase(),
+                "matchedByPatterns": !class.is_by_name_only(),
                 "when": when(class),
                 "schema": payload_schema(class, Format::Documented),
                 "example": example(class),

@@ -40,5 +40,10 @@ pub fn when(class: EventClass) -> String {
                 .to_owned()
         }
         Action::Reverted => "An object was reverted to an earlier version. An ObjectUpdatedEvent is sent as well.".to_owned(),
+        Action::Transitioned => {
+            "The property of an object changed that its schema's `x-openregister-lifecycle` names. It follows the ObjectUpdatedEvent of \
+             the same change. Only a webhook that names this class in full gets it: no pattern matches it."
+                .to_owned()
+        }
     }
 }

@@ -6,7 +6,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{Field, Shape, fields};
+use super::field::{Field, Shape};
+use super::fields::fields;
 use super::occasion::when;
 use crate::lifecycle::GAP_EVENT;
 use crate::registry::Format;
@@ -204,7 +205,35 @@ fn states(class: EventClass) -> (Vec<Value>, Map<String, Value>) {
         required.push(kind.name().into());
     }
     properties.insert(kind.name().into(), reference);
+    if class.action() == Action::Transitioned {
+        required.push("transition".into());
+        properties.insert("transition".into(), transition());
+    }
     (required, properties)
+}
+
+/// The schema of what moved.
+fn transition() -> Value {
+    let text = json!({"type": "string"});
+    let mut schema = object(
+        json!(["field", "from", "to", "action", "declaredActions"]),
+        json!({
+            "field": {"type": "string", "description": "The property that the schema's x-openregister-lifecycle names."},
+            "from": {"description": "Its value before; null if it was not set."},
+            "to": {"description": "Its value after; null if it is not set."},
+            "action": {
+                "type": ["string", "null"],
+                "description": "The action, if the audit row of the change names it.",
+            },
+            "declaredActions": {
+                "type": "array",
+                "items": text,
+                "description": "The actions by which the schema allows this change.",
+            },
+        }),
+    );
+    schema.insert("description".into(), "What moved.".into());
+    schema.into()
 }
 
 fn data(class: EventClass) -> Value {

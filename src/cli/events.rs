@@ -10,7 +10,7 @@ use crate::catalogue;
 use crate::delivery::format;
 use crate::lifecycle::EventType;
 use crate::registry::Format;
-use orw_model::EventClass;
+use orw_model::{EventClass, UNAVAILABLE};
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
@@ -75,6 +75,11 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
         for class in EventClass::all() {
             say(class.name());
             say(format_args!("    {}", catalogue::when(class)));
+        }
+        say("\nOpenRegister has more events, which its rows do not tell:");
+        for group in &UNAVAILABLE {
+            say(group.classes.join(", "));
+            say(format_args!("    {}", group.reason));
         }
     }
     Ok(ExitCode::SUCCESS)

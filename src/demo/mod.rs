@@ -221,7 +221,7 @@ fn invite(
     for stage in stages {
         let (generation, database) = (stage.generation, stage.generation.database());
         let insert = match generation {
-            Generation::V0_2_13 => {
+            Generation::V0_2_13 | Generation::V2_1 => {
                 "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, name) \
                  VALUES (gen_random_uuid(), '1', '1', 'Me')"
             }

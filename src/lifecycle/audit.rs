@@ -26,7 +26,12 @@ pub(crate) struct Audit {
     pub created: Value,
     /// Whether the row itself says that the lock column changed.
     pub lock_changed: bool,
+    /// The transition that OpenRegister made by itself during a save (2.x), by its name.
+    pub automatic_transition: Option<String>,
 }
+
+/// The actions that OpenRegister writes for what any object may go through: none of them is the name of a transition.
+const ORDINARY: [&str; 7] = ["create", "read", "update", "delete", "lock", "unlock", "revert"];
 
 impl Audit {
     /// Reads an audit row; `None` without an id or an action.
@@ -39,6 +44,7 @@ impl Audit {
                 .map(str::to_owned)
         };
         let id = |key: &str| row.get(key).and_then(Value::as_i64);
+        let changed = row.get("changed").map(decode_text);
         let user = text("user").filter(|user| !user.eq_ignore_ascii_case("system"));
         Some(Self {
             id: id("id")?,
@@ -51,8 +57,19 @@ impl Audit {
             user,
             request: text("request"),
             created: row.get("created").cloned().unwrap_or(Value::Null),
-            lock_changed: lock_changed(row.get("changed")),
+            lock_changed: lock_changed(changed.as_ref()),
+            automatic_transition: changed
+                .as_ref()
+                .and_then(|changed| changed.get("automaticTransition")?.as_str())
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
         })
+    }
+
+    /// Whether the action is none that every object may go through: it may be the name of a transition.
+    #[must_use]
+    pub(crate) fn is_named(&self) -> bool {
+        !ORDINARY.contains(&self.action.as_str())
     }
 
     /// Whether the object was only read, not changed.
@@ -63,7 +80,7 @@ impl Audit {
 }
 
 fn lock_changed(changed: Option<&Value>) -> bool {
-    let Some(own) = changed.map(decode_text).and_then(|c| c.get("@self").cloned()) else {
+    let Some(own) = changed.and_then(|changed| changed.get("@self")) else {
         return false;
     };
     let lock = |side: &str| {

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::capture::Change;
-use orw_model::{ActorSource, Entity, EventClass};
+use orw_model::{ActorSource, Entity, EventClass, Transition};
 
 /// `evt_` and 32 hexadecimal digits: the `webhook-id` of every delivery of this event.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,6 +106,8 @@ pub enum States {
     One(Entity),
     /// Updated.
     Both { new: Entity, old: Entity },
+    /// Transitioned: the state after, and what moved.
+    Moved { new: Entity, transition: Transition },
 }
 
 impl States {
@@ -113,15 +115,24 @@ impl States {
     #[must_use]
     pub const fn current(&self) -> &Entity {
         match self {
-            Self::One(entity) | Self::Both { new: entity, .. } => entity,
+            Self::One(entity) | Self::Both { new: entity, .. } | Self::Moved { new: entity, .. } => entity,
         }
     }
 
     #[must_use]
     pub const fn old(&self) -> Option<&Entity> {
         match self {
-            Self::One(_) => None,
+            Self::One(_) | Self::Moved { .. } => None,
             Self::Both { old, .. } => Some(old),
+        }
+    }
+
+    /// For Transitioned: what moved.
+    #[must_use]
+    pub const fn transition(&self) -> Option<&Transition> {
+        match self {
+            Self::Moved { transition, .. } => Some(transition),
+            Self::One(_) | Self::Both { .. } => None,
         }
     }
 }

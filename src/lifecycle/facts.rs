@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
+use super::earlier::EarlierStates;
 use super::event::Lane;
 use super::locks::LockSource;
 use crate::capture::ChangeKey;
@@ -27,7 +28,9 @@ pub struct Needs {
     pub rows_exist: BTreeSet<(String, String)>,
     /// Uuids of objects named by an audit row `lock` or `unlock`: which have a lock that was announced and whose end was not?
     pub held: BTreeSet<String>,
-    /// Audit rows `lock` and `unlock` for which no change of the object's row is remembered: what did their backend do lately?
+    /// Uuids of objects of which an update may be a revert: which states did they have before?
+    pub earlier: BTreeSet<String>,
+    /// Audit rows `lock`, `unlock` and `revert` for which no change of the object's row is remembered: what did their backend do lately?
     pub locks: BTreeSet<LockQuery>,
     /// Tables (without prefix) and uuids of objects whose current row is needed.
     pub rows: BTreeSet<(String, String)>,
@@ -93,6 +96,8 @@ pub struct Facts {
     pub homes_since: HashMap<String, ChangeKey>,
     pub rows_exist: HashSet<(String, String)>,
     pub held: HashMap<String, LockSource>,
+    /// By uuid.
+    pub earlier: HashMap<String, EarlierStates>,
     pub locks: HashMap<LockQuery, LockAnswer>,
     pub rows: HashMap<(String, String), Row>,
 }

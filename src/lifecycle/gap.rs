@@ -9,7 +9,7 @@ use super::event::{Event, EventId, Lane};
 use crate::capture::Gap;
 use orw_model::{ActorSource, Entity, EntityKind, EventClass, Store};
 
-/// What an event is called: one of the 33 documented classes, or our own.
+/// What an event is called: one of the classes of OpenRegister, or our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
     Class(EventClass),

@@ -12,7 +12,7 @@ mod audit;
 mod bounded_map;
 mod classify;
 mod current;
-
+mod earlier;
 mod event;
 mod facts;
 pub mod gap;
@@ -28,6 +28,7 @@ mod users;
 
 pub use classify::{Classifier, Decoded};
 pub use current::created;
+pub use earlier::EarlierStates;
 pub use event::{Actor, ActorState, Event, EventId, Lane, States};
 pub use facts::{Facts, LockAnswer, LockQuery, Needs, User};
 pub use gap::{EventType, GAP_EVENT, GapNotice, StoredEvent};
@@ -37,4 +38,4 @@ pub use locks::{LockChange, LockSource};
 pub(crate) use lookup::look_up_users;
 pub use lookup::{Lifecycle, LookupError};
 pub use outcome::{ActivityLookup, ActorFound, Outcome, Undecodable};
-pub use settings::{LifecycleSettings, OBJECT_HOUSEKEEPING, PLAIN_HOUSEKEEPING};
+pub use settings::{Housekeeping, LifecycleSettings, housekeeping};

@@ -32,6 +32,8 @@ pub struct ActorFound {
     pub at: DateTime<Utc>,
     /// `None`: nobody was logged in.
     pub actor: Option<Actor>,
+    /// The action of a transition, if the audit row names it.
+    pub transition: Option<String>,
 }
 
 /// An event of a register or a schema. No audit row names its actor, but a row of the activity app may, which the same request writes

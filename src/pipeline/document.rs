@@ -5,13 +5,14 @@ use serde_json::{Map, Value};
 use crate::delivery::format;
 use crate::lifecycle::Event;
 use orw_filter::{Needs, State, Subject, User};
-use orw_model::{Entity, EntityKind};
+use orw_model::{Entity, EntityKind, Transition};
 
 /// The states of an event in the documented form, as far as filters read them.
 #[derive(Debug)]
 pub(crate) struct Documented {
     current: Map<String, Value>,
     old: Option<Map<String, Value>>,
+    transition: Option<Value>,
 }
 
 impl Documented {
@@ -20,6 +21,7 @@ impl Documented {
             return Self {
                 current: Map::new(),
                 old: None,
+                transition: None,
             };
         }
         let kind = event.class.kind();
@@ -30,6 +32,7 @@ impl Documented {
         Self {
             current: fields(event.states.current()),
             old: event.states.old().map(fields),
+            transition: event.states.transition().map(Transition::to_value),
         }
     }
 
@@ -47,6 +50,7 @@ impl Documented {
                 .as_ref()
                 .zip(event.states.old())
                 .map(|(fields, old)| state(fields, old)),
+            transition: self.transition.as_ref(),
             user: event.actor.actor().map(|actor| User {
                 uid: &actor.uid,
                 display_name: actor.shown_name(),

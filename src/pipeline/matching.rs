@@ -15,7 +15,7 @@ use orw_filter::{Budget, Document, TooDeep};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
     Yes,
-    /// It depends on the user, or the payload names the user, and the user may still become known.
+    /// It depends on what the audit row says, or the payload says it: the user, the action of a transition. The row may still come.
     AwaitUser,
 }
 
@@ -109,7 +109,10 @@ fn wanted(
         }
         return None;
     }
-    let depends = webhook.user_id_filter.is_some() || webhook.format == Format::Nextcloud;
+    let depends = webhook.user_id_filter.is_some()
+        || webhook.format == Format::Nextcloud
+        // The audit row that names the user may name the action, too.
+        || event.states.transition().is_some();
     Some(if awaited && depends {
         Match::AwaitUser
     } else {

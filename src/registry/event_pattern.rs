@@ -1,6 +1,6 @@
 //! What `event` names: one class of OpenRegister's, or a pattern that matches several.
 
-use orw_model::EventClass;
+use orw_model::{EventClass, UNAVAILABLE};
 
 use super::fields::InvalidField;
 
@@ -12,14 +12,21 @@ pub struct EventPattern {
 }
 
 impl EventPattern {
-    /// Reads a class name or pattern; a leading `\` is dropped, as Nextcloud does.
+    /// Reads a class name or pattern; a leading `\` is dropped, as Nextcloud does. A pattern matches documented classes only: of the
+    /// others each is registered by its full name.
     ///
     /// # Errors
-    /// Where it matches none of the 33 classes.
+    /// Where it matches no class.
     pub fn parse(text: &str) -> Result<Self, InvalidField> {
         let text = text.trim_start_matches('\\');
         let classes: Vec<_> = EventClass::all()
-            .filter(|class| glob(text, &class.name()))
+            .filter(|class| {
+                if class.is_by_name_only() {
+                    text == class.name()
+                } else {
+                    glob(text, &class.name())
+                }
+            })
             .collect();
         if classes.is_empty() {
             return Err(InvalidField {
@@ -47,6 +54,21 @@ impl EventPattern {
     pub fn classes(&self) -> &[EventClass] {
         &self.classes
     }
+}
+
+/// Why `text` matches no class, if it names an event that OpenRegister has all the same.
+pub(super) fn why_not(text: &str) -> Option<String> {
+    let mut by_name = EventClass::all().filter(|class| class.is_by_name_only());
+    if let Some(class) = by_name.find(|class| glob(text, &class.name())) {
+        return Some(format!(
+            "{} is no event of OpenRegister's manual, so no pattern matches it: register it by its full name",
+            class.name()
+        ));
+    }
+    UNAVAILABLE.iter().find_map(|group| {
+        let name = group.names().find(|name| glob(text, name))?;
+        Some(format!("a webhook cannot get {name}. {}", group.reason))
+    })
 }
 
 /// Whether `*` in `pattern` can stand for characters so that it equals `name`; linear in both.
@@ -84,5 +106,50 @@ mod tests {
         assert_eq!(count(r"OCA\OpenRegister\Event\Object"), 0);
         assert_eq!(count(""), 0);
         assert_eq!(count("*Created*Created*"), 0);
+    }
+
+    #[test]
+    fn the_event_beyond_the_manual_is_matched_by_its_full_name_only() {
+        let name = r"OCA\OpenRegister\Event\ObjectTransitionedEvent";
+        for named in [name, &format!("\\{name}")] {
+            let pattern = EventPattern::parse(named).unwrap();
+            assert_eq!(pattern.classes(), [EventClass::parse(name).unwrap()]);
+            assert_eq!(pattern.as_str(), name);
+        }
+        for pattern in [
+            "*",
+            "OCA*",
+            "*Object*",
+            r"OCA\OpenRegister\Event\Object*",
+            "*Event",
+        ] {
+            let classes = EventPattern::parse(pattern).unwrap().classes().to_vec();
+            assert!(!classes.iter().any(|class| class.is_by_name_only()), "{pattern}");
+        }
+        for pattern in ["*Transitioned*", &format!("{name}*"), "*TransitionedEvent"] {
+            assert!(EventPattern::parse(pattern).is_err(), "{pattern}");
+            assert!(
+                why_not(pattern).unwrap().contains("by its full name"),
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn events_that_rows_do_not_tell_are_refused_with_the_reason() {
+        for name in UNAVAILABLE.iter().flat_map(orw_model::Unavailable::names) {
+            assert!(EventPattern::parse(&name).is_err(), "{name}");
+            let reason = why_not(&name).unwrap();
+            assert!(
+                reason.starts_with(&format!("a webhook cannot get {name}. ")),
+                "{reason}"
+            );
+        }
+        assert!(
+            why_not(r"OCA\OpenRegister\Event\File*")
+                .unwrap()
+                .contains("storage")
+        );
+        assert_eq!(why_not(r"OCA\OpenRegister\Event\ObjectMislaidEvent"), None);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::advice;
 use super::certificate::{self, CertificateChoice};
 use super::error::Refused;
-use super::event_pattern::EventPattern;
+use super::event_pattern::{self, EventPattern};
 use super::extras::Extras;
 use super::fields::{Fields, InvalidField, invalid};
 use super::headers::{Headers, can_be_sent, read_headers};
@@ -65,7 +65,10 @@ impl Registration {
         let event = EventPattern::parse(event)
             .ok()
             .filter(|_| class.len() <= LONGEST_EVENT)
-            .ok_or_else(|| Refused::Event(class.chars().take(LONGEST_EVENT).collect()))?;
+            .ok_or_else(|| match event_pattern::why_not(class) {
+                Some(reason) => Refused::Field(invalid("event", reason)),
+                None => Refused::Event(class.chars().take(LONGEST_EVENT).collect()),
+            })?;
         if auth_method == AuthMethod::Header && auth_data.is_none() {
             return Err(Refused::NoAuthData);
         }
@@ -206,6 +209,10 @@ mod tests {
             "Header auth method needs an associative array of headers as auth data"
         );
         for (body, start) in [
+            (
+                json!({"event": r"OCA\OpenRegister\Event\ObjectsMergedEvent"}),
+                r"event: a webhook cannot get OCA\OpenRegister\Event\ObjectsMergedEvent. No captured row says",
+            ),
             (json!({"uri": null}), "uri: is required"),
             (json!({"uri": 5}), "uri: must be a string, not a number"),
             (

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use super::shared::Shared;
 use crate::capture::{self, CaptureSettings, LossNotices};
 use crate::config::Settings;
-use crate::lifecycle::{Lifecycle, LifecycleSettings};
+use crate::lifecycle::{Housekeeping, Lifecycle, LifecycleSettings};
 use crate::pipeline::{ActivityFinder, ActivityRequests, Pipeline};
 use crate::supervise::Supervisor;
 
@@ -72,8 +72,7 @@ fn lifecycle_settings(settings: &Settings) -> LifecycleSettings {
     let mut lifecycle = LifecycleSettings::new(&settings.table_prefix);
     lifecycle.actor_window = settings.actor_wait;
     if let Some(columns) = &settings.housekeeping_columns {
-        lifecycle.object_housekeeping = columns.iter().cloned().collect();
-        lifecycle.plain_housekeeping = columns.iter().cloned().collect();
+        lifecycle.housekeeping = Housekeeping::of_every_kind(columns);
     }
     lifecycle
 }

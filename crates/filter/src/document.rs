@@ -9,6 +9,9 @@ use crate::error::EvalError;
 use crate::needs::Needs;
 use crate::value::{TooDeep, Value};
 
+/// The name of what moved, in payloads and documents.
+const TRANSITION: &str = "transition";
+
 /// What filters are evaluated on. It is built once for an event and serves all webhooks.
 #[derive(Debug, Clone)]
 pub struct Document<'a> {
@@ -32,6 +35,8 @@ pub struct Subject<'a> {
     pub current: State<'a>,
     /// For Updated: the state before the change.
     pub old: Option<State<'a>>,
+    /// For Transitioned: what moved.
+    pub transition: Option<&'a Json>,
     /// `None` if nobody knows who caused the event.
     pub user: Option<User<'a>>,
     pub at: DateTime<Utc>,
@@ -72,7 +77,7 @@ impl<'a> Document<'a> {
 
     /// The document of an event, as far as `needs` says that filters read it:
     ///
-    /// `{"event": {"class", ["newObject", "oldObject",] "object"}, "data": the documented data, "user": {"uid", "displayName",
+    /// `{"event": {"class", ["newObject", "oldObject",] "object" [, "transition"]}, "data": the documented data, "user": {"uid", "displayName",
     /// "groups"} | null, "group", "groups", "time"}`, with the entity's own name in the place of `object`.
     ///
     /// # Errors
@@ -115,16 +120,21 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// The states of the entity, under their names in the payload.
+    /// The states of the entity, and what moved, under their names in the payload.
     fn states(&self, part: &str, needs: &Needs) -> Result<Vec<(&'static str, Value<'a>)>, TooDeep> {
-        self.class
-            .kind()
-            .states(&self.current, self.old.as_ref())
-            .filter_map(|(name, state)| {
-                let path = format!("{part}.{name}");
-                needs.wants(&path).then(|| Ok((name, state.value(&path, needs)?)))
-            })
-            .collect()
+        let mut states = Vec::new();
+        for (name, state) in self.class.kind().states(&self.current, self.old.as_ref()) {
+            let path = format!("{part}.{name}");
+            if needs.wants(&path) {
+                states.push((name, state.value(&path, needs)?));
+            }
+        }
+        if let Some(transition) = self.transition
+            && needs.wants(&format!("{part}.{TRANSITION}"))
+        {
+            states.push((TRANSITION, Value::from_state(transition)?));
+        }
+        Ok(states)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The 33 documented event classes, `OCA\OpenRegister\Event\…`: which kind of entity knows which action.
+//! The event classes, `OCA\OpenRegister\Event\…`: which kind of entity knows which action. 33 of them are documented by OpenRegister's
+//! manual; `ObjectTransitionedEvent` is one more.
 
 use std::fmt;
 
@@ -7,7 +8,7 @@ use super::EntityKind;
 /// The namespace of every event class.
 const NAMESPACE: &str = r"OCA\OpenRegister\Event\";
 
-/// What happened to an entity. `Locked`, `Unlocked` and `Reverted` exist for objects only.
+/// What happened to an entity. `Locked`, `Unlocked`, `Reverted` and `Transitioned` exist for objects only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Action {
@@ -17,16 +18,18 @@ pub enum Action {
     Locked = 3,
     Unlocked = 4,
     Reverted = 5,
+    Transitioned = 6,
 }
 
 impl Action {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Created,
         Self::Updated,
         Self::Deleted,
         Self::Locked,
         Self::Unlocked,
         Self::Reverted,
+        Self::Transitioned,
     ];
 
     /// The word in class names: `Created`, `Updated`, …
@@ -39,6 +42,7 @@ impl Action {
             Self::Locked => "Locked",
             Self::Unlocked => "Unlocked",
             Self::Reverted => "Reverted",
+            Self::Transitioned => "Transitioned",
         }
     }
 }
@@ -86,7 +90,7 @@ impl ActorSource {
     }
 }
 
-/// One of the 33 documented event classes. No other value can be made.
+/// One of the 34 event classes. No other value can be made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventClass {
     kind: EntityKind,
@@ -95,9 +99,9 @@ pub struct EventClass {
 
 impl EventClass {
     /// How many classes there are.
-    pub const COUNT: usize = 33;
+    pub const COUNT: usize = 34;
 
-    /// The class for `action` on `kind`; `None` for a lock, unlock or revert of anything but an object.
+    /// The class for `action` on `kind`; `None` for a lock, unlock, revert or transition of anything but an object.
     #[must_use]
     pub const fn new(kind: EntityKind, action: Action) -> Option<Self> {
         match (kind, action) {
@@ -124,6 +128,18 @@ impl EventClass {
                 .into_iter()
                 .filter_map(move |action| Self::new(kind, action))
         })
+    }
+
+    /// The classes that OpenRegister's manual documents, by kind, then action.
+    pub fn documented() -> impl Iterator<Item = Self> {
+        Self::all().filter(|class| !class.is_by_name_only())
+    }
+
+    /// Whether a webhook has to name the class in full, because patterns do not match it. Whoever registered a pattern asked for the
+    /// documented events.
+    #[must_use]
+    pub const fn is_by_name_only(self) -> bool {
+        matches!(self.action, Action::Transitioned)
     }
 
     #[must_use]
@@ -156,7 +172,7 @@ impl EventClass {
     pub const fn index(self) -> usize {
         match self.kind {
             EntityKind::Object => self.action as usize,
-            kind => 6 + (kind as usize - 1) * 3 + self.action as usize,
+            kind => 7 + (kind as usize - 1) * 3 + self.action as usize,
         }
     }
 
@@ -166,7 +182,7 @@ impl EventClass {
         format!("{NAMESPACE}{self}")
     }
 
-    /// The class with this full name (a leading `\` is ignored, as Nextcloud does), if it is one of the 33.
+    /// The class with this full name (a leading `\` is ignored, as Nextcloud does), if there is one.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::from_short(name.strip_prefix('\\').unwrap_or(name).strip_prefix(NAMESPACE)?)
@@ -197,9 +213,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_33_and_each_is_found_by_its_name_and_index() {
+    fn there_are_34_and_each_is_found_by_its_name_and_index() {
         let all: Vec<_> = EventClass::all().collect();
         assert_eq!(all.len(), EventClass::COUNT);
+        assert_eq!(EventClass::documented().count(), 33);
         for (i, class) in all.iter().enumerate() {
             assert_eq!(class.index(), i);
             assert_eq!(EventClass::parse(&class.name()), Some(*class));

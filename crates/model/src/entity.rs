@@ -25,6 +25,11 @@ impl Entity {
         self.0.insert(name.to_owned(), value);
     }
 
+    /// Takes the field `name` out.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.shift_remove(name)
+    }
+
     /// The text that is stored in the database.
     #[must_use]
     pub fn to_text(&self) -> String {

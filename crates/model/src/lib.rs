@@ -17,6 +17,8 @@ mod schema;
 mod similar;
 mod table;
 pub mod time;
+mod transition;
+mod unavailable;
 
 pub use class::{Action, ActorSource, EventClass};
 pub use entity::Entity;
@@ -28,3 +30,5 @@ pub use row::{decode_text, is_set};
 pub use schema::{Reference, Schema};
 pub use similar::similar_class;
 pub use table::{Store, TableName};
+pub use transition::Transition;
+pub use unavailable::{UNAVAILABLE, Unavailable};

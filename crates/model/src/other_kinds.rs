@@ -19,7 +19,7 @@ enum Holds {
 }
 
 /// The columns that hold times, in every kind.
-const TIMES: [&str; 11] = [
+const TIMES: [&str; 12] = [
     "created",
     "updated",
     "deleted",
@@ -31,6 +31,7 @@ const TIMES: [&str; 11] = [
     "provisioned_at",
     "suspended_at",
     "deprovisioned_at",
+    "retained_at",
 ];
 
 const fn lists(kind: EntityKind) -> &'static [&'static str] {
@@ -77,7 +78,8 @@ const fn maps(kind: EntityKind) -> &'static [&'static str] {
 /// Columns with JSON of any shape, or in which null has a meaning.
 const fn json(kind: EntityKind) -> &'static [&'static str] {
     match kind {
-        EntityKind::Schema => &["all_of", "one_of", "any_of", "hooks"],
+        EntityKind::Schema => &["all_of", "one_of", "any_of", "hooks", "draft"],
+        EntityKind::View => &["presentation"],
         _ => &[],
     }
 }
@@ -127,7 +129,7 @@ pub fn other_entity(kind: EntityKind, row: &Row) -> Entity {
 }
 
 fn field(kind: EntityKind, column: &str, value: &Value) -> Value {
-    match holds(kind, column) {
+    let mut field = match holds(kind, column) {
         Some(Holds::Time) => time::stamp(value),
         Some(Holds::List) => match decode_text(value) {
             Value::Null => Value::Array(Vec::new()),
@@ -139,7 +141,9 @@ fn field(kind: EntityKind, column: &str, value: &Value) -> Value {
         },
         Some(Holds::Json) => decode_text(value),
         None => value.clone(),
-    }
+    };
+    mask::mask_column(kind, column, &mut field);
+    field
 }
 
 /// Adds to `required` every property that is itself marked as required.
@@ -231,5 +235,17 @@ mod tests {
         let source = other_entity(EntityKind::Source, &row);
         assert_eq!(source.fields()["databaseUrl"], "pg://me:***@h/x");
         assert_eq!(source.fields()["name"], "src");
+
+        let row = parse_row(
+            r#"{"id":1,"uuid":"u","title":"src","database_url":"me:geheim@h/x","auth_config":"{\"type\":\"basic\",\"user\":\"me\"}",
+                "auth_type":"basic","last_sync_token":"t","last_sync_date":"2026-10-01T10:00:00","batch_size":100}"#,
+        )
+        .unwrap();
+        let source = other_entity(EntityKind::Source, &row);
+        assert_eq!(
+            Value::Object(source.fields().clone()),
+            json!({"id": 1, "uuid": "u", "name": "src", "title": "src", "databaseUrl": "***", "authConfig": "***",
+                   "authType": "basic", "lastSyncToken": "***", "lastSyncDate": "2026-10-01T10:00:00+00:00", "batchSize": 100})
+        );
     }
 }

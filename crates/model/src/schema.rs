@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::time;
+use super::transition::{Annotation, Transition};
+use super::{Entity, time};
 use crate::json;
 
 /// The id, uuid and slug of a register or schema. All but the id may be unknown, since objects may outlive the row of their
@@ -81,6 +82,8 @@ pub struct Schema {
     columns: HashMap<String, Property>,
     /// The names of the properties of type object, whose empty value is `{}`.
     maps: Vec<String>,
+    /// Its annotation `x-openregister-lifecycle`.
+    lifecycle: Option<Annotation>,
 }
 
 /// The length in bytes to which PostgreSQL truncates identifiers.
@@ -121,7 +124,28 @@ impl Schema {
             reference,
             columns,
             maps,
+            lifecycle: Annotation::from_row(row),
         })
+    }
+
+    /// Whether a property of its objects has a state that moves by transitions.
+    #[must_use]
+    pub const fn has_lifecycle(&self) -> bool {
+        self.lifecycle.is_some()
+    }
+
+    /// Whether it declares a transition of this name.
+    #[must_use]
+    pub fn declares(&self, action: &str) -> bool {
+        self.lifecycle
+            .as_ref()
+            .is_some_and(|lifecycle| lifecycle.declares(action))
+    }
+
+    /// The transition between two states of one of its objects, if there is one.
+    #[must_use]
+    pub fn transition(&self, old: &Entity, new: &Entity) -> Option<Transition> {
+        self.lifecycle.as_ref()?.between(old, new)
     }
 
     /// The property that is stored in `column`, and `value` with the type that the schema demands.

@@ -45,10 +45,14 @@ impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let kind = self.0.class.kind();
         let states = &self.0.states;
-        serializer.collect_map(
-            kind.states(states.current(), states.old())
-                .map(|(name, entity)| (name, Shown(kind, entity))),
-        )
+        let mut map = serializer.serialize_map(None)?;
+        for (name, entity) in kind.states(states.current(), states.old()) {
+            map.serialize_entry(name, &Shown(kind, entity))?;
+        }
+        if let Some((name, moved)) = transition(self.0) {
+            map.serialize_entry(&name, &moved)?;
+        }
+        map.end()
     }
 }
 
@@ -88,13 +92,21 @@ const IDENTITIES: [(&str, &str, &str); 2] = [
     ("schema", "schemaUuid", "schemaId"),
 ];
 
-/// The documented `data`: the entity under the name of its kind; an Updated first carries it as `newX` and `oldX`.
+/// The documented `data`: the entity under the name of its kind; an Updated first carries it as `newX` and `oldX`. A Transitioned then
+/// says what moved.
 #[must_use]
 pub fn data(event: &Event) -> Map<String, Value> {
     let kind = event.class.kind();
     kind.states(event.states.current(), event.states.old())
         .map(|(name, entity)| (name.to_owned(), document(kind, entity)))
+        .chain(transition(event))
         .collect()
+}
+
+/// What moved, and its name in payloads.
+pub(super) fn transition(event: &Event) -> Option<(String, Value)> {
+    let transition = event.states.transition()?;
+    Some(("transition".to_owned(), transition.to_value()))
 }
 
 /// An entity as the manual shows it.
@@ -190,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::lifecycle::{ActorState, EventId, Lane, States};
-    use orw_model::EventClass;
+    use orw_model::{Action, EventClass, Transition};
 
     fn entity(locked: &Value, deleted: &Value) -> Entity {
         let fields = json!({
@@ -212,10 +224,19 @@ mod tests {
                 (&Value::Null, &deleted),
             ] {
                 let (new, old) = (entity(locked, deleted), entity(&Value::Null, &Value::Null));
-                let states = if class.action() == orw_model::Action::Updated {
-                    States::Both { new, old }
-                } else {
-                    States::One(new)
+                let states = match class.action() {
+                    Action::Updated => States::Both { new, old },
+                    Action::Transitioned => States::Moved {
+                        new,
+                        transition: Transition {
+                            field: "state".to_owned(),
+                            from: Value::Null,
+                            to: json!("\u{1}\"é"),
+                            action: Some("go".to_owned()),
+                            declared: vec!["go".to_owned(), "run".to_owned()],
+                        },
+                    },
+                    _ => States::One(new),
                 };
                 let event = Event {
                     id: EventId::from_stored("evt_1".to_owned()),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::documented;
 use super::parts::{Sender, map};
 use crate::lifecycle::{Event, States};
 use orw_model::{Action, Entity, EntityKind, is_set};
@@ -29,6 +30,7 @@ fn data(event: &Event, timestamp: &str) -> Map<String, Value> {
         data.insert(format!("new{}", kind.class_name()), shown(kind, new));
         data.insert(format!("old{}", kind.class_name()), shown(kind, old));
     }
+    data.extend(documented::transition(event));
     if kind == EntityKind::Object {
         let field = |name: &str| current.fields().get(name).cloned().unwrap_or(Value::Null);
         data.insert("objectUuid".into(), field("uuid"));
@@ -55,6 +57,7 @@ const fn verb(kind: EntityKind, action: Action) -> &'static str {
         (_, Action::Locked) => "locked",
         (_, Action::Unlocked) => "unlocked",
         (_, Action::Reverted) => "reverted",
+        (_, Action::Transitioned) => "transitioned",
     }
 }
 

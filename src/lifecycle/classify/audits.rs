@@ -1,6 +1,6 @@
-//! Audit rows: who did it, and the locks that no column shows.
+//! Audit rows: who did it, and the locks and reverts that no column shows.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use super::batch::{Batch, event};
@@ -45,7 +45,15 @@ impl Classifier {
             self.users
                 .actor(uid, audit.user_name.as_deref(), ActorSource::AuditTrail)
         });
-        self.name_actor(batch, change, &key, actor.as_ref());
+        let found = ActorFound {
+            pid: change.pid,
+            lane: Lane::object(&key.1),
+            since: self.since(change),
+            at: change.at,
+            actor: actor.clone(),
+            transition: self.transition_named(audit),
+        };
+        self.name_actor(batch, &key, found);
         let row = AuditRow {
             change,
             audit,
@@ -55,21 +63,40 @@ impl Classifier {
         match audit.action.as_str() {
             "lock" => self.lock_or_unlock(batch, facts, row, Action::Locked),
             "unlock" => self.lock_or_unlock(batch, facts, row, Action::Unlocked),
+            "revert" => self.reverted(batch, facts, row),
             _ => {}
         }
     }
 
-    /// Names the actor of the events of the same request.
-    fn name_actor(&mut self, batch: &mut Batch, change: &Change, key: &(i32, String), actor: Option<&Actor>) {
+    /// The earliest time of events that an audit row may belong to.
+    fn since(&self, audit: &Change) -> DateTime<Utc> {
         let window = TimeDelta::from_std(self.settings.actor_window).unwrap_or(TimeDelta::MAX);
-        let since = change.at.checked_sub_signed(window).unwrap_or(change.at);
+        audit.at.checked_sub_signed(window).unwrap_or(audit.at)
+    }
+
+    /// The transition that an audit row names: one that OpenRegister made by itself, or an action that the schema declares.
+    fn transition_named(&self, audit: &Audit) -> Option<String> {
+        audit.automatic_transition.clone().or_else(|| {
+            let schema = self
+                .references
+                .schema(audit.schema)
+                .filter(|_| audit.is_named())?;
+            schema.declares(&audit.action).then(|| audit.action.clone())
+        })
+    }
+
+    /// Names the actor of the events of the same request, and the action of their transition.
+    fn name_actor(&mut self, batch: &mut Batch, key: &(i32, String), named: ActorFound) {
         let open = batch.open.remove(key).unwrap_or_default();
         let mut found = false;
         for place in open {
             if let Some(event) = batch.out.events.get_mut(place)
-                && event.at >= since
+                && event.at >= named.since
             {
-                event.actor = ActorState::Known(actor.cloned());
+                event.actor = ActorState::Known(named.actor.clone());
+                if let States::Moved { transition, .. } = &mut event.states {
+                    transition.action.clone_from(&named.transition);
+                }
                 found = true;
             }
         }
@@ -79,13 +106,7 @@ impl Classifier {
             .map(|recent| std::mem::take(&mut recent.awaiting));
         // After a restart nothing is remembered: a stored event from before it may be waiting.
         if earlier.unwrap_or(!found) {
-            batch.out.actors.push(ActorFound {
-                pid: change.pid,
-                lane: Lane::object(&key.1),
-                since,
-                at: change.at,
-                actor: actor.cloned(),
-            });
+            batch.out.actors.push(named);
         }
     }
 
@@ -97,14 +118,14 @@ impl Classifier {
         let uuid = row.uuid();
         let recent = self.end_of_request(change, row.key);
         let held = batch.held(facts, uuid);
-        let told_by_request = action == Action::Locked && recent.lock == Some(Action::Locked);
+        let told_by_request = action == Action::Locked && recent.told.lock == Some(Action::Locked);
         let nothing_to_end = action == Action::Unlocked && held.is_none();
         if audit.lock_changed || told_by_request || nothing_to_end {
             return;
         }
         let forgotten = recent.image.is_none();
         let image = self.image(facts, &row, recent);
-        let told_before = || forgotten && told_by_row(facts, change, audit, uuid);
+        let told_before = || forgotten && last_of_a_lock(facts, change, audit, uuid) == Some(Action::Locked);
         let now_held = if action == Action::Locked {
             let row_decides = match held {
                 Some(LockSource::AuditRow(_)) => false,
@@ -130,6 +151,32 @@ impl Classifier {
         };
         batch.set_held(uuid, change.at, now_held);
         self.push_lock_event(batch, row, action, image);
+    }
+
+    /// An audit row `revert`: Reverted, unless the object's row told it already.
+    fn reverted(&mut self, batch: &mut Batch, facts: &Facts, row: AuditRow<'_>) {
+        let AuditRow { change, audit, .. } = row;
+        let recent = self.end_of_request(change, row.key);
+        let told = if recent.image.is_some() {
+            recent.told.revert
+        } else {
+            stored_before(facts, change, audit, row.uuid()).any(|action| action == Action::Reverted)
+        };
+        if told {
+            return;
+        }
+        let image = self.image(facts, &row, recent);
+        let Some((table, object)) = image.0.or_else(|| bare(audit, row.uuid())) else {
+            return;
+        };
+        let entity = self.entity(&table, &object);
+        batch.push(event(
+            change,
+            EventClass::object(Action::Reverted),
+            Lane::object(row.uuid()),
+            States::One(entity),
+            ActorState::Known(row.actor),
+        ));
     }
 
     /// Takes what is remembered of the request that an audit row ends; later changes belong to another request.
@@ -219,12 +266,22 @@ pub(super) fn lock_need(change: &Change, audit: &Audit, uuid: &str) -> LockQuery
     }
 }
 
-/// Whether the stored events say that the object's row told this very lock. Asked if nothing is remembered, after a restart.
-fn told_by_row(facts: &Facts, change: &Change, audit: &Audit, uuid: &str) -> bool {
+/// The actions of the events that the backend caused for the object lately, the newest first, as they are stored. Asked if nothing is
+/// remembered, after a restart.
+fn stored_before<'f>(
+    facts: &'f Facts,
+    change: &Change,
+    audit: &Audit,
+    uuid: &str,
+) -> impl Iterator<Item = Action> + use<'f> {
     let found = facts.locks.get(&lock_need(change, audit, uuid));
-    let mut events = found.into_iter().flat_map(|found| &found.events);
-    let last = events.find(|event| matches!(event, Action::Locked | Action::Unlocked));
-    last == Some(&Action::Locked)
+    found.into_iter().flat_map(|found| &found.events).copied()
+}
+
+/// The last of these events that is one of a lock.
+fn last_of_a_lock(facts: &Facts, change: &Change, audit: &Audit, uuid: &str) -> Option<Action> {
+    stored_before(facts, change, audit, uuid)
+        .find(|action| matches!(action, Action::Locked | Action::Unlocked))
 }
 
 fn lock_value(audit: &Audit, action: Action) -> Value {

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 
 use crate::capture::Change;
+use crate::lifecycle::earlier::StateDigest;
 use crate::lifecycle::event::{ActorState, Event, EventId, Lane, States};
 use crate::lifecycle::facts::Facts;
 use crate::lifecycle::locks::LockSource;
 use crate::lifecycle::outcome::Outcome;
-use orw_model::{EventClass, Row, TableName};
+use orw_model::{Entity, EventClass, Row, TableName};
 
 /// What is gathered of the batch under way.
 #[derive(Default)]
@@ -37,6 +38,20 @@ impl Batch {
             Some((_, held)) => *held,
             None => facts.held.get(uuid).copied(),
         }
+    }
+
+    /// Whether the object was in this state before `change`: by the events of earlier batches, and of this one so far.
+    pub(super) fn was_before(&self, facts: &Facts, change: &Change, uuid: &str, state: &Entity) -> bool {
+        let state = StateDigest::of(state);
+        let stored = facts.earlier.get(uuid);
+        if stored.is_some_and(|states| states.contains(state, change.at)) {
+            return true;
+        }
+        let lane = Lane::object(uuid);
+        let own = self.out.events.iter().filter(|event| event.lane == lane);
+        own.flat_map(|event| [Some(event.states.current()), event.states.old()])
+            .flatten()
+            .any(|entity| StateDigest::of(entity) == state)
     }
 
     pub(super) fn set_held(&mut self, uuid: &str, at: DateTime<Utc>, held: Option<LockSource>) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::decode::Decoded;
-use super::recent::{Recent, SAME_REQUEST};
+use super::recent::{Recent, SAME_REQUEST, Told};
 use crate::capture::Change;
 use crate::lifecycle::bounded_map::BoundedMap;
 use crate::lifecycle::facts::{Facts, Needs};
@@ -13,7 +13,7 @@ use crate::lifecycle::local_time;
 use crate::lifecycle::references::References;
 use crate::lifecycle::settings::LifecycleSettings;
 use crate::lifecycle::users::KnownUsers;
-use orw_model::{Action, Entity, EntityKind, ObjectRow, Row, TableName, object_entity, time};
+use orw_model::{Entity, EntityKind, ObjectRow, Row, TableName, object_entity, time};
 
 /// What is remembered of recent changes, in bytes.
 const MEMORY: usize = 16 << 20;
@@ -92,7 +92,7 @@ impl Classifier {
     }
 
     /// Remembers a change of an object's row, for the audit row that follows it.
-    pub(super) fn remember(&mut self, change: Change, uuid: String, lock: Option<Action>, id: Option<i64>) {
+    pub(super) fn remember(&mut self, change: Change, uuid: String, told: Told, id: Option<i64>) {
         if let Some(id) = id {
             let weight = uuid.len();
             self.last_object.insert(change.pid, (id, uuid.clone()), weight);
@@ -104,7 +104,7 @@ impl Classifier {
             .filter(|recent| (change.at - recent.at).abs() <= SAME_REQUEST)
             .unwrap_or_default();
         recent.at = change.at;
-        recent.lock = lock.or(recent.lock);
+        recent.told = recent.told.and(told);
         recent.image = change.new.map(|text| (change.table, text));
         let weight = recent.image.as_ref().map_or(0, |(_, text)| text.len());
         self.recent.insert(key, recent, weight);

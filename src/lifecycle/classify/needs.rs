@@ -7,6 +7,7 @@ use super::classifier::Classifier;
 use super::decode::{Decoded, DecodedKind};
 use super::objects::{deleted_by, locked_by, owner};
 use super::other_kinds::{creator, other_view_table, row_id, text};
+use super::update;
 use crate::capture::{Change, Op};
 use crate::lifecycle::audit::Audit;
 use crate::lifecycle::facts::Needs;
@@ -64,6 +65,12 @@ impl Classifier {
                 .flatten()
                 .filter(|uid| !self.users.knows(uid, change.at)),
         );
+        if let (Op::Update, Some(old), Some(new)) = (change.op, old, new) {
+            let image = |row| ObjectRow::new(&change.table, row);
+            if update::may_be_revert(image(old), image(new)) {
+                needs.earlier.insert(uuid.to_owned());
+            }
+        }
         match (change.op, change.table.store()) {
             (Op::Insert, Store::Magic { .. }) => {
                 needs.in_blob.insert(uuid.to_owned());
@@ -128,12 +135,18 @@ impl Classifier {
         {
             needs.users.insert(uid.clone());
         }
+        if audit.is_named() {
+            self.needs_references(needs, (None, audit.schema));
+        }
         let Some(uuid) = &audit.object_uuid else { return };
         let key = (change.pid, uuid.clone());
-        if !matches!(audit.action.as_str(), "lock" | "unlock") || audit.lock_changed {
-            return;
+        match audit.action.as_str() {
+            "lock" | "unlock" if !audit.lock_changed => {
+                needs.held.insert(uuid.clone());
+            }
+            "revert" => {}
+            _ => return,
         }
-        needs.held.insert(uuid.clone());
         let remembered = self.recent.get(&key);
         if !touched.contains(&key) && remembered.is_none_or(|r| r.image.is_none()) {
             needs.locks.insert(lock_need(change, audit, uuid));

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::batch::{Batch, event};
 use super::classifier::Classifier;
+use super::recent::Told;
 use super::update;
 use crate::capture::{Change, Op, Origin};
 use crate::lifecycle::event::{ActorState, Lane, States};
@@ -35,10 +36,21 @@ impl Classifier {
                     ObjectRow::new(&change.table, old),
                     ObjectRow::new(&change.table, new),
                 );
-                update::of_object(&self.settings, before, after)
+                let mut actions = update::of_object(&self.settings, before, after);
+                if actions.first() == Some(&Action::Updated)
+                    && update::may_be_revert(before, after)
+                    && batch.was_before(facts, &change, &uuid, &self.entity(&change.table, new))
+                {
+                    actions.insert(1, Action::Reverted);
+                }
+                let mut given: Vec<(Action, States)> = actions
                     .into_iter()
                     .map(|action| (action, self.states(&change.table, action, old, new)))
-                    .collect()
+                    .collect();
+                if let Some(moved) = self.transition(&given) {
+                    given.insert(1, (Action::Transitioned, moved));
+                }
+                given
             }
             (Op::Delete, Some(old), _) if !self.lives_elsewhere(facts, &change, row, &uuid) => {
                 // Also if a soft-deleted object is purged: nothing is left that could be locked.
@@ -51,10 +63,11 @@ impl Classifier {
             }
             _ => Vec::new(),
         };
-        let lock = actions
-            .iter()
-            .map(|(action, _)| *action)
-            .find(|action| matches!(action, Action::Locked | Action::Unlocked));
+        let mut given = actions.iter().map(|(action, _)| *action);
+        let told = Told {
+            revert: given.clone().any(|action| action == Action::Reverted),
+            lock: given.find(|action| matches!(action, Action::Locked | Action::Unlocked)),
+        };
         for (action, states) in actions {
             match action {
                 Action::Locked => batch.set_held(&uuid, change.at, Some(LockSource::Row)),
@@ -62,7 +75,7 @@ impl Classifier {
                 Action::Created | Action::Deleted | Action::Unlocked => {
                     batch.set_held(&uuid, change.at, None);
                 }
-                Action::Updated | Action::Reverted => {}
+                Action::Updated | Action::Reverted | Action::Transitioned => {}
             }
             let fallback = fallback(action, row).map(|(uid, source)| self.users.actor(&uid, None, source));
             let actor = match change.origin {
@@ -85,7 +98,7 @@ impl Classifier {
                     .push(place);
             }
         }
-        self.remember(change, uuid, lock, row.meta("id").and_then(Value::as_i64));
+        self.remember(change, uuid, told, row.meta("id").and_then(Value::as_i64));
     }
 
     fn states(&self, table: &TableName, action: Action, old: &Row, new: &Row) -> States {
@@ -103,6 +116,23 @@ impl Classifier {
             }
             _ => States::One(self.entity(table, new)),
         }
+    }
+
+    /// The transition that an Updated, the first of these events, brings with it: it comes right after it.
+    fn transition(&self, given: &[(Action, States)]) -> Option<States> {
+        let Some((Action::Updated, States::Both { new, old })) = given.first() else {
+            return None;
+        };
+        let id = new.fields().get("schema")?.get("id")?.as_i64();
+        let schema = self
+            .references
+            .schema(id)
+            .filter(|schema| schema.has_lifecycle())?;
+        let transition = schema.transition(old, new)?;
+        Some(States::Moved {
+            new: new.clone(),
+            transition,
+        })
     }
 
     /// The events of an INSERT of an object's row.
@@ -219,6 +249,6 @@ fn fallback(action: Action, row: ObjectRow<'_>) -> Option<(String, ActorSource)>
         Action::Created => owner(row).map(|uid| (uid, ActorSource::Owner)),
         Action::Deleted => deleted_by(row).map(|uid| (uid, ActorSource::Row)),
         Action::Locked => locked_by(row).map(|uid| (uid, ActorSource::Row)),
-        Action::Updated | Action::Unlocked | Action::Reverted => None,
+        Action::Updated | Action::Unlocked | Action::Reverted | Action::Transitioned => None,
     }
 }

@@ -14,8 +14,26 @@ pub(super) struct Recent {
     pub(super) at: chrono::DateTime<chrono::Utc>,
     /// The row and its table after the last change.
     pub(super) image: Option<(TableName, String)>,
-    /// The lock event that the object's row gave, until its audit row comes.
-    pub(super) lock: Option<Action>,
+    /// What its rows have told already, until the audit row comes.
+    pub(super) told: Told,
     /// An event of an earlier batch still waits for its actor.
     pub(super) awaiting: bool,
+}
+
+/// Events of a request that the object's rows gave, so that its audit row is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// The last one of a lock.
+    pub(super) lock: Option<Action>,
+    pub(super) revert: bool,
+}
+
+impl Told {
+    /// What is told after `more`, too.
+    pub(super) fn and(self, more: Self) -> Self {
+        Self {
+            lock: more.lock.or(self.lock),
+            revert: self.revert || more.revert,
+        }
+    }
 }

@@ -38,7 +38,8 @@ const fn deletion(before: bool, after: bool) -> Deletion {
     }
 }
 
-/// The events of an UPDATE of an object's row, in their order; at most one of each action.
+/// The events of an UPDATE of an object's row, in their order; at most one of each action. That it was a revert is not told by the two
+/// rows alone ([`may_be_revert`]).
 pub(crate) fn of_object(settings: &LifecycleSettings, old: ObjectRow<'_>, new: ObjectRow<'_>) -> Vec<Action> {
     match deletion(old.is_deleted(), new.is_deleted()) {
         Deletion::Deleted => return vec![Action::Deleted],
@@ -50,9 +51,6 @@ pub(crate) fn of_object(settings: &LifecycleSettings, old: ObjectRow<'_>, new: O
     let updated = changed(old.columns(), new.columns()).any(|column| is_news(settings, column, old, new));
     if updated {
         actions.push(Action::Updated);
-    }
-    if was_reverted(old, new) {
-        actions.push(Action::Reverted);
     }
     actions.extend(lock_change(old, new));
     actions
@@ -94,8 +92,10 @@ fn both_empty(old: Option<&Value>, new: Option<&Value>) -> bool {
     !is_set(old) && !is_set(new)
 }
 
-/// A revert raises the version and leaves `updated` alone, which no other write does.
-fn was_reverted(old: ObjectRow<'_>, new: ObjectRow<'_>) -> bool {
+/// Whether an UPDATE looks like a revert, which brings back the properties of an earlier state, raises the version and leaves `updated`
+/// alone. In 2.x every save raises the version, and of two saves within one second the later one leaves `updated` as it is: that the
+/// object was in this state before decides.
+pub(super) fn may_be_revert(old: ObjectRow<'_>, new: ObjectRow<'_>) -> bool {
     let version = |row: ObjectRow<'_>| {
         row.text("version").map(|text| {
             text.split('.')
@@ -105,6 +105,16 @@ fn was_reverted(old: ObjectRow<'_>, new: ObjectRow<'_>) -> bool {
     };
     version(new).is_some_and(|raised| version(old).unwrap_or_default() < raised)
         && new.meta("updated") == old.meta("updated")
+        && changed(old.columns(), new.columns()).any(|column| is_property(new, column))
+}
+
+/// Whether a column holds properties of the object.
+fn is_property(row: ObjectRow<'_>, column: &str) -> bool {
+    if row.is_magic() {
+        !column.starts_with('_')
+    } else {
+        column == "object"
+    }
 }
 
 fn lock_change(old: ObjectRow<'_>, new: ObjectRow<'_>) -> Option<Action> {

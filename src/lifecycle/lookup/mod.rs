@@ -22,6 +22,7 @@ use super::local_time;
 use super::locks;
 use super::outcome::Outcome;
 use super::settings::LifecycleSettings;
+use super::store;
 use crate::capture::{Change, ChangeKey};
 use references::before_batch;
 use requests::{lock_events, lock_image};
@@ -136,6 +137,13 @@ pub(super) async fn look_up(
         let found = locks::look_up(tx, &needs.held).await;
         facts.held = found.map_err(|source| LookupError::Query {
             what: "the locks that were announced",
+            source,
+        })?;
+    }
+    if !needs.earlier.is_empty() {
+        let found = store::earlier_states(tx, &needs.earlier).await;
+        facts.earlier = found.map_err(|source| LookupError::Query {
+            what: "earlier states of objects",
             source,
         })?;
     }

@@ -21,7 +21,8 @@ pub(crate) async fn events() -> Answer {
     let events: Value = EventClass::all()
         .map(|class| {
             json!({"class": class.name(), "entity": class.kind().name(),
-                "action": class.action().name().to_lowercase(), "when": catalogue::when(class)})
+                "action": class.action().name().to_lowercase(), "matchedByPatterns": !class.is_by_name_only(),
+                "when": catalogue::when(class)})
         })
         .collect();
     Ok(Reply::data(events))

@@ -172,6 +172,14 @@ async fn what_is_wrong_on_the_command_line_is_named() {
             &["--uri", "https://example.com", "--schedule", "5w"],
             "is not a delay",
         ),
+        (
+            &["--uri", "https://example.com", "--event", "ObjectTransitioned*"],
+            "register it by its full name",
+        ),
+        (
+            &["--uri", "https://example.com", "--event", "ObjectsMergedEvent"],
+            "No captured row says",
+        ),
         (&[], "needs --uri and --event"),
         (
             &["--uri", "https://10.1.2.3"],
@@ -196,6 +204,13 @@ async fn what_is_wrong_on_the_command_line_is_named() {
             .await;
         assert_eq!(code, 2, "{arguments:?}");
         assert!(err.contains(word), "{arguments:?}: {err}");
+    }
+    let (_, events, _) = sidecar().cli(&["events"]).await;
+    for name in [
+        r"OCA\OpenRegister\Event\ObjectTransitionedEvent",
+        "ObjectsMergedEvent",
+    ] {
+        assert!(events.contains(name), "{events}");
     }
     for command in [&["webhook", "list"][..], &["run"]] {
         let (code, _, err) = sidecar().without("ORW_MASTER_KEY").cli(command).await;

@@ -3,13 +3,16 @@
 mod all_events;
 mod database;
 mod foreign;
+mod generations;
 mod locks;
 mod locks_remembered;
 mod lookups;
 mod model;
+mod oracle;
 mod recording;
 mod renaming;
 mod replay;
+mod reverts;
 mod rig;
 mod strangers;
 mod upsert;

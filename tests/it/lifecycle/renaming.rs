@@ -155,12 +155,14 @@ async fn payloads_are_right_before_during_and_after_a_change_of_register_or_sche
             let lines: Vec<String> = events.iter().map(line).collect();
             // What no property of the schema is kept in gets its name from the column's.
             let (work, work_alone) = match generation {
-                Generation::V0_2_13 => (r#""E-mail (work)":"a@b""#, r#""eMailWork":"a@b""#),
+                Generation::V0_2_13 | Generation::V2_1 => {
+                    (r#""E-mail (work)":"a@b""#, r#""eMailWork":"a@b""#)
+                }
                 Generation::V0_2_9 => (r#""E-mail (work)":"a@b""#, r#""E-mail (work)":"a@b""#),
             };
             let text_age = |n: i32| match generation {
                 // The schema says by now that it is a text; the blob keeps what was written.
-                Generation::V0_2_13 => format!("\"{n}\""),
+                Generation::V0_2_13 | Generation::V2_1 => format!("\"{n}\""),
                 Generation::V0_2_9 => n.to_string(),
             };
             let sorted = |fields: &[&str]| {

@@ -9,7 +9,7 @@ use orw_model::Action;
 use super::recording::{Recorded, recording};
 use super::world::{World, op_name};
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::default();
     for (uid, name, group) in [("admin", "The Administrator", "admin"), ("bob", "Bob", "editors")] {
         let user = User {
@@ -21,7 +21,7 @@ fn world() -> World {
     world
 }
 
-fn changes(recorded: &[Recorded]) -> Vec<Change> {
+pub(super) fn changes(recorded: &[Recorded]) -> Vec<Change> {
     recorded
         .iter()
         .filter(|r| r.captured)
@@ -49,6 +49,15 @@ pub(crate) fn line(event: &Event) -> String {
     }
     if event.class.action() == Action::Locked {
         write!(line, " {}", fields["locked"]).unwrap();
+    }
+    if let Some(moved) = event.states.transition() {
+        let declared = moved.declared.join(", ");
+        write!(
+            line,
+            " {} from {} to {} (declared: {declared})",
+            moved.field, moved.from, moved.to
+        )
+        .unwrap();
     }
     match event.actor.actor() {
         Some(actor) => write!(

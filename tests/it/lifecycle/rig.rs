@@ -7,7 +7,8 @@ use openregister_webhooks::capture::{self, CaptureSettings, Change, Consumer, In
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
 use openregister_webhooks::lifecycle::{
-    ActorState, Event, HostConnection, Lifecycle, LifecycleSettings, LookupError, Outcome, locks, store,
+    ActorState, Event, HostConnection, Lifecycle, LifecycleSettings, LookupError, Outcome, States, locks,
+    store,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -203,6 +204,9 @@ impl Consumer for Collector {
                         && matches!(event.actor, ActorState::Awaited { .. })
                     {
                         event.actor = ActorState::Known(found.actor.clone());
+                        if let States::Moved { transition, .. } = &mut event.states {
+                            transition.action.clone_from(&found.transition);
+                        }
                     }
                 }
             }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use openregister_webhooks::capture::{Change, ChangeKey, Op};
 use openregister_webhooks::lifecycle::{
-    ActorState, Classifier, Decoded, Event, Facts, LifecycleSettings, LockAnswer, LockSource, Needs, Outcome,
-    User,
+    ActorState, Classifier, Decoded, Event, Facts, Lane, LifecycleSettings, LockAnswer, LockSource, Needs,
+    Outcome, States, User,
 };
 use orw_model::{Row, Store, TableName, parse_row};
 
@@ -106,6 +106,17 @@ impl World {
                 facts.held.insert(uuid.clone(), *held);
             }
         }
+        for uuid in &needs.earlier {
+            let states = facts.earlier.entry(uuid.clone()).or_default();
+            let lane = Lane::object(uuid);
+            for event in self.events.iter().filter(|event| event.lane == lane) {
+                let images = [Some(event.states.current()), event.states.old()];
+                images
+                    .into_iter()
+                    .flatten()
+                    .for_each(|object| states.add(event.at, object));
+            }
+        }
         for need in &needs.locks {
             let events = self
                 .events
@@ -152,6 +163,9 @@ impl World {
                     && matches!(event.actor, ActorState::Awaited { .. })
                 {
                     event.actor = ActorState::Known(found.actor.clone());
+                    if let States::Moved { transition, .. } = &mut event.states {
+                        transition.action.clone_from(&found.transition);
+                    }
                 }
             }
         }

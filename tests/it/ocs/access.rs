@@ -1,5 +1,6 @@
 //! Who may do what, which fields are answered, and which registrations are refused.
 
+use orw_model::EventClass;
 use serde_json::{Value, json};
 
 use super::routes::{LISTENERS, OWN, registration};
@@ -227,11 +228,11 @@ async fn webhooks_are_paused_disabled_and_enabled_and_the_audit_tells() {
         400
     );
     let events = service.admin("GET", &format!("{OWN}/events")).send().await.data();
-    assert_eq!(events.as_array().unwrap().len(), 33);
+    assert_eq!(events.as_array().unwrap().len(), EventClass::COUNT);
 }
 
 #[tokio::test]
-async fn targets_that_the_guard_refuses_and_filters_that_can_only_fail_are_refused() {
+async fn targets_and_events_that_cannot_be_and_filters_that_can_only_fail_are_refused() {
     let service = Service::start().await;
     let ask = async |field: &str, value: Value| {
         let mut body = registration();
@@ -258,6 +259,19 @@ async fn targets_that_the_guard_refuses_and_filters_that_can_only_fail_are_refus
         assert_eq!(status, 400, "{uri}");
         assert!(
             message.starts_with("uri: ") && message.contains(word) && !message.contains("hidden"),
+            "{message}"
+        );
+    }
+    for (event, reason) in [
+        ("ObjectUpdatingEvent", "It is sent before the write"),
+        ("TaskTransitionedEvent", "not captured"),
+        ("File*", "storage"),
+        ("ObjectTransitioned*", "register it by its full name"),
+    ] {
+        let (status, message) = ask("event", format!(r"OCA\OpenRegister\Event\{event}").into()).await;
+        assert_eq!(status, 400, "{event}");
+        assert!(
+            message.starts_with("event: ") && message.contains(reason),
             "{message}"
         );
     }

@@ -166,7 +166,8 @@ pub(crate) async fn connect(url: &str) -> Client {
 async fn prepare(postgres: &PrivatePostgres) {
     nextcloud::create_owner(postgres).await.unwrap();
     let dba = connect(&postgres.url(DBA, "postgres")).await;
-    let generations = Generation::ALL.map(|generation| (generation.database(), Some(generation)));
+    let generations = [Generation::V0_2_13, Generation::V0_2_9, Generation::V2_1]
+        .map(|generation| (generation.database(), Some(generation)));
     for (name, generation) in [("empty", None), (TOUR_0_2_13_80, None)]
         .into_iter()
         .chain(generations)

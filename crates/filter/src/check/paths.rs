@@ -8,6 +8,9 @@ use super::nearest::nearest;
 
 const ROOTS: [&str; 6] = ["event", "data", "user", "group", "groups", "time"];
 const USER: [&str; 3] = ["uid", "displayName", "groups"];
+/// What says what moved; only an ObjectTransitionedEvent has it.
+const TRANSITION: &str = "transition";
+const TRANSITION_FIELDS: [&str; 5] = ["field", "from", "to", "action", "declaredActions"];
 
 /// What is wrong with `path`, if no document has it or it means something else than it seems to. `classes` are the events that
 /// the filter is for, if these are known.
@@ -53,6 +56,7 @@ pub(crate) fn path(path: &str, classes: Option<&[EventClass]>) -> Option<String>
             classes
                 .and_then(|classes| of_classes(path, root, name, classes))
                 .or_else(|| of_object(path, root, name))
+                .or_else(|| of_transition(path, root, name))
                 .or_else(|| numbered(path))
         }
         ("user", Some("groups")) => below_list(path, "user.groups"),
@@ -80,7 +84,9 @@ pub(crate) fn path(path: &str, classes: Option<&[EventClass]>) -> Option<String>
 fn of_classes(path: &str, root: &str, name: &str, classes: &[EventClass]) -> Option<String> {
     let names = |class: &EventClass| {
         let old = (class.action() == Action::Updated).then_some(());
-        class.kind().states((), old).map(|(name, ())| name)
+        let transition = (class.action() == Action::Transitioned).then_some(TRANSITION);
+        let states = class.kind().states((), old).map(|(name, ())| name);
+        states.chain(transition)
     };
     let mut known: Vec<&str> = Vec::new();
     for state in classes.iter().flat_map(names) {
@@ -135,6 +141,23 @@ fn of_object(path: &str, root: &str, name: &str) -> Option<String> {
     ))
 }
 
+/// A warning if what moved has no such field.
+fn of_transition(path: &str, root: &str, name: &str) -> Option<String> {
+    let rest = path
+        .strip_prefix(root)?
+        .strip_prefix('.')?
+        .strip_prefix(name)?
+        .strip_prefix('.')?;
+    let field = rest.split('.').next().filter(|_| name == TRANSITION)?;
+    if TRANSITION_FIELDS.contains(&field) {
+        return None;
+    }
+    Some(format!(
+        "{root}.{TRANSITION} has no field {field:?}, so this never matches (it has {})",
+        TRANSITION_FIELDS.join(", ")
+    ))
+}
+
 /// A warning if `path` continues below `leaf`, which is a text or number.
 fn below(path: &str, leaf: &str) -> Option<String> {
     (path != leaf).then(|| format!("{leaf} is a single value with nothing below it, so this never matches"))
@@ -166,7 +189,7 @@ fn is_state(name: &str) -> bool {
     state_names().iter().any(|n| n == name)
 }
 
-/// `object`, `newObject`, `oldObject`, `register`, …
+/// `object`, `newObject`, `oldObject`, `register`, …, `transition`.
 fn state_names() -> &'static [String] {
     static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
         EntityKind::ALL
@@ -178,6 +201,7 @@ fn state_names() -> &'static [String] {
                     format!("old{}", kind.class_name()),
                 ]
             })
+            .chain([TRANSITION.to_owned()])
             .collect()
     });
     &NAMES

@@ -77,10 +77,12 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
         fields,
         references: vec![("register", Value::alias(["people"], Some(2)))],
     };
+    let moved = json!({"field": "status", "from": "draft", "to": "published", "action": null, "declaredActions": ["publish"]});
     let mut subject = Subject {
         class: EventClass::object(Action::Updated),
         current: state(&new),
         old: Some(state(&old)),
+        transition: None,
         user: Some(user),
         at: chrono::DateTime::from_timestamp(42, 0).unwrap(),
     };
@@ -111,6 +113,16 @@ fn documents_of_events_have_the_shape_of_the_design_and_only_what_is_needed() {
     ] {
         assert!(holds(&subject, filter.clone()), "{filter}");
     }
+    subject.class = EventClass::object(Action::Transitioned);
+    subject.transition = Some(&moved);
+    for filter in [
+        json!({"event.transition.to": "published", "event.object.data.title": "New"}),
+        json!({"data.transition.from": {"$in": ["draft"]}, "event.transition.declaredActions": "publish"}),
+        json!({"event.transition.action": {"$exists": false}}),
+    ] {
+        assert!(holds(&subject, filter.clone()), "{filter}");
+    }
+    assert!(!holds(&subject, json!({"event.transition.to": "draft"})));
     let narrow = Filter::parse(&json!({"event.object.id": 1})).unwrap();
     let document = Document::of_event(&subject, narrow.needs()).unwrap();
     let everything =

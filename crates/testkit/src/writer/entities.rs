@@ -112,7 +112,7 @@ impl Writer {
         let uuid = uuid();
         object_of(match kind {
             EntityKind::Register => {
-                let organisation = (self.generation == Generation::V0_2_13).then_some(ORGANISATION);
+                let organisation = (!self.generation.is_blob()).then_some(ORGANISATION);
                 json!({"uuid": uuid, "version": "0.0.1", "title": name, "schemas": [1], "slug": slug(name),
                        "organisation": organisation})
             }

@@ -1,4 +1,4 @@
-//! Objects: in a table for each register and schema (0.2.13) or all in one table (0.2.9).
+//! Objects: in a table for each register and schema (0.2.13, 2.1) or all in one table (0.2.9).
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ struct Names {
 impl Writer {
     fn names(&self, place: Place) -> Names {
         match self.generation {
-            Generation::V0_2_13 => Names {
+            Generation::V0_2_13 | Generation::V2_1 => Names {
                 table: place.table(),
                 id: "_id",
                 uuid: "_uuid",
@@ -63,9 +63,10 @@ impl Writer {
         let name = properties.get("name").cloned().unwrap_or_else(|| json!(uuid));
         let (register, schema) = (place.register.to_string(), place.schema.to_string());
         let row = match self.generation {
-            Generation::V0_2_13 => {
+            Generation::V0_2_13 | Generation::V2_1 => {
+                let version = (self.generation == Generation::V2_1).then_some("0.0.1");
                 let mut row = object_of(json!({
-                    "_uuid": uuid, "_slug": null, "_uri": uri, "_version": null, "_register": register,
+                    "_uuid": uuid, "_slug": null, "_uri": uri, "_version": version, "_register": register,
                     "_schema": schema, "_owner": self.user, "_organisation": ORGANISATION, "_application": null,
                     "_folder": null, "_name": name, "_description": null, "_summary": null, "_image": null,
                     "_size": null, "_schema_version": null, "_created": now, "_updated": now, "_expires": null,
@@ -91,7 +92,8 @@ impl Writer {
         Ok(object)
     }
 
-    /// Does what a PUT of an object does: writes all columns and the audit row, and then unlocks, as every update does.
+    /// Does what a PUT of an object does: writes all columns and the audit row, and then unlocks. Up to 0.2.13 every update does that, in
+    /// 2.x only one of a locked object.
     ///
     /// # Errors
     /// If a statement fails or the object does not exist.
@@ -110,12 +112,15 @@ impl Writer {
             row.insert(names.name.to_owned(), name.clone());
         }
         match self.generation {
-            Generation::V0_2_13 => {
+            Generation::V0_2_13 | Generation::V2_1 => {
                 // A PUT empties what it does not name.
                 let own = row.iter_mut().filter(|(name, _)| !name.starts_with('_'));
                 own.for_each(|(_, value)| *value = Value::Null);
                 row.extend(properties.iter().map(|(k, v)| (column(k), v.clone())));
                 row.insert("_description".to_owned(), json!(object.id.to_string()));
+                if self.generation == Generation::V2_1 {
+                    row.insert("_version".to_owned(), json!(raised(&row["_version"])));
+                }
             }
             Generation::V0_2_9 => {
                 row.insert("object".to_owned(), blob(&object.uuid, properties));
@@ -125,24 +130,44 @@ impl Writer {
         self.activity("object", object.id, "updated").await?;
         self.audit(&request, object, "update", changes(&old, properties))
             .await?;
+        if self.generation == Generation::V2_1 && row[names.locked].is_null() {
+            return Ok(());
+        }
+        if self.generation == Generation::V2_1 {
+            row.insert(names.locked.to_owned(), Value::Null);
+        }
         self.write(&names, object, &row).await?;
         self.audit(&request, object, "unlock", json!([])).await
     }
 
-    /// Locks the object, or renews the lock: 0.2.13 writes the row unchanged and an audit row; 0.2.9 writes the lock into the row.
+    /// Locks the object, or renews the lock: 0.2.13 writes the row unchanged and an audit row; 0.2.9 and 2.x write the lock into the row.
     ///
     /// # Errors
     /// If a statement fails or the object does not exist.
     pub async fn lock(&self, object: &Object, seconds: i64) -> Result<(), WriterError> {
         let now = self.now();
-        let lock = json!({
-            "userId": self.user, "lockedAt": iso(now), "duration": seconds,
-            "expiration": iso(now + chrono::Duration::seconds(seconds)), "organisation": ORGANISATION,
-        });
+        let end = iso(now + chrono::Duration::seconds(seconds));
+        let lock = if self.generation == Generation::V2_1 {
+            json!({"user": self.user, "process": null, "created": iso(now), "duration": seconds, "expiration": end})
+        } else {
+            json!({
+                "userId": self.user, "lockedAt": iso(now), "duration": seconds, "expiration": end,
+                "organisation": ORGANISATION,
+            })
+        };
         self.set_lock(object, "lock", lock).await
     }
 
-    /// Unlocks the object.
+    /// Locks the object until somebody unlocks it, as 2.x can.
+    ///
+    /// # Errors
+    /// If a statement fails or the object does not exist.
+    pub async fn lock_for_good(&self, object: &Object) -> Result<(), WriterError> {
+        let lock = json!({"user": self.user, "process": null, "created": self.iso()});
+        self.set_lock(object, "lock", lock).await
+    }
+
+    /// Unlocks the object. 2.x refuses to unlock what is not locked, and then writes nothing.
     ///
     /// # Errors
     /// If a statement fails or the object does not exist.
@@ -154,7 +179,10 @@ impl Writer {
         let request = Request::new();
         let names = self.names(object.place);
         let mut row = self.row(&names, object).await?;
-        if self.generation == Generation::V0_2_9 {
+        if self.generation == Generation::V2_1 && lock.is_null() && row[names.locked].is_null() {
+            return Ok(());
+        }
+        if self.generation != Generation::V0_2_13 {
             row.insert(names.locked.to_owned(), lock);
         }
         self.write(&names, object, &row).await?;
@@ -236,6 +264,15 @@ fn column(property: &str) -> String {
     }
     column.truncate(column.trim_end_matches('_').len());
     column
+}
+
+/// The version after a save: `0.0.2` after `0.0.1`.
+fn raised(version: &Value) -> String {
+    let (start, patch) = version
+        .as_str()
+        .and_then(|text| text.rsplit_once('.'))
+        .unwrap_or(("0.0", "0"));
+    format!("{start}.{}", patch.parse::<u64>().unwrap_or_default() + 1)
 }
 
 /// The value of the JSON column in 0.2.9.

@@ -7,7 +7,6 @@ use super::error::WriterError;
 use super::place::Object;
 use super::rows::{object_of, uuid};
 use super::session::Writer;
-use crate::Generation;
 
 /// One HTTP request.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl Writer {
 
     /// Writes the row for the activity app, if the generation does so.
     pub(super) async fn activity(&self, kind: &str, id: i64, action: &str) -> Result<(), WriterError> {
-        if self.generation != Generation::V0_2_13 {
+        if !self.generation.has_activity() {
             return Ok(());
         }
         let row = object_of(json!({

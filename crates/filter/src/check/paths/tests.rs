@@ -18,6 +18,8 @@ fn paths_of_the_document_pass() {
         "groups",
         "time",
         "event.conversation.title",
+        "event.transition.to",
+        "data.transition.declaredActions",
     ] {
         assert_eq!(super::path(path, None), None, "{path}");
     }
@@ -44,6 +46,11 @@ fn paths_that_never_match_are_named_with_what_was_meant() {
         ("event.object.data.items[0].x", "does not select an element"),
         ("", "at its top"),
         (" user.uid", "white space"),
+        ("transition.to", "did you mean event.transition.to?"),
+        (
+            "event.transition.target",
+            "it has field, from, to, action, declaredActions",
+        ),
         ("event.object.title", "did you mean event.object.data.title?"),
         (
             "data.newObject.tags.x",
@@ -85,6 +92,7 @@ fn paths_that_no_subscribed_event_has_are_named() {
             "(they have event.newRegister, event.oldRegister, event.register)",
         ),
         ("Register", "event.object", "never matches"),
+        ("ObjectUpdated", "event.transition.to", "none of the events"),
     ] {
         let warning = of(pattern, path).unwrap_or_default();
         assert!(warning.contains(part), "{pattern}, {path}: {warning}");
@@ -98,6 +106,7 @@ fn paths_that_no_subscribed_event_has_are_named() {
         ("Register", "event.oldRegister.configuration.x"),
         ("ObjectLocked", "event.object.lock.user"),
         ("Created", "event.view.query.x"),
+        ("Transitioned", "data.transition.from"),
         ("ObjectCreated", "user.uid"),
         ("ObjectCreated", "event.class"),
     ] {

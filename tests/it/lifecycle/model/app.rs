@@ -1,31 +1,37 @@
-//! A model of OpenRegister that knows what a person would expect: random operations, by users working at the same time,
-//! cut into random batches, with and without a memory.
+//! The application of the model: its rows, what its operations write, and what a person expects of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use openregister_webhooks::capture::{Change, ChangeKey, Lsn, Op, Origin, Xid};
-use openregister_webhooks::lifecycle::Event;
 use orw_model::{Action, TableName};
-use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::world::World;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Generation {
-    /// Magic tables; a lock leaves no trace but its audit row.
+pub(super) enum Generation {
+    /// 0.2.13: magic tables; a lock leaves no trace but its audit row.
     Magic,
-    /// The blob table; the lock column is written.
+    /// 0.2.9: the blob table; the lock column is written.
     Blob,
+    /// 2.x: magic tables; the lock column is written, every save raises the version, and ends the writer's own lock.
+    Second,
+}
+
+impl Generation {
+    /// Whether the row shows a lock.
+    fn row_has_lock(self) -> bool {
+        self != Self::Magic
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Operation {
+pub(super) enum Operation {
     Create,
     Put,
     /// A PUT that changes nothing but `updated`.
     PutSame,
+    /// A PUT within the second of the one before: `updated` stays.
+    PutSoon,
     Lock,
     Unlock,
     SoftDelete,
@@ -34,6 +40,7 @@ enum Operation {
     Remove,
     /// The row is touched by a background job: size, folder.
     Housekeeping,
+    /// Back to an earlier state, if there is one.
     Revert,
     /// A copy into another magic table; the old row stays.
     Migrate,
@@ -41,32 +48,10 @@ enum Operation {
 
 /// An operation on one of a few objects by one of two users.
 #[derive(Debug, Clone, Copy)]
-struct Step {
-    operation: Operation,
-    object: u8,
-    by_bob: bool,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let operation = prop_oneof![
-        3 => Just(Operation::Create),
-        3 => Just(Operation::Put),
-        1 => Just(Operation::PutSame),
-        2 => Just(Operation::Lock),
-        2 => Just(Operation::Unlock),
-        2 => Just(Operation::SoftDelete),
-        1 => Just(Operation::Restore),
-        1 => Just(Operation::Remove),
-        1 => Just(Operation::Housekeeping),
-        1 => Just(Operation::Revert),
-        1 => Just(Operation::Migrate),
-    ];
-    let step = (operation, 0..4u8, any::<bool>()).prop_map(|(operation, object, by_bob)| Step {
-        operation,
-        object,
-        by_bob,
-    });
-    prop::collection::vec(step, 1..40)
+pub(super) struct Step {
+    pub(super) operation: Operation,
+    pub(super) object: u8,
+    pub(super) by_bob: bool,
 }
 
 fn table_name(name: &str) -> TableName {
@@ -74,31 +59,34 @@ fn table_name(name: &str) -> TableName {
 }
 
 /// The application: its rows, and what its operations write.
-struct App {
+pub(super) struct App {
     generation: Generation,
     /// With audit trails off only locks leave audit rows.
     audits: bool,
     rows: BTreeMap<u8, (TableName, Map<String, Value>)>,
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
     /// The objects whose lock was announced, and not its end.
     locked: BTreeSet<u8>,
+    /// The titles that an object had so far.
+    titles: BTreeMap<u8, Vec<Value>>,
     /// Who a person would say caused which event on which object.
-    expected: Vec<(Action, String)>,
+    pub(super) expected: Vec<(Action, String)>,
     serial: i64,
     /// Which request this is.
-    request: usize,
+    pub(super) request: usize,
 }
 
 const START: &str = "2026-11-24T00:00:00Z";
 
 impl App {
-    fn new(generation: Generation, audits: bool) -> Self {
+    pub(super) fn new(generation: Generation, audits: bool) -> Self {
         Self {
             generation,
             audits,
             rows: BTreeMap::new(),
             changes: Vec::new(),
             locked: BTreeSet::new(),
+            titles: BTreeMap::new(),
             expected: Vec::new(),
             serial: 0,
             request: 0,
@@ -107,7 +95,7 @@ impl App {
 
     fn column(&self, name: &str) -> String {
         match self.generation {
-            Generation::Magic => format!("_{name}"),
+            Generation::Magic | Generation::Second => format!("_{name}"),
             Generation::Blob => name.to_owned(),
         }
     }
@@ -166,7 +154,7 @@ impl App {
         self.push(pid, table, Op::Insert, None, audit.as_object());
     }
 
-    fn step(&mut self, pid: i32, step: Step) {
+    pub(super) fn step(&mut self, pid: i32, step: Step) {
         let user = if step.by_bob { "bob" } else { "admin" };
         let object = step.object;
         let there = self.rows.contains_key(&object);
@@ -190,11 +178,14 @@ impl App {
         let mut expect = |action| self.expected.push((action, uuid.clone()));
         match step.operation {
             Operation::Create => {}
-            Operation::Put | Operation::PutSame if in_bin => {}
-            Operation::Put => {
+            Operation::Put | Operation::PutSame | Operation::PutSoon if in_bin => {}
+            Operation::Put | Operation::PutSoon => {
                 expect(Action::Updated);
-                new.insert(updated, stamp);
-                self.set_property(&mut new);
+                if matches!(step.operation, Operation::Put) {
+                    new.insert(updated, stamp);
+                }
+                let title = self.serial.into();
+                self.set_title(object, &mut new, title);
                 self.update(pid, object, &uuid, new, user);
             }
             Operation::PutSame => {
@@ -205,8 +196,15 @@ impl App {
             Operation::Lock => {
                 expect(Action::Locked);
                 self.locked.insert(object);
-                if self.generation == Generation::Blob {
-                    new.insert(locked, json!({"userId": user, "lockedAt": stamp}));
+                match self.generation {
+                    Generation::Magic => {}
+                    Generation::Blob => {
+                        new.insert(locked, json!({"userId": user, "lockedAt": stamp}));
+                    }
+                    // Without an end, as in 2.x.
+                    Generation::Second => {
+                        new.insert(locked, json!({"user": user, "process": null, "created": stamp}));
+                    }
                 }
                 self.write(pid, object, new);
                 self.audit(pid, object, "lock", user);
@@ -225,7 +223,7 @@ impl App {
                     expect(Action::Deleted);
                 }
                 // A lock that the row holds is still there when the object is restored, and ends with the row's.
-                if self.generation == Generation::Magic {
+                if !self.generation.row_has_lock() {
                     self.locked.remove(&object);
                 }
                 new.insert(deleted, json!({"deletedBy": user, "deletedAt": stamp}));
@@ -256,11 +254,18 @@ impl App {
             }
             Operation::Revert if in_bin => {}
             Operation::Revert => {
-                expect(Action::Updated);
-                expect(Action::Reverted);
-                new.insert(version, json!(format!("0.0.{}", self.serial)));
-                self.set_property(&mut new);
-                self.write(pid, object, new);
+                let now = self.titles[&object].last();
+                let earlier = self.titles[&object]
+                    .iter()
+                    .find(|title| Some(*title) != now)
+                    .cloned();
+                if let Some(title) = earlier {
+                    expect(Action::Updated);
+                    expect(Action::Reverted);
+                    new.insert(version, json!(format!("0.0.{}", self.serial)));
+                    self.set_title(object, &mut new, title);
+                    self.write(pid, object, new);
+                }
             }
             Operation::Migrate if in_bin || self.generation == Generation::Blob => {}
             Operation::Migrate => {
@@ -275,23 +280,30 @@ impl App {
         }
     }
 
-    /// The writes of an update, and the unlock that follows every one of them. Where no column holds the lock, that ends it.
-    fn update(&mut self, pid: i32, object: u8, uuid: &str, new: Map<String, Value>, user: &str) {
+    /// The writes of an update, and the unlock that follows every one of them. It ends the lock, but in 0.2.9.
+    fn update(&mut self, pid: i32, object: u8, uuid: &str, mut new: Map<String, Value>, user: &str) {
+        if self.generation == Generation::Second {
+            new.insert(self.column("version"), json!(format!("0.0.{}", self.serial)));
+        }
         self.write(pid, object, new.clone());
         if self.audits {
             self.audit(pid, object, "update", user);
         }
+        if self.generation == Generation::Second {
+            new.insert(self.column("locked"), Value::Null);
+        }
         self.write(pid, object, new);
         self.audit(pid, object, "unlock", user);
-        if self.generation == Generation::Magic && self.locked.remove(&object) {
+        if self.generation != Generation::Blob && self.locked.remove(&object) {
             self.expected.push((Action::Unlocked, uuid.to_owned()));
         }
     }
 
-    fn set_property(&self, row: &mut Map<String, Value>) {
+    fn set_title(&mut self, object: u8, row: &mut Map<String, Value>, title: Value) {
+        self.titles.entry(object).or_default().push(title.clone());
         match self.generation {
-            Generation::Magic => row.insert("title".into(), json!(self.serial)),
-            Generation::Blob => row.insert("object".into(), json!({"title": self.serial})),
+            Generation::Magic | Generation::Second => row.insert("title".into(), title),
+            Generation::Blob => row.insert("object".into(), json!({"title": title})),
         };
     }
 
@@ -312,9 +324,14 @@ impl App {
         for name in ["deleted", "locked", "version", "size", "folder"] {
             row.insert(self.column(name), Value::Null);
         }
-        self.set_property(&mut row);
+        if self.generation == Generation::Second {
+            row.insert(self.column("version"), json!("0.0.1"));
+        }
+        self.titles.remove(&object);
+        let title = self.serial.into();
+        self.set_title(object, &mut row, title);
         let table = table_name(match self.generation {
-            Generation::Magic => "openregister_table_1_1",
+            Generation::Magic | Generation::Second => "openregister_table_1_1",
             Generation::Blob => "openregister_objects",
         });
         self.push(pid, table.clone(), Op::Insert, None, Some(&row));
@@ -323,72 +340,5 @@ impl App {
             self.audit(pid, object, "create", user);
         }
         self.expected.push((Action::Created, uuid));
-    }
-}
-
-fn run(generation: Generation, audits: bool, pooled: bool, steps: &[Step]) -> App {
-    let mut app = App::new(generation, audits);
-    for (n, step) in steps.iter().enumerate() {
-        // A PHP request has a connection of its own, unless connections are kept.
-        let pid = if pooled {
-            7
-        } else {
-            100 + i32::try_from(n).unwrap()
-        };
-        app.request = n;
-        app.step(pid, *step);
-    }
-    app
-}
-
-fn told(events: &[Event]) -> Vec<(Action, String)> {
-    events
-        .iter()
-        .map(|event| {
-            let uuid = event.states.current().fields()["uuid"].as_str().unwrap();
-            (event.class.action(), uuid.to_owned())
-        })
-        .collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Each operation gives what a person expects, however the stream is cut, however far ahead the lookups see.
-    #[test]
-    fn operations_give_what_a_person_expects(
-        magic in any::<bool>(), steps in steps(), sizes in prop::collection::vec(1..9usize, 1..4), ahead in 0..20usize,
-    ) {
-        let generation = if magic { Generation::Magic } else { Generation::Blob };
-        let app = run(generation, true, false, &steps);
-        let events = World::default().replay(&app.changes, &sizes, ahead, false);
-        prop_assert_eq!(told(&events), app.expected);
-        // No id appears twice.
-        let ids: std::collections::HashSet<_> = events.iter().map(|event| event.id.clone()).collect();
-        prop_assert_eq!(ids.len(), events.len());
-    }
-
-    /// Without audit trails, too: locks alone leave audit rows then.
-    #[test]
-    fn without_audit_trails_too(magic in any::<bool>(), steps in steps(), size in 1..9usize) {
-        let generation = if magic { Generation::Magic } else { Generation::Blob };
-        let app = run(generation, false, false, &steps);
-        let events = World::default().replay(&app.changes, &[size], 0, false);
-        prop_assert_eq!(told(&events), app.expected);
-    }
-
-    /// With one connection for everybody, where only audit rows and their requests tell one request from another.
-    #[test]
-    fn with_kept_connections_too(magic in any::<bool>(), steps in steps(), size in 1..9usize) {
-        let generation = if magic { Generation::Magic } else { Generation::Blob };
-        let audited: Vec<Step> = steps
-            .into_iter()
-            .filter(|step| {
-                !matches!(step.operation, Operation::Housekeeping | Operation::Restore | Operation::Revert)
-            })
-            .collect();
-        let app = run(generation, true, true, &audited);
-        let events = World::default().replay(&app.changes, &[size], 0, false);
-        prop_assert_eq!(told(&events), app.expected);
     }
 }
