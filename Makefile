@@ -1,7 +1,7 @@
 # The commands of this project. Each runs a script below scripts/.
 # All of them work as root and as an ordinary user, and are quick when they run again.
 
-.PHONY: help demo test test-api check bench test-matrix soak fuzz
+.PHONY: help demo test test-api check bench bench-check test-matrix soak fuzz
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile
@@ -20,6 +20,9 @@ check: ## Check formatting, lints, documentation, unused and unwanted dependenci
 
 bench: ## Run the benchmarks of docs/BENCHMARKS.md (BENCH=name runs one)
 	@scripts/bench.sh
+
+bench-check: ## Fail if capture takes more CPU or log, beside its references, than benches/baseline.json allows
+	@BENCH_ARGS=--check scripts/bench.sh
 
 test-matrix: ## Test installation, capture and removal on PostgreSQL 14, 15, 16, 17 and 18
 	@scripts/matrix.sh

@@ -1,5 +1,5 @@
 <?php
-// The filters of benches/filter.rs in plain PHP, for orientation: nanoseconds an evaluation (minimum and median),
+// The filters of filter.rs in plain PHP, for orientation: nanoseconds an evaluation (minimum and median),
 // as a JSON list.
 // It knows only what those filters use and leaves out everything that makes the real thing slower.
 

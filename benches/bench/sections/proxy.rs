@@ -1,9 +1,7 @@
 //! What the proxy costs: requests a second, time of one request, bytes a second; directly, through nginx, through the sidecar.
 //!
 //! One server stands for Nextcloud; everything is on this machine and over loopback, without TLS. nginx runs with a private
-//! configuration of its own. Figures are medians of rounds in which the three take turns; `ORW_TEST_BENCH_SECONDS` says
-//! how long each takes (default 5).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+//! configuration of its own.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,9 +22,12 @@ use orw_testkit::postgres::{Options, PrivatePostgres, Programs};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::NoTls;
 
+use crate::Scope;
+use crate::report::{Figure, Report, Table};
+use crate::rounds;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_openregister-webhooks");
 const DATABASE: &str = Generation::V0_2_13.database();
-const ROUNDS: usize = 3;
 const CLIENTS: usize = 64;
 const SMALL: usize = 1000;
 const LARGE: usize = 64 << 20;
@@ -41,56 +42,46 @@ impl Drop for Process {
     }
 }
 
-#[tokio::main]
-async fn main() {
-    let seconds = std::env::var("ORW_TEST_BENCH_SECONDS")
-        .ok()
-        .and_then(|s| s.parse().ok());
-    let seconds = Duration::from_secs(seconds.unwrap_or(5));
+pub(super) async fn run(scope: Scope) -> Report {
     let backend = serve().await;
     let folder = tempfile::tempdir().unwrap();
     let postgres = PrivatePostgres::start(Programs::find().unwrap(), Options::default()).unwrap();
     let (_sidecar, sidecar) = sidecar(&postgres, backend).await;
-    let mut ways = vec![("directly", backend)];
+    let mut ways = vec![("directly".to_owned(), backend)];
     let nginx = nginx(folder.path(), backend).await;
     match &nginx {
-        Some((_, version, address)) => {
-            println!("{version}");
-            ways.push(("through nginx", *address));
-        }
+        Some((_, version, address)) => ways.push((format!("through {version}"), *address)),
         None => println!("nginx is not installed: SKIPPED (apt-get install nginx-light)"),
     }
-    ways.push(("through the sidecar", sidecar));
-    println!("{ROUNDS} rounds of {} s each, medians\n", seconds.as_secs());
-    let mut figures = vec![[const { Vec::new() }; 5]; ways.len()];
-    for _ in 0..ROUNDS {
-        for (way, figures) in ways.iter().zip(&mut figures) {
-            let (rate, times) = load(way.1, CLIENTS, seconds).await;
-            figures[0].push(rate);
-            figures[1].push(times[times.len() * 99 / 100]);
-            let (_, times) = load(way.1, 1, seconds).await;
-            figures[2].push(times[times.len() / 2]);
-            figures[3].push(times[times.len() * 99 / 100]);
-            figures[4].push(download(way.1, seconds).await);
-        }
-    }
-    println!(
-        "| {:<19} | requests/s ({CLIENTS}) | p99 ({CLIENTS}) | median (1) | p99 (1)  | MiB/s (1) |",
-        ""
-    );
-    println!("|---|---|---|---|---|---|");
-    for (way, mut figures) in ways.iter().zip(figures) {
-        let [rate, p99, median, one, bytes] = figures.each_mut().map(|all| {
-            all.sort_by(f64::total_cmp);
-            all[all.len() / 2]
-        });
-        println!(
-            "| {:<19} | {rate:>15.0} | {:>5.0} µs | {:>7.0} µs | {:>5.0} µs | {bytes:>9.0} |",
-            way.0,
-            p99 * 1e6,
-            median * 1e6,
-            one * 1e6
-        );
+    ways.push(("through the sidecar".to_owned(), sidecar));
+    let figures = rounds::in_turn(scope.rounds, &mut ways, async |(_, address)| {
+        let (rate, many) = load(*address, CLIENTS, scope.seconds).await;
+        let (_, one) = load(*address, 1, scope.seconds).await;
+        let mib = download(*address, scope.seconds).await;
+        let micros = |times: &[f64], part: usize| times[times.len() * part / 100] * 1e6;
+        [rate, micros(&many, 99), micros(&one, 50), micros(&one, 99), mib]
+    })
+    .await;
+    let row = |((name, _), rounds): ((String, SocketAddr), Vec<[f64; 5]>)| {
+        let median = |place: usize| rounds::median(rounds.iter().map(|figures| figures[place]));
+        (name, (0..5).map(|place| Figure::new(median(place), 0)).collect())
+    };
+    Report {
+        tables: vec![Table {
+            title: format!("{CLIENTS} clients and one, answers of a kilobyte; one client, answers of 64 MiB"),
+            columns: [
+                "",
+                &format!("requests/s, {CLIENTS} clients"),
+                "99 %, µs",
+                "median, 1 client, µs",
+                "99 %, µs",
+                "MiB/s, 1 client",
+            ]
+            .map(str::to_owned)
+            .into(),
+            rows: ways.into_iter().zip(figures).map(row).collect(),
+        }],
+        ratios: Vec::new(),
     }
 }
 

@@ -4,9 +4,9 @@
 //! disturbance, the median the cost on this machine. If `php` is installed, a few lines of plain PHP (`filter.php`) evaluate the
 //! same filters in the same run, for orientation.
 //!
-//! `--evaluate NAME COUNT` only evaluates one filter COUNT times. The difference of two runs under `valgrind --tool=callgrind` is
+//! `bench --evaluate NAME COUNT` only evaluates one filter COUNT times. The difference of two runs under `valgrind --tool=callgrind` is
 //! the number of instructions, which does not depend on the load of the machine.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "it measures wall-clock times")]
 
 use std::hint::black_box;
 use std::io::{self, Write as _};
@@ -24,6 +24,8 @@ use openregister_webhooks::registry::{
 use orw_filter::{Document, Filter};
 use orw_model::{Entity, EventClass};
 use serde_json::{Value, json};
+
+use crate::report::Report;
 
 /// Name, filter, and the nanoseconds that PHPMongoQuery was measured to take for a filter of this kind on the reference
 /// machine.
@@ -64,22 +66,18 @@ fn document() -> Value {
     })
 }
 
-fn main() -> io::Result<()> {
+/// Prints its own tables.
+pub(crate) fn run() -> Report {
     let mut out = io::stdout().lock();
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    if let [command, name, count] = arguments.as_slice()
-        && command == "--evaluate"
-    {
-        evaluate(name, count.parse().expect("a number"));
-        return Ok(());
-    }
-    evaluations(&mut out)?;
-    hostile(&mut out)?;
-    registrations(&mut out)
+    let done = evaluations(&mut out)
+        .and_then(|()| hostile(&mut out))
+        .and_then(|()| registrations(&mut out));
+    done.expect("standard output takes it");
+    Report::default()
 }
 
 /// Nothing but evaluations, to count their instructions.
-fn evaluate(name: &str, count: u64) {
+pub(crate) fn evaluate(name: &str, count: u64) {
     let json = document();
     let document = Document::from_json(&json).expect("the document is valid");
     let (_, filter, _) = filters()
@@ -367,7 +365,10 @@ fn measure<const N: usize>(mut calls: [&mut dyn FnMut(); N]) -> [Times; N] {
 /// The same filters in plain PHP; nothing where there is no `php`.
 fn php(document: &Value) -> Option<Vec<Times>> {
     let mut child = Command::new("php")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/filter.php"))
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/benches/bench/sections/filter.php"
+        ))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
