@@ -33,71 +33,45 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '
                                      ELSE 'openregister_webhooks.change_2' END::regclass) >= openregister_webhooks.outbox_limit()
 $$;
 
--- The trigger of every captured table. Arguments: the bit of the kind; 'object', 'audit' or 'plain'.
+-- Triggers. Three functions: capture_object() and capture_audit() for the tables that almost every write of OpenRegister goes to, and
+-- capture() for the other kinds. All of them write a change into a change table, in the writer's own transaction, and
+--  * never wait: the lock on a change table (so that nobody can empty or drop it before the transaction ends) is taken NOWAIT, and where it is
+--    not to be had, another of the three tables serves. A DROP SCHEMA … CASCADE takes our tables first and Nextcloud's next; a writer
+--    that waited for ours while it holds Nextcloud's would deadlock with it, and PostgreSQL would cancel the writer;
+--  * never raise: a block catches everything. It writes nothing, so its subtransaction gets no xid and takes no place in the list of
+--    subtransactions; the lock outlives it. A row may be small where it lies and beyond PostgreSQL's limit of 1 GiB as JSON (a numeric of ten
+--    bytes may have 131,072 digits): no size tells beforehand, and the write must not fail for it;
+--  * ring the doorbell where the reader sleeps. The reader holds the gate only while it sleeps. Whoever gets a share of it keeps the
+--    reader from falling asleep until the transaction has ended; whoever does not, rings. A full queue of notifications would fail the COMMIT;
+--    then the reader's slow poll must do.
+
+-- Stores a change that does not go the short way of capture_object() and capture_audit(): of another kind, or where there is a limit, or
+-- the change table in use is locked, or the row cannot be written as JSON ("fault" says why an image is missing).
 --
--- The first captured change of a transaction takes a lock on a change table (so that nobody can empty or drop it before
--- the transaction ends) and rings the doorbell where the reader sleeps.
--- It never waits: the lock is taken NOWAIT, and where it is not to be had, another of the three tables serves. A DROP
--- SCHEMA … CASCADE takes our tables first and Nextcloud's next; a writer that waited for ours while it holds Nextcloud's
--- would deadlock with it, and PostgreSQL would cancel the writer.
--- It never raises: the block catches everything. It writes nothing, so its subtransaction gets no xid and takes no place
--- in the list of subtransactions; the lock outlives it.
+-- The first such change of a transaction takes a lock on a change table; a setting local to the transaction remembers which. A ROLLBACK TO
+-- SAVEPOINT takes back both the setting and the lock behind it. One that somebody set in the session is not believed: it does not name
+-- this transaction.
 -- Where a limit is set and the table is beyond it, the transaction is not captured; the first one that writes to a table of
 -- Nextcloud then says so in "missed".
-CREATE OR REPLACE FUNCTION openregister_webhooks.capture() RETURNS trigger
+CREATE OR REPLACE FUNCTION openregister_webhooks.store(host_table text, operation "char", before text, after text, fault text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     held      text;
     target    integer;
-    operation "char";
-    before    text;
-    after     text;
-    missing   text;
     full_file oid;
 BEGIN
-    IF openregister_webhooks.kinds() & TG_ARGV[0]::integer = 0 THEN
-        RETURN NULL;   -- no registration names this kind
+    IF operation = 'N' THEN
+        before := NULL;   -- an UPDATE that changed nothing
     END IF;
-
-    -- A row may be small where it lies and beyond PostgreSQL's limit of 1 GiB as JSON (a numeric of ten bytes may have
-    -- 131,072 digits): no size tells beforehand, and the write must not fail for it. The block writes nothing, so it
-    -- costs about a microsecond.
-    BEGIN
-        IF TG_OP <> 'INSERT' THEN
-            before := row_to_json(OLD);
-            IF octet_length(before) > 16777216 THEN
-                missing := format('the row before has %s bytes, more than 16777216', octet_length(before));
-                before := NULL;
-            END IF;
-        END IF;
-        IF TG_OP <> 'DELETE' THEN
-            after := row_to_json(NEW);
-            IF octet_length(after) > 16777216 THEN
-                missing := format('the row after has %s bytes, more than 16777216', octet_length(after));
-                after := NULL;
-            END IF;
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
-        missing := 'the row cannot be written as JSON: ' || SQLERRM;
-    END;
-
-    operation := TG_OP::"char";
-    IF TG_ARGV[1] = 'audit' THEN
-        -- Reading an object is no event. The text is searched, since json that holds \u0000 cannot be taken apart.
-        IF position('"action":"read"' IN split_part(after, '"changed":', 1)) > 0 THEN
-            RETURN NULL;
-        END IF;
-    ELSIF before = after THEN
-        -- Of an object even this is needed: 0.2.13 locks by an UPDATE that changes nothing.
-        IF TG_ARGV[1] <> 'object' THEN
-            RETURN NULL;
-        END IF;
-        operation := 'N';
+    IF octet_length(before) > 16777216 THEN
+        fault := format('the row before has %s bytes, more than 16777216', octet_length(before));
         before := NULL;
     END IF;
+    IF octet_length(after) > 16777216 THEN
+        fault := format('the row after has %s bytes, more than 16777216', octet_length(after));
+        after := NULL;
+    END IF;
 
-    -- Which table this transaction holds is a setting local to it; a ROLLBACK TO SAVEPOINT takes back both the setting
-    -- and the lock behind it. One that somebody set in the session is not believed: it does not name this transaction.
     held := current_setting('openregister_webhooks.held', true);
     IF held LIKE pg_current_xact_id() || ':%' THEN
         held := split_part(held, ':', 2);
@@ -110,9 +84,6 @@ BEGIN
                 ELSIF target = 1 THEN LOCK TABLE openregister_webhooks.change_1 IN ROW EXCLUSIVE MODE NOWAIT;
                 ELSE LOCK TABLE openregister_webhooks.change_2 IN ROW EXCLUSIVE MODE NOWAIT;
                 END IF;
-                -- The reader holds the gate only while it sleeps. Whoever gets a share of it here keeps the reader from
-                -- falling asleep until this transaction has ended; whoever does not, rings.
-                -- A full queue of notifications would fail the COMMIT; then the reader's slow poll must do.
                 IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) AND pg_notification_queue_usage() < 0.5 THEN
                     PERFORM pg_notify('openregister_webhooks', '');
                 END IF;
@@ -125,28 +96,28 @@ BEGIN
         IF held IS NULL THEN
             -- The host goes on, but what is lost is said: once a transaction and table, in a table of its own; where that
             -- is locked, too, to the reader, if one listens.
-            IF current_setting('openregister_webhooks.missed', true) = pg_current_xact_id() || ':' || TG_TABLE_NAME THEN
-                RETURN NULL;
+            IF current_setting('openregister_webhooks.missed', true) = pg_current_xact_id() || ':' || host_table THEN
+                RETURN;
             END IF;
-            PERFORM set_config('openregister_webhooks.missed', pg_current_xact_id() || ':' || TG_TABLE_NAME, true);
-            RAISE LOG 'openregister_webhooks: changes of % are not captured: every change table is locked exclusively (is the schema being dropped?)', TG_TABLE_NAME;
+            PERFORM set_config('openregister_webhooks.missed', pg_current_xact_id() || ':' || host_table, true);
+            RAISE LOG 'openregister_webhooks: changes of % are not captured: every change table is locked exclusively (is the schema being dropped?)', host_table;
             BEGIN
                 LOCK TABLE openregister_webhooks.missed IN ROW EXCLUSIVE MODE NOWAIT;
                 held := '';
             EXCEPTION WHEN OTHERS THEN
                 IF pg_notification_queue_usage() < 0.5 THEN
-                    PERFORM pg_notify('openregister_webhooks', 'missed ' || TG_TABLE_NAME);
+                    PERFORM pg_notify('openregister_webhooks', 'missed ' || host_table);
                 END IF;
             END;
             -- Beyond 1 MiB a row for each table of Nextcloud is enough: it stays small however long nobody reads. A condition of its
             -- own: to look at one that names the table takes its lock, which is ours only here.
             IF held = '' THEN
                 IF pg_relation_size('openregister_webhooks.missed') < 1048576
-                   OR NOT EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = TG_TABLE_NAME AND m.filled IS NULL) THEN
-                    INSERT INTO openregister_webhooks.missed VALUES (TG_TABLE_NAME, pg_current_xact_id(), clock_timestamp());
+                   OR NOT EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = host_table AND m.filled IS NULL) THEN
+                    INSERT INTO openregister_webhooks.missed VALUES (host_table, pg_current_xact_id(), clock_timestamp());
                 END IF;
             END IF;
-            RETURN NULL;
+            RETURN;
         END IF;
         IF openregister_webhooks.outbox_limit() > 0 THEN
             BEGIN
@@ -162,38 +133,150 @@ BEGIN
 
     IF held LIKE 'full %' THEN
         -- Said once a full table and table of Nextcloud, so this stays small however long nobody reads.
-        IF current_setting('openregister_webhooks.missed', true) = pg_current_xact_id() || ':' || TG_TABLE_NAME THEN
-            RETURN NULL;
+        IF current_setting('openregister_webhooks.missed', true) = pg_current_xact_id() || ':' || host_table THEN
+            RETURN;
         END IF;
-        PERFORM set_config('openregister_webhooks.missed', pg_current_xact_id() || ':' || TG_TABLE_NAME, true);
+        PERFORM set_config('openregister_webhooks.missed', pg_current_xact_id() || ':' || host_table, true);
         BEGIN
             full_file := pg_relation_filenode(('openregister_webhooks.change_' || split_part(held, ' ', 2))::regclass);
             LOCK TABLE openregister_webhooks.missed IN ROW EXCLUSIVE MODE NOWAIT;
-            IF EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = TG_TABLE_NAME AND m.filled = full_file) THEN
-                RETURN NULL;
+            IF EXISTS (SELECT FROM openregister_webhooks.missed m WHERE m.tbl = host_table AND m.filled = full_file) THEN
+                RETURN;
             END IF;
         EXCEPTION WHEN OTHERS THEN
-            RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full; %', TG_TABLE_NAME, SQLERRM;
+            RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full; %', host_table, SQLERRM;
             IF pg_notification_queue_usage() < 0.5 THEN
-                PERFORM pg_notify('openregister_webhooks', 'missed ' || TG_TABLE_NAME);
+                PERFORM pg_notify('openregister_webhooks', 'missed ' || host_table);
             END IF;
-            RETURN NULL;
+            RETURN;
         END;
-        RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full (ORW_OUTBOX_POLICY=stop)', TG_TABLE_NAME;
-        INSERT INTO openregister_webhooks.missed VALUES (TG_TABLE_NAME, pg_current_xact_id(), clock_timestamp(), full_file);
-        RETURN NULL;
+        RAISE LOG 'openregister_webhooks: changes of % are not captured: the outbox is full (ORW_OUTBOX_POLICY=stop)', host_table;
+        INSERT INTO openregister_webhooks.missed VALUES (host_table, pg_current_xact_id(), clock_timestamp(), full_file);
+        RETURN;
     END IF;
 
     IF held = '0' THEN
         INSERT INTO openregister_webhooks.change_0 VALUES (pg_current_wal_insert_lsn(), pg_current_xact_id(), 0,
-            TG_TABLE_NAME, operation, false, before, after, missing, pg_backend_pid(), clock_timestamp());
+            host_table, operation, false, before, after, fault, pg_backend_pid(), clock_timestamp());
     ELSIF held = '1' THEN
         INSERT INTO openregister_webhooks.change_1 VALUES (pg_current_wal_insert_lsn(), pg_current_xact_id(), 0,
-            TG_TABLE_NAME, operation, false, before, after, missing, pg_backend_pid(), clock_timestamp());
+            host_table, operation, false, before, after, fault, pg_backend_pid(), clock_timestamp());
     ELSE
         INSERT INTO openregister_webhooks.change_2 VALUES (pg_current_wal_insert_lsn(), pg_current_xact_id(), 0,
-            TG_TABLE_NAME, operation, false, before, after, missing, pg_backend_pid(), clock_timestamp());
+            host_table, operation, false, before, after, fault, pg_backend_pid(), clock_timestamp());
     END IF;
+END $$;
+
+-- The short way. It costs a session little more than a trigger that does nothing but INSERT two row_to_json
+-- (docs/decisions/0012-short-way.md says what each part costs, and what was tried):
+--  * No argument and no SET search_path, which together cost more than the decision that nothing is to be captured. SET is what else
+--    makes a function with the owner's rights safe in a session of somebody else; here it is that every function, operator, type and table
+--    is named with its schema, and that nothing is used which finds one by itself (IN, LIKE, BETWEEN, NULLIF, IS DISTINCT FROM). A test reads it.
+--  * Few statements: a session of PHP makes few changes, and its first one plans each of them.
+--  * The lock is taken again with each row, which is cheaper than to remember it in a setting. A transaction may so use two change
+--    tables, each under its lock.
+--  * Whatever is unusual is left to store().
+-- "place" is the change table in use as long as its lock is held, else 3.
+DO $do$
+DECLARE
+    short_way text := $template$
+CREATE OR REPLACE FUNCTION openregister_webhooks.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    before    pg_catalog.text;
+    after     pg_catalog.text;
+    operation pg_catalog."char";
+    place     pg_catalog.int4;
+    fault     pg_catalog.text;
+BEGIN
+    IF openregister_webhooks.kinds() OPERATOR(pg_catalog.&) 1 OPERATOR(pg_catalog.=) 0 THEN
+        RETURN NULL;   -- no registration names objects
+    END IF;
+    BEGIN
+        before := pg_catalog.row_to_json(OLD);   -- NULL where there is none
+        after := pg_catalog.row_to_json(NEW);
+        {operation}
+        place := CASE WHEN pg_catalog.octet_length(before) OPERATOR(pg_catalog.>) 16777216
+                        OR pg_catalog.octet_length(after) OPERATOR(pg_catalog.>) 16777216
+                        OR openregister_webhooks.outbox_limit() OPERATOR(pg_catalog.>) 0 THEN 3
+                      ELSE openregister_webhooks.slot() END;
+        IF place OPERATOR(pg_catalog.=) 0 THEN
+            LOCK TABLE openregister_webhooks.change_0 IN ROW EXCLUSIVE MODE NOWAIT;
+        ELSIF place OPERATOR(pg_catalog.=) 1 THEN
+            LOCK TABLE openregister_webhooks.change_1 IN ROW EXCLUSIVE MODE NOWAIT;
+        ELSIF place OPERATOR(pg_catalog.=) 2 THEN
+            LOCK TABLE openregister_webhooks.change_2 IN ROW EXCLUSIVE MODE NOWAIT;
+        END IF;
+        IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(5715726729067189317)
+           AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8 THEN
+            PERFORM pg_catalog.pg_notify('openregister_webhooks', '');
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        IF operation IS NULL THEN
+            fault := 'the row cannot be written as JSON: ' OPERATOR(pg_catalog.||) SQLERRM;
+        END IF;
+        place := 3;
+    END;
+
+    IF place OPERATOR(pg_catalog.=) 0 THEN
+        INSERT INTO openregister_webhooks.change_0 VALUES (pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_xact_id(), 0,
+            TG_TABLE_NAME, operation, false, CASE WHEN operation OPERATOR(pg_catalog.<>) 'N'::pg_catalog."char" THEN before END, after, NULL,
+            pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp());
+    ELSIF place OPERATOR(pg_catalog.=) 1 THEN
+        INSERT INTO openregister_webhooks.change_1 VALUES (pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_xact_id(), 0,
+            TG_TABLE_NAME, operation, false, CASE WHEN operation OPERATOR(pg_catalog.<>) 'N'::pg_catalog."char" THEN before END, after, NULL,
+            pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp());
+    ELSIF place OPERATOR(pg_catalog.=) 2 THEN
+        INSERT INTO openregister_webhooks.change_2 VALUES (pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_xact_id(), 0,
+            TG_TABLE_NAME, operation, false, CASE WHEN operation OPERATOR(pg_catalog.<>) 'N'::pg_catalog."char" THEN before END, after, NULL,
+            pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp());
+    ELSE
+        PERFORM openregister_webhooks.store(TG_TABLE_NAME::pg_catalog.text, coalesce(operation, TG_OP::pg_catalog."char"), before, after, fault);
+    END IF;
+    RETURN NULL;
+END $$
+$template$;
+    -- Of an object even an UPDATE that changes nothing is needed ('N'): 0.2.13 locks by one.
+    object text := $own$operation := CASE WHEN before IS NULL THEN 'I' WHEN after IS NULL THEN 'D'
+                          WHEN before OPERATOR(pg_catalog.=) after THEN 'N' ELSE 'U' END::pg_catalog."char";$own$;
+    -- Reading an object is no event. The text is searched, since json that holds \u0000 cannot be taken apart.
+    audit text := $own$IF pg_catalog."position"(pg_catalog.split_part(after, '"changed":', 1), '"action":"read"') OPERATOR(pg_catalog.>) 0 THEN
+            RETURN NULL;
+        END IF;
+        operation := 'I'::pg_catalog."char";$own$;
+BEGIN
+    EXECUTE replace(replace(short_way, '{name}', 'capture_object'), '{operation}', object);
+    EXECUTE replace(replace(short_way, '{name}', 'capture_audit'), '{operation}', audit);
+END $do$;
+
+-- The trigger of the other kinds, and of tables whose trigger an earlier version made. Arguments: the bit of the kind; 'object', 'audit'
+-- or 'plain'.
+CREATE OR REPLACE FUNCTION openregister_webhooks.capture() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before text;
+    after  text;
+    fault  text;
+BEGIN
+    IF openregister_webhooks.kinds() & TG_ARGV[0]::integer = 0 THEN
+        RETURN NULL;   -- no registration names this kind
+    END IF;
+    BEGIN
+        before := row_to_json(OLD);
+        after := row_to_json(NEW);
+    EXCEPTION WHEN OTHERS THEN
+        fault := 'the row cannot be written as JSON: ' || SQLERRM;
+    END;
+    IF TG_ARGV[1] = 'audit' THEN
+        IF position('"action":"read"' IN split_part(after, '"changed":', 1)) > 0 THEN
+            RETURN NULL;
+        END IF;
+    ELSIF before = after THEN
+        IF TG_ARGV[1] = 'object' THEN
+            PERFORM openregister_webhooks.store(TG_TABLE_NAME::text, 'N', NULL, after, fault);
+        END IF;
+        RETURN NULL;
+    END IF;
+    PERFORM openregister_webhooks.store(TG_TABLE_NAME::text, TG_OP::"char", before, after, fault);
     RETURN NULL;
 END $$;
 
@@ -288,6 +371,8 @@ DECLARE
     id        oid;
     is_known  boolean;
     had_ours  boolean;
+    call      text := CASE arguments WHEN '1, object' THEN 'capture_object()' WHEN '1, audit' THEN 'capture_audit()'
+                                     ELSE 'capture(' || arguments || ')' END;
     present   integer := 0;
     trouble   text;
 BEGIN
@@ -298,7 +383,9 @@ BEGIN
        OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
         RETURN false;
     END IF;
-    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture')
+    -- One that an earlier version made calls capture() where another function is better now; one that is disabled stays as it is.
+    IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture'
+                  AND NOT (t.tgfoid = 'openregister_webhooks.capture()'::regprocedure AND t.tgenabled = 'O' AND call NOT LIKE 'capture(%'))
        AND EXISTS (SELECT FROM openregister_webhooks.captured_table k WHERE k.tbl = wanted AND k.relid = id) THEN
         RETURN true;
     END IF;
@@ -314,8 +401,11 @@ BEGIN
                 'the capture trigger had been dropped; it is back, what was written meanwhile is not captured',
                 'openregister-webhooks backfill --table ' || wanted);
         END IF;
-        EXECUTE format('CREATE TRIGGER openregister_webhooks_capture AFTER INSERT%s ON %s FOR EACH ROW EXECUTE FUNCTION openregister_webhooks.capture(%s)',
-            CASE WHEN arguments LIKE '%audit' THEN '' ELSE ' OR UPDATE OR DELETE' END, host, arguments);
+    END IF;
+    IF NOT had_ours OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = id AND t.tgname = 'openregister_webhooks_capture'
+                                  AND t.tgfoid = 'openregister_webhooks.capture()'::regprocedure AND t.tgenabled = 'O') THEN
+        EXECUTE format('CREATE OR REPLACE TRIGGER openregister_webhooks_capture AFTER INSERT%s ON %s FOR EACH ROW EXECUTE FUNCTION openregister_webhooks.%s',
+            CASE WHEN arguments LIKE '%audit' THEN '' ELSE ' OR UPDATE OR DELETE' END, host, call);
     END IF;
     IF setup.runtime_role IS NOT NULL THEN
         PERFORM openregister_webhooks.grant_lookup(wanted);
@@ -398,7 +488,8 @@ DECLARE
     name text;
 BEGIN
     FOR name IN SELECT t.tgname FROM pg_trigger t WHERE t.tgrelid = to_regclass(host)
-                   AND t.tgfoid IN ('openregister_webhooks.capture()'::regprocedure, 'openregister_webhooks.appconfig_hook()'::regprocedure) LOOP
+                   AND t.tgfoid IN ('openregister_webhooks.capture()'::regprocedure, 'openregister_webhooks.capture_object()'::regprocedure,
+                                    'openregister_webhooks.capture_audit()'::regprocedure, 'openregister_webhooks.appconfig_hook()'::regprocedure) LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', name, host);
     END LOOP;
 END $$;
@@ -542,6 +633,34 @@ BEGIN
     END LOOP;
     RETURN used;
 END $$;
+
+-- Gives a change table its form of today, if it has an older one. To be called under the table's exclusive lock: the leader does when it has
+-- emptied the table, so no writer meets a lock that it would not have met anyway.
+CREATE OR REPLACE FUNCTION openregister_webhooks.form_change_table(target integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+    name     text := CASE target WHEN 0 THEN 'change_0' WHEN 1 THEN 'change_1' WHEN 2 THEN 'change_2' END;
+    relation regclass := 'openregister_webhooks.' || name;
+    old      text;
+BEGIN
+    IF name IS NULL OR EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.reloptions @> ARRAY['toast_tuple_target=8160']) THEN
+        RETURN;
+    END IF;
+    -- A CHECK is planned again by each INSERT, which costs a writer more than the INSERT's index; only functions of ours insert.
+    FOR old IN SELECT k.conname FROM pg_constraint k WHERE k.conrelid = relation AND k.contype = 'c' LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', relation, old);
+    END LOOP;
+    -- What fits into a page stays as it is: pglz took more time than all the rest of the trigger.
+    EXECUTE format('ALTER TABLE %s SET (toast_tuple_target = 8160)', relation);
+    BEGIN
+        EXECUTE format('ALTER TABLE %s ALTER old SET COMPRESSION lz4, ALTER new SET COMPRESSION lz4', relation);
+    EXCEPTION WHEN OTHERS THEN
+        NULL;   -- a server without lz4
+    END;
+END $$;
+-- Before the first trigger there is no writer, and so nobody who could be met.
+SELECT openregister_webhooks.form_change_table(n) FROM generate_series(0, 2) n
+WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgname = 'openregister_webhooks_capture');
 
 -- The queue. The program's module src/delivery/queue has every statement that changes "delivery"; functions here only read it. The function
 -- clean_deliveries of migration 0011 is called by earlier versions alone, and stays for their processes.
@@ -804,7 +923,8 @@ BEGIN
         EXECUTE format('GRANT %s ON %s%s TO %I', given.privilege, given.class, given.name, runtime);
     END LOOP;
     EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA openregister_webhooks TO %I', runtime);
-    EXECUTE format('REVOKE EXECUTE ON FUNCTION openregister_webhooks.capture(), openregister_webhooks.appconfig_hook(), openregister_webhooks.check_sealed(), '
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION openregister_webhooks.capture(), openregister_webhooks.capture_object(), openregister_webhooks.capture_audit(), '
+        'openregister_webhooks.store(text, "char", text, text, text), openregister_webhooks.appconfig_hook(), openregister_webhooks.check_sealed(), '
         'openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text), openregister_webhooks.revoke_lookup(text), '
         'openregister_webhooks.lookups(), openregister_webhooks.outdated_lookups(), openregister_webhooks.set_capture_all(boolean) FROM %I', runtime);
 END $$;

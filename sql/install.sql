@@ -46,7 +46,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 16) AS m16,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 17) AS m17,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 18) AS m18,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 19) AS m19 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 19) AS m19,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 20) AS m20 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -122,6 +123,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (18, 'registr
 \if :m19
 \ir migrations/0019_event_batch.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (19, 'event_batch');
+\endif
+\if :m20
+\ir migrations/0020_change_table_form.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (20, 'change_table_form');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -89,8 +89,10 @@ async fn empty(client: &mut Client, position: &Position, table: i32) -> Result<b
     if rows.first().is_none_or(|r| r.get::<_, bool>(0)) {
         return Ok(false);
     }
-    tx.batch_execute(&format!("TRUNCATE openregister_webhooks.change_{table}"))
-        .await?;
+    tx.batch_execute(&format!(
+        "TRUNCATE openregister_webhooks.change_{table}; SELECT openregister_webhooks.form_change_table({table})"
+    ))
+    .await?;
     tx.commit().await?;
     Ok(true)
 }

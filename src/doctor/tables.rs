@@ -95,7 +95,7 @@ struct Trigger {
 }
 
 const TABLES: &str = "\
-    SELECT c.relname::text, t.tgenabled, pn.nspname = 'openregister_webhooks' AND p.proname = $3, t.tgtype, \
+    SELECT c.relname::text, t.tgenabled, pn.nspname = 'openregister_webhooks' AND p.proname = ANY (string_to_array($3, ' ')), t.tgtype, \
            pg_get_userbyid(c.relowner)::text, \
            c.relowner = h.relowner, coalesce(r.rolsuper, false), c.relkind = 'r', c.relrowsecurity, pg_get_userbyid(h.relowner)::text \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -113,7 +113,7 @@ pub(super) async fn check(examined: &Examined<'_>) -> Checked {
     let all = load(
         examined,
         "openregister_webhooks_capture",
-        "capture",
+        "capture_object capture_audit capture",
         &format!("{prefix}openregister_"),
     )
     .await?;

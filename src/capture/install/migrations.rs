@@ -104,4 +104,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "event_batch",
         sql: include_str!("../../../sql/migrations/0019_event_batch.sql"),
     },
+    Migration {
+        version: 20,
+        name: "change_table_form",
+        sql: include_str!("../../../sql/migrations/0020_change_table_form.sql"),
+    },
 ];

@@ -7,4 +7,6 @@ mod hostile;
 mod soak;
 mod traffic;
 mod transactions;
+mod unpinned;
+mod upgrade;
 mod writes;

@@ -1,0 +1,3 @@
+-- The form of the change tables. Writers are at work while this runs, and a writer that found all three tables locked would lose changes. So a
+-- table gets its new form when the leader has emptied it (form_change_table in sql/functions.sql), or at once where nothing is captured yet.
+-- This migration only says that the function is needed.
