@@ -113,10 +113,16 @@ impl Written {
 }
 
 impl Writers {
-    pub(crate) async fn connect(database: &Database, sessions: usize) -> Self {
+    /// `flush`: whether a commit waits until the log is on the disk.
+    pub(crate) async fn connect(database: &Database, sessions: usize, flush: bool) -> Self {
         let mut connected = Vec::new();
         for number in 0..sessions {
             let client = database.connect().await;
+            let flush = if flush { "on" } else { "off" };
+            client
+                .batch_execute(&format!("SET synchronous_commit = {flush}"))
+                .await
+                .unwrap();
             let backend: i32 = client
                 .query_one("SELECT pg_backend_pid()", &[])
                 .await
