@@ -80,11 +80,16 @@ fn of(pid: u32) -> Option<Cpu> {
     let mut fields = rest.split_whitespace().skip(11);
     let mut ticks = || -> Option<u32> { fields.next()?.parse().ok() };
     let (user, system) = (TICK * ticks()?, TICK * ticks()?);
-    let exact = exactly(pid).filter(|_| !(user + system).is_zero());
-    let Some(exact) = exact else {
+    let Some(exact) = exactly(pid) else {
         return Some(Cpu { user, system });
     };
-    let user = exact.mul_f64(user.as_secs_f64() / (user + system).as_secs_f64());
+    let ticks = (user + system).as_secs_f64();
+    let share = if ticks > 0.0 {
+        user.as_secs_f64() / ticks
+    } else {
+        1.0
+    };
+    let user = exact.mul_f64(share);
     Some(Cpu {
         user,
         system: exact.saturating_sub(user),

@@ -27,6 +27,12 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
+/// The mean, for what is counted in steps that are larger than one measurement. Not of nothing.
+pub(crate) fn mean(figures: impl IntoIterator<Item = f64>) -> f64 {
+    let figures: Vec<f64> = figures.into_iter().collect();
+    figures.iter().sum::<f64>() / f64::from(u32::try_from(figures.len()).expect("a count of rounds"))
+}
+
 /// The median of the ratios that two variants have in each round: the machine is as busy for both.
 pub(crate) fn ratio<T>(one: &[T], other: &[T], figure: impl Fn(&T) -> f64) -> f64 {
     median(one.iter().zip(other).map(|(a, b)| figure(a) / figure(b)))
