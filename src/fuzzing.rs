@@ -5,6 +5,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::ocs::{input, xml};
+use crate::telemetry;
 
 /// A query or a form, as the API reads it; `None` if it is refused.
 #[must_use]
@@ -24,6 +25,12 @@ pub fn field(content_type: &[u8], body: &[u8], query: &Map<String, Value>, name:
 #[must_use]
 pub fn segment(text: &str) -> String {
     input::decode_segment(text)
+}
+
+/// Whether a request for the metrics with this `Accept` header gets OpenMetrics.
+#[must_use]
+pub fn wants_open_metrics(accept: &str) -> bool {
+    telemetry::wants_open_metrics(accept)
 }
 
 /// An XML document, as the API answers it.

@@ -3,6 +3,7 @@
 //! libFuzzer runs them (`fuzz/run.sh`), and the test suite does too (`tests/it/fuzzing.rs`), with the seeds and with random
 //! input, so that they stay true while nobody fuzzes.
 
+pub(crate) mod accept;
 pub(crate) mod filter;
 pub(crate) mod form;
 pub(crate) mod json;
@@ -15,7 +16,8 @@ pub(crate) mod xml;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 6] = [
+pub(crate) const TARGETS: [Target; 7] = [
+    ("accept", accept::check),
     ("filter", filter::check),
     ("form", form::check),
     ("json", json::check),

@@ -1,6 +1,6 @@
 //! How deep the queue is, and how long its oldest delivery waits.
 //!
-//! Guarantees: a measurement reads the queue once; at most [`NAMED`] webhooks, those whose oldest delivery
+//! Guarantees: a measurement reads the queue once; at most 50 webhooks, those whose oldest delivery
 //! waits longest, have lines of their own in the metrics.
 
 use std::fmt;

@@ -22,7 +22,7 @@ impl Form {
             let (mut quality, mut version) = (1.0_f32, None);
             for (name, value) in parts.filter_map(|part| part.split_once('=')) {
                 match name.trim().to_ascii_lowercase().as_str() {
-                    "q" => quality = value.trim().parse().unwrap_or(0.0),
+                    "q" => quality = quality_of(value),
                     "version" => version = Some(value.trim().trim_matches('"')),
                     _ => {}
                 }
@@ -49,6 +49,14 @@ impl Form {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
+}
+
+/// From 0 to 1 (RFC 9110, 12.4.2); what is something else counts as 0.
+fn quality_of(value: &str) -> f32 {
+    let quality = value.trim().parse().ok();
+    quality
+        .filter(|quality| (0.0..=1.0).contains(quality))
+        .unwrap_or(0.0)
 }
 
 /// The older form of an OpenMetrics text. It differs in the lines that begin with `#` alone: a counter is described by the name of its
@@ -102,6 +110,8 @@ mod tests {
             "application/openmetrics-text;version=1.0.0;q=0",
             "application/openmetrics-text;q=0.2,text/plain;q=0.9",
             "application/openmetrics-text;q=nonsense",
+            "application/openmetrics-text;q=nan",
+            "application/openmetrics-text;q=7",
             ";;;=,q=",
         ];
         for accept in older {

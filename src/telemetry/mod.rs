@@ -13,3 +13,8 @@ mod process;
 pub use health::{Health, Readiness, serve};
 pub use log::{LogFormat, init as init_log, log_panics};
 pub use metrics::MetricRegistry;
+
+/// Whether a request for the metrics with this `Accept` header gets OpenMetrics.
+pub(crate) fn wants_open_metrics(accept: &str) -> bool {
+    form::Form::of(Some(accept)) == form::Form::OpenMetrics
+}

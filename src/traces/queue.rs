@@ -57,3 +57,46 @@ impl Traces {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, NaiveDate};
+
+    use super::super::batches::StoredIn;
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_counts_and_never_waits() {
+        let metrics = TraceMetrics::default();
+        let (traces, mut records) = Traces::on(metrics.clone());
+        let batch = Batch {
+            stored: StoredIn {
+                day: NaiveDate::default(),
+                seq: 1,
+            },
+            began: DateTime::UNIX_EPOCH,
+            ended: DateTime::UNIX_EPOCH,
+            changes: 1,
+            events: 1,
+            deliveries: 1,
+        };
+        for _ in 0..MOST + 3 {
+            traces.batch(batch.clone());
+        }
+        let mut registry = prometheus_client::registry::Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(
+            text.contains("trace_spans_total{result=\"dropped\"} 3\n"),
+            "{text}"
+        );
+        let mut kept = 0;
+        while records.try_recv().is_ok() {
+            kept += 1;
+        }
+        assert_eq!(kept, MOST);
+        // Off, there is nothing to ask for.
+        assert!(Traces::default().delivery("evt_1", 1, 1).is_none());
+    }
+}

@@ -60,6 +60,7 @@ impl Watched {
         let mut standby = scene
             .another()
             .with("ORW_METRICS_INTERVAL_SECONDS", "1")
+            .with("ORW_OUTBOX_MAX_BYTES", "67108864")
             .with("ORW_TLS_CERT_FILE", &file.display().to_string())
             .with("ORW_TLS_KEY_FILE", &key.display().to_string());
         scene.sidecar.start().await;
@@ -190,5 +191,14 @@ async fn each_alert_fires_when_what_it_watches_breaks_and_is_silent_before() {
         .fires("OrwTableNotCaptured", &[("state", "missing")])
         .await;
     watched.fires("OrwOutboxUnread", &[]).await;
+    // Twenty changes of a MiB each are more than a quarter of the limit.
+    watched
+        .execute(
+            "INSERT INTO openregister_webhooks.change_0 SELECT c.lsn, c.xid, n, c.tbl, c.op, c.found, c.old, \
+                 (SELECT string_agg(md5(n::text || i), '') FROM generate_series(1, 32768) i), c.fault, c.pid, c.at \
+             FROM (SELECT * FROM openregister_webhooks.change LIMIT 1) c, generate_series(1, 20) n",
+        )
+        .await;
+    watched.fires("OrwOutboxGrows", &[]).await;
     watched.standby.kill().await;
 }
