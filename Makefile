@@ -1,7 +1,7 @@
 # The commands of this project. Each runs a script below scripts/.
 # All of them work as root and as an ordinary user, and are quick when they run again.
 
-.PHONY: help demo test test-api check bench bench-check test-matrix soak fuzz
+.PHONY: help demo test test-api check bench bench-check test-matrix soak fuzz image test-image deb
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile
@@ -29,6 +29,16 @@ test-matrix: ## Test installation, capture and removal on PostgreSQL 14, 15, 16,
 
 soak: ## Run the long tests: crashes, restarts, long transactions (SOAK_ARGS=name runs one)
 	@scripts/soak.sh
+
+image: ## Build the container image with docker or podman (docker/Dockerfile)
+	@scripts/image.sh
+
+test-image: ## Test the image: database, sidecar and receiver in containers, each stopped in turn (skipped without docker and podman)
+	@scripts/test_image.sh
+	@scripts/test_compose.sh
+
+deb: ## Build a Debian package of the program, its service and its manual page
+	@scripts/deb.sh
 
 fuzz: ## Fuzz each parser for a minute (FUZZ=name picks one, FUZZ_SECONDS=600 takes longer)
 	@scripts/fuzz.sh

@@ -16,6 +16,16 @@ step "lints"
 cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+step "files of docker/ and deploy/"
+for script in docker/*.sh docker/*/*.sh tests/image/*.sh deploy/systemd/debian/*; do sh -n "$script"; done
+if python_environment "$target/python/deployment" check-jsonschema==0.39.0 kubernetes-validate==1.37.0; then
+    "$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec docker/*.yaml
+    for file in deploy/kubernetes/base/*.yaml; do
+        case "$file" in */kustomization.yaml) ;; *) "$venv/bin/kubernetes-validate" --quiet --strict "$file" ;; esac
+    done
+else
+    say "the files of docker/ and deploy/ were NOT CHECKED against the schemas of Compose and Kubernetes: PyPI cannot be reached from here"
+fi
 step "known vulnerabilities"
 if cargo deny --locked fetch db >/dev/null 2>&1; then
     cargo deny --locked check --hide-inclusion-graph advisories

@@ -203,3 +203,11 @@ run_some() {
     rm -f "$out"
     return "$status"
 }
+
+# Sets $engine to docker or podman, whichever works here; CONTAINER_ENGINE names one. Fails if there is none.
+find_engine() {
+    for engine in ${CONTAINER_ENGINE:-docker podman}; do
+        "$engine" info >/dev/null 2>&1 && return 0
+    done
+    return 1
+}

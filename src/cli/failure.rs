@@ -96,8 +96,12 @@ impl Failure {
                 | RunError::ListenerTls(_)
                 | RunError::Traces(_)
                 | RunError::Pooled
-                | RunError::PooledStatements => true,
-                RunError::NoRandom(_) | RunError::Listen { .. } | RunError::Routes(_) => false,
+                | RunError::PooledStatements
+                | RunError::PooledInstall => true,
+                RunError::Install(_)
+                | RunError::NoRandom(_)
+                | RunError::Listen { .. }
+                | RunError::Routes(_) => false,
             },
             Self::Failed(_) | Self::Explained(_) | Self::Install(_) | Self::Adopt(_) | Self::Query(_) => {
                 false

@@ -19,6 +19,9 @@ mod events;
 mod failure;
 mod filter;
 mod follow_events;
+mod given;
+mod hash_password;
+mod health;
 mod install;
 mod job;
 mod output;
@@ -72,6 +75,10 @@ enum Command {
     Events(events::EventsArgs),
     /// Evaluate filters, or check one
     Filter(filter::FilterArgs),
+    /// Hash a password for ORW_ADMINS; it is read from a prompt or from standard input
+    HashPassword(hash_password::HashPasswordArgs),
+    /// Ask the sidecar on this machine whether it does its work; the exit code is the answer
+    Health(health::HealthArgs),
     /// Install the schema and the triggers in Nextcloud's database, or upgrade them
     Install(install::InstallArgs),
     /// List replays and backfills, or cancel one
@@ -115,6 +122,8 @@ pub fn main() -> ExitCode {
         Command::Erase(args) => erase::run(args),
         Command::Events(args) => events::run(args),
         Command::Filter(args) => filter::run(args),
+        Command::HashPassword(args) => hash_password::run(args),
+        Command::Health(args) => health::run(args),
         Command::Install(args) => install::run(args),
         Command::Job(args) => job::run(args),
         Command::Replay(args) => job::run_replay(args),

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::output;
+use super::{given, output};
 use crate::delivery::{verify, verify_legacy};
 use crate::registry::{Fields, parse_secret};
 use crate::terminal::{Json, Line};
@@ -23,12 +24,12 @@ pub(super) struct ReceiveArgs {
     /// The address to listen on; 0.0.0.0 for all
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
-    /// The webhook's signing secret; with it, each signature is checked
+    /// The webhook's signing secret, or `@FILE` with it; with it, each signature is checked
     #[arg(
         long,
         env = "ORW_RECEIVE_SECRET",
         hide_env_values = true,
-        value_name = "whsec_…"
+        value_name = "whsec_…|@FILE"
     )]
     secret: Option<String>,
     /// Speak HTTPS, with a certificate of an authority that is made for this run
@@ -55,12 +56,13 @@ pub(super) fn run(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
 
 async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
     let address = SocketAddr::new(args.address, args.port);
+    let mut terminate = signal(SignalKind::terminate())?;
     let options = Options {
         address,
         tls: args.tls,
         ..Options::default()
     };
-    let secret = match args.secret.as_deref().map(checked).transpose() {
+    let secret = match args.secret.as_deref().map(secret).transpose() {
         Ok(secret) => secret,
         Err(reason) => {
             output::note(format_args!("error: {reason}"));
@@ -116,8 +118,17 @@ async fn receive(args: ReceiveArgs) -> anyhow::Result<ExitCode> {
                 stopped?;
                 return Ok(ExitCode::SUCCESS);
             }
+            // The first process of a container gets no signal that it does not ask for.
+            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
         }
     }
+}
+
+/// The secret that signatures are checked with, given as it is or as `@FILE`.
+fn secret(given: &str) -> Result<SecretString, String> {
+    given::text(given)
+        .map_err(|failure| failure.to_string())
+        .and_then(|text| checked(text.trim()))
 }
 
 /// A signing secret, as registering a webhook shows it. The message does not repeat what was given.

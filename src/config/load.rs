@@ -1,5 +1,6 @@
 //! Turns the sources into valid settings, or into a list of everything that is wrong.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,6 +76,36 @@ fn load(sources: &Sources) -> Loaded {
     }
 }
 
+/// Where the process with these settings answers for its health. Nothing else is read of the settings, so that whoever asks needs no
+/// secret; what is wrong with others does not matter.
+///
+/// # Errors
+/// If `ORW_METRICS_LISTEN` is not set, or is no address.
+pub(crate) fn metrics_listener(sources: &Sources) -> Result<SocketAddr, ConfigError> {
+    const NAME: &str = "ORW_METRICS_LISTEN";
+    let mut elsewhere = Vec::new();
+    let values = gather(sources, &mut elsewhere);
+    let mut reader = Reader {
+        values,
+        problems: Vec::new(),
+    };
+    let mut address = None;
+    reader.set_some("metrics_listen", &mut address, parse::address);
+    match address {
+        Some(address) => Ok(address),
+        None if reader.problems.is_empty() => {
+            let reason = "is not set, so nobody answers for the health: set it to 127.0.0.1:9100, for `run` and for `health`";
+            // Perhaps it is not found because the file that has it cannot be read.
+            let mut problems = elsewhere;
+            problems.push(Problem::new(NAME, reason));
+            Err(ConfigError { problems })
+        }
+        None => Err(ConfigError {
+            problems: reader.problems,
+        }),
+    }
+}
+
 fn show(setting: &'static Setting, raw: Option<&RawSetting>) -> Effective {
     let value = raw.map(|raw| match setting.visibility {
         Visibility::Open => raw.text.clone(),
@@ -134,6 +165,7 @@ impl Reader {
             ));
         }
         self.set("capture", &mut s.capture_all, parse::capture);
+        self.set("install_at_start", &mut s.install_at_start, parse::boolean);
         self.set("table_prefix", &mut s.table_prefix, parse::table_prefix);
         self.set_some(
             "housekeeping_columns",

@@ -14,6 +14,7 @@ mod settings;
 mod sources;
 mod values;
 
+pub(crate) use load::metrics_listener;
 pub use load::{Effective, Loaded};
 pub use problem::{ConfigError, Problem};
 pub use setting::{SETTINGS, Setting, Visibility};

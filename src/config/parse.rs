@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
 use tokio_postgres::Config;
 use zeroize::Zeroizing;
 
@@ -283,19 +284,33 @@ fn finish_admins(entries: Vec<(String, Zeroizing<String>)>) -> Parsed<Vec<(Strin
 
 /// One key, or several with commas between them. The first encrypts; all decrypt.
 pub(super) fn master_key(text: &str) -> Parsed<SecretString> {
-    for key in text.split(',') {
-        match STANDARD.decode(key.trim()).map(Zeroizing::new) {
-            Ok(bytes) if bytes.len() == 32 => {}
-            Ok(bytes) => {
-                return Err(format!(
-                    "has {} bytes, not 32; make one with: openssl rand -base64 32",
-                    bytes.len()
-                ));
-            }
-            Err(_) => return Err("is not base64; make one with: openssl rand -base64 32".to_owned()),
-        }
+    let keys = text
+        .split(',')
+        .map(|key| one_key(key.trim()))
+        .collect::<Parsed<Vec<_>>>()?;
+    let keys: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+    Ok(SecretString::from(keys.join(",")))
+}
+
+/// A key in base64. Places that make secrets by themselves, such as Nextcloud All-in-One, make them of hexadecimal digits: 48 of them
+/// are 192 random bits, from which a key of the right length is made by a hash. No text is both: 32 bytes in base64 end with `=`.
+fn one_key(text: &str) -> Parsed<Zeroizing<String>> {
+    const LEAST_DIGITS: usize = 48;
+    if text.len() >= LEAST_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let key = Sha256::new()
+            .chain_update(b"openregister-webhooks master key\0")
+            .chain_update(text)
+            .finalize();
+        return Ok(Zeroizing::new(STANDARD.encode(key)));
     }
-    Ok(SecretString::from(text.trim()))
+    match STANDARD.decode(text).map(Zeroizing::new) {
+        Ok(bytes) if bytes.len() == 32 => Ok(Zeroizing::new(text.to_owned())),
+        Ok(bytes) => Err(format!(
+            "has {} bytes, not 32; make one with: openssl rand -base64 32",
+            bytes.len()
+        )),
+        Err(_) => Err("is not base64; make one with: openssl rand -base64 32".to_owned()),
+    }
 }
 
 /// A readable file with certificates.

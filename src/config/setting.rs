@@ -114,6 +114,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("subscribed"),
         "What is captured: subscribed (the kinds that a webhook names) or all (every kind)",
     ),
+    open(
+        "install_at_start",
+        Some("false"),
+        "Whether run installs or upgrades first, for which it needs the role that owns Nextcloud's tables (true or false)",
+    ),
     open("table_prefix", Some("oc_"), "Nextcloud's dbtableprefix"),
     open(
         "housekeeping_columns",
@@ -170,7 +175,7 @@ pub const SETTINGS: &[Setting] = &[
     hidden(
         "master_key",
         Visibility::Secret,
-        "The key that encrypts secrets at rest: 32 bytes in base64",
+        "The key that encrypts secrets at rest: 32 random bytes in base64, or at least 48 random hexadecimal digits",
     ),
     open(
         "master_key_file",

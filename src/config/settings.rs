@@ -30,6 +30,8 @@ pub struct Settings {
     pub outbox: OutboxLimits,
     /// `ORW_CAPTURE` (`subscribed|all`).
     pub capture_all: bool,
+    /// `ORW_INSTALL_AT_START` (default false): `run` installs or upgrades first.
+    pub install_at_start: bool,
     /// `ORW_TABLE_PREFIX` (default `oc_`).
     pub table_prefix: String,
     /// `ORW_HOUSEKEEPING_COLUMNS`: an UPDATE that changes only these columns gives no event. `None`: the list that `lifecycle`
@@ -56,7 +58,7 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// `ORW_ADMINS` / `ORW_ADMINS_FILE`: `user:password`, the password plain or an argon2id hash (`$argon2id$…`).
     pub admins: Vec<(String, SecretString)>,
-    /// `ORW_MASTER_KEY` / `ORW_MASTER_KEY_FILE`: 32 bytes in base64.
+    /// `ORW_MASTER_KEY` / `ORW_MASTER_KEY_FILE`: 32 bytes in base64, or several with commas between them.
     pub master_key: Option<SecretString>,
     /// `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`: TLS for the API. Both or none.
     pub tls: Option<(PathBuf, PathBuf)>,
@@ -109,6 +111,7 @@ impl Settings {
             batch_size: 1000,
             outbox: OutboxLimits::default(),
             capture_all: false,
+            install_at_start: false,
             table_prefix: "oc_".to_owned(),
             housekeeping_columns: None,
             actor_wait: Duration::from_millis(500),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::capture::InstallError;
 use crate::database::DatabaseError;
 use crate::ocs::{AuthError, TlsFileError};
 use crate::proxy::BadUrl;
@@ -19,6 +20,8 @@ pub enum RunError {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Install(#[from] InstallError),
     #[error(transparent)]
     Auth(#[from] AuthError),
     #[error(transparent)]
@@ -45,6 +48,11 @@ pub enum RunError {
          later), or name the server itself in ORW_DATABASE_URL"
     )]
     PooledStatements,
+    #[error(
+        "ORW_INSTALL_AT_START cannot be used through a transaction-pooling PgBouncer: give the server itself with ORW_DATABASE_URL, or \
+         leave the setting out and run `openregister-webhooks install` with a direct connection"
+    )]
+    PooledInstall,
     #[error("the routes contradict each other: {0}")]
     Routes(#[from] matchit::InsertError),
     #[error(

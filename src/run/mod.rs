@@ -7,6 +7,7 @@ mod capturing;
 mod delivering;
 mod error;
 mod housekeeping;
+mod installing;
 mod listening;
 mod shared;
 

@@ -7,6 +7,7 @@ use orw_egress::Client;
 use tokio::sync::watch;
 
 use super::error::RunError;
+use super::installing;
 use crate::capture::{self, CaptureStatus, DoorbellMode};
 use crate::config::Settings;
 use crate::database::Database;
@@ -56,6 +57,12 @@ impl Shared {
         let tls = orw_egress::client_config(settings.ca_file.as_deref())?;
         let database = Database::new(&settings.database_url, tls.clone())?;
         check_pooling(&database, settings.doorbell).await?;
+        if settings.install_at_start {
+            if doctor::is_pooled(&database).await? {
+                return Err(RunError::PooledInstall);
+            }
+            installing::install(&settings, &database).await?;
+        }
         let pool = database.pool(POOL)?;
         let defaults = Defaults {
             limits: settings.default_limits,

@@ -9,6 +9,7 @@
 mod capture;
 mod cli;
 mod delivery;
+mod deployment;
 mod doctor;
 mod fuzzing;
 mod harmless;

@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Names that begin with one of these are paths.
-const FOLDERS: [&str; 10] = [
-    "src/", "crates/", "docs/", "sql/", "tests/", "fuzz/", "scripts/", "benches/", ".ci/", "deploy/",
+const FOLDERS: [&str; 11] = [
+    "src/", "crates/", "docs/", "sql/", "tests/", "fuzz/", "scripts/", "benches/", ".ci/", "docker/",
+    "deploy/",
 ];
+
+/// A folder that a user makes.
+const MADE: &str = "docker/secrets";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -45,6 +49,8 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
             && !["NAME", "NNNN"].iter().any(|any| name.contains(any))
+            && *name != MADE
+            && !name.starts_with(&format!("{MADE}/"))
     })
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::catalogue;
 use crate::cli::failure::Failure;
-use crate::cli::{confirm, output};
+use crate::cli::{confirm, given, output};
 use crate::registry::{Auth, Fields, MASK, Webhook};
 use orw_model::EventClass;
 
@@ -167,7 +167,11 @@ impl WebhookFlags {
         set("format", self.format.clone().map(Value::from));
         set(
             "secret",
-            self.secret.as_deref().map(text).transpose()?.map(Value::from),
+            self.secret
+                .as_deref()
+                .map(given::text)
+                .transpose()?
+                .map(Value::from),
         );
         set("clientCertificate", self.certificate()?);
         set("legacySignature", self.legacy_signature.map(Value::from));
@@ -227,18 +231,8 @@ fn read(path: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", path.display())))
 }
 
-/// The text itself, or the contents of the file that `@` names.
-pub(super) fn text(given: &str) -> Result<String, Failure> {
-    match given.strip_prefix('@') {
-        None => Ok(given.to_owned()),
-        Some(path) => std::fs::read_to_string(path)
-            .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
-            .map_err(|error| Failure::Usage(format!("{path} cannot be read: {error}"))),
-    }
-}
-
 fn filter(given: &str) -> Result<Value, Failure> {
-    orw_model::json::parse(&text(given)?)
+    orw_model::json::parse(&given::text(given)?)
         .map_err(|error| Failure::Usage(format!("--filter is not JSON: {error}")))
 }
 
@@ -251,7 +245,7 @@ fn pairs(given: &[String]) -> Result<Option<Value>, Failure> {
                 "a header is given as NAME=VALUE or NAME=@FILE; {name} has no ="
             ))
         })?;
-        map.insert(name.to_owned(), text(value)?.into());
+        map.insert(name.to_owned(), given::text(value)?.into());
     }
     Ok((!map.is_empty()).then_some(map.into()))
 }

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use super::args::CommonArgs;
 use super::failure::Failure;
 use super::registry::{find, open, unknown};
-use super::{caller, database};
+use super::{caller, database, given};
 use crate::config::Settings;
 use crate::lifecycle::EventType;
 use crate::registry::{
@@ -222,7 +222,7 @@ async fn rotate_secret(
 ) -> Result<Changed, Failure> {
     let mut fields = Fields::default();
     if let Some(secret) = secret {
-        let secret = flags::text(secret)?;
+        let secret = given::text(secret)?;
         fields.or_insert("secret", || secret.into());
     }
     let secret = parse_secret(&fields).map_err(|refused| Failure::Usage(refused.to_string()))?;

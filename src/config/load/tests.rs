@@ -226,6 +226,24 @@ fn everything_wrong_is_said_at_once_and_a_missing_database_too() {
 }
 
 #[test]
+fn a_master_key_may_be_random_hexadecimal_digits() {
+    let digits = "5e".repeat(24);
+    let key = |text: &str| {
+        load(&[("ORW_MASTER_KEY", text)])
+            .unwrap()
+            .master_key
+            .unwrap()
+            .expose_secret()
+            .to_owned()
+    };
+    let made = key(&digits);
+    assert_eq!(made, key(&format!(" {digits}\n")));
+    assert_ne!(made, key(&"5f".repeat(24)));
+    assert_eq!(key(&format!("{KEY}, {digits}")), format!("{KEY},{made}"));
+    assert!(reason("ORW_MASTER_KEY", &digits[2..]).contains("not 32"));
+}
+
+#[test]
 fn a_value_and_its_file_exclude_each_other_within_a_source_only() {
     let key = file(KEY);
     let path = key.path().to_str().unwrap();

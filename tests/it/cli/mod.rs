@@ -2,6 +2,7 @@
 
 mod demo;
 mod filter;
+mod first_hour;
 mod help;
 mod mistakes;
 mod terminal;

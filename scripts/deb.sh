@@ -1,0 +1,14 @@
+#!/bin/sh
+# Builds a Debian package of the program in target/debian: user, hardened service, settings, manual page. docs/deployment.md says how to
+# use it. Build it on the oldest release that it has to run on.
+. "$(dirname "$0")/common.sh"
+need_cargo
+need_program dpkg-shlibdeps dpkg-dev
+tools=$target/tools/cargo-deb-3.8.0
+PATH="$tools/bin:$PATH"
+if ! [ -x "$tools/bin/cargo-deb" ]; then
+    say "compiling cargo-deb, which takes some minutes"
+    quietly cargo install --locked --debug --root "$tools" cargo-deb@3.8.0
+fi
+CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --locked --release --package openregister-webhooks --bin openregister-webhooks
+exec cargo deb --no-build --package openregister-webhooks

@@ -1,0 +1,180 @@
+//! The files below `docker/` and `deploy/`: they name settings and commands that exist, and are what those who read them accept.
+//! `make check` holds more of them against the schemas of others.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use openregister_webhooks::config::SETTINGS;
+use serde_json::Value;
+
+use crate::support::cli::Cli;
+use crate::support::skipped::skipped;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn files_in(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            // What a user made is none of ours.
+            true if path.ends_with("docker/secrets") => {}
+            true => files_in(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+/// The words that begin with `ORW_`.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let letter = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.split(move |c| !letter(c))
+        .filter(|word| word.starts_with("ORW_"))
+}
+
+#[test]
+fn every_setting_that_they_name_exists() {
+    // The first names a file of settings, the second an image.
+    let others = ["ORW_CONFIG", "ORW_IMAGE"].map(str::to_owned);
+    let known: BTreeSet<String> = SETTINGS
+        .iter()
+        .map(|setting| setting.variable())
+        .chain(others)
+        .collect();
+    let mut files = Vec::new();
+    files_in(&root().join("docker"), &mut files);
+    files_in(&root().join("deploy"), &mut files);
+    let mut named = 0;
+    for file in files {
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            continue;
+        };
+        for variable in variables(&text).filter(|name| !name.ends_with('_')) {
+            assert!(known.contains(variable), "{}: {variable}", file.display());
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named}");
+}
+
+#[test]
+fn the_settings_of_the_package_are_settings() {
+    let text = text("deploy/systemd/config.toml");
+    // Those that are commented out count as well.
+    let written: String = text
+        .lines()
+        .filter_map(|line| {
+            let line = line.strip_prefix('#').unwrap_or(line);
+            line.split_once(" = ").filter(|(name, _)| !name.contains(' '))?;
+            Some(format!("{line}\n"))
+        })
+        .collect();
+    let table: toml::Table = written.parse().unwrap();
+    assert!(table.len() >= 8, "{written}");
+    for name in table.keys() {
+        assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_manual_page_names_every_command() {
+    let page = text("deploy/systemd/openregister-webhooks.8").replace("\\-", "-");
+    let help = Cli::new("").run(&["--help"]).await.out;
+    let commands = help
+        .split("Commands:")
+        .nth(1)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("  ")?
+                .split_whitespace()
+                .next()
+                .filter(|_| !line.starts_with("   "))
+        })
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 15, "{help}");
+    for name in names {
+        assert!(page.contains(&format!("\n.B {name}\n")), "{name} is missing");
+    }
+}
+
+#[test]
+fn all_in_one_accepts_its_container() {
+    let schema: Value = serde_json::from_str(&text("tests/fixtures/aio-container.json")).unwrap();
+    let container: Value = serde_json::from_str(&text("deploy/aio/openregister-webhooks.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let wrong: Vec<String> = validator
+        .iter_errors(&container)
+        .map(|error| error.to_string())
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    // Every placeholder is a secret that is declared.
+    let service = &container["aio_services_v1"][0];
+    let secrets: Vec<&str> = service["secrets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let environment = service["environment"].to_string();
+    let used: Vec<&str> = environment.split('%').skip(1).step_by(2).collect();
+    assert_eq!(used, secrets);
+}
+
+#[test]
+fn the_image_and_the_service_wait_for_an_orderly_end() {
+    for (file, wanted) in [
+        ("docker/Dockerfile", "STOPSIGNAL SIGTERM"),
+        ("docker/compose.yaml", "stop_grace_period: 30s"),
+        (
+            "deploy/kubernetes/base/deployment.yaml",
+            "terminationGracePeriodSeconds: 30",
+        ),
+        (
+            "deploy/aio/openregister-webhooks.json",
+            "\"stop_grace_period\": 30",
+        ),
+        (
+            "deploy/systemd/openregister-webhooks.service",
+            "TimeoutStopSec=30s",
+        ),
+    ] {
+        assert!(text(file).contains(wanted), "{file} has no {wanted}");
+    }
+}
+
+/// systemd's own measure goes from 0 (confined) to 10 (exposed).
+#[test]
+fn the_service_is_confined() {
+    let unit = root().join("deploy/systemd/openregister-webhooks.service");
+    let measured = Command::new("systemd-analyze")
+        .args(["security", "--no-pager", "--offline=true", "--threshold=20"])
+        .arg(&unit)
+        .output();
+    match measured {
+        Ok(done) => {
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert!(
+                said.contains("Overall exposure level"),
+                "{said}{}",
+                String::from_utf8_lossy(&done.stderr)
+            );
+            assert!(done.status.success(), "{said}");
+        }
+        Err(error) => skipped(
+            "the measure of systemd for the service",
+            &format!("systemd-analyze: {error}"),
+        ),
+    }
+}
