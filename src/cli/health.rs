@@ -50,7 +50,7 @@ pub(super) fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(tokio::time::timeout(PATIENCE, ask(address, path)));
+    let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(address, path)).await });
     let (line, code) = match answer {
         Ok(Ok((StatusCode::OK, line))) => (line, 0),
         Ok(Ok((_, line))) => (line, 1),

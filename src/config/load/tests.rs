@@ -240,7 +240,7 @@ fn a_master_key_may_be_random_hexadecimal_digits() {
     assert_eq!(made, key(&format!(" {digits}\n")));
     assert_ne!(made, key(&"5f".repeat(24)));
     assert_eq!(key(&format!("{KEY}, {digits}")), format!("{KEY},{made}"));
-    assert!(reason("ORW_MASTER_KEY", &digits[2..]).contains("not 32"));
+    assert!(reason("ORW_MASTER_KEY", &digits[4..]).contains("not 32"));
 }
 
 #[test]
