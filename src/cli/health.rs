@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn a_listener_everywhere_is_asked_on_loopback() {
         let of = |text: &str| reachable(text.parse().unwrap()).to_string();
-        assert_eq!(of("0.0.0.0:9100"), "127.0.0.1:9100");
-        assert_eq!(of("[::]:9100"), "[::1]:9100");
-        assert_eq!(of("192.0.2.7:9100"), "192.0.2.7:9100");
+        assert_eq!(of("0.0.0.0:9650"), "127.0.0.1:9650");
+        assert_eq!(of("[::]:9650"), "[::1]:9650");
+        assert_eq!(of("192.0.2.7:9650"), "192.0.2.7:9650");
     }
 }

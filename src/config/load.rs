@@ -94,7 +94,7 @@ pub(crate) fn metrics_listener(sources: &Sources) -> Result<SocketAddr, ConfigEr
     match address {
         Some(address) => Ok(address),
         None if reader.problems.is_empty() => {
-            let reason = "is not set, so nobody answers for the health: set it to 127.0.0.1:9100, for `run` and for `health`";
+            let reason = "is not set, so nobody answers for the health: set it to 127.0.0.1:9650, for `run` and for `health`";
             // Perhaps it is not found because the file that has it cannot be read.
             let mut problems = elsewhere;
             problems.push(Problem::new(NAME, reason));
