@@ -47,7 +47,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 17) AS m17,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 18) AS m18,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 19) AS m19,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 20) AS m20 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 20) AS m20,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 21) AS m21 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -127,6 +128,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (19, 'event_b
 \if :m20
 \ir migrations/0020_change_table_form.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (20, 'change_table_form');
+\endif
+\if :m21
+\ir migrations/0021_token_needed.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (21, 'token_needed');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -98,8 +98,8 @@ fn gap(format: Format) -> Map<String, Value> {
         Format::Documented => (json!(["event", "data"]), json!({"event": name, "data": data})),
         Format::Nextcloud => {
             let event: Value = object(json!(["class", "gap"]), json!({"class": name, "gap": gap})).into();
-            let properties = json!({"event": event, "user": {"type": "null"}, "time": {"type": "integer"}});
-            (json!(["event", "user", "time"]), properties)
+            let properties = json!({"event": event, "user": {"type": "null"}, "time": {"type": "integer"}, "authentication": no_tokens()});
+            (json!(["event", "user", "time", "authentication"]), properties)
         }
         Format::CloudEvents => (
             json!(CLOUDEVENTS),
@@ -261,13 +261,19 @@ fn nextcloud(class: EventClass) -> (Value, Value) {
     });
     let event: Value = object(required.into(), properties.into()).into();
     (
-        json!(["event", "user", "time"]),
+        json!(["event", "user", "time", "authentication"]),
         json!({
             "event": event,
             "user": user,
             "time": {"type": "integer", "description": "The time of the event, in seconds since 1970."},
+            "authentication": no_tokens(),
         }),
     )
+}
+
+/// The tokens that Nextcloud 33 and later sends along with its own events.
+fn no_tokens() -> Value {
+    json!({"type": "array", "maxItems": 0, "description": "Always empty: tokens can be made by Nextcloud only."})
 }
 
 fn cloudevents(class: EventClass) -> (Value, Value) {

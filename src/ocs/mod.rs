@@ -25,6 +25,7 @@ mod session_cache;
 mod stall;
 mod throttle;
 mod tls;
+mod webhook_keys;
 pub(crate) mod xml;
 
 pub use api::Api;

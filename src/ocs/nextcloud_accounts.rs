@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 
-use super::nextcloud_api::{self, Credentials, Identified};
+use super::nextcloud_api::{self, Credentials, Identified, NextcloudWebhooks};
 use super::session::{Denied, Digest};
 use super::session_cache::{Clock, SessionCache};
 use super::throttle::Throttle;
+use super::webhook_keys::SeenKeys;
 use crate::proxy::Proxy;
 use crate::random::{NoRandom, random};
+use crate::registry::view::Keys;
 use crate::shares::Shares;
 
 /// How many questions Nextcloud is asked at the same time: so many about new callers, and as many about those whom it accepted
@@ -40,6 +42,7 @@ pub struct NextcloudAccounts {
     places: Arc<Shares>,
     /// For callers whom Nextcloud accepted a moment ago: whoever guesses passwords cannot take their places.
     known_places: Arc<Shares>,
+    keys: SeenKeys,
 }
 
 impl NextcloudAccounts {
@@ -62,6 +65,7 @@ impl NextcloudAccounts {
             asked: Mutex::default(),
             places: Shares::new(MOST_QUESTIONS),
             known_places: Shares::new(MOST_QUESTIONS),
+            keys: SeenKeys::default(),
         })
     }
 
@@ -79,7 +83,7 @@ impl NextcloudAccounts {
             return Ok(Identified {
                 session: Some(session),
                 cookies: Vec::new(),
-                webhooks: nextcloud_api::NextcloudWebhooks::Listed(Vec::new()),
+                webhooks: NextcloudWebhooks::Listed(Vec::new()),
             });
         }
         self.question(key, credentials)?.await
@@ -100,6 +104,9 @@ impl NextcloudAccounts {
             self.charge(credentials)?;
         }
         let begun = self.remembered.now();
+        if uri.is_none() {
+            self.keys.is_to_be_asked(begun);
+        }
         let places = if charged { &self.places } else { &self.known_places };
         let outcome = limited(
             places,
@@ -108,7 +115,28 @@ impl NextcloudAccounts {
         )
         .await;
         self.conclude(key, credentials, &outcome, begun, charged);
+        if let Ok(Identified {
+            webhooks: NextcloudWebhooks::Listed(listed),
+            ..
+        }) = &outcome
+        {
+            self.keys.learn(listed);
+        }
         outcome
+    }
+
+    /// Which fields a webhook has in Nextcloud's answers to this caller, who may list them. Nextcloud is asked if nothing is known;
+    /// a failure leaves it open.
+    pub(crate) async fn webhook_keys(&self, credentials: &Credentials) -> Keys {
+        if self.keys.is_to_be_asked(self.remembered.now()) {
+            let _ = self.list(credentials, None).await;
+        }
+        self.keys.known().unwrap_or(Keys::Eleven)
+    }
+
+    /// Nextcloud has answered a request to register a webhook of its own.
+    pub(crate) fn may_have_webhooks(&self) {
+        self.keys.ask_again();
     }
 
     /// Forgets that Nextcloud accepted these credentials: it has refused them for something else.

@@ -50,6 +50,17 @@ pub(crate) struct Route {
     pub(crate) handler: Handler,
 }
 
+impl Route {
+    /// Whether the answer shows webhooks as Nextcloud's own API does.
+    pub(crate) fn shows_webhook(&self) -> bool {
+        match self.answered_by {
+            AnsweredBy::ById => self.method == Method::GET,
+            AnsweredBy::ByEvent | AnsweredBy::ByIdAndEvent | AnsweredBy::MergedList => true,
+            AnsweredBy::Us | AnsweredBy::Nextcloud | AnsweredBy::MergedDelete => false,
+        }
+    }
+}
+
 /// A route of Nextcloud's, in both versions; and, as in `own`, the handler with what it is given of the call.
 macro_rules! nextcloud {
     ($method:ident, $path:literal, $access:ident, $answered_by:ident, |$context:ident, $call:ident| $answer:expr) => {
@@ -85,7 +96,7 @@ pub(crate) const ROUTES: [Route; 30] = [
         "/apps/webhook_listeners/api/v1/webhooks",
         Admin,
         MergedList,
-        |context, call| registrations::list(context, &call.query, call.nextcloud)
+        |context, call| registrations::list(context, call)
     ),
     nextcloud!(
         POST,
@@ -99,7 +110,7 @@ pub(crate) const ROUTES: [Route; 30] = [
         "/apps/webhook_listeners/api/v1/webhooks/{id}",
         Admin,
         ById,
-        |context, call| registrations::show(context, call.id())
+        |context, call| registrations::show(context, &call)
     ),
     nextcloud!(
         POST,

@@ -117,6 +117,7 @@ pub(super) fn forwarded(
             {
                 accounts.forget(credentials);
             }
+            accounts.may_have_webhooks();
             Outcome::Nextcloud(response)
         }
         Err(error) => Outcome::Reply(Reply::failure(error.status().as_u16(), error.to_string())),

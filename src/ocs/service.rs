@@ -26,6 +26,7 @@ use super::routing::{self, Destination};
 use super::session::Session;
 use crate::proxy::{self, Arrival, Body};
 use crate::registry::Fields;
+use crate::registry::view::Keys;
 
 /// How long a handler may take.
 const HANDLER_TIME: Duration = Duration::from_secs(60);
@@ -144,6 +145,7 @@ impl Service {
             return Err(Reply::failure(400, reason));
         }
         let (body, fields) = request.read(body).await?;
+        let mut keys = Keys::Twelve;
         let nextcloud = match &self.authenticator {
             Authenticator::Standalone(_) => NextcloudPart::Nothing,
             Authenticator::Nextcloud(accounts) => {
@@ -157,6 +159,11 @@ impl Service {
                         return Ok(routing::forwarded(answer, accounts, &caller));
                     }
                 }
+                if request.route.shows_webhook()
+                    && let Some(credentials) = &caller.credentials
+                {
+                    keys = accounts.webhook_keys(credentials).await;
+                }
                 routing::nextcloud_part(accounts, answered_by, parameter, &mut caller).await?
             }
         };
@@ -167,6 +174,7 @@ impl Service {
             session: caller.session,
             client: arrival.client.to_string(),
             nextcloud,
+            keys,
         };
         Ok(Outcome::Reply(self.handle(&request.route, call).await))
     }

@@ -61,6 +61,7 @@ impl Registry {
             headers: None,
             auth_method: asked.auth_method,
             auth_data: None,
+            token_needed: asked.token_needed.clone(),
             secrets: vec![StoredSecret {
                 secret: secret.clone(),
                 until: None,

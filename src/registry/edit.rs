@@ -36,6 +36,7 @@ pub(super) fn apply(
     record.event_filter = asked.event_filter;
     record.user_id_filter = asked.user_id_filter;
     record.auth_method = asked.auth_method;
+    record.token_needed = asked.token_needed;
     if let Some(mut headers) = asked.headers {
         unmask(&mut headers, record.headers.as_ref());
         record.headers = Some(headers);

@@ -29,6 +29,7 @@ mod secret;
 mod snapshot;
 mod store;
 mod target;
+mod token_needed;
 mod vault;
 pub(crate) mod view;
 mod webhook;

@@ -30,6 +30,7 @@ pub(super) struct Record {
     pub(super) headers: Option<Headers>,
     pub(super) auth_method: AuthMethod,
     pub(super) auth_data: Option<Headers>,
+    pub(super) token_needed: Value,
     pub(super) secrets: Vec<StoredSecret>,
     pub(super) client_certificate: Option<ClientCertificate>,
     pub(super) legacy_signature: bool,
@@ -86,6 +87,7 @@ impl Record {
                 AuthMethod::Header => Auth::Header(self.auth_data.unwrap_or_default()),
             },
             auth_data_set,
+            token_needed: self.token_needed,
             format: self.format,
             secrets: self
                 .secrets

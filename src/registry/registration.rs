@@ -14,6 +14,7 @@ use super::extras::Extras;
 use super::fields::{Fields, InvalidField, invalid};
 use super::headers::{Headers, can_be_sent, read_headers};
 use super::target::{self, TargetPolicy};
+use super::token_needed;
 use super::webhook::{AuthMethod, Format, HttpMethod};
 use orw_filter::Filter;
 use orw_model::EventClass;
@@ -38,6 +39,10 @@ pub struct Registration {
     pub headers: Option<Headers>,
     pub auth_method: AuthMethod,
     pub auth_data: Option<Headers>,
+    /// `tokenNeeded` of Nextcloud 33 and later.
+    pub token_needed: Value,
+    /// Whether the request named that field.
+    pub names_token_needed: bool,
     pub extras: Extras,
     /// What the caller should know; not an error.
     pub warnings: Vec<String>,
@@ -92,6 +97,7 @@ impl Registration {
         let (event_filter, asks_for_user) = filter(event_filter, event.classes(), &mut warnings)?;
         let headers = headers.map(|map| read_headers("headers", &map)).transpose()?;
         let auth_data = auth_data.map(|map| read_headers("authData", &map)).transpose()?;
+        let token_needed = token_needed::read(fields)?;
         let extras = Extras::parse(fields)?;
         let shows_user = extras.format == Some(Format::Nextcloud);
         let asks_for_user = asks_for_user || !user_id_filter.is_empty();
@@ -120,6 +126,8 @@ impl Registration {
             headers,
             auth_method,
             auth_data,
+            token_needed,
+            names_token_needed: fields.get("tokenNeeded").is_some(),
             extras,
             warnings,
         })

@@ -25,7 +25,7 @@ use super::webhook::{AuthMethod, Format, Ordering, Status, WebhookId};
 pub(super) const COLUMNS: &str = "w.id, w.revision, w.app_id, w.user_id, w.http_method, w.uri, w.event, w.event_filter, \
      w.user_id_filter, w.headers, w.auth_method, w.auth_data, w.secrets, w.format, w.status, w.status_reason, \
      w.status_since, w.per_second, w.burst, w.max_in_flight, w.timeout_ms, w.ordering, w.max_attempts, w.schedule, \
-     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature, w.gap_events";
+     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature, w.gap_events, w.token_needed";
 
 /// Reads a row as it is stored in this form.
 ///
@@ -67,6 +67,8 @@ pub(super) fn read(row: &Row, id: WebhookId, vault: &Vault, form: Form) -> Resul
         headers: headers("headers", Field::Headers)?,
         auth_method: named("auth_method", row.get("auth_method"), AuthMethod::parse)?,
         auth_data: headers("auth_data", Field::AuthData)?,
+        token_needed: orw_model::json::parse(row.get("token_needed"))
+            .map_err(|error| format!("column token_needed: {error}"))?,
         secrets: open("secrets", Field::Secrets)?
             .map(|text| secret::from_text(&text))
             .transpose()
@@ -170,8 +172,9 @@ pub(super) async fn write(
     let (per_second, burst) = (number(record.per_second), number(record.burst));
     let (max_in_flight, max_attempts) = (number(record.max_in_flight), number(record.max_attempts));
     let event_filter = record.event_filter.to_string();
+    let token_needed = record.token_needed.to_string();
     // `id` and `created_at` stay as they are; `updated_at` is this transaction's time.
-    let columns: [(&str, &(dyn ToSql + Sync)); 27] = [
+    let columns: [(&str, &(dyn ToSql + Sync)); 28] = [
         ("revision", &revision),
         ("app_id", &record.app_id),
         ("user_id", &record.user_id),
@@ -199,6 +202,7 @@ pub(super) async fn write(
         ("client_certificate", &certificate),
         ("legacy_signature", &record.legacy_signature),
         ("gap_events", &record.gap_events),
+        ("token_needed", &token_needed),
     ];
     let assignments: Vec<String> = columns
         .iter()

@@ -13,8 +13,17 @@ use super::registration::Registration;
 use super::webhook::{Auth, Status, Webhook};
 use orw_egress::ClientCertificate;
 
-/// The eleven fields of Nextcloud's answers, in its order.
-pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {
+/// Which fields Nextcloud's answers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Up to Nextcloud 32: eleven, up to `authData`.
+    Eleven,
+    /// Since Nextcloud 33: `tokenNeeded` follows.
+    Twelve,
+}
+
+/// The fields of Nextcloud's answers, in its order.
+pub(crate) fn recorded(webhook: &Webhook, keys: Keys) -> Map<String, Value> {
     let auth_method = match webhook.auth {
         Auth::None => "none",
         Auth::Header(_) => "header",
@@ -40,8 +49,10 @@ pub(crate) fn recorded(webhook: &Webhook) -> Map<String, Value> {
         ("authMethod", auth_method.into()),
         ("authData", auth_data),
     ];
+    let token_needed = (keys == Keys::Twelve).then(|| ("tokenNeeded", webhook.token_needed.clone()));
     fields
         .into_iter()
+        .chain(token_needed)
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
@@ -93,7 +104,7 @@ pub(crate) fn changed(
 
 /// Every field but the secrets: the answer of our own routes.
 pub(crate) fn whole(webhook: &Webhook) -> Map<String, Value> {
-    let mut fields = recorded(webhook);
+    let mut fields = recorded(webhook, Keys::Twelve);
     fields.extend(own(webhook));
     fields
 }

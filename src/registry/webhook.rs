@@ -199,6 +199,8 @@ pub struct Webhook {
     pub auth: Auth,
     /// Whether `authData` is stored: it outlives an update to `authMethod: none`, as in Nextcloud.
     pub auth_data_set: bool,
+    /// `tokenNeeded` as it was sent; it asks for no token.
+    pub token_needed: Value,
     pub format: Format,
     /// The signing secrets in force, `whsec_…`, newest first; several while one is being rotated.
     pub secrets: Vec<SecretString>,

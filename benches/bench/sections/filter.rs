@@ -262,6 +262,7 @@ fn webhook(n: usize, class: EventClass, uid: &str) -> Arc<Webhook> {
         headers: None,
         auth: Auth::None,
         auth_data_set: false,
+        token_needed: serde_json::json!([]),
         format: Format::Documented,
         client_certificate: None,
         legacy_signature: false,

@@ -109,4 +109,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "change_table_form",
         sql: include_str!("../../../sql/migrations/0020_change_table_form.sql"),
     },
+    Migration {
+        version: 21,
+        name: "token_needed",
+        sql: include_str!("../../../sql/migrations/0021_token_needed.sql"),
+    },
 ];

@@ -69,6 +69,9 @@ fn nextcloud_is_event_user_and_time() {
         let alice = json!({"uid": "alice", "displayName": "Alice Adams"});
         assert_eq!(body["user"], if known { alice } else { Value::Null }, "{class}");
         assert_eq!(body["time"], 1_705_314_900);
+        assert_eq!(body["authentication"], json!([]));
+        let keys: Vec<_> = body.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["event", "user", "time", "authentication"]);
         assert_eq!(content_type, JSON);
     }
 }
@@ -256,7 +259,7 @@ fn a_gap_is_an_event_of_our_own_in_every_format() {
     assert_eq!(
         body(Format::Nextcloud),
         (
-            json!({"event": {"class": name, "gap": gap}, "user": null, "time": 1_705_314_900}),
+            json!({"event": {"class": name, "gap": gap}, "user": null, "time": 1_705_314_900, "authentication": []}),
             JSON
         )
     );

@@ -133,6 +133,7 @@ impl WebhookFlags {
             fields.insert("event".into(), known.event.as_str().into());
             fields.insert("eventFilter".into(), known.event_filter.clone());
             fields.insert("userIdFilter".into(), known.user_id_filter.clone().into());
+            fields.insert("tokenNeeded".into(), known.token_needed.clone());
             if let Auth::Header(pairs) = &known.auth {
                 let masked: Map<_, _> = pairs
                     .iter()

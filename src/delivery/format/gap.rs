@@ -3,6 +3,7 @@
 use chrono::SecondsFormat;
 use serde_json::Value;
 
+use super::nextcloud;
 use super::parts::{Sender, map};
 use crate::lifecycle::{GAP_EVENT, GapNotice};
 use crate::registry::Format;
@@ -18,6 +19,7 @@ pub(super) fn body(notice: &GapNotice, format: Format, sender: impl FnOnce() -> 
             ("event", map([("class", GAP_EVENT.into()), ("gap", gap())])),
             ("user", Value::Null),
             ("time", notice.at.timestamp().into()),
+            nextcloud::authentication(),
         ]),
         Format::CloudEvents => map([
             ("specversion", "1.0".into()),

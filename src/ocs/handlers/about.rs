@@ -14,7 +14,7 @@ use orw_model::EventClass;
 pub(crate) const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// The Nextcloud version whose API this one is: clients decide by it what they may ask for.
-pub(crate) const API_OF: (u32, u32, u32) = (32, 0, 1);
+pub(crate) const API_OF: (u32, u32, u32) = (34, 0, 1);
 
 /// The catalogue of events.
 pub(crate) async fn events() -> Answer {

@@ -10,6 +10,7 @@ use super::super::session::Session;
 use super::error::HandlerError;
 use super::parameters::{self, ListQuery, PathId};
 use crate::delivery::queue::listing;
+use crate::registry::view::Keys;
 use crate::registry::{Caller, Fields, Registry, TargetPolicy, Webhook, WebhookId};
 use crate::traces::Traces;
 use orw_egress::Client;
@@ -80,6 +81,8 @@ pub(crate) struct Call {
     /// The client's address.
     pub(crate) client: String,
     pub(crate) nextcloud: NextcloudPart,
+    /// Which fields a webhook has in Nextcloud's own answers.
+    pub(crate) keys: Keys,
 }
 
 impl Call {

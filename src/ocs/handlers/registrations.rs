@@ -1,16 +1,16 @@
 //! Nextcloud's own routes for webhooks (`webhook_listeners`): the answers have exactly the fields that Nextcloud's have.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::context::{Call, Context, NextcloudPart};
 use super::error::Answer;
-use super::parameters::PathId;
 use crate::ocs::reply::Reply;
+use crate::registry::view::Keys;
 use crate::registry::{Registration, RegistryError, view};
 
 /// All webhooks, or those with the `uri` that the query names; Nextcloud's own come first.
-pub(crate) async fn list(context: &Context, query: &Map<String, Value>, nextcloud: NextcloudPart) -> Answer {
-    let uri = query.get("uri").and_then(Value::as_str);
+pub(crate) async fn list(context: &Context, call: Call) -> Answer {
+    let uri = call.query.get("uri").and_then(Value::as_str);
     let snapshot = context.registry.refresh().await?;
     let mut ours: Vec<_> = snapshot
         .all()
@@ -19,34 +19,36 @@ pub(crate) async fn list(context: &Context, query: &Map<String, Value>, nextclou
         .collect();
     // What changed last comes last, as in Nextcloud.
     ours.sort_by_key(|webhook| webhook.revision);
-    let warnings = nextcloud.warnings();
-    let mut listed = match nextcloud {
+    let warnings = call.nextcloud.warnings();
+    let mut listed = match call.nextcloud {
         NextcloudPart::Webhooks(webhooks) => webhooks,
         NextcloudPart::Nothing | NextcloudPart::Deleted(_) | NextcloudPart::AppDisabled => Vec::new(),
     };
     listed.extend(
         ours.into_iter()
-            .map(|webhook| Value::Object(view::recorded(webhook))),
+            .map(|webhook| Value::Object(view::recorded(webhook, call.keys))),
     );
     Ok(Reply::Data(listed.into(), warnings))
 }
 
-pub(crate) async fn show(context: &Context, id: PathId<'_>) -> Answer {
-    let webhook = context.webhook(id).await?;
-    Ok(Reply::data(view::recorded(&webhook)))
+pub(crate) async fn show(context: &Context, call: &Call) -> Answer {
+    let webhook = context.webhook(call.id()).await?;
+    Ok(Reply::data(view::recorded(&webhook, call.keys)))
 }
 
 pub(crate) async fn create(context: &Context, call: &Call) -> Answer {
     let registration = Registration::parse(&call.fields, &*context.targets)?;
     let extras = registration.extras.clone();
+    let keys = keys(call, &registration);
     let changed = context.registry.create(&call.caller(), registration).await?;
-    let fields = view::changed(view::recorded(&changed.webhook), &changed, &extras);
+    let fields = view::changed(view::recorded(&changed.webhook, keys), &changed, &extras);
     Ok(Reply::Data(fields.into(), changed.warnings))
 }
 
 pub(crate) async fn update(context: &Context, call: &Call) -> Answer {
     let registration = Registration::parse(&call.fields, &*context.targets)?;
     let sent = registration.clone();
+    let keys = keys(call, &registration);
     let id = call.id();
     let changed = match context
         .registry
@@ -56,9 +58,18 @@ pub(crate) async fn update(context: &Context, call: &Call) -> Answer {
         Err(RegistryError::NotFound(_)) => return Err(id.missing("Webhook")),
         other => other?,
     };
-    let fields = view::as_sent(view::recorded(&changed.webhook), &sent);
+    let fields = view::as_sent(view::recorded(&changed.webhook, keys), &sent);
     let fields = view::changed(fields, &changed, &sent.extras);
     Ok(Reply::Data(fields.into(), changed.warnings))
+}
+
+/// Which fields the answer to a change has: whoever names a field knows it.
+fn keys(call: &Call, sent: &Registration) -> Keys {
+    if sent.names_token_needed {
+        Keys::Twelve
+    } else {
+        call.keys
+    }
 }
 
 /// Answers whether there was such a webhook.

@@ -122,6 +122,7 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
         headers: None,
         auth: Auth::None,
         auth_data_set: false,
+        token_needed: serde_json::json!([]),
         format: Format::Documented,
         client_certificate: None,
         legacy_signature: false,

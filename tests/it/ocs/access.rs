@@ -98,7 +98,7 @@ async fn own_fields_are_answered_where_sent_and_the_secret_once() {
         .as_object()
         .unwrap()
         .keys()
-        .skip(11)
+        .skip(12)
         .map(String::as_str)
         .collect();
     assert_eq!(names, ["rateLimit", "secret"]);
@@ -129,7 +129,7 @@ async fn own_fields_are_answered_where_sent_and_the_secret_once() {
             .as_object()
             .unwrap()
             .len(),
-        11
+        12
     );
     let plain = service
         .admin("POST", LISTENERS)

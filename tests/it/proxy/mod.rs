@@ -9,6 +9,7 @@ mod passing;
 mod raw;
 mod smuggling;
 mod soak;
+mod token_needed;
 
 pub(crate) use raw::{exchange, exchange_bytes};
 

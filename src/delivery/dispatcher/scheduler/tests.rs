@@ -84,6 +84,7 @@ fn webhook() -> Webhook {
         headers: None,
         auth: Auth::None,
         auth_data_set: false,
+        token_needed: serde_json::json!([]),
         format: Format::Documented,
         secrets: Vec::new(),
         client_certificate: None,

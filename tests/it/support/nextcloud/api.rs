@@ -272,11 +272,15 @@ fn routes(
             } else {
                 id.parse().unwrap_or(0)
             };
-            let webhook = json!({"id": number, "appId": headers.get("ex-app-id").map(|id| id.to_str().unwrap()),
+            let mut webhook = json!({"id": number, "appId": headers.get("ex-app-id").map(|id| id.to_str().unwrap()),
                 "userId": user, "httpMethod": sent["httpMethod"], "uri": sent["uri"], "event": event,
                 "eventFilter": sent.get("eventFilter").filter(|f| !f.is_null()).cloned().unwrap_or(json!([])),
                 "userIdFilter": sent.get("userIdFilter").and_then(Value::as_str).unwrap_or_default(),
                 "headers": sent["headers"], "authMethod": "none", "authData": null});
+            if state.mood.token_needed {
+                let asked = sent.get("tokenNeeded").filter(|asked| !asked.is_null());
+                webhook["tokenNeeded"] = asked.cloned().unwrap_or(json!([]));
+            }
             match place {
                 Some(place) => state.webhooks[place] = webhook.clone(),
                 None if new => state.webhooks.push(webhook.clone()),

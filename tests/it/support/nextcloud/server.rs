@@ -55,6 +55,7 @@ impl Nextcloud {
                     refusal_delay: Duration::ZERO,
                     broken: None,
                     names_user: true,
+                    token_needed: false,
                     admins: vec!["admin".to_owned()],
                 },
                 webhooks: Vec::new(),
@@ -135,6 +136,13 @@ impl Nextcloud {
 
     pub(crate) fn webhooks(&self) -> Vec<Value> {
         self.state.lock().unwrap().webhooks.clone()
+    }
+
+    /// Gives the webhooks the field that an upgrade to Nextcloud 33 gives them.
+    pub(crate) fn upgrade_webhooks(&self) {
+        for webhook in &mut self.state.lock().unwrap().webhooks {
+            webhook["tokenNeeded"] = json!([]);
+        }
     }
 
     /// How many requests arrived.

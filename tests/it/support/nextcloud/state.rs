@@ -39,6 +39,8 @@ pub(crate) struct Mood {
     pub(crate) broken: Option<u16>,
     /// Whether answers name the user in `X-User-Id`.
     pub(crate) names_user: bool,
+    /// Whether webhooks have the field `tokenNeeded`, as since Nextcloud 33.
+    pub(crate) token_needed: bool,
     /// Users with this right besides the administrators.
     pub(crate) admins: Vec<String>,
 }
