@@ -48,7 +48,9 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 18) AS m18,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 19) AS m19,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 20) AS m20,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 21) AS m21 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 21) AS m21,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 22) AS m22,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 23) AS m23 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -132,6 +134,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (20, 'change_
 \if :m21
 \ir migrations/0021_token_needed.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (21, 'token_needed');
+\endif
+\if :m22
+\ir migrations/0022_data_mode.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (22, 'data_mode');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

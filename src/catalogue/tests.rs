@@ -2,6 +2,7 @@
 
 mod documents;
 mod formats;
+mod reference;
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use super::fields::fields;
 use super::{example, example_event, example_of, format_schema, gap_schema, markdown, payload_schema};
 use crate::delivery::format::sample;
 use crate::lifecycle::EventType;
-use crate::registry::Format;
+use crate::registry::{DataMode, Format};
 use orw_model::{Action, EventClass};
 
 const FORMATS: [Format; 4] = [
@@ -62,7 +63,7 @@ fn every_example_is_valid_in_every_format_and_no_other_event() {
                 "{class} {format:?}"
             );
         }
-        let gap = sample(&example_of(EventType::Gap), format);
+        let gap = sample(&example_of(EventType::Gap), format, DataMode::Full);
         let gap = serde_json::from_slice(&gap.body).unwrap();
         for schema in [&gap_schema(format), &whole] {
             assert_eq!(faults(schema, &gap), Vec::<String>::new(), "{format:?}");
@@ -71,7 +72,7 @@ fn every_example_is_valid_in_every_format_and_no_other_event() {
 }
 
 fn body(class: EventClass, format: Format) -> Value {
-    serde_json::from_slice(&sample(&example_event(class).into(), format).body).unwrap()
+    serde_json::from_slice(&sample(&example_event(class).into(), format, DataMode::Full).body).unwrap()
 }
 
 #[test]

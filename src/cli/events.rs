@@ -9,7 +9,7 @@ use super::output::{json, page, say};
 use crate::catalogue;
 use crate::delivery::format;
 use crate::lifecycle::EventType;
-use crate::registry::Format;
+use crate::registry::{DataMode, Format};
 use orw_model::{EventClass, UNAVAILABLE};
 
 #[derive(Debug, Args)]
@@ -57,7 +57,11 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
         return follow_events::run(args.follow, args.json);
     }
     if let Some(name) = &args.example {
-        let rendered = format::sample(&catalogue::example_of(event_type(name)?), args.format.into());
+        let rendered = format::sample(
+            &catalogue::example_of(event_type(name)?),
+            args.format.into(),
+            DataMode::Full,
+        );
         page(String::from_utf8_lossy(&rendered.body));
     } else if let Some(name) = &args.schema {
         json(&match name.as_str() {

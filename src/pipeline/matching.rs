@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::document::Documented;
 use super::metrics::Metrics;
 use crate::lifecycle::{ActorState, Event};
-use crate::registry::{Format, Snapshot, Webhook};
+use crate::registry::{Snapshot, Webhook};
 use orw_filter::{Budget, Document, TooDeep};
 
 /// Whether a webhook wants an event.
@@ -110,7 +110,7 @@ fn wanted(
         return None;
     }
     let depends = webhook.user_id_filter.is_some()
-        || webhook.format == Format::Nextcloud
+        || webhook.shows_user()
         // The audit row that names the user may name the action, too.
         || event.states.transition().is_some();
     Some(if awaited && depends {

@@ -70,6 +70,7 @@ impl Registry {
             legacy_signature: false,
             gap_events: false,
             format: asked.extras.format.unwrap_or_default(),
+            data_mode: asked.extras.data_mode.unwrap_or_default(),
             status: Status::Enabled,
             status_since: time,
             per_second: None,

@@ -54,6 +54,7 @@ pub(super) fn apply(
     record.legacy_signature = extras.legacy_signature.unwrap_or(record.legacy_signature);
     record.gap_events = extras.gap_events.unwrap_or(record.gap_events);
     record.format = extras.format.unwrap_or(record.format);
+    record.data_mode = extras.data_mode.unwrap_or(record.data_mode);
     record.ordering = extras.ordering.unwrap_or(record.ordering);
     record.per_second = extras.per_second.or(record.per_second);
     record.burst = extras.burst.or(record.burst);
@@ -148,6 +149,7 @@ pub(super) fn detail(record: &Record) -> Value {
         "headers": names(&record.headers),
         "authMethod": record.auth_method.as_str(),
         "format": record.format.as_str(),
+        "dataMode": record.data_mode.as_str(),
         "clientCertificate": record.client_certificate.as_ref().map(ClientCertificate::shown_fingerprint),
         "legacySignature": record.legacy_signature,
         "gapEvents": record.gap_events,

@@ -8,7 +8,7 @@ use super::certificate::CertificateChoice;
 use super::error::Refused;
 use super::fields::{Fields, invalid, within};
 use super::secret;
-use super::webhook::{Format, Ordering};
+use super::webhook::{DataMode, Format, Ordering};
 
 /// The signing secret that a request asks for.
 #[derive(Debug, Clone)]
@@ -21,6 +21,7 @@ pub enum SecretChoice {
 #[derive(Debug, Clone, Default)]
 pub struct Extras {
     pub format: Option<Format>,
+    pub data_mode: Option<DataMode>,
     pub secret: Option<SecretChoice>,
     pub client_certificate: Option<CertificateChoice>,
     pub legacy_signature: Option<bool>,
@@ -50,6 +51,7 @@ impl Extras {
         };
         Ok(Self {
             format,
+            data_mode: fields.one_of("dataMode", DataMode::NAMES, DataMode::parse)?,
             secret,
             client_certificate: CertificateChoice::read(fields)?,
             legacy_signature: fields.boolean("legacySignature")?,
@@ -71,6 +73,7 @@ impl Extras {
     #[must_use]
     pub const fn any(&self) -> bool {
         self.format.is_some()
+            || self.data_mode.is_some()
             || self.secret.is_some()
             || self.client_certificate.is_some()
             || self.legacy_signature.is_some()

@@ -49,7 +49,7 @@ pub use snapshot::Snapshot;
 pub use target::{AnyTarget, TargetPolicy};
 pub use vault::{Vault, VaultError};
 pub use webhook::{
-    Auth, AuthMethod, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
+    Auth, AuthMethod, DataMode, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
 };
 
 pub(crate) use extras::parse_secret;

@@ -13,7 +13,9 @@ use super::event_pattern::EventPattern;
 use super::headers::Headers;
 use super::secret::StoredSecret;
 use super::target;
-use super::webhook::{Auth, AuthMethod, Format, HttpMethod, Limits, Ordering, Status, Webhook, WebhookId};
+use super::webhook::{
+    Auth, AuthMethod, DataMode, Format, HttpMethod, Limits, Ordering, Status, Webhook, WebhookId,
+};
 
 /// A registration as it is stored, decrypted: what changes start from.
 #[derive(Debug, Clone)]
@@ -36,6 +38,7 @@ pub(super) struct Record {
     pub(super) legacy_signature: bool,
     pub(super) gap_events: bool,
     pub(super) format: Format,
+    pub(super) data_mode: DataMode,
     pub(super) status: Status,
     pub(super) status_since: DateTime<Utc>,
     pub(super) per_second: Option<u32>,
@@ -89,6 +92,7 @@ impl Record {
             auth_data_set,
             token_needed: self.token_needed,
             format: self.format,
+            data_mode: self.data_mode,
             secrets: self
                 .secrets
                 .into_iter()

@@ -15,7 +15,7 @@ use super::fields::{Fields, InvalidField, invalid};
 use super::headers::{Headers, can_be_sent, read_headers};
 use super::target::{self, TargetPolicy};
 use super::token_needed;
-use super::webhook::{AuthMethod, Format, HttpMethod};
+use super::webhook::{AuthMethod, DataMode, Format, HttpMethod};
 use orw_filter::Filter;
 use orw_model::EventClass;
 
@@ -99,7 +99,8 @@ impl Registration {
         let auth_data = auth_data.map(|map| read_headers("authData", &map)).transpose()?;
         let token_needed = token_needed::read(fields)?;
         let extras = Extras::parse(fields)?;
-        let shows_user = extras.format == Some(Format::Nextcloud);
+        let shows_user =
+            extras.format == Some(Format::Nextcloud) && extras.data_mode != Some(DataMode::Reference);
         let asks_for_user = asks_for_user || !user_id_filter.is_empty();
         warnings.extend(advice::about_user(&event, asks_for_user, shows_user));
         if let Some(CertificateChoice::Given(certificate)) = &extras.client_certificate {
@@ -256,6 +257,10 @@ mod tests {
             ),
             (json!({"enabled": "yes"}), "enabled: must be true or false"),
             (json!({"format": "csv"}), "format: must be one of documented"),
+            (
+                json!({"dataMode": "none"}),
+                "dataMode: must be one of full, reference",
+            ),
             (
                 json!({"eventFilter": {"a": "x".repeat(70_000)}}),
                 "eventFilter: must have at most",

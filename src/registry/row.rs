@@ -19,13 +19,13 @@ use super::record::Record;
 use super::sealing::{self, Form};
 use super::secret;
 use super::vault::{Field, Vault};
-use super::webhook::{AuthMethod, Format, Ordering, Status, WebhookId};
+use super::webhook::{AuthMethod, DataMode, Format, Ordering, Status, WebhookId};
 
 /// What [`read`] needs, of the table `webhook w`.
 pub(super) const COLUMNS: &str = "w.id, w.revision, w.app_id, w.user_id, w.http_method, w.uri, w.event, w.event_filter, \
      w.user_id_filter, w.headers, w.auth_method, w.auth_data, w.secrets, w.format, w.status, w.status_reason, \
      w.status_since, w.per_second, w.burst, w.max_in_flight, w.timeout_ms, w.ordering, w.max_attempts, w.schedule, \
-     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature, w.gap_events, w.token_needed";
+     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature, w.gap_events, w.token_needed, w.data_mode";
 
 /// Reads a row as it is stored in this form.
 ///
@@ -81,6 +81,7 @@ pub(super) fn read(row: &Row, id: WebhookId, vault: &Vault, form: Form) -> Resul
         legacy_signature: row.get("legacy_signature"),
         gap_events: row.get("gap_events"),
         format: named("format", row.get("format"), Format::parse)?,
+        data_mode: named("data_mode", row.get("data_mode"), DataMode::parse)?,
         status: status(row)?,
         status_since: row.get("status_since"),
         per_second: number("per_second")?.map(whole),
@@ -174,7 +175,7 @@ pub(super) async fn write(
     let event_filter = record.event_filter.to_string();
     let token_needed = record.token_needed.to_string();
     // `id` and `created_at` stay as they are; `updated_at` is this transaction's time.
-    let columns: [(&str, &(dyn ToSql + Sync)); 28] = [
+    let columns: [(&str, &(dyn ToSql + Sync)); 29] = [
         ("revision", &revision),
         ("app_id", &record.app_id),
         ("user_id", &record.user_id),
@@ -189,6 +190,7 @@ pub(super) async fn write(
         ("auth_data", &auth_data),
         ("secrets", &secrets),
         ("format", &record.format.as_str()),
+        ("data_mode", &record.data_mode.as_str()),
         ("status", &status),
         ("status_reason", &reason),
         ("status_since", &record.status_since),

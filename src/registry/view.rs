@@ -79,6 +79,7 @@ pub(crate) fn changed(
     let own = own(&changed.webhook);
     let asked = [
         ("format", sent.format.is_some()),
+        ("dataMode", sent.data_mode.is_some()),
         ("clientCertificate", sent.client_certificate.is_some()),
         ("legacySignature", sent.legacy_signature.is_some()),
         ("gapEvents", sent.gap_events.is_some()),
@@ -137,6 +138,7 @@ fn own(webhook: &Webhook) -> Map<String, Value> {
     };
     let fields = [
         ("format", json!(webhook.format.as_str())),
+        ("dataMode", json!(webhook.data_mode.as_str())),
         (
             "clientCertificate",
             certificate(webhook.client_certificate.as_deref()),

@@ -77,6 +77,17 @@ names!(Format {
     OpenRegister = "openregister",
 });
 
+/// How much of an entity the body tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DataMode {
+    #[default]
+    Full,
+    /// Which entity it is, and nothing of what it holds: no personal data.
+    Reference,
+}
+
+names!(DataMode { Full = "full", Reference = "reference" });
+
 /// `authMethod`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AuthMethod {
@@ -202,6 +213,7 @@ pub struct Webhook {
     /// `tokenNeeded` as it was sent; it asks for no token.
     pub token_needed: Value,
     pub format: Format,
+    pub data_mode: DataMode,
     /// The signing secrets in force, `whsec_…`, newest first; several while one is being rotated.
     pub secrets: Vec<SecretString>,
     /// What is shown to a receiver that demands a certificate; only where [`Self::target`] is `https`.
@@ -223,6 +235,12 @@ impl Webhook {
     #[must_use]
     pub const fn collects(&self) -> bool {
         !matches!(self.status, Status::Disabled { .. })
+    }
+
+    /// Whether its body names the user, if the user is known.
+    #[must_use]
+    pub fn shows_user(&self) -> bool {
+        self.format == Format::Nextcloud && self.data_mode == DataMode::Full
     }
 
     /// Whether it is told where events of this kind may be missing: it asked for it, and is registered for such events.

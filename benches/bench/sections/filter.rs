@@ -18,8 +18,8 @@ use chrono::DateTime;
 use openregister_webhooks::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
 use openregister_webhooks::pipeline::{Metrics, matches};
 use openregister_webhooks::registry::{
-    Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Snapshot, Status, Webhook,
-    WebhookId,
+    Auth, DataMode, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Snapshot, Status,
+    Webhook, WebhookId,
 };
 use orw_filter::{Document, Filter};
 use orw_model::{Entity, EventClass};
@@ -264,6 +264,7 @@ fn webhook(n: usize, class: EventClass, uid: &str) -> Arc<Webhook> {
         auth_data_set: false,
         token_needed: serde_json::json!([]),
         format: Format::Documented,
+        data_mode: DataMode::Full,
         client_certificate: None,
         legacy_signature: false,
         gap_events: false,

@@ -114,4 +114,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "token_needed",
         sql: include_str!("../../../sql/migrations/0021_token_needed.sql"),
     },
+    Migration {
+        version: 22,
+        name: "data_mode",
+        sql: include_str!("../../../sql/migrations/0022_data_mode.sql"),
+    },
 ];

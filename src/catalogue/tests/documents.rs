@@ -8,7 +8,7 @@ use crate::catalogue::example_event;
 use crate::delivery::format;
 use crate::lifecycle::{Event, StoredEvent};
 use crate::pipeline::Documented;
-use crate::registry::Format;
+use crate::registry::{DataMode, Format};
 use orw_filter::{Document, Filter};
 use orw_model::{EntityKind, EventClass, object_has_field};
 
@@ -24,7 +24,12 @@ fn holds(event: &Event, filter: &Value) -> bool {
 fn a_filter_sees_what_the_nextcloud_body_carries() {
     for class in EventClass::all() {
         let event = example_event(class);
-        let body = format::sample(&StoredEvent::from(event.clone()), Format::Nextcloud).body;
+        let body = format::sample(
+            &StoredEvent::from(event.clone()),
+            Format::Nextcloud,
+            DataMode::Full,
+        )
+        .body;
         let body: Value = serde_json::from_slice(&body).unwrap();
         let states = body["event"].as_object().unwrap();
         assert!(states.contains_key(class.kind().name()), "{class}");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::catalogue::{example, example_event, example_of};
 use crate::delivery::format::sample;
 use crate::lifecycle::{EventType, States};
-use crate::registry::Format;
+use crate::registry::{DataMode, Format};
 use orw_model::{
     Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Schema, Store, TableName, object_entity,
     other_entity,
@@ -17,8 +17,12 @@ const JSON: &str = "application/json";
 
 fn body(class: EventClass, format: Format) -> (Value, &'static str) {
     let event = example_event(class).into();
-    let rendered = sample(&event, format);
-    assert_eq!(rendered, sample(&event, format), "not the same bytes");
+    let rendered = sample(&event, format, DataMode::Full);
+    assert_eq!(
+        rendered,
+        sample(&event, format, DataMode::Full),
+        "not the same bytes"
+    );
     (
         serde_json::from_slice(&rendered.body).unwrap(),
         rendered.content_type,
@@ -180,7 +184,7 @@ fn openregister_shows_an_object_as_the_real_one_does() {
         for (entity, real) in recorded {
             let mut event = example_event(EventClass::object(Action::Created));
             event.states = States::One(entity);
-            let rendered = sample(&event.into(), Format::OpenRegister);
+            let rendered = sample(&event.into(), Format::OpenRegister, DataMode::Full);
             let body: Value = serde_json::from_slice(&rendered.body).unwrap();
             let (mut ours, real) = (body["data"]["object"].clone(), real);
             if real["@self"]["version"].is_null() {
@@ -213,7 +217,7 @@ fn openregister_writes_an_empty_map_as_php_does() {
     entity.set("mail", json!([]));
     let mut event = example_event(EventClass::object(Action::Created));
     event.states = States::One(entity.clone());
-    let rendered = sample(&event.clone().into(), Format::OpenRegister);
+    let rendered = sample(&event.clone().into(), Format::OpenRegister, DataMode::Full);
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     let object = &body["data"]["object"];
     assert_eq!(object["address"], json!([]));
@@ -222,14 +226,14 @@ fn openregister_writes_an_empty_map_as_php_does() {
     assert_eq!(object["@self"]["retention"], json!([]));
     assert_eq!(object["@self"]["mail"], Value::Null);
     // Our own formats keep `{}`.
-    let rendered = sample(&event.into(), Format::Documented);
+    let rendered = sample(&event.into(), Format::Documented, DataMode::Full);
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     assert_eq!(body["data"]["object"]["data"]["address"], json!({}));
 
     let row = json!({"id": 1, "uuid": "u", "title": "People", "authorization": {}, "configuration": {"a": {}}, "groups": null});
     let mut event = example_event(EventClass::new(EntityKind::Register, Action::Created).unwrap());
     event.states = States::One(other_entity(EntityKind::Register, row.as_object().unwrap()));
-    let rendered = sample(&event.into(), Format::OpenRegister);
+    let rendered = sample(&event.into(), Format::OpenRegister, DataMode::Full);
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     let register = &body["data"]["register"];
     assert_eq!(register["authorization"], json!([]));
@@ -243,7 +247,7 @@ fn openregister_writes_an_empty_map_as_php_does() {
 fn a_gap_is_an_event_of_our_own_in_every_format() {
     let notice = example_of(EventType::Gap);
     let body = |format| {
-        let rendered = sample(&notice, format);
+        let rendered = sample(&notice, format, DataMode::Full);
         let body: Value = serde_json::from_slice(&rendered.body).unwrap();
         (body, rendered.content_type)
     };

@@ -39,6 +39,9 @@ pub(super) struct WebhookFlags {
     /// The shape of the body
     #[arg(long, value_parser = ["documented", "nextcloud", "cloudevents", "openregister"])]
     format: Option<String>,
+    /// How much of an entity the body tells: full, or reference (ids, class and time, no personal data)
+    #[arg(long, value_name = "MODE", value_parser = ["full", "reference"])]
+    data_mode: Option<String>,
     /// The signing secret, whsec_…, @FILE, or `generate`
     #[arg(long)]
     secret: Option<String>,
@@ -166,6 +169,7 @@ impl WebhookFlags {
         set("authMethod", (!self.auth.is_empty()).then(|| "header".into()));
         set("authData", pairs(&self.auth)?);
         set("format", self.format.clone().map(Value::from));
+        set("dataMode", self.data_mode.clone().map(Value::from));
         set(
             "secret",
             self.secret

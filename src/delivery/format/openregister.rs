@@ -5,30 +5,31 @@ use serde_json::{Map, Value};
 use super::documented;
 use super::parts::{Sender, map};
 use crate::lifecycle::{Event, States};
+use crate::registry::DataMode;
 use orw_model::{Action, Entity, EntityKind, is_set};
 
-pub(super) fn body(event: &Event, sender: &Sender) -> Value {
+pub(super) fn body(event: &Event, sender: &Sender, mode: DataMode) -> Value {
     let timestamp = event.at.format("%Y-%m-%dT%H:%M:%S+00:00").to_string();
     map([
         ("event", event.class.name().into()),
         ("webhook", sender.shown()),
-        ("data", Value::Object(data(event, &timestamp))),
+        ("data", Value::Object(data(event, &timestamp, mode))),
         ("timestamp", timestamp.clone().into()),
         ("attempt", 1.into()),
     ])
 }
 
-fn data(event: &Event, timestamp: &str) -> Map<String, Value> {
+fn data(event: &Event, timestamp: &str, mode: DataMode) -> Map<String, Value> {
     let kind = event.class.kind();
     let action = event.class.action();
     let current = event.states.current();
     let mut data = Map::new();
     data.insert("objectType".into(), kind.name().into());
     data.insert("action".into(), verb(kind, action).into());
-    data.insert(kind.name().into(), shown(kind, current));
+    data.insert(kind.name().into(), shown(kind, current, mode));
     if let States::Both { new, old } = &event.states {
-        data.insert(format!("new{}", kind.class_name()), shown(kind, new));
-        data.insert(format!("old{}", kind.class_name()), shown(kind, old));
+        data.insert(format!("new{}", kind.class_name()), shown(kind, new, mode));
+        data.insert(format!("old{}", kind.class_name()), shown(kind, old, mode));
     }
     data.extend(documented::transition(event));
     if kind == EntityKind::Object {
@@ -61,9 +62,10 @@ const fn verb(kind: EntityKind, action: Action) -> &'static str {
     }
 }
 
-fn shown(kind: EntityKind, entity: &Entity) -> Value {
-    as_php(match kind {
-        EntityKind::Object => object(entity),
+fn shown(kind: EntityKind, entity: &Entity, mode: DataMode) -> Value {
+    as_php(match (kind, mode) {
+        (EntityKind::Object, DataMode::Full) => object(entity),
+        (EntityKind::Object, DataMode::Reference) => reference(entity),
         _ => Value::Object(entity.fields().clone()),
     })
 }
@@ -116,6 +118,17 @@ const METADATA: [(&str, Unset); 19] = [
 
 /// What the generation that knows `tmlo` writes at the end: null also where the table has no such column.
 const LINKED: [&str; 7] = ["mail", "contacts", "notes", "todos", "calendar", "talk", "deck"];
+
+/// Which object it is, at the places where OpenRegister's own JSON says so.
+fn reference(entity: &Entity) -> Value {
+    let field = |name: &str| entity.fields().get(name).cloned().unwrap_or(Value::Null);
+    let own = map([
+        ("id", field("uuid")),
+        ("register", id_text(&field("register"))),
+        ("schema", id_text(&field("schema"))),
+    ]);
+    map([("id", field("uuid")), ("@self", own)])
+}
 
 /// OpenRegister's own JSON of an object: the properties, the metadata under `@self`, and the uuid as `id`.
 fn object(entity: &Entity) -> Value {

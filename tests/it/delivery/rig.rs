@@ -12,7 +12,8 @@ use openregister_webhooks::delivery::{
 };
 use openregister_webhooks::lifecycle::{Event, Lane};
 use openregister_webhooks::registry::{
-    Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
+    Auth, DataMode, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
+    WebhookId,
 };
 use openregister_webhooks::supervise::Reported;
 use orw_egress::{AllowedTarget, Client, Guard, Outgoing};
@@ -124,6 +125,7 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
         auth_data_set: false,
         token_needed: serde_json::json!([]),
         format: Format::Documented,
+        data_mode: DataMode::Full,
         client_certificate: None,
         legacy_signature: false,
         gap_events: false,

@@ -9,7 +9,7 @@ use std::process::Command;
 use openregister_webhooks::catalogue::example_of;
 use openregister_webhooks::delivery::format::sample;
 use openregister_webhooks::lifecycle::EventType;
-use openregister_webhooks::registry::Format;
+use openregister_webhooks::registry::{DataMode, Format};
 use orw_testkit::Generation;
 use serde_json::{Value, json};
 
@@ -101,7 +101,7 @@ async fn cloudevents_are_read_by_the_packages_of_pypi_and_npm() {
         })
         .collect();
     assert!(cases.len() >= 33);
-    let gap = sample(&example_of(EventType::Gap), Format::CloudEvents);
+    let gap = sample(&example_of(EventType::Gap), Format::CloudEvents, DataMode::Full);
     cases.push(
         json!({"headers": {"content-type": gap.content_type}, "body": String::from_utf8(gap.body).unwrap()}),
     );

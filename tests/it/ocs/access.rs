@@ -137,7 +137,7 @@ async fn own_fields_are_answered_where_sent_and_the_secret_once() {
         .send()
         .await
         .data();
-    assert_eq!(plain.as_object().unwrap().len(), 11);
+    assert_eq!(plain.as_object().unwrap().len(), 12);
 
     let rotated = service
         .admin("POST", &format!("{own}/secret"))

@@ -20,7 +20,7 @@ use crate::delivery::webhooks::Webhooks;
 use crate::lifecycle::{Event, Lane};
 use crate::registry::WebhookId;
 use crate::registry::{
-    Auth, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
+    Auth, DataMode, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
 };
 use crate::supervise::Crew;
 use crate::supervise::Part;
@@ -86,6 +86,7 @@ fn webhook() -> Webhook {
         auth_data_set: false,
         token_needed: serde_json::json!([]),
         format: Format::Documented,
+        data_mode: DataMode::Full,
         secrets: Vec::new(),
         client_certificate: None,
         legacy_signature: false,
