@@ -139,6 +139,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (21, 'token_n
 \ir migrations/0022_data_mode.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (22, 'data_mode');
 \endif
+\if :m23
+\ir migrations/0023_event_compression.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (23, 'event_compression');
+\endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),
     host_schema = :'host_schema';

@@ -3,6 +3,8 @@
 //! Guarantees: every connection has a connect timeout, TCP keepalives and an application name; TLS is verified against
 //! the system's roots and `ORW_CA_FILE`; no error or log names a password.
 
+mod session;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::Host;
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+pub use session::{Parameter, Session, Write};
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -212,5 +216,10 @@ impl Notifications {
     /// Waits for a notification; `false` when the connection has ended. Safe to cancel.
     pub async fn ring(&mut self) -> bool {
         self.receiver.recv().await.is_some()
+    }
+
+    /// Whether a notification has arrived since the last ring; takes it.
+    pub fn has_rung(&mut self) -> bool {
+        self.receiver.try_recv().is_ok()
     }
 }

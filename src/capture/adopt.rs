@@ -104,7 +104,8 @@ pub async fn adopt(
         snapshot: Snapshot::beginning(),
         window: None,
     };
-    position::save(&tx, &next, to).await?;
+    position::make_room(tx.client(), &next).await?;
+    position::save(&next, to).run(&tx).await?;
     tx.commit().await?;
     Ok(Adopted {
         decision,

@@ -1,14 +1,15 @@
 //! The changes that `adopt --deliver` moved to `change_adopted`: read in batches, each deleted in the transaction that consumes it.
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Row, Transaction};
 
 use super::row::text_columns;
+use super::transaction::BatchTransaction;
 
 /// The first rows, with the columns of `unread::fetch` and `place`: at most `count`, and no more than `bytes` of row images allow,
 /// but at least one.
 pub(super) async fn fetch(
-    tx: &Transaction<'_>,
+    tx: &BatchTransaction<'_>,
     count: i64,
     bytes: i64,
     without_texts: bool,
@@ -26,7 +27,7 @@ pub(super) async fn fetch(
 }
 
 /// Deletes exactly these rows, by their places (`ctid`), which do not change while the transaction that read them is open.
-pub(super) async fn remove(tx: &Transaction<'_>, rows: &[Row]) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn remove(tx: &BatchTransaction<'_>, rows: &[Row]) -> Result<(), tokio_postgres::Error> {
     let places: Vec<String> = rows.iter().map(|row| row.get("place")).collect();
     tx.query_typed(
         "DELETE FROM openregister_webhooks.change_adopted WHERE ctid = ANY ($1::text[]::tid[])",

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 
 use super::bisection::{BatchBisection, Next, Place};
 use super::change::Change;
@@ -13,6 +13,7 @@ use super::consumer::{Consumer, ReadError};
 use super::fault::Fault;
 use super::quarantine::{self, QuarantineEntry};
 use super::row::{decode, key_of};
+use super::transaction::{BatchTransaction, CommitError};
 
 /// The rows of a batch.
 pub(super) struct Batch {
@@ -41,7 +42,7 @@ impl<C: Consumer> Processor<'_, C> {
     /// consumer is known to fail at. `unfetchable` says why the rows were fetched without their texts.
     pub(super) async fn process(
         &mut self,
-        tx: &Transaction<'_>,
+        tx: &BatchTransaction<'_>,
         batch: &Batch,
         unfetchable: Option<&str>,
     ) -> Result<Processed, ReadError<C::Error>> {
@@ -87,11 +88,23 @@ impl<C: Consumer> Processor<'_, C> {
         self.bisection.done(rows);
     }
 
-    /// After a batch failed: rolls it back so that a smaller one can be read, or returns the error if the same batch must be tried
+    /// After the end of a batch failed, as [`Self::failed`].
+    pub(super) async fn not_committed(
+        &mut self,
+        error: CommitError,
+        batch: &Batch,
+    ) -> Result<(), ReadError<C::Error>> {
+        match error {
+            CommitError::NotCommitted(error) => self.failed(None, ReadError::Store(error), batch).await,
+            CommitError::Unknown(error) => Err(error.into()),
+        }
+    }
+
+    /// After a batch failed: rolls it back, if that has not happened already, so that a smaller one can be read, or returns the error if the same batch must be tried
     /// again later.
     pub(super) async fn failed(
         &mut self,
-        tx: Transaction<'_>,
+        tx: Option<BatchTransaction<'_>>,
         error: ReadError<C::Error>,
         batch: &Batch,
     ) -> Result<(), ReadError<C::Error>> {
@@ -112,14 +125,16 @@ impl<C: Consumer> Processor<'_, C> {
             return Err(error);
         }
         tracing::warn!(changes, at = ?first.lsn, error = %reason, "a batch failed: looking for the change that causes it");
-        tx.rollback().await?;
+        if let Some(tx) = tx {
+            tx.rollback().await?;
+        }
         Ok(())
     }
 }
 
 /// Decodes the rows. Those that are not changes go to the quarantine table, in the same transaction; the number says how many.
 async fn decode_all<E: std::error::Error + 'static>(
-    tx: &Transaction<'_>,
+    tx: &BatchTransaction<'_>,
     rows: &[Row],
     table_prefix: &str,
 ) -> Result<(Vec<Change>, u64), ReadError<E>> {
@@ -129,7 +144,7 @@ async fn decode_all<E: std::error::Error + 'static>(
         match decode(row, table_prefix) {
             Ok(change) => changes.push(change),
             Err(reason) => {
-                let outcome = QuarantineEntry::of(row, reason).store(tx).await?;
+                let outcome = QuarantineEntry::of(row, reason).store(&**tx).await?;
                 quarantined += u64::from(outcome.is_missing());
             }
         }

@@ -8,6 +8,7 @@ use super::change::Change;
 use super::fault::Fault;
 use super::gap::Gap;
 use super::position::{LoadError, NoSnapshot};
+use super::transaction::BatchTransaction;
 
 /// Takes the captured changes. It is called within the transaction that moves the reader's position: what it writes with `tx` and
 /// the position are committed together or not at all.
@@ -16,10 +17,10 @@ pub trait Consumer: Send {
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// Takes a batch, in order. If it panics or fails because of the data ([`Self::fault`]), it gets smaller batches until the change
-    /// is found that it cannot take; that change goes to the quarantine table.
+    /// is found that it cannot take; that change goes to the quarantine table. What it leaves for the end counts as its work, too.
     fn consume(
         &mut self,
-        tx: &Transaction<'_>,
+        tx: &BatchTransaction<'_>,
         changes: Vec<Change>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
@@ -56,6 +57,9 @@ pub enum ReadError<E: std::error::Error + 'static> {
     Position(#[from] LoadError),
     #[error("the changes cannot be turned into deliveries: {0}")]
     Consumer(#[source] E),
+    /// What the consumer left for the end of the transaction, or the new position, could not be stored.
+    #[error("what came of the changes cannot be stored: {0}")]
+    Store(#[source] tokio_postgres::Error),
     #[error("the changes cannot be turned into deliveries: {0} (this is a bug)")]
     Panic(String),
     /// PostgreSQL cannot send a change because of its data, such as a text that is not UTF-8.

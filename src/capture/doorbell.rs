@@ -3,19 +3,20 @@
 //! NOTIFY takes a lock that serialises all commits, so writers ring only while the reader sleeps. The reader closes the gate (it tries
 //! to take an advisory lock exclusively) before it sleeps, and opens it when it wakes. A writer tries to take the same lock shared, for
 //! its transaction, and rings only if it cannot. So the gate closes only when every writer that found it open has ended, and no
-//! commit can slip through between the reader's last look and its sleep.
+//! commit can slip through between the reader's last look and its sleep. While writers are slower than the reader, the gate stays closed:
+//! then every commit rings.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Statement};
 
 use super::locks;
 use super::loss_notices::LossNotices;
 use super::settings::DoorbellMode;
-use crate::database::{Database, Notifications};
+use crate::database::{Database, Notifications, Session};
 
 /// How long connecting, or a check of the connection, may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -51,11 +52,7 @@ impl Doorbell {
         if self.mode == DoorbellMode::Poll {
             return false;
         }
-        if self
-            .listening
-            .as_ref()
-            .is_some_and(|(client, _)| !client.is_closed())
-        {
+        if self.listens() {
             return true;
         }
         let listen = async {
@@ -74,6 +71,12 @@ impl Doorbell {
             Err(_) => None,
         };
         self.listening.is_some()
+    }
+
+    /// Whether it has listened since [`Self::ready`] and a ring would arrive.
+    pub(crate) fn listens(&self) -> bool {
+        let listening = self.listening.as_ref();
+        listening.is_some_and(|(client, _)| !client.is_closed())
     }
 
     /// Waits for a ring, or for the end of the connection. Safe to cancel.
@@ -102,18 +105,38 @@ impl Doorbell {
         }
     }
 
-    /// Closes the gate if every writer that found it open has ended; whether it is closed.
-    pub(crate) async fn close_gate(&self, client: &Client) -> Result<bool, tokio_postgres::Error> {
-        let rows = client
-            .query_typed("SELECT pg_try_advisory_lock($1)", &[(&locks::GATE, Type::INT8)])
+    /// Whether it has rung since the last [`Self::ring`]; takes the ring.
+    pub(crate) fn has_rung(&mut self) -> bool {
+        let listening = self.listening.as_mut();
+        listening.is_some_and(|(_, notifications)| notifications.has_rung())
+    }
+}
+
+const CLOSE: &str = "SELECT pg_try_advisory_lock($1)";
+const OPEN: &str = "SELECT pg_advisory_unlock($1)";
+
+/// The gate, in the reader's session, which opens it when it ends.
+#[derive(Debug)]
+pub(super) struct Gate {
+    close: Option<Statement>,
+}
+
+impl Gate {
+    pub(super) async fn new(session: &Session) -> Result<Self, tokio_postgres::Error> {
+        let close = session.prepare(CLOSE, std::iter::once(&Type::INT8)).await?;
+        Ok(Self { close })
+    }
+
+    /// Closes the gate if every writer that found it open has ended; whether it is closed. The statement is sent when this is polled
+    /// first.
+    pub(super) async fn close(&self, session: &Session) -> Result<bool, tokio_postgres::Error> {
+        let rows = session
+            .send(self.close.as_ref(), CLOSE, &[(&locks::GATE, Type::INT8)])
             .await?;
         Ok(rows.first().is_some_and(|r| r.get(0)))
     }
 
-    pub(crate) async fn open_gate(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
-        client
-            .query_typed("SELECT pg_advisory_unlock($1)", &[(&locks::GATE, Type::INT8)])
-            .await
-            .map(drop)
+    pub(super) async fn open(&self, session: &Session) -> Result<(), tokio_postgres::Error> {
+        session.query(OPEN, &[(&locks::GATE, Type::INT8)]).await.map(drop)
     }
 }

@@ -1,14 +1,12 @@
-//! One term: the wait for the leadership, and the reading loop.
+//! One term: the wait for the leadership, and what is done with it. The reading loop is in `reading`.
 //!
 //! Guarantees: one process reads at a time (a session-level advisory lock on the connection that writes; behind a transaction
-//! pooler a lock for each transaction); another process takes over within seconds after it dies; while nothing is written the loop
-//! sleeps, and a commit wakes it. Without the doorbell (its LISTEN connection is lost) the loop polls. With it, a slow poll every
-//! [`SAFETY_POLL`] bounds the delay if a notification is lost.
+//! pooler a lock for each transaction); another process takes over within seconds after it dies.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
@@ -18,12 +16,11 @@ use super::consumer::{Consumer, ReadError};
 use super::doorbell::Doorbell;
 use super::loss_notices::LossNotices;
 use super::position::{self, Identity};
-use super::reader::{Progress, Reader};
+use super::reader::Reader;
 use super::settings::{CaptureSettings, DoorbellMode};
 use super::status::CaptureStatus;
-use super::{discovery, gaps, install, locks, losses, outbox, rotation};
-use crate::backoff::Backoff;
-use crate::database::{Database, DatabaseError};
+use super::{discovery, install, locks, losses, outbox, unread};
+use crate::database::{Database, DatabaseError, Session};
 
 /// The longest time that a sleeping reader goes without looking at the outbox.
 pub const SAFETY_POLL: Duration = Duration::from_secs(5);
@@ -31,22 +28,8 @@ pub const SAFETY_POLL: Duration = Duration::from_secs(5);
 const STANDBY_POLL: Duration = Duration::from_millis(500);
 /// How often a held leader looks whether somebody ran `adopt`.
 const HELD_POLL: Duration = Duration::from_secs(1);
-/// The time between two looks at the sizes of the change tables.
-const ROTATION_CHECK: Duration = Duration::from_secs(1);
-/// The longest time that a read change stays before its table is emptied, whatever the table's size.
-const ROTATION_ALWAYS: Duration = Duration::from_secs(60);
-/// The time between two stores of loss notices: every role of the database can send them.
-const NOTICES: Duration = Duration::from_secs(10);
-/// The waits between two tries of a batch that cannot be worked on now: the first and the longest.
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LAST_RETRY: Duration = Duration::from_secs(2);
-/// The first wait of an idle reader that cannot sleep until it is woken, and the longest waits: without the doorbell's connection,
-/// and while a writer keeps the gate open.
-const FIRST_IDLE: Duration = Duration::from_millis(2);
-const IDLE_WITHOUT_BELL: Duration = Duration::from_millis(100);
-const IDLE_WITHOUT_GATE: Duration = Duration::from_millis(20);
 /// No statement of the leader takes longer unless something is wrong.
-const STUCK: Duration = Duration::from_secs(120);
+pub(super) const STUCK: Duration = Duration::from_secs(120);
 
 /// Why a term ended.
 #[derive(Debug, thiserror::Error)]
@@ -93,13 +76,6 @@ pub(super) struct Term<'a> {
     pub(super) shutdown: &'a CancellationToken,
 }
 
-/// When the leader last did what it does at intervals.
-struct Housekeeping {
-    checked: Instant,
-    emptied: Instant,
-    stored_notices: Option<Instant>,
-}
-
 impl Term<'_> {
     /// Waits for the leadership and leads, until `shutdown`. An error ends the term.
     pub(super) async fn serve<C: Consumer>(
@@ -108,7 +84,7 @@ impl Term<'_> {
         bisection: &mut BatchBisection,
         bell: &mut Doorbell,
     ) -> Result<(), Stop<C::Error>> {
-        let (mut client, _notifications) = self.database.connect().await?;
+        let (client, _notifications) = self.database.connect().await?;
         let direct = self.settings.doorbell == DoorbellMode::Notify;
         if direct {
             limit_session(&client).await?;
@@ -130,6 +106,10 @@ impl Term<'_> {
             return Ok(());
         };
         outbox::set_limit(&client, &self.settings.outbox).await?;
+        if direct {
+            client.batch_execute(unread::SESSION).await?;
+        }
+        let mut session = Session::new(client, direct);
         let mut reader = Reader::new(
             stored,
             identity,
@@ -144,7 +124,7 @@ impl Term<'_> {
         let discovering = discovery::run(self.database.clone(), interval, end.clone());
         let reading = async {
             let ended = self
-                .read(&mut client, &mut reader, consumer, bisection, bell)
+                .read(&mut session, &mut reader, consumer, bisection, bell)
                 .await;
             // Discovery ends at its next wait; each of its statements has a timeout.
             end.cancel();
@@ -222,134 +202,7 @@ impl Term<'_> {
         }
     }
 
-    /// The reading loop.
-    async fn read<C: Consumer>(
-        &self,
-        client: &mut Client,
-        reader: &mut Reader,
-        consumer: &mut C,
-        bisection: &mut BatchBisection,
-        bell: &mut Doorbell,
-    ) -> Result<(), Stop<C::Error>> {
-        let mut housekeeping = Housekeeping {
-            checked: Instant::now(),
-            emptied: Instant::now(),
-            stored_notices: None,
-        };
-        let mut idle = Backoff::doubling(FIRST_IDLE, self.settings.poll_interval.max(IDLE_WITHOUT_BELL));
-        while !self.shutdown.is_cancelled() {
-            let progress = self.read_batch(client, reader, consumer, bisection).await?;
-            self.keep_house(client, reader, consumer, &mut housekeeping)
-                .await?;
-            if progress != Progress::Empty {
-                idle.reset();
-                continue;
-            }
-            if self.settings.doorbell == DoorbellMode::Poll {
-                self.pause(idle.next().min(self.settings.poll_interval)).await;
-                continue;
-            }
-            if !bell.ready().await {
-                self.pause(idle.next().min(IDLE_WITHOUT_BELL)).await;
-                continue;
-            }
-            if !bell.close_gate(client).await? {
-                // A writer that found the reader awake has not ended yet: its commit will not ring.
-                self.pause(idle.next().min(IDLE_WITHOUT_GATE)).await;
-                continue;
-            }
-            // What was committed before the gate closed is visible now; whoever commits later rings.
-            if self.read_batch(client, reader, consumer, bisection).await? == Progress::Empty {
-                tokio::select! {
-                    () = bell.ring() => {}
-                    () = sleep(SAFETY_POLL) => bell.check().await,
-                    () = self.shutdown.cancelled() => {}
-                }
-            }
-            bell.open_gate(client).await?;
-            idle.reset();
-        }
-        Ok(())
-    }
-
-    /// Once a second: rotates the change tables, turns what was not captured into gaps, and announces gaps.
-    async fn keep_house<C: Consumer>(
-        &self,
-        client: &mut Client,
-        reader: &Reader,
-        consumer: &mut C,
-        last: &mut Housekeeping,
-    ) -> Result<(), Stop<C::Error>> {
-        if last.checked.elapsed() < ROTATION_CHECK {
-            return Ok(());
-        }
-        last.checked = Instant::now();
-        let always = last.emptied.elapsed() >= ROTATION_ALWAYS;
-        if always {
-            last.emptied = Instant::now();
-        }
-        let rotated = rotation::rotate(client, reader.position(), always);
-        timeout(STUCK, rotated).await.map_err(|_| Stop::Stuck)??;
-        losses::gather(client).await?;
-        losses::close(client).await?;
-        if last.stored_notices.is_none_or(|at| at.elapsed() >= NOTICES) {
-            let stored = losses::store_notices(client, self.notices).await?;
-            last.stored_notices = stored.then(Instant::now).or(last.stored_notices);
-        }
-        self.announce_gaps(client, consumer).await
-    }
-
-    /// Announces gaps to the consumer. What cannot be announced now is announced later, and reading goes on meanwhile.
-    async fn announce_gaps<C: Consumer>(
-        &self,
-        client: &mut Client,
-        consumer: &mut C,
-    ) -> Result<(), Stop<C::Error>> {
-        let announced = gaps::announce(client, consumer, &self.settings.table_prefix);
-        if let Err(error) = timeout(STUCK, announced).await.map_err(|_| Stop::Stuck)? {
-            if client.is_closed() {
-                return Err(error.into());
-            }
-            tracing::warn!(error = %crate::error_text::chain(&error), "a gap cannot be announced to consumers now; it is tried again");
-        }
-        Ok(())
-    }
-
-    /// Reads one batch. While the consumer cannot take it, waits and tries again on the same connection.
-    async fn read_batch<C: Consumer>(
-        &self,
-        client: &mut Client,
-        reader: &mut Reader,
-        consumer: &mut C,
-        bisection: &mut BatchBisection,
-    ) -> Result<Progress, Stop<C::Error>> {
-        let mut retry = Backoff::doubling(FIRST_RETRY, LAST_RETRY);
-        loop {
-            let read = timeout(STUCK, reader.read(client, consumer, bisection)).await;
-            let error = match read {
-                Ok(Err(error @ (ReadError::Consumer(_) | ReadError::Panic(_)))) => error,
-                Ok(Ok(progress)) => {
-                    self.set(CaptureStatus::Leading);
-                    return Ok(progress);
-                }
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => {
-                    bisection.stuck();
-                    return Err(Stop::Stuck);
-                }
-            };
-            // A new connection would not help as long as this one works.
-            if client.is_closed() || self.shutdown.is_cancelled() {
-                return Err(error.into());
-            }
-            let reason = crate::error_text::chain(&error);
-            tracing::warn!(error = %reason, "a batch cannot be worked on now and is tried again");
-            self.set(CaptureStatus::Away(reason));
-            self.pause(retry.next()).await;
-        }
-    }
-
-    fn set(&self, status: CaptureStatus) {
+    pub(super) fn set(&self, status: CaptureStatus) {
         self.status.send_if_modified(|current| {
             let changed = *current != status;
             *current = status;
@@ -358,7 +211,7 @@ impl Term<'_> {
     }
 
     /// Waits; returns true at shutdown.
-    async fn pause(&self, time: Duration) -> bool {
+    pub(super) async fn pause(&self, time: Duration) -> bool {
         tokio::select! { () = sleep(time) => false, () = self.shutdown.cancelled() => true }
     }
 }

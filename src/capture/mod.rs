@@ -27,11 +27,13 @@ pub(crate) mod position;
 pub(crate) mod quarantine;
 pub(crate) mod queries;
 mod reader;
+mod reading;
 mod rotation;
 mod row;
 mod run;
 mod settings;
 mod status;
+mod transaction;
 mod unread;
 
 pub use adopt::{AdoptError, Adopted, Decision, adopt};
@@ -49,3 +51,4 @@ pub use quarantine::{QuarantineEntry, QuarantineOutcome};
 pub use run::run;
 pub use settings::{CaptureSettings, DoorbellMode, OutboxLimits, OutboxPolicy};
 pub use status::CaptureStatus;
+pub use transaction::{Answer, BatchTransaction};

@@ -12,6 +12,7 @@ use tokio_postgres::types::{PgLsn, ToSql, Type};
 use tokio_postgres::{Error, GenericClient, Row, Transaction};
 
 use super::change::{Change, ChangeKey, Op, Origin};
+use super::transaction::BatchTransaction;
 
 /// The most rows in the quarantine.
 const MAX_ROWS: i64 = 10_000;
@@ -81,7 +82,7 @@ fn is_erased(table: &str, old: &str, new: &str, at: &str) -> String {
 /// Copies the change with this key into the quarantine within the database, because it may not even be possible to fetch it. To be
 /// called in the transaction that moves the position past it.
 pub(super) async fn keep_raw(
-    tx: &Transaction<'_>,
+    tx: &BatchTransaction<'_>,
     key: ChangeKey,
     adopted: bool,
     reason: &str,
@@ -93,7 +94,7 @@ pub(super) async fn keep_raw(
     );
     let reason = presentable(reason);
     put(
-        tx,
+        &**tx,
         &source,
         &[
             (&PgLsn::from(key.lsn.0), Type::PG_LSN),

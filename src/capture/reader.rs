@@ -5,10 +5,9 @@
 //! earlier and committed later.) Within a difference, changes come in key order, which per row is commit order: the second
 //! writer of a row waits for the first one's commit. A difference that is larger than a batch is read as a window, batch by batch.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
 
 use super::adopted;
 use super::batch::{Batch, Processor};
@@ -17,7 +16,9 @@ use super::consumer::{Consumer, ReadError};
 use super::fault::Fault;
 use super::position::{self, Floors, Identity, Position, Snapshot};
 use super::row::key_of;
-use super::unread::{self, BATCH_BYTES, Unread};
+use super::transaction::BatchTransaction;
+use super::unread::{self, BATCH_BYTES, Found, Unread};
+use crate::database::Session;
 
 /// What a read found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,17 +89,10 @@ impl Reader {
     /// Reads one batch. A failure that the data causes gives [`Progress::Halved`] until the change that causes it is found.
     pub(crate) async fn read<C: Consumer>(
         &mut self,
-        client: &mut Client,
+        session: &Session,
         consumer: &mut C,
         bisection: &mut BatchBisection,
     ) -> Result<Progress, ReadError<C::Error>> {
-        if self.per_transaction {
-            self.reload(client).await?;
-        }
-        let tx = unread::begin(client).await?;
-        if self.per_transaction && !unread::lead(&tx).await? {
-            return Err(ReadError::NotLeader);
-        }
         let fetching = Fetching {
             limit: bisection.limit(self.batch_size),
             unfetchable: self.unfetchable.take(),
@@ -109,98 +103,129 @@ impl Reader {
             bisection,
             table_prefix: &table_prefix,
         };
-        if !self.adopted {
-            return self.read_outbox(tx, &fetching, &mut processor).await;
-        }
-        match self.read_adopted(tx, &fetching, &mut processor).await? {
-            ControlFlow::Break(progress) => Ok(progress),
-            ControlFlow::Continue(tx) => {
-                self.adopted = false;
-                self.read_outbox(tx, &fetching, &mut processor).await
+        if self.adopted {
+            if let Some(progress) = self.read_adopted(session, &fetching, &mut processor).await? {
+                return Ok(progress);
             }
+            self.adopted = false;
+        }
+        self.read_outbox(session, &fetching, &mut processor).await
+    }
+
+    /// Begins a transaction. Behind a transaction pooler it takes the leadership for itself.
+    async fn begin<'s, E: std::error::Error + 'static>(
+        &self,
+        session: &'s Session,
+    ) -> Result<BatchTransaction<'s>, ReadError<E>> {
+        if !self.per_transaction {
+            return Ok(BatchTransaction::begin(session, unread::OWN));
+        }
+        let tx = BatchTransaction::begin(session, unread::POOLED);
+        tx.begun().await?;
+        if unread::lead(&tx).await? {
+            Ok(tx)
+        } else {
+            Err(ReadError::NotLeader)
         }
     }
 
     /// Reads what `adopt --deliver` set aside: it comes before every change of this cluster, in the order of the clock, because LSNs
-    /// and transaction ids start again in another cluster. Gives the transaction back if nothing is left.
-    async fn read_adopted<'t, C: Consumer>(
+    /// and transaction ids start again in another cluster. `None` if nothing is left.
+    async fn read_adopted<C: Consumer>(
         &mut self,
-        tx: Transaction<'t>,
+        session: &Session,
         fetching: &Fetching,
         processor: &mut Processor<'_, C>,
-    ) -> Result<ControlFlow<Progress, Transaction<'t>>, ReadError<C::Error>> {
+    ) -> Result<Option<Progress>, ReadError<C::Error>> {
+        let tx = self.begin(session).await?;
         let unfetchable = fetching.unfetchable.as_deref();
         let rows = match adopted::fetch(&tx, fetching.limit, BATCH_BYTES, unfetchable.is_some()).await {
             Ok(rows) => rows,
             Err(error) => {
-                return self
-                    .cannot_fetch(tx, error, unfetchable.is_some())
-                    .await
-                    .map(ControlFlow::Break);
+                tx.rollback().await?;
+                return self.cannot_fetch(error.into(), unfetchable.is_some()).map(Some);
             }
         };
         if rows.is_empty() {
-            return Ok(ControlFlow::Continue(tx));
+            tx.rollback().await?;
+            return Ok(None);
         }
         let batch = Batch { rows, adopted: true };
         let processed = match processor.process(&tx, &batch, unfetchable).await {
             Ok(processed) => processed,
             Err(error) => {
-                processor.failed(tx, error, &batch).await?;
-                return Ok(ControlFlow::Break(Progress::Halved));
+                processor.failed(Some(tx), error, &batch).await?;
+                return Ok(Some(Progress::Halved));
             }
         };
         adopted::remove(&tx, &batch.rows).await?;
-        tx.commit().await?;
+        if let Err(error) = tx.commit().await {
+            processor.not_committed(error, &batch).await?;
+            return Ok(Some(Progress::Halved));
+        }
         processor.committed(&processed, batch.rows.len());
-        Ok(ControlFlow::Break(Progress::More(batch.rows.len())))
+        Ok(Some(Progress::More(batch.rows.len())))
     }
 
     /// Reads the next unread changes and moves the position past them.
     async fn read_outbox<C: Consumer>(
         &mut self,
-        tx: Transaction<'_>,
+        session: &Session,
         fetching: &Fetching,
         processor: &mut Processor<'_, C>,
     ) -> Result<Progress, ReadError<C::Error>> {
+        // Only the leader reads, and a session of its own is the leader between its transactions, too: then the changes are read
+        // before the transaction begins, and if there are none, there is no transaction.
+        let mut leading = None;
+        if self.per_transaction {
+            self.reload(session.client()).await?;
+            leading = Some(self.begin(session).await?);
+        }
         let unfetchable = fetching.unfetchable.as_deref();
-        let (new, observed) = unread::now(&tx).await?;
-        let (target, floor, after) = match &self.position.window {
-            Some((window, key)) => (window.clone(), key.lsn, Some(*key)),
-            None => (new.clone(), self.floors.from(&self.position.snapshot, &new), None),
+        let found = match self.fetch(session, fetching).await {
+            Ok(found) => found,
+            Err(error) => {
+                if let Some(tx) = leading {
+                    tx.rollback().await?;
+                }
+                return self.cannot_fetch(error, unfetchable.is_some());
+            }
         };
-        let unread = Unread {
-            read: &self.position.snapshot,
-            target: &target,
-            floor,
-            after,
-        };
-        let rows = match unread::fetch(&tx, &unread, fetching.limit, unfetchable.is_some()).await {
-            Ok(rows) => rows,
-            Err(error) => return self.cannot_fetch(tx, error, unfetchable.is_some()).await,
-        };
-        let found = rows.first().map_or(0, |r| r.get::<_, i64>("found"));
-        let complete = found <= fetching.limit && i64::try_from(rows.len()).unwrap_or(i64::MAX) == found;
-        if rows.is_empty() && self.position.window.is_none() {
-            tx.commit().await?;
-            self.position.snapshot = new;
+        if found.rows.is_empty() && self.position.window.is_none() {
+            if let Some(tx) = leading {
+                tx.rollback().await?;
+            }
+            self.position.snapshot = found.now;
             // The change that the bisection looks for is gone: somebody emptied the outbox.
             processor.bisection.done(usize::MAX);
             return Ok(Progress::Empty);
         }
-        let batch = Batch { rows, adopted: false };
-        let next = self.position_after(&batch, target, complete);
+        let tx = match leading {
+            Some(tx) => tx,
+            None => self.begin(session).await?,
+        };
+        let (observed, complete) = (found.observed, found.complete);
+        let batch = Batch {
+            rows: found.rows,
+            adopted: false,
+        };
+        let next = self.position_after(&batch, found.now, complete);
         let processed = match processor.process(&tx, &batch, unfetchable).await {
             Ok(processed) => processed,
             Err(error) => {
-                processor.failed(tx, error, &batch).await?;
+                processor.failed(Some(tx), error, &batch).await?;
                 return Ok(Progress::Halved);
             }
         };
-        let own = position::save(&tx, &next, self.identity).await?;
-        tx.commit().await?;
+        position::make_room(&tx, &next).await?;
+        let saved = tx.leave(position::save(&next, self.identity));
+        if let Err(error) = tx.commit().await {
+            processor.not_committed(error, &batch).await?;
+            return Ok(Progress::Halved);
+        }
         processor.committed(&processed, batch.rows.len());
-        self.floors.mark(own, observed, &next.snapshot);
+        self.floors
+            .mark(position::own_id(saved.rows()), observed, &next.snapshot);
         self.position = next;
         Ok(if complete {
             Progress::Complete(batch.rows.len())
@@ -209,8 +234,36 @@ impl Reader {
         })
     }
 
-    /// The position after a batch of the changes visible in `target`; `complete`: no such change is left.
-    fn position_after(&self, batch: &Batch, target: Snapshot, complete: bool) -> Position {
+    /// Fetches the next unread changes.
+    async fn fetch<E: std::error::Error + 'static>(
+        &self,
+        session: &Session,
+        fetching: &Fetching,
+    ) -> Result<Found, ReadError<E>> {
+        let floor;
+        let unread = match &self.position.window {
+            Some((window, key)) => Unread::Window {
+                read: &self.position.snapshot,
+                window,
+                after: *key,
+            },
+            None => {
+                floor = self.floors.after(&self.position.snapshot);
+                Unread::Now {
+                    read: &self.position.snapshot,
+                    floor: &floor,
+                }
+            }
+        };
+        unread::fetch(session, &unread, fetching.limit, fetching.unfetchable.is_some()).await
+    }
+
+    /// The position after a batch that was read when the snapshot was `now`; `complete`: no such change is left.
+    fn position_after(&self, batch: &Batch, now: Snapshot, complete: bool) -> Position {
+        let target = match &self.position.window {
+            Some((window, _)) => window.clone(),
+            None => now,
+        };
         let last = batch.rows.last().map(key_of);
         let (snapshot, window) = if complete {
             (target, None)
@@ -225,18 +278,18 @@ impl Reader {
     }
 
     /// After PostgreSQL could not send a batch: if the data is the cause, the next read fetches it without texts.
-    async fn cannot_fetch<E: std::error::Error + 'static>(
+    fn cannot_fetch<E: std::error::Error + 'static>(
         &mut self,
-        tx: Transaction<'_>,
-        error: tokio_postgres::Error,
+        error: ReadError<E>,
         without_texts: bool,
     ) -> Result<Progress, ReadError<E>> {
-        if without_texts || Fault::of(&error) != Fault::Data {
-            return Err(error.into());
+        match error {
+            ReadError::Query(error) if !without_texts && Fault::of(&error) == Fault::Data => {
+                self.unfetchable = Some(crate::error_text::chain(&error));
+                Ok(Progress::Halved)
+            }
+            other => Err(other),
         }
-        self.unfetchable = Some(crate::error_text::chain(&error));
-        tx.rollback().await?;
-        Ok(Progress::Halved)
     }
 
     /// Loads the position: behind a pooler another process may have read since.

@@ -1,5 +1,7 @@
 //! An example of every event, made by the program of a row as OpenRegister writes it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
@@ -7,8 +9,8 @@ use crate::capture::Gap;
 use crate::delivery::format;
 use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, StoredEvent};
 use orw_model::{
-    Action, ActorSource, Entity, EntityKind, EventClass, ObjectRow, Reference, Row, Schema, TableName,
-    Transition, object_entity, other_entity,
+    Action, ActorSource, Entity, EntityKind, EventClass, Reference, Schema, TableName, Transition, object_entity,
+    other_entity,
 };
 
 /// The payload of an event of this class, in the format `documented`.
@@ -24,7 +26,7 @@ pub fn example(class: EventClass) -> Value {
 #[must_use]
 pub fn example_event(class: EventClass) -> Event {
     let kind = class.kind();
-    let (before, after) = (entity(kind, &Row::new()), entity(kind, &change(kind)));
+    let (before, after) = (entity(kind, &Map::new()), entity(kind, &change(kind)));
     let states = match class.action() {
         Action::Updated => States::Both {
             new: after,
@@ -133,14 +135,15 @@ fn locked(mut object: Entity) -> Entity {
 }
 
 /// The row of an example as an entity, after `changes`.
-fn entity(kind: EntityKind, changes: &Row) -> Entity {
+fn entity(kind: EntityKind, changes: &Map<String, Value>) -> Entity {
     let mut row = read(row(kind));
     row.extend(changes.clone());
+    let row = row.into();
     let table = TableName::parse("openregister_table_5_7", "").filter(|_| kind == EntityKind::Object);
     let Some(table) = table else {
         return other_entity(kind, &row);
     };
-    let schema = Schema::from_row(&read(row_of_objects_schema()));
+    let schema = Schema::from_row(&read(row_of_objects_schema()).into());
     let register = Reference {
         id: 5,
         uuid: Some("3f2504e0-4f89-41d3-9a0c-0305e82c3301".into()),
@@ -148,14 +151,14 @@ fn entity(kind: EntityKind, changes: &Row) -> Entity {
     };
     object_entity(
         &table,
-        ObjectRow::new(&table, &row),
-        Some(&register),
-        schema.as_ref(),
+        &row,
+        Some(&Arc::new(register)),
+        schema.map(Arc::new).as_ref(),
     )
 }
 
 /// The columns that the update of an example changes.
-fn change(kind: EntityKind) -> Row {
+fn change(kind: EntityKind) -> Map<String, Value> {
     read(match kind {
         EntityKind::Object => {
             r#"{"title":"Updated object","count":6,"_version":"0.0.2","_updated":"2024-01-15T10:35:00"}"#
@@ -171,7 +174,7 @@ fn change(kind: EntityKind) -> Row {
 }
 
 /// Reads a literal of this file. All of them are JSON objects: a test renders each one.
-fn read(text: &str) -> Row {
+fn read(text: &str) -> Map<String, Value> {
     serde_json::from_str(text).unwrap_or_default()
 }
 

@@ -126,10 +126,10 @@ impl Known {
         row: &Row,
         facts: &Facts,
     ) -> Option<(Lane, orw_model::Entity, Option<String>)> {
-        let row = ObjectRow::new(table, row);
-        let uuid = row.uuid()?;
-        let (register, schema) = row.ids(table);
-        if row.is_deleted() || moved(table, register.zip(schema), uuid, &facts.rows_exist) {
+        let object = ObjectRow::new(table, row);
+        let uuid = object.uuid()?;
+        let (register, schema) = object.ids(table);
+        if object.is_deleted() || moved(table, register.zip(schema), uuid, &facts.rows_exist) {
             return None;
         }
         let entity = object_entity(
@@ -138,7 +138,7 @@ impl Known {
             self.references.register(register),
             self.references.schema(schema),
         );
-        Some((Lane::object(uuid), entity, owner(row)))
+        Some((Lane::object(uuid), entity, owner(object)))
     }
 }
 

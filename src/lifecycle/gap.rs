@@ -125,7 +125,7 @@ impl GapNotice {
 
     /// The fields of the payload: table, entity, registerId, schemaId, since, until, reason, remedy.
     #[must_use]
-    pub const fn fields(&self) -> &Map<String, Value> {
+    pub fn fields(&self) -> &Map<String, Value> {
         self.fields.fields()
     }
 }

@@ -42,12 +42,12 @@ impl References {
         self.schemas.contains_key(&id)
     }
 
-    pub(crate) fn register(&self, id: Option<i64>) -> Option<&Reference> {
-        self.registers.get(&id?)?.as_deref()
+    pub(crate) fn register(&self, id: Option<i64>) -> Option<&Arc<Reference>> {
+        self.registers.get(&id?)?.as_ref()
     }
 
-    pub(crate) fn schema(&self, id: Option<i64>) -> Option<&Schema> {
-        self.schemas.get(&id?)?.as_deref()
+    pub(crate) fn schema(&self, id: Option<i64>) -> Option<&Arc<Schema>> {
+        self.schemas.get(&id?)?.as_ref()
     }
 
     /// Takes over what was looked up, unless the stream has already told about it.

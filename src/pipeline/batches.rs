@@ -1,23 +1,34 @@
 //! The consumer of captured changes: a batch becomes events and deliveries within the reader's transaction.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::Transaction;
 
 use super::activity::{self, ActivityRequests};
+use super::batch_state::BatchState;
 use super::error::PipelineError;
 use super::matching::{Match, matches};
 use super::metrics::Metrics;
-use super::{erase, gaps, jobs};
-use crate::capture::{Change, Consumer, Fault, Gap, QuarantineEntry};
-use crate::delivery::queue::{self, resolve_user};
-use crate::delivery::{EventRef, NewDelivery, Reason, Wake, enqueue};
-use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle};
-use crate::registry::{Ordering, Registry, Snapshot, WebhookId};
+use super::{erase, gaps};
+use crate::capture::{Answer, BatchTransaction, Change, Consumer, Fault, Gap, QuarantineEntry};
+use crate::database::Write;
+use crate::delivery::queue;
+use crate::delivery::{EventRef, NewDelivery, Reason, Wake};
+use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle, Outcome};
+use crate::registry::{Ordering, Registry, WebhookId};
 use crate::traces::{self, StoredIn, Traces};
+
+/// Names the users of stored events, and makes the deliveries due that waited for that.
+static NAME_USERS: LazyLock<String> = LazyLock::new(|| {
+    let woken = queue::resolve_user_sql("ARRAY(SELECT n.seq FROM named n)");
+    format!(
+        "WITH {}, {woken} SELECT DISTINCT webhook FROM woken",
+        lifecycle::store::NAME_ACTORS
+    )
+});
 
 /// Turns batches of changes into deliveries.
 #[derive(Debug)]
@@ -50,6 +61,8 @@ struct Batch {
     gaps: u64,
     events: Vec<Event>,
     activities: Vec<activity::ActivityRequest>,
+    /// The webhooks with deliveries that waited for a user who is known now.
+    woken: Option<Answer>,
 }
 
 impl Pipeline {
@@ -101,19 +114,56 @@ impl Pipeline {
         }
     }
 
+    /// Stores the events and enqueues their deliveries. It leaves both for the end of the transaction.
+    async fn enqueue(
+        &mut self,
+        tx: &BatchTransaction<'_>,
+        processed: &mut Outcome,
+    ) -> Result<(), PipelineError> {
+        // From here on nobody else enqueues or starts a replay, so each replay sees the stored events in order.
+        let state = BatchState::read(tx, &self.registry, processed.events.len()).await?;
+        if state.erased {
+            erase::drop_erased(tx, processed).await?;
+        }
+        let seqs = processed.events.iter().zip(&state.seqs);
+        let stored: Vec<Option<EventRef>> = seqs
+            .map(|(event, seq)| {
+                let (day, seq) = (state.day, *seq);
+                state.stores(event.class).then_some(EventRef { day, seq })
+            })
+            .collect();
+        let deliveries = self.deliveries(&state, &processed.events, &stored);
+        let rows = stored.iter().zip(&processed.events);
+        let rows = rows.filter_map(|(stored, event)| Some((stored.as_ref()?.seq, event)));
+        if rows.clone().next().is_some() {
+            tx.leave(lifecycle::store::insert_at(state.day, rows));
+        }
+        if !deliveries.is_empty() {
+            tx.leave(queue::enqueue_locked(&deliveries));
+        }
+        self.batch.first = stored.iter().flatten().next().copied();
+        self.batch.webhooks = deliveries.iter().map(|d| d.webhook).collect();
+        self.batch.enqueued = deliveries.len() as u64;
+        let activities = std::mem::take(&mut processed.activities);
+        self.batch.activities = activity_requests(activities, &stored, &deliveries);
+        Ok(())
+    }
+
     /// The deliveries of these events to the webhooks that want them.
     fn deliveries(
         &self,
-        snapshot: &Snapshot,
-        replaying: &[WebhookId],
+        state: &BatchState,
         events: &[Event],
-        stored: &[EventRef],
+        stored: &[Option<EventRef>],
     ) -> Vec<NewDelivery> {
         let mut deliveries = Vec::new();
         for (event, stored) in events.iter().zip(stored) {
-            let wanting = matches(event, snapshot, &self.metrics);
+            // Nobody is registered for an event that is not stored.
+            let Some(stored) = stored else { continue };
+            let wanting = matches(event, &state.registrations, &self.metrics);
             // A replay delivers this event itself, after the events before it.
-            for (webhook, wanted) in wanting.into_iter().filter(|(w, _)| !replaying.contains(&w.id)) {
+            let wanting = wanting.into_iter();
+            for (webhook, wanted) in wanting.filter(|(w, _)| !state.replaying.contains(&w.id)) {
                 deliveries.push(NewDelivery {
                     webhook: webhook.id,
                     event: *stored,
@@ -131,7 +181,11 @@ impl Pipeline {
 impl Consumer for Pipeline {
     type Error = PipelineError;
 
-    async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), PipelineError> {
+    async fn consume(
+        &mut self,
+        tx: &BatchTransaction<'_>,
+        changes: Vec<Change>,
+    ) -> Result<(), PipelineError> {
         self.batch = Batch {
             began: Some(Utc::now()),
             changes: changes.len() as u64,
@@ -140,44 +194,25 @@ impl Consumer for Pipeline {
         if changes.is_empty() {
             return Ok(());
         }
-        let snapshot = self.registry.refresh_in(tx).await?;
         self.batch.classified = true;
-        let mut processed = self.lifecycle.process(tx, changes).await?;
+        let mut processed = self.lifecycle.process(&**tx, changes).await?;
         for undecodable in std::mem::take(&mut processed.undecodable) {
             let reason = undecodable.reason;
             let kept = QuarantineEntry::of_change(undecodable.change, &self.table_prefix, reason)
-                .store(tx)
+                .store(&**tx)
                 .await?;
             self.batch.quarantined += u64::from(kept.is_missing());
         }
-        let mut stored: Vec<EventRef> = Vec::new();
-        let mut deliveries = Vec::new();
         if !processed.events.is_empty() {
-            // From here on nobody else enqueues or starts a replay, so each replay sees the stored events in order.
-            let day = queue::lock(tx).await?;
-            let replaying = jobs::replaying(tx).await?;
-            erase::drop_erased(tx, &mut processed).await?;
-            stored = lifecycle::store::insert(tx, day, &processed.events)
-                .await?
-                .into_iter()
-                .map(|(day, seq)| EventRef { day, seq })
-                .collect();
-            deliveries = self.deliveries(&snapshot, &replaying, &processed.events, &stored);
+            self.enqueue(tx, &mut processed).await?;
         }
         self.batch.first = stored.first().copied();
         // After `drop_erased`: the locks of erased objects were dropped with their events.
-        lifecycle::locks::store(tx, &processed.locks).await?;
-        enqueue(tx, &deliveries).await?;
-        self.batch.webhooks = deliveries.iter().map(|d| d.webhook).collect();
-        self.batch.enqueued = deliveries.len() as u64;
-        self.batch.activities = activity_requests(processed.activities, &stored, &deliveries);
+        lifecycle::locks::store(&**tx, &processed.locks).await?;
         if !processed.actors.is_empty() {
-            let updated = lifecycle::store::set_actors(tx, &processed.actors).await?;
-            let events: Vec<EventRef> = updated
-                .into_iter()
-                .map(|(day, seq)| EventRef { day, seq })
-                .collect();
-            self.batch.webhooks.extend(resolve_user(tx, &events).await?);
+            let named = Write::new(&NAME_USERS);
+            let named = tx.leave(lifecycle::store::with_actors(named, &processed.actors));
+            self.batch.woken = Some(named);
         }
         self.batch.events = processed.events;
         Ok(())
@@ -194,7 +229,11 @@ impl Consumer for Pipeline {
     }
 
     fn committed(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
+        if let Some(woken) = &batch.woken {
+            let woken = woken.rows().iter().map(|row| WebhookId(row.get(0)));
+            batch.webhooks.extend(woken);
+        }
         if batch.classified {
             self.lifecycle.committed();
         }
@@ -232,7 +271,7 @@ impl Consumer for Pipeline {
 /// What the activity app is asked about the events of a batch, and for which of them a delivery waits.
 fn activity_requests(
     activities: Vec<ActivityLookup>,
-    stored: &[EventRef],
+    stored: &[Option<EventRef>],
     deliveries: &[NewDelivery],
 ) -> Vec<activity::ActivityRequest> {
     let waiting: HashSet<i64> = deliveries
@@ -243,7 +282,7 @@ fn activity_requests(
     activities
         .into_iter()
         .filter_map(|change| {
-            let event = *stored.get(change.event)?;
+            let event = (*stored.get(change.event)?)?;
             Some(activity::ActivityRequest {
                 event,
                 needed: waiting.contains(&event.seq),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_postgres::types::{PgLsn, Type};
-use tokio_postgres::{Client, Error, Row, Transaction};
+use tokio_postgres::{Client, Error, Row};
 
 use crate::capture::uuid_in;
 use crate::delivery::queue;
@@ -261,23 +261,17 @@ async fn finish(
     tx.commit().await
 }
 
+/// SQL for whether any object was erased lately: if not, [`drop_erased`] has nothing to do.
+pub(super) const ANY_ERASED: &str = "EXISTS (SELECT FROM openregister_webhooks.erased)";
+
 /// Drops events of erased objects whose change was made before they were erased, and forgets the locks that these announce.
-pub(super) async fn drop_erased(tx: &Transaction<'_>, outcome: &mut Outcome) -> Result<(), Error> {
+pub(super) async fn drop_erased(tx: &Client, outcome: &mut Outcome) -> Result<(), Error> {
     let Outcome {
         events,
         activities,
         locks,
         ..
     } = outcome;
-    let any = "SELECT EXISTS (SELECT FROM openregister_webhooks.erased)";
-    if !tx
-        .query_typed(any, &[])
-        .await?
-        .first()
-        .map_or(Ok(false), |row| row.try_get(0))?
-    {
-        return Ok(());
-    }
     let lanes: BTreeSet<&str> = events.iter().map(|event| event.lane.as_str()).collect();
     let hashes: HashMap<Vec<u8>, &str> = lanes
         .into_iter()

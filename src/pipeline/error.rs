@@ -13,6 +13,8 @@ pub enum PipelineError {
     Lifecycle(#[from] LookupError),
     #[error(transparent)]
     Query(#[from] tokio_postgres::Error),
+    #[error("the tables registry and settings are empty: run `openregister-webhooks install`")]
+    NotInstalled,
 }
 
 impl PipelineError {
@@ -20,7 +22,7 @@ impl PipelineError {
     pub(super) fn fault(&self) -> Fault {
         match self {
             // Registrations are not part of any change.
-            Self::Registry(_) => Fault::Elsewhere,
+            Self::Registry(_) | Self::NotInstalled => Fault::Elsewhere,
             Self::Lifecycle(error) => error.fault(),
             Self::Query(error) => Fault::of(error),
         }

@@ -6,6 +6,7 @@
 
 mod activity;
 mod adopt;
+mod batch_state;
 mod batches;
 mod document;
 pub mod erase;

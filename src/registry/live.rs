@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use chrono::Utc;
 use deadpool_postgres::Pool;
 use secrecy::SecretString;
-use tokio_postgres::{GenericClient, Transaction};
+use tokio_postgres::{GenericClient, Row, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use super::defaults::Defaults;
@@ -88,21 +88,33 @@ impl Registry {
         self.refresh_with(tx).await
     }
 
-    pub(super) async fn refresh_with<C: GenericClient>(
+    /// The registrations in memory, if they are those of this row, in which [`STAMP`] was selected; else they are to be read again
+    /// ([`Self::refresh_with`]).
+    #[must_use]
+    pub(crate) fn if_current(&self, row: &Row) -> Option<Arc<Snapshot>> {
+        let seen = self.snapshot();
+        let current = *seen.stamp() == Stamp::of(row) && seen.next_expiry().is_none_or(|end| end > now());
+        current.then_some(seen)
+    }
+
+    /// The registrations as of now, read by this connection, which must be in a transaction that is READ COMMITTED, or in none.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub(crate) async fn refresh_with<C: GenericClient>(
         &self,
         client: &C,
     ) -> Result<Arc<Snapshot>, RegistryError> {
-        let seen = self.snapshot();
         let row = client
             .query_one(
                 &format!("SELECT {STAMP} FROM openregister_webhooks.registry r"),
                 &[],
             )
             .await?;
-        let stored = Stamp::of(&row);
-        if *seen.stamp() == stored && seen.next_expiry().is_none_or(|end| end > now()) {
-            return Ok(seen);
+        if let Some(current) = self.if_current(&row) {
+            return Ok(current);
         }
+        let (seen, stored) = (self.snapshot(), Stamp::of(&row));
         // What another history had registered is no stand-in for what cannot be read.
         let before = seen.stamp().is_akin(&stored).then_some(&*seen);
         let load = store::load(client, &self.vault, &self.defaults, now(), before, &self.readings);

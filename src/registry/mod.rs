@@ -44,6 +44,7 @@ pub use extras::{Extras, SecretChoice};
 pub use fields::{Fields, InvalidField};
 pub use headers::{MASK, can_be_sent, looks_secret};
 pub use live::Registry;
+pub(crate) use reading::STAMP;
 pub use registration::Registration;
 pub use snapshot::Snapshot;
 pub use target::{AnyTarget, TargetPolicy};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio_postgres::Row;
 
 /// What is selected of `registry r` for [`Stamp::of`].
-pub(super) const STAMP: &str = "r.revision AS registry_revision, r.state::text AS registry_state, \
+pub(crate) const STAMP: &str = "r.revision AS registry_revision, r.state::text AS registry_state, \
      (SELECT concat_ws('/', c.system_identifier, d.oid, pg_relation_filenode('openregister_webhooks.registry'), \
         CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END) \
       FROM pg_control_system() c, pg_database d WHERE d.datname = current_database()) AS registry_lineage";

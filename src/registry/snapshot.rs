@@ -16,6 +16,8 @@ pub struct Snapshot {
     all: Vec<Arc<Webhook>>,
     by_id: HashMap<WebhookId, Arc<Webhook>>,
     by_class: Vec<Listeners>,
+    /// By class: whether a registration names it, enabled or not.
+    named: Vec<bool>,
     unreadable: Vec<(WebhookId, String)>,
     next_expiry: Option<i64>,
 }
@@ -47,6 +49,10 @@ impl Snapshot {
             .map(|webhook| (webhook.id, Arc::clone(webhook)))
             .collect();
         let mut by_class: Vec<Listeners> = EventClass::all().map(|_| Listeners::default()).collect();
+        let mut named = vec![!unreadable.is_empty(); by_class.len()];
+        for class in all.iter().flat_map(|webhook| webhook.event.classes()) {
+            named[class.index()] = true;
+        }
         for webhook in all.iter().filter(|webhook| webhook.collects()) {
             for class in webhook.event.classes() {
                 by_class[class.index()].webhooks.push(Arc::clone(webhook));
@@ -58,6 +64,7 @@ impl Snapshot {
             all,
             by_id,
             by_class,
+            named,
             unreadable,
             next_expiry,
         }
@@ -84,6 +91,12 @@ impl Snapshot {
         self.by_class
             .get(class.index())
             .map_or(&[], |listeners| listeners.webhooks.as_slice())
+    }
+
+    /// Whether a registration names this class, enabled or not. If one cannot be read, it may name any.
+    #[must_use]
+    pub fn names(&self, class: EventClass) -> bool {
+        self.named.get(class.index()).is_some_and(|named| *named)
     }
 
     /// What the filters of [`Self::for_class`] look into, all together.

@@ -81,6 +81,17 @@ pub fn parse_object(text: &str) -> Result<Map<String, Value>, Error> {
     serde_json::from_str::<Object>(text).map(|read| read.0)
 }
 
+/// Writes a value behind a text.
+pub(crate) fn write<T: serde::Serialize>(text: &mut String, value: &T) {
+    text.push_str(&to_text(value));
+}
+
+/// The text of a value.
+pub(crate) fn to_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    // Values of JSON can always be written: all their keys are texts.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 struct Read(Value);
 
 impl<'de> Deserialize<'de> for Read {

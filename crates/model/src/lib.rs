@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod class;
+mod columns;
 mod entity;
 pub mod json;
 mod kind;
 mod mask;
 mod object;
+mod object_text;
 mod other_kinds;
 mod row;
 mod schema;
@@ -21,11 +23,12 @@ mod transition;
 mod unavailable;
 
 pub use class::{Action, ActorSource, EventClass};
+pub use columns::Row;
 pub use entity::Entity;
 pub use kind::EntityKind;
 pub use object::{object_entity, object_has_field};
 pub use other_kinds::other_entity;
-pub use row::{ObjectRow, Row, RowError, parse_row};
+pub use row::{ObjectRow, RowError, parse_row};
 pub use row::{decode_text, is_set};
 pub use schema::{Reference, Schema};
 pub use similar::similar_class;

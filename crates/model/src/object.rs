@@ -1,13 +1,17 @@
 //! Makes an entity of an object's row, whether a magic table or the blob table holds it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
+use super::columns::Row;
+use super::object_text::magic_text;
 use super::row::{METADATA, ObjectRow, decode_text};
 use super::schema::{Reference, Schema, camel_case};
-use super::{Entity, TableName, time};
+use super::{Entity, Store, TableName, time};
 
 /// The metadata that is JSON, and whether its empty value is a list. The blob table stores some of it in text columns.
-const JSON: [(&str, bool); 15] = [
+pub(crate) const JSON: [(&str, bool); 15] = [
     ("files", true),
     ("relations", false),
     ("authorization", false),
@@ -26,7 +30,7 @@ const JSON: [(&str, bool); 15] = [
 ];
 
 /// The metadata that is text.
-const TEXTS: [&str; 10] = [
+pub(crate) const TEXTS: [&str; 10] = [
     "version",
     "owner",
     "name",
@@ -70,7 +74,16 @@ pub fn object_has_field(name: &str) -> bool {
 }
 
 /// The metadata that is a time, and that only some generations have.
-const OPTIONAL_TIMES: [&str; 3] = ["expires", "published", "depublished"];
+pub(crate) const OPTIONAL_TIMES: [&str; 3] = ["expires", "published", "depublished"];
+
+/// The row of an object, with its register and schema: all that its entity is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct ObjectState {
+    table: TableName,
+    row: Row,
+    register: Option<Arc<Reference>>,
+    schema: Option<Arc<Schema>>,
+}
 
 /// The entity of an object's row.
 ///
@@ -79,26 +92,52 @@ const OPTIONAL_TIMES: [&str; 3] = ["expires", "published", "depublished"];
 #[must_use]
 pub fn object_entity(
     table: &TableName,
+    row: &Row,
+    register: Option<&Arc<Reference>>,
+    schema: Option<&Arc<Schema>>,
+) -> Entity {
+    Entity::of_object(ObjectState {
+        table: table.clone(),
+        row: row.clone(),
+        register: register.cloned(),
+        schema: schema.cloned(),
+    })
+}
+
+impl ObjectState {
+    pub(crate) fn fields(&self) -> Map<String, Value> {
+        let row = ObjectRow::new(&self.table, &self.row);
+        object_fields(&self.table, row, self.register.as_deref(), self.schema.as_deref())
+    }
+
+    /// The text of [`Self::fields`], if it can be written without them.
+    pub(crate) fn to_text(&self) -> Option<String> {
+        let Store::Magic { register, schema } = self.table.store() else {
+            return None;
+        };
+        let register = Reference::value_of(self.register.as_deref(), Some(*register));
+        let known = self.schema.as_deref()?;
+        let reference = Reference::value_of(Some(&known.reference), Some(*schema));
+        magic_text(&self.row, &register, (&reference, known))
+    }
+}
+
+fn object_fields(
+    table: &TableName,
     row: ObjectRow<'_>,
     register: Option<&Reference>,
     schema: Option<&Schema>,
-) -> Entity {
+) -> Map<String, Value> {
     let (register_id, schema_id) = row.ids(table);
-    let gone = |id: Option<i64>| id.map_or(Value::Null, |id| Reference::gone(id).to_value());
     let meta = |name: &str| row.meta(name).cloned().unwrap_or(Value::Null);
     let text = |name: &str| row.text(name).map_or(Value::Null, Value::from);
 
     let mut fields = Map::new();
     fields.insert("id".into(), meta("id"));
     fields.insert("uuid".into(), meta("uuid"));
-    fields.insert(
-        "register".into(),
-        register.map_or_else(|| gone(register_id), Reference::to_value),
-    );
-    fields.insert(
-        "schema".into(),
-        schema.map_or_else(|| gone(schema_id), |s| s.reference.to_value()),
-    );
+    fields.insert("register".into(), Reference::value_of(register, register_id));
+    let reference = schema.map(|schema| &schema.reference);
+    fields.insert("schema".into(), Reference::value_of(reference, schema_id));
     fields.insert("data".into(), Value::Object(properties(row, schema)));
     fields.insert("organisation".into(), text("organisation"));
     fields.insert("created".into(), time::stamp(&meta("created")));
@@ -130,11 +169,11 @@ pub fn object_entity(
             fields.insert(name.into(), emptied(decode_text(value), list));
         }
     }
-    Entity::new(fields)
+    fields
 }
 
 /// Replaces null, and the empty value of the other shape, by the empty value of the right shape.
-fn emptied(value: Value, list: bool) -> Value {
+pub(crate) fn emptied(value: Value, list: bool) -> Value {
     match value {
         Value::Null if list => Value::Array(Vec::new()),
         Value::Null => Value::Object(Map::new()),
@@ -155,7 +194,7 @@ fn properties(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value>
 
 fn from_columns(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> {
     let mut data = Map::new();
-    for (column, value) in row.columns() {
+    for (column, value) in row.columns().iter() {
         if column.strip_prefix('_').is_some_and(is_metadata) {
             continue;
         }
@@ -188,7 +227,7 @@ fn from_json(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> 
     data
 }
 
-fn is_metadata(name: &str) -> bool {
+pub(crate) fn is_metadata(name: &str) -> bool {
     METADATA.contains(&name) || name == "deck"
 }
 
@@ -202,7 +241,7 @@ mod tests {
         let row = json!({"id": 4, "uuid": "s-u", "slug": "person", "properties": {
             "firstName": {"type": "string"}, "E-mail address": {"type": "string"}, "born": {"type": "string", "format": "date"},
             "when": {"type": "string"}, "address": {"type": "object"}, "Über": {"type": "integer"}}});
-        Schema::from_row(row.as_object().unwrap()).unwrap()
+        Schema::from_row(&row.as_object().unwrap().clone().into()).unwrap()
     }
 
     #[test]
@@ -215,7 +254,7 @@ mod tests {
                 "old_column":5,"older_column":null}"#,
         )
         .unwrap();
-        let entity = object_entity(&table, ObjectRow::new(&table, &row), None, Some(&schema()));
+        let entity = object_entity(&table, &row, None, Some(&Arc::new(schema())));
         let fields = entity.fields();
         assert_eq!(
             fields["data"],
@@ -247,12 +286,7 @@ mod tests {
             uuid: Some("r-u".into()),
             slug: Some("people".into()),
         };
-        let entity = object_entity(
-            &table,
-            ObjectRow::new(&table, &row),
-            Some(&register),
-            Some(&schema()),
-        );
+        let entity = object_entity(&table, &row, Some(&Arc::new(register)), Some(&Arc::new(schema())));
         let fields = entity.fields();
         assert_eq!(
             fields["data"].to_string(),

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::row::{Row, decode_text};
+use super::columns::Row;
+use super::row::decode_text;
 use super::schema::camel_case;
 use super::{Entity, EntityKind, mask, time};
 
@@ -110,7 +111,7 @@ pub fn other_entity(kind: EntityKind, row: &Row) -> Entity {
     if let Some(title) = row.get("title").filter(|_| named) {
         fields.insert("name".into(), title.clone());
     }
-    for (column, value) in row {
+    for (column, value) in row.iter() {
         if !fields.contains_key(column) || column == "name" {
             fields.insert(camel_case(column), field(kind, column, value));
         }

@@ -1,12 +1,10 @@
 //! A captured row image, and access to an object's row in either kind of table.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::columns::Row;
 use super::{Store, TableName};
 use crate::json;
-
-/// A row as `row_to_json` wrote it.
-pub type Row = Map<String, Value>;
 
 /// Why a row image cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -19,17 +17,11 @@ pub struct RowError(#[from] serde_json::Error);
 /// # Errors
 /// If it is not a JSON object, or is nested deeper than [`json::DEEPEST`] levels.
 pub fn parse_row(text: &str) -> Result<Row, RowError> {
-    match json::parse_deep_object(text, json::DEEPEST) {
-        Ok(row) => Ok(row),
-        Err(error) => match replace_lone_surrogates(text) {
-            Some(repaired) => Ok(json::parse_deep_object(&repaired, json::DEEPEST)?),
-            None => Err(error.into()),
-        },
-    }
+    Row::read(text)
 }
 
 /// `text` with `\ufffd` in place of every escaped surrogate without its other half; `None` if there is none.
-fn replace_lone_surrogates(text: &str) -> Option<String> {
+pub(crate) fn replace_lone_surrogates(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let escape = |at: usize| -> Option<u16> {
         (bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'u'))
@@ -138,10 +130,7 @@ impl<'a> ObjectRow<'a> {
         if !self.magic {
             return self.row.get(name);
         }
-        let mut column = String::with_capacity(name.len() + 1);
-        column.push('_');
-        column.push_str(name);
-        self.row.get(&column)
+        self.row.get_underscored(name)
     }
 
     /// A metadata column that holds text; `None` if it is empty.
@@ -198,6 +187,8 @@ pub fn decode_text(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
+
     use super::*;
 
     /// The names that `serde_json` uses for numbers and raw texts are ordinary keys in a row.
@@ -208,7 +199,11 @@ mod tests {
                 let object = format!("{{\"$serde_json::private::{name}\":{value}}}");
                 let text = format!("{{\"json\":{object},\"list\":[{object}]}}");
                 let row = parse_row(&text).unwrap();
-                assert_eq!(Value::Object(row).to_string(), text);
+                let read: Map<String, Value> = row
+                    .iter()
+                    .map(|(name, value)| (name.to_owned(), value.clone()))
+                    .collect();
+                assert_eq!(Value::Object(read).to_string(), text);
                 let kept = decode_text(&Value::String(object.clone()));
                 assert_eq!(kept.to_string(), object);
                 let entity = crate::Entity::from_text(&text).unwrap();

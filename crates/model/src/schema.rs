@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::columns::Row;
 use super::transition::{Annotation, Transition};
 use super::{Entity, time};
 use crate::json;
@@ -31,7 +32,7 @@ impl Reference {
 
     /// Reads the row of a register or schema. `None` if it has no id.
     #[must_use]
-    pub fn from_row(row: &Map<String, Value>) -> Option<Self> {
+    pub fn from_row(row: &Row) -> Option<Self> {
         let text = |key: &str| {
             row.get(key)
                 .and_then(Value::as_str)
@@ -69,9 +70,33 @@ enum PropertyType {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Property {
+pub(crate) struct Property {
     name: String,
+    /// The name as a text of JSON.
+    pub(crate) quoted: String,
     kind: PropertyType,
+}
+
+impl Property {
+    /// The value of its column, converted to its type. See [`PropertyType::typed`].
+    pub(crate) fn typed(&self, value: &Value) -> Value {
+        self.kind.typed(value)
+    }
+
+    /// Whether [`Self::typed`] keeps a scalar with this text as it is.
+    pub(crate) fn keeps(&self, text: &str) -> bool {
+        let begins = text.as_bytes().first();
+        match self.kind {
+            _ if text == "null" => true,
+            PropertyType::Text => begins == Some(&b'"'),
+            PropertyType::Number => begins != Some(&b'"'),
+            PropertyType::Boolean => matches!(text, "true" | "false"),
+            PropertyType::Array | PropertyType::Object | PropertyType::Other => {
+                !text.starts_with("\"[") && !text.starts_with("\"{")
+            }
+            PropertyType::Date | PropertyType::DateTime => false,
+        }
+    }
 }
 
 /// The parts of a schema that the payloads of its objects need.
@@ -92,7 +117,7 @@ const MAX_IDENTIFIER: usize = 63;
 impl Schema {
     /// Reads the row of a schema. `None` if it has no id.
     #[must_use]
-    pub fn from_row(row: &Map<String, Value>) -> Option<Self> {
+    pub fn from_row(row: &Row) -> Option<Self> {
         let reference = Reference::from_row(row)?;
         let mut columns = HashMap::new();
         let mut maps = Vec::new();
@@ -113,6 +138,7 @@ impl Schema {
             let mut column = column_name(name);
             let property = Property {
                 name: name.clone(),
+                quoted: Value::from(name.as_str()).to_string(),
                 kind,
             };
             if column.len() > MAX_IDENTIFIER {
@@ -152,6 +178,11 @@ impl Schema {
     pub(crate) fn property(&self, column: &str, value: &Value) -> Option<(&str, Value)> {
         let property = self.columns.get(column)?;
         Some((&property.name, property.kind.typed(value)))
+    }
+
+    /// The property that is stored in `column`.
+    pub(crate) fn column(&self, column: &str) -> Option<&Property> {
+        self.columns.get(column)
     }
 
     /// The names of the properties whose value is a map.
@@ -286,7 +317,7 @@ mod tests {
             "s": {"type": "string"}, "i": {"type": "integer"}, "n": {"type": ["null", "number"]}, "b": {"type": "boolean"},
             "d": {"type": "string", "format": "date"}, "a": {"type": "array"}, "o": {"type": "object"}, "x": {}
         }});
-        let schema = Schema::from_row(row.as_object().unwrap()).unwrap();
+        let schema = Schema::from_row(&row.as_object().unwrap().clone().into()).unwrap();
         assert_eq!(schema.reference.slug, None);
         let typed = |column: &str, value: &str| {
             let value: Value = serde_json::from_str(value).unwrap();

@@ -119,4 +119,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "data_mode",
         sql: include_str!("../../../sql/migrations/0022_data_mode.sql"),
     },
+    Migration {
+        version: 23,
+        name: "event_compression",
+        sql: include_str!("../../../sql/migrations/0023_event_compression.sql"),
+    },
 ];

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio_postgres::types::PgLsn;
+
 use super::snapshot::Snapshot;
 use crate::capture::change::{Lsn, Xid};
 
@@ -17,16 +19,17 @@ pub(crate) struct Floors {
 }
 
 impl Floors {
-    /// The LSN at which reading the difference between `current` and `new` must begin. A transaction that stays open lowers it
-    /// only once it ends.
-    pub(crate) fn from(&self, current: &Snapshot, new: &Snapshot) -> Lsn {
-        let ended = current
-            .in_progress
-            .iter()
-            .filter(|xid| !new.in_progress.contains(xid));
+    /// Where reading the difference between `current` and a later snapshot must begin. A transaction that stays open lowers it only
+    /// once it ends, so that depends on the later snapshot.
+    pub(crate) fn after(&self, current: &Snapshot) -> EarlierFloor {
+        let floor = |xid| self.below(xid).map(|(_, lsn)| lsn).unwrap_or_default();
         // Any id from xmax on may be new.
-        let oldest = ended.copied().fold(current.xmax, u64::min);
-        self.below(oldest).map(|(_, lsn)| lsn).unwrap_or_default()
+        let usual = floor(current.xmax);
+        let open = current.in_progress.iter().map(|xid| (*xid, floor(*xid)));
+        EarlierFloor {
+            usual,
+            open: open.filter(|(_, lsn)| *lsn < usual).collect(),
+        }
     }
 
     /// Records a read: the reader's transaction got the id `own` after the insert position `observed` was seen; everything
@@ -53,6 +56,28 @@ impl Floors {
     }
 }
 
+/// The LSN at which a read must begin, as far as it is known before its snapshot is.
+#[derive(Debug, Default)]
+pub(crate) struct EarlierFloor {
+    usual: Lsn,
+    /// Transactions that were open, and the lower LSN that counts once one of them has ended.
+    open: Vec<(u64, Lsn)>,
+}
+
+impl EarlierFloor {
+    /// The LSN, if no transaction of [`Self::ended_lower`] has ended.
+    pub(crate) const fn usual(&self) -> Lsn {
+        self.usual
+    }
+
+    /// Transactions that were open, as texts, and the LSN that counts once one of them has ended.
+    pub(crate) fn ended_lower(&self) -> (Vec<String>, Vec<PgLsn>) {
+        let open = self.open.iter();
+        open.map(|(xid, lsn)| (xid.to_string(), PgLsn::from(lsn.0)))
+            .unzip()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -61,6 +86,18 @@ mod tests {
 
     fn snapshot(text: &str) -> Snapshot {
         Snapshot::parse(text).unwrap()
+    }
+
+    impl Floors {
+        /// As the statement of a read has it: of the open transactions those count that `new` shows.
+        fn from(&self, current: &Snapshot, new: &Snapshot) -> Lsn {
+            let floor = self.after(current);
+            let ended = floor
+                .open
+                .iter()
+                .filter(|(xid, _)| !new.in_progress.contains(xid));
+            ended.map(|(_, lsn)| *lsn).fold(floor.usual, Lsn::min)
+        }
     }
 
     #[test]

@@ -9,10 +9,10 @@ mod identity;
 mod snapshot;
 mod store;
 
-pub(super) use floors::Floors;
+pub(super) use floors::{EarlierFloor, Floors};
 pub use identity::Identity;
 pub(crate) use identity::current_identity;
 pub use snapshot::NoSnapshot;
 pub(crate) use snapshot::Snapshot;
 pub use store::LoadError;
-pub(crate) use store::{Position, load, save};
+pub(crate) use store::{Position, load, make_room, own_id, save};

@@ -1,11 +1,12 @@
 //! The reader's position and the tables that keep it, `position_0` and `position_1`. Nothing else writes them.
 
 use tokio_postgres::types::{PgLsn, Type};
-use tokio_postgres::{Client, Row, Transaction};
+use tokio_postgres::{Client, Row};
 
 use super::identity::Identity;
 use super::snapshot::{NoSnapshot, Snapshot};
 use crate::capture::change::{ChangeKey, Lsn, Xid};
+use crate::database::Write;
 
 /// Which changes are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,46 +86,63 @@ pub enum LoadError {
 /// How many positions are inserted into one table before the other one is emptied and used.
 const PER_TABLE: i64 = 4096;
 
-/// Inserts `position`, in the transaction that turned its changes into deliveries. Returns that transaction's id.
-pub(crate) async fn save(
-    tx: &Transaction<'_>,
-    position: &Position,
-    identity: Identity,
-) -> Result<Xid, tokio_postgres::Error> {
-    let table = (position.n / PER_TABLE) % 2;
-    if position.n % PER_TABLE == 0 {
-        // The other table holds the newest positions, this one only older ones. It is not emptied while somebody else reads it
-        // (a dump of the database locks every table for hours): the newest row of both tables counts anyway.
-        tx.batch_execute(&format!(
+/// Empties the table that `position` goes into if that is its turn. To be called before [`save`], in the same transaction.
+pub(crate) async fn make_room(client: &Client, position: &Position) -> Result<(), tokio_postgres::Error> {
+    if position.n % PER_TABLE != 0 {
+        return Ok(());
+    }
+    let table = table_of(position);
+    // The other table holds the newest positions, this one only older ones. It is not emptied while somebody else reads it
+    // (a dump of the database locks every table for hours): the newest row of both tables counts anyway.
+    client
+        .batch_execute(&format!(
             "DO $$ BEGIN LOCK TABLE openregister_webhooks.position_{table} IN ACCESS EXCLUSIVE MODE NOWAIT; \
              TRUNCATE openregister_webhooks.position_{table}; EXCEPTION WHEN lock_not_available THEN NULL; END $$"
         ))
-        .await?;
-    }
+        .await
+}
+
+const fn table_of(position: &Position) -> i64 {
+    (position.n / PER_TABLE) % 2
+}
+
+/// Inserts a position into one of the two tables.
+macro_rules! insert {
+    ($table:literal) => {
+        concat!(
+            "INSERT INTO openregister_webhooks.position_",
+            $table,
+            " (n, snapshot, \"window\", lsn, xid, ordinal, system_identifier, database_oid) \
+             VALUES ($1, $2, $3, $4, $5::text::xid8, $6, $7, $8) RETURNING pg_current_xact_id()::text"
+        )
+    };
+}
+
+/// Inserts `position`, in the transaction that turned its changes into deliveries. It returns that transaction's id: see [`own_id`].
+pub(crate) fn save(position: &Position, identity: Identity) -> Write {
+    let sql = if table_of(position) == 0 {
+        insert!("0")
+    } else {
+        insert!("1")
+    };
     let (window, key) = match &position.window {
-        Some((snapshot, key)) => (Some(snapshot.as_str()), Some(key)),
+        Some((snapshot, key)) => (Some(snapshot.as_str().to_owned()), Some(key)),
         None => (None, None),
     };
-    let rows = tx
-        .query_typed(
-            &format!(
-                "INSERT INTO openregister_webhooks.position_{table} \
-             (n, snapshot, \"window\", lsn, xid, ordinal, system_identifier, database_oid) \
-             VALUES ($1, $2, $3, $4, $5::xid8, $6, $7, $8) RETURNING pg_current_xact_id()::text"
-            ),
-            &[
-                (&position.n, Type::INT8),
-                (&position.snapshot.as_str(), Type::TEXT),
-                (&window, Type::TEXT),
-                (&key.map(|k| PgLsn::from(k.lsn.0)), Type::PG_LSN),
-                (&key.map(|k| k.xid.0.to_string()), Type::TEXT),
-                (&key.map(|k| k.ordinal), Type::INT4),
-                (&identity.system_identifier, Type::INT8),
-                (&identity.database_oid, Type::OID),
-            ],
-        )
-        .await?;
+    Write::new(sql)
+        .with(position.n, Type::INT8)
+        .with(position.snapshot.as_str().to_owned(), Type::TEXT)
+        .with(window, Type::TEXT)
+        .with(key.map(|k| PgLsn::from(k.lsn.0)), Type::PG_LSN)
+        .with(key.map(|k| k.xid.0.to_string()), Type::TEXT)
+        .with(key.map(|k| k.ordinal), Type::INT4)
+        .with(identity.system_identifier, Type::INT8)
+        .with(identity.database_oid, Type::OID)
+}
+
+/// The id of the transaction that [`save`] was part of.
+pub(crate) fn own_id(rows: &[Row]) -> Xid {
     // The text of an xid8 is always a number. Without it the mark is above every id, which makes no read begin too late.
     let own = rows.first().and_then(|r| r.get::<_, &str>(0).parse().ok());
-    Ok(Xid(own.unwrap_or(u64::MAX)))
+    Xid(own.unwrap_or(u64::MAX))
 }

@@ -1,6 +1,7 @@
 //! Every class in every format of `delivery::format`, rendered from the catalogue's examples.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -153,13 +154,15 @@ fn recorded(text: &str) -> Vec<(Entity, Value)> {
         let table = TableName::parse(change["table"].as_str().unwrap(), "oc_").unwrap();
         match table.store() {
             Store::Magic { .. } | Store::Blob if change["op"] == "INSERT" => {
-                let row = ObjectRow::new(&table, new);
-                let schema = schemas.get(&row.ids(&table).1.unwrap());
-                let uuid = row.uuid().unwrap().to_owned();
-                rows.insert(uuid, object_entity(&table, row, None, schema));
+                let row = new.clone().into();
+                let object = ObjectRow::new(&table, &row);
+                let schema = schemas.get(&object.ids(&table).1.unwrap());
+                let uuid = object.uuid().unwrap().to_owned();
+                rows.insert(uuid, object_entity(&table, &row, None, schema));
             }
             _ if table.name() == "openregister_schemas" => {
-                schemas.insert(new["id"].as_i64().unwrap(), Schema::from_row(new).unwrap());
+                let schema = Schema::from_row(&new.clone().into()).unwrap();
+                schemas.insert(new["id"].as_i64().unwrap(), Arc::new(schema));
             }
             _ if table.name() == "openregister_audit_trails" && new["action"] == "create" => {
                 let mut shown = new["changed"].clone();
@@ -232,7 +235,10 @@ fn openregister_writes_an_empty_map_as_php_does() {
 
     let row = json!({"id": 1, "uuid": "u", "title": "People", "authorization": {}, "configuration": {"a": {}}, "groups": null});
     let mut event = example_event(EventClass::new(EntityKind::Register, Action::Created).unwrap());
-    event.states = States::One(other_entity(EntityKind::Register, row.as_object().unwrap()));
+    event.states = States::One(other_entity(
+        EntityKind::Register,
+        &row.as_object().unwrap().clone().into(),
+    ));
     let rendered = sample(&event.into(), Format::OpenRegister, DataMode::Full);
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     let register = &body["data"]["register"];

@@ -10,6 +10,17 @@ use super::transition::WEBHOOKS;
 use super::worker::CHANNEL;
 use crate::registry::WebhookId;
 
+/// SQL that makes the deliveries due that waited for the row that names the user of an event, given SQL for the `seq` of the events in an
+/// array: a part of a `WITH`, `woken`, with the webhooks.
+///
+/// A row that is leased already runs with what was known; `awaiting` stays, so that its filter is evaluated again.
+pub(crate) fn resolve_user_sql(seqs: &str) -> String {
+    format!(
+        "woken AS (UPDATE openregister_webhooks.delivery SET due_at = least(due_at, clock_timestamp()) \
+         WHERE awaiting AND lease_owner IS NULL AND event_seq = ANY ({seqs}) RETURNING webhook)"
+    )
+}
+
 /// The row that names the user of these events has come: makes the deliveries due that waited for it. Wake the dispatcher for the
 /// webhooks that this returns, after the commit.
 ///
@@ -20,11 +31,11 @@ pub async fn resolve_user<C: GenericClient + Sync>(
     events: &[EventRef],
 ) -> Result<Vec<WebhookId>, Error> {
     let seqs: Vec<i64> = events.iter().map(|e| e.seq).collect();
-    // A row that is leased already runs with what was known; `awaiting` stays, so that its filter is evaluated again.
-    let sql = "WITH woken AS (UPDATE openregister_webhooks.delivery SET due_at = least(due_at, clock_timestamp()) \
-        WHERE awaiting AND lease_owner IS NULL AND event_seq = ANY ($1) RETURNING webhook) \
-        SELECT DISTINCT webhook FROM woken";
-    let rows = tx.query_typed(sql, &[(&seqs, Type::INT8_ARRAY)]).await?;
+    let sql = format!(
+        "WITH {} SELECT DISTINCT webhook FROM woken",
+        resolve_user_sql("$1")
+    );
+    let rows = tx.query_typed(&sql, &[(&seqs, Type::INT8_ARRAY)]).await?;
     rows.iter().map(|row| row.try_get(0).map(WebhookId)).collect()
 }
 

@@ -31,14 +31,15 @@ pub use cancel::{cancel_all, clean};
 pub use counts::Latency;
 pub use delivery::{EventRef, NewDelivery, Reason};
 pub use due::{notify_peers, resolve_user};
-pub use enqueue::{enqueue, lock};
+pub use enqueue::{enqueue, enqueue_locked, lock};
 pub use retry::{Retried, RetrySelection, count_given_up, retry, retry_given_up};
 
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};
 pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};
 pub(crate) use counts::{count, groups, latencies, living_workers, unfinished};
 pub(crate) use delivery::{Claimed, LeaseKey};
-pub(crate) use due::{due_now, queued};
+pub(crate) use due::{due_now, queued, resolve_user_sql};
+pub(crate) use enqueue::{LOCK, TODAY};
 pub(crate) use health::{
     FailingReceiver, HealthReport, StoredHealth, failing, forgive, health, record_health,
 };

@@ -236,12 +236,12 @@ impl Image {
 /// What the audit row itself says of an object whose row is gone.
 fn bare(audit: &Audit, uuid: &str) -> Option<(TableName, Row)> {
     let table = TableName::parse(audit_tables(audit).first()?, "")?;
-    let mut row = Row::new();
+    let mut row = Map::new();
     for (name, value) in [("id", audit.object.into()), ("uuid", Value::from(uuid))] {
+        row.insert(format!("_{name}"), Value::clone(&value));
         row.insert(name.into(), value);
-        row.insert(format!("_{name}"), row[name].clone());
     }
-    Some((table, row))
+    Some((table, row.into()))
 }
 
 /// The tables in which the object of an audit row may be.

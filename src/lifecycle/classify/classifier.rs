@@ -77,15 +77,14 @@ impl Classifier {
 
     /// The object that a row holds, with its register and schema as they are at this point of the stream.
     pub(super) fn entity(&self, table: &TableName, row: &Row) -> Entity {
-        let row = ObjectRow::new(table, row);
-        let (register, schema) = row.ids(table);
+        let (register, schema) = ObjectRow::new(table, row).ids(table);
         let mut entity = object_entity(
             table,
             row,
             self.references.register(register),
             self.references.schema(schema),
         );
-        if let Some(utc) = local_time::of(row).and_then(|time| self.utc.get(time)) {
+        if let Some(utc) = local_time::of(ObjectRow::new(table, row)).and_then(|time| self.utc.get(time)) {
             entity.set("updated", time::stamp(&Value::from(utc.as_str())));
         }
         entity

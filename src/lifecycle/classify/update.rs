@@ -5,20 +5,6 @@ use serde_json::Value;
 use crate::lifecycle::settings::LifecycleSettings;
 use orw_model::{Action, EntityKind, ObjectRow, Row, decode_text, is_set};
 
-/// The columns that differ. A missing column equals one that is null, because adding a column to a table changes no entity.
-fn changed<'a>(old: &'a Row, new: &'a Row) -> impl Iterator<Item = &'a str> {
-    let null = &Value::Null;
-    let differ = new
-        .iter()
-        .filter(move |(column, value)| old.get(*column).unwrap_or(null) != *value)
-        .map(|(column, _)| column.as_str());
-    let dropped = old
-        .iter()
-        .filter(|(column, value)| !value.is_null() && !new.contains_key(*column))
-        .map(|(column, _)| column.as_str());
-    differ.chain(dropped)
-}
-
 /// What happened to a soft-delete column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deletion {
@@ -48,7 +34,10 @@ pub(crate) fn of_object(settings: &LifecycleSettings, old: ObjectRow<'_>, new: O
         Deletion::Alive => {}
     }
     let mut actions = Vec::new();
-    let updated = changed(old.columns(), new.columns()).any(|column| is_news(settings, column, old, new));
+    let updated = new
+        .columns()
+        .changed(old.columns())
+        .any(|column| is_news(settings, column, old, new));
     if updated {
         actions.push(Action::Updated);
     }
@@ -146,7 +135,8 @@ pub(crate) fn of_plain(
         Deletion::Deleted => Some(Action::Deleted),
         Deletion::StillDeleted => None,
         Deletion::Restored => Some(Action::Updated),
-        Deletion::Alive => changed(old, new)
+        Deletion::Alive => new
+            .changed(old)
             .any(|column| !settings.is_housekeeping(kind, column))
             .then_some(Action::Updated),
     }

@@ -6,19 +6,28 @@ use tokio_postgres::GenericClient;
 use tokio_postgres::types::Type;
 
 use super::moved::{joined, split};
+use crate::database::Write;
 use crate::lifecycle::event::Actor;
 use crate::lifecycle::outcome::ActorFound;
 use orw_model::{Action, ActorSource, Entity, EventClass};
 
-/// Sets the actors of the stored events of `found` that still wait for them, and the actions of transitions. Returns these events' keys.
-pub(crate) async fn set_actors(
-    tx: &impl GenericClient,
-    found: &[ActorFound],
-) -> Result<Vec<(NaiveDate, i64)>, tokio_postgres::Error> {
-    for named in found.iter().filter(|found| found.transition.is_some()) {
-        name_transitions(tx, named).await?;
-    }
-    let lanes: Vec<&str> = found.iter().map(|f| f.lane.as_str()).collect();
+/// SQL that sets the actors of the stored events that some [`ActorFound`] name and that still wait for them: a part of a `WITH`, `named`,
+/// with the `seq` of these events. To be run after [`name_transitions`].
+///
+/// OFFSET keeps the search a look-up in the index of lanes: whatever the statistics say, no day is searched as a whole. An event waits for
+/// some seconds at most, so it is of today or, around midnight, of yesterday.
+pub(crate) const NAME_ACTORS: &str = "named AS (
+    UPDATE openregister_webhooks.event e SET actor = f.actor, awaiting = false
+    FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::timestamptz[], $5::text[]) AS f (lane, pid, since, until, actor)
+    CROSS JOIN LATERAL (SELECT c.day, c.seq FROM openregister_webhooks.event c
+        WHERE c.lane = f.lane AND c.pid = f.pid AND c.at BETWEEN f.since AND f.until AND c.awaiting
+          AND c.day >= (clock_timestamp() AT TIME ZONE 'UTC')::date - 1 OFFSET 0) t
+    WHERE e.day = t.day AND e.seq = t.seq AND e.awaiting
+    RETURNING e.seq)";
+
+/// Adds the parameters of [`NAME_ACTORS`] to a statement.
+pub(crate) fn with_actors(write: Write, found: &[ActorFound]) -> Write {
+    let lanes: Vec<String> = found.iter().map(|f| f.lane.as_str().to_owned()).collect();
     let pids: Vec<i32> = found.iter().map(|f| f.pid).collect();
     let since: Vec<_> = found.iter().map(|f| f.since).collect();
     let until: Vec<_> = found.iter().map(|f| f.at).collect();
@@ -26,29 +35,27 @@ pub(crate) async fn set_actors(
         .iter()
         .map(|f| f.actor.as_ref().map(actor_to_text))
         .collect();
-    // An event waits for some seconds at most, so it is of today or, around midnight, of yesterday.
-    let rows = tx
-        .query_typed(
-            "UPDATE openregister_webhooks.event e SET actor = f.actor, awaiting = false \
-             FROM unnest($1::text[], $2::int4[], $3::timestamptz[], $4::timestamptz[], $5::text[]) \
-                  AS f (lane, pid, since, until, actor) \
-             WHERE e.lane = f.lane AND e.pid = f.pid AND e.at BETWEEN f.since AND f.until AND e.awaiting \
-               AND e.day >= (clock_timestamp() AT TIME ZONE 'UTC')::date - 1 \
-             RETURNING e.day, e.seq",
-            &[
-                (&lanes, Type::TEXT_ARRAY),
-                (&pids, Type::INT4_ARRAY),
-                (&since, Type::TIMESTAMPTZ_ARRAY),
-                (&until, Type::TIMESTAMPTZ_ARRAY),
-                (&actors, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    write
+        .with(lanes, Type::TEXT_ARRAY)
+        .with(pids, Type::INT4_ARRAY)
+        .with(since, Type::TIMESTAMPTZ_ARRAY)
+        .with(until, Type::TIMESTAMPTZ_ARRAY)
+        .with(actors, Type::TEXT_ARRAY)
+}
+
+/// Sets the actions of the stored transitions of these requests, as long as they wait for their audit rows.
+pub(crate) async fn name_transitions(
+    tx: &impl GenericClient,
+    found: &[ActorFound],
+) -> Result<(), tokio_postgres::Error> {
+    for named in found.iter().filter(|found| found.transition.is_some()) {
+        name_transition(tx, named).await?;
+    }
+    Ok(())
 }
 
 /// Sets the action of the stored transitions of one request, as long as they wait for its audit row. One that cannot be read stays as it is.
-async fn name_transitions(tx: &impl GenericClient, found: &ActorFound) -> Result<(), tokio_postgres::Error> {
+async fn name_transition(tx: &impl GenericClient, found: &ActorFound) -> Result<(), tokio_postgres::Error> {
     let class = EventClass::object(Action::Transitioned).to_string();
     let sql = "SELECT e.day, e.seq, e.new FROM openregister_webhooks.event e \
                WHERE e.lane = $1 AND e.pid = $2 AND e.at BETWEEN $3 AND $4 AND e.awaiting AND e.class = $5 \

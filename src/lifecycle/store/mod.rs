@@ -13,11 +13,12 @@ use tokio_postgres::{GenericClient, Row};
 
 use super::event::{ActorState, Event, EventId, Lane, States};
 use super::gap::{GAP_EVENT, GapNotice, StoredEvent};
+use crate::database::Write;
 use orw_model::{Action, Entity, EventClass};
 
 use actors::actor_from_text;
 pub use actors::actor_to_text;
-pub(crate) use actors::{set_actors, update_actors};
+pub(crate) use actors::{NAME_ACTORS, name_transitions, update_actors, with_actors};
 use moved::{current_text, split};
 pub(super) use questions::{earlier_states, recent_actions};
 pub(crate) use questions::{newest, oldest};
@@ -45,6 +46,68 @@ pub async fn insert(
     insert_for(tx, day, events, None).await
 }
 
+/// What stores these events under `day`, each with its `seq`, which must come from [`NEXT_SEQS`] under the lock of whoever stores events.
+#[must_use]
+pub fn insert_at<'e>(day: NaiveDate, events: impl Iterator<Item = (i64, &'e Event)> + Clone) -> Write {
+    let (mut seqs, mut columns) = (Vec::new(), EventColumns::default());
+    for (seq, event) in events {
+        seqs.push(seq);
+        columns.push(event);
+    }
+    Write::new(
+        "INSERT INTO openregister_webhooks.event (day, seq, id, class, lane, at, pid, new, old, actor, awaiting)
+         OVERRIDING SYSTEM VALUE
+         SELECT $1, seq, id, class, lane, at, pid, new, old, actor, awaiting
+           FROM unnest($2::int8[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::int4[], $8::text[], $9::text[],
+                       $10::text[], $11::bool[])
+                AS e (seq, id, class, lane, at, pid, new, old, actor, awaiting)",
+    )
+    .with(day, Type::DATE)
+    .with(seqs, Type::INT8_ARRAY)
+    .with(columns.ids, Type::TEXT_ARRAY)
+    .with(columns.classes, Type::TEXT_ARRAY)
+    .with(columns.lanes, Type::TEXT_ARRAY)
+    .with(columns.at, Type::TIMESTAMPTZ_ARRAY)
+    .with(columns.pids, Type::INT4_ARRAY)
+    .with(columns.new, Type::TEXT_ARRAY)
+    .with(columns.old, Type::TEXT_ARRAY)
+    .with(columns.actors, Type::TEXT_ARRAY)
+    .with(columns.awaiting, Type::BOOL_ARRAY)
+}
+
+/// The columns of events that are stored.
+#[derive(Default)]
+struct EventColumns {
+    ids: Vec<String>,
+    classes: Vec<String>,
+    lanes: Vec<String>,
+    at: Vec<DateTime<Utc>>,
+    pids: Vec<i32>,
+    new: Vec<String>,
+    old: Vec<Option<String>>,
+    actors: Vec<Option<String>>,
+    awaiting: Vec<bool>,
+}
+
+impl EventColumns {
+    fn push(&mut self, event: &Event) {
+        self.ids.push(event.id.as_str().to_owned());
+        self.classes.push(event.class.to_string());
+        self.lanes.push(event.lane.as_str().to_owned());
+        self.at.push(event.at);
+        self.pids.push(event.pid);
+        self.new.push(current_text(&event.states));
+        self.old.push(event.states.old().map(Entity::to_text));
+        self.actors.push(event.actor.actor().map(actor_to_text));
+        self.awaiting
+            .push(matches!(event.actor, ActorState::Awaited { .. }));
+    }
+}
+
+/// SQL for the next `$1` values of `seq`, in their order.
+pub(crate) const NEXT_SEQS: &str =
+    "ARRAY(SELECT nextval('openregister_webhooks.event_seq_seq') FROM generate_series(1, $1))";
+
 /// The same for events that are made for one webhook: a replay for another webhook does not find them.
 ///
 /// # Errors
@@ -58,24 +121,8 @@ pub async fn insert_for(
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<&str> = events.iter().map(|e| e.id.as_str()).collect();
-    let classes: Vec<String> = events.iter().map(|e| e.class.to_string()).collect();
-    let lanes: Vec<&str> = events.iter().map(|e| e.lane.as_str()).collect();
-    let at: Vec<DateTime<Utc>> = events.iter().map(|e| e.at).collect();
-    let pids: Vec<i32> = events.iter().map(|e| e.pid).collect();
-    let new: Vec<String> = events.iter().map(|e| current_text(&e.states)).collect();
-    let old: Vec<Option<String>> = events
-        .iter()
-        .map(|e| e.states.old().map(Entity::to_text))
-        .collect();
-    let actors: Vec<Option<String>> = events
-        .iter()
-        .map(|e| e.actor.actor().map(actor_to_text))
-        .collect();
-    let awaiting: Vec<bool> = events
-        .iter()
-        .map(|e| matches!(e.actor, ActorState::Awaited { .. }))
-        .collect();
+    let mut columns = EventColumns::default();
+    events.iter().for_each(|event| columns.push(event));
     let rows = tx
         .query_typed(
             "INSERT INTO openregister_webhooks.event (day, id, class, lane, at, pid, new, old, actor, awaiting, made_for)
@@ -87,15 +134,15 @@ pub async fn insert_for(
              RETURNING seq",
             &[
                 (&day, Type::DATE),
-                (&ids, Type::TEXT_ARRAY),
-                (&classes, Type::TEXT_ARRAY),
-                (&lanes, Type::TEXT_ARRAY),
-                (&at, Type::TIMESTAMPTZ_ARRAY),
-                (&pids, Type::INT4_ARRAY),
-                (&new, Type::TEXT_ARRAY),
-                (&old, Type::TEXT_ARRAY),
-                (&actors, Type::TEXT_ARRAY),
-                (&awaiting, Type::BOOL_ARRAY),
+                (&columns.ids, Type::TEXT_ARRAY),
+                (&columns.classes, Type::TEXT_ARRAY),
+                (&columns.lanes, Type::TEXT_ARRAY),
+                (&columns.at, Type::TIMESTAMPTZ_ARRAY),
+                (&columns.pids, Type::INT4_ARRAY),
+                (&columns.new, Type::TEXT_ARRAY),
+                (&columns.old, Type::TEXT_ARRAY),
+                (&columns.actors, Type::TEXT_ARRAY),
+                (&columns.awaiting, Type::BOOL_ARRAY),
                 (&made_for, Type::INT8),
             ],
         )

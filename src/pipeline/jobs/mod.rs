@@ -23,4 +23,4 @@ pub use runner::{Runner, RunnerSettings};
 pub use start::{BackfillRequest, ReplayRequest, StartError, start_backfill, start_replay};
 pub use store::{cancel, get, list};
 
-pub(crate) use store::{cancel_all, replaying};
+pub(crate) use store::{REPLAYING, cancel_all, replaying};

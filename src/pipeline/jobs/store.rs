@@ -13,14 +13,12 @@ const COLUMNS: &str = "id, kind, webhook, state, ask, place, expected, seen, enq
 /// The most that one page holds.
 const MAX_PAGE: u16 = 500;
 
-/// The webhooks whose new events a running replay enqueues. To be read under the lock that orders the queue.
+/// SQL for the webhooks whose new events a running replay enqueues. To be read under the lock that orders the queue.
+pub(crate) const REPLAYING: &str = "SELECT webhook FROM openregister_webhooks.job WHERE state IN ('running', 'cancelling') AND kind = 'replay'";
+
+/// The same.
 pub(crate) async fn replaying<C: GenericClient + Sync>(tx: &C) -> Result<Vec<WebhookId>, Error> {
-    let rows = tx
-        .query_typed(
-            "SELECT webhook FROM openregister_webhooks.job WHERE state IN ('running', 'cancelling') AND kind = 'replay'",
-            &[],
-        )
-        .await?;
+    let rows = tx.query_typed(REPLAYING, &[]).await?;
     rows.iter().map(|row| row.try_get(0).map(WebhookId)).collect()
 }
 

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer, Fault};
+use openregister_webhooks::capture::{self, BatchTransaction, CaptureStatus, Change, Consumer, Fault};
 use orw_testkit::Generation;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::capture::{PATIENCE, database, install, options, settings};
@@ -38,7 +38,7 @@ struct Fuss(#[from] tokio_postgres::Error);
 impl Consumer for Fussy {
     type Error = Fuss;
 
-    async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), Fuss> {
+    async fn consume(&mut self, tx: &BatchTransaction<'_>, changes: Vec<Change>) -> Result<(), Fuss> {
         self.pending.clear();
         for change in changes {
             let row: serde_json::Value = serde_json::from_str(change.new.as_deref().unwrap()).unwrap();
@@ -77,7 +77,7 @@ impl Consumer for Fussy {
     }
 }
 
-async fn raise(tx: &Transaction<'_>, state: &str) -> Result<(), tokio_postgres::Error> {
+async fn raise(tx: &Client, state: &str) -> Result<(), tokio_postgres::Error> {
     let sql = format!("DO $$ BEGIN RAISE EXCEPTION 'as told' USING ERRCODE = '{state}'; END $$");
     tx.batch_execute(&sql).await
 }

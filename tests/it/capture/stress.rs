@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer};
+use openregister_webhooks::capture::{self, BatchTransaction, CaptureStatus, Change, Consumer};
 use orw_testkit::Generation;
 use tokio::sync::watch;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::capture::{database, install, options, settings};
@@ -27,7 +27,7 @@ struct Ledger;
 impl Consumer for Ledger {
     type Error = Infallible;
 
-    async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), Infallible> {
+    async fn consume(&mut self, tx: &BatchTransaction<'_>, changes: Vec<Change>) -> Result<(), Infallible> {
         let keys: Vec<String> = changes.iter().map(|c| format!("{:?}", c.key)).collect();
         let images: Vec<String> = changes.iter().map(|c| c.new.clone().unwrap()).collect();
         tx.execute(

@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer, InstallOptions};
+use openregister_webhooks::capture::{
+    self, BatchTransaction, CaptureStatus, Change, Consumer, InstallOptions,
+};
 use orw_testkit::Generation;
 use orw_testkit::postgres::Options;
 use tokio::sync::watch;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::capture::{Scene, database, options, settings};
@@ -43,7 +45,7 @@ struct Meter {
 impl Consumer for Meter {
     type Error = Infallible;
 
-    async fn consume(&mut self, _: &Transaction<'_>, changes: Vec<Change>) -> Result<(), Infallible> {
+    async fn consume(&mut self, _: &BatchTransaction<'_>, changes: Vec<Change>) -> Result<(), Infallible> {
         let now = chrono::Utc::now();
         let delays = changes.iter().map(|c| (now - c.at).to_std().unwrap_or_default());
         self.pending = delays.collect();

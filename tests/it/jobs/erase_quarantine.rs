@@ -1,10 +1,9 @@
 //! Erasing an object also removes changes of it that could not be read, even if they are read only afterwards.
 
-use openregister_webhooks::capture::{self, CaptureStatus, Change, Consumer, Fault};
+use openregister_webhooks::capture::{self, BatchTransaction, CaptureStatus, Change, Consumer, Fault};
 use orw_testkit::Generation;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio_postgres::Transaction;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::capture::{database, settings};
@@ -100,7 +99,7 @@ struct Fails;
 impl Consumer for Failing {
     type Error = Fails;
 
-    async fn consume(&mut self, _: &Transaction<'_>, changes: Vec<Change>) -> Result<(), Fails> {
+    async fn consume(&mut self, _: &BatchTransaction<'_>, changes: Vec<Change>) -> Result<(), Fails> {
         assert!(changes.is_empty(), "cannot bear it");
         Ok(())
     }

@@ -27,7 +27,7 @@ fn table(r: &Recorded) -> String {
 }
 
 fn columns(row: &Row) -> String {
-    let quoted: Vec<String> = row.keys().map(|name| format!("\"{name}\"")).collect();
+    let quoted: Vec<String> = row.iter().map(|(name, _)| format!("\"{name}\"")).collect();
     quoted.join(", ")
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openregister_webhooks::capture::{
-    self, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions,
+    self, BatchTransaction, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions,
 };
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
@@ -13,7 +13,7 @@ use openregister_webhooks::lifecycle::{Event, HostConnection, Lifecycle, Lifecyc
 use orw_testkit::Generation;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::rig::{Reading, Rig, install};
@@ -35,8 +35,8 @@ struct Holding {
 impl Consumer for Holding {
     type Error = LookupError;
 
-    async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), LookupError> {
-        let outcome = self.lifecycle.process(tx, changes).await?;
+    async fn consume(&mut self, tx: &BatchTransaction<'_>, changes: Vec<Change>) -> Result<(), LookupError> {
+        let outcome = self.lifecycle.process(&**tx, changes).await?;
         let locks = tx.query(LOCKS, &[]).await.unwrap();
         let locks = locks.iter().map(|row| row.get(0)).collect();
         self.batches.send((outcome.events, locks)).unwrap();

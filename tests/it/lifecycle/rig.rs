@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use openregister_webhooks::capture::{self, CaptureSettings, Change, Consumer, InstallOptions};
+use openregister_webhooks::capture::{
+    self, BatchTransaction, CaptureSettings, Change, Consumer, InstallOptions,
+};
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
 use openregister_webhooks::lifecycle::{
@@ -12,7 +14,7 @@ use openregister_webhooks::lifecycle::{
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::postgres::{Db, NEXTCLOUD};
@@ -169,15 +171,19 @@ pub(super) enum CollectorError {
 impl Consumer for Collector {
     type Error = CollectorError;
 
-    async fn consume(&mut self, tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), CollectorError> {
+    async fn consume(
+        &mut self,
+        tx: &BatchTransaction<'_>,
+        changes: Vec<Change>,
+    ) -> Result<(), CollectorError> {
         if self.reading.forgetful {
             self.lifecycle.forget();
         }
         let day = "2026-11-24".parse().unwrap();
-        let outcome = self.lifecycle.process(tx, changes).await?;
+        let outcome = self.lifecycle.process(&**tx, changes).await?;
         assert!(outcome.undecodable.is_empty(), "{:?}", outcome.undecodable);
-        let keys = store::insert(tx, day, &outcome.events).await?;
-        locks::store(tx, &outcome.locks).await?;
+        let keys = store::insert(&**tx, day, &outcome.events).await?;
+        locks::store(&**tx, &outcome.locks).await?;
         assert_eq!(keys.len(), outcome.events.len());
         for ((_, seq), event) in keys.iter().zip(&outcome.events) {
             let sql = format!(

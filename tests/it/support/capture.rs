@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use openregister_webhooks::capture::{
-    self, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions, Installed, Op,
+    self, BatchTransaction, CaptureSettings, CaptureStatus, Change, Consumer, InstallOptions, Installed, Op,
 };
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
@@ -14,7 +14,7 @@ use orw_testkit::Generation;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::Client;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use tokio_util::sync::CancellationToken;
 
@@ -103,7 +103,7 @@ struct Recorder {
 impl Consumer for Recorder {
     type Error = Infallible;
 
-    async fn consume(&mut self, _: &Transaction<'_>, changes: Vec<Change>) -> Result<(), Infallible> {
+    async fn consume(&mut self, _: &BatchTransaction<'_>, changes: Vec<Change>) -> Result<(), Infallible> {
         self.pending = changes;
         Ok(())
     }

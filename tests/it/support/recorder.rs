@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::support::wait::PATIENCE;
-use openregister_webhooks::capture::{self, CaptureSettings, CaptureStatus, Change, Consumer};
+use openregister_webhooks::capture::{
+    self, BatchTransaction, CaptureSettings, CaptureStatus, Change, Consumer,
+};
 use openregister_webhooks::capture::{DoorbellMode, OutboxLimits};
 use openregister_webhooks::database::Database;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_postgres::Transaction;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The consumer: what it is given counts only once its transaction is committed.
@@ -35,7 +36,7 @@ struct Refused;
 impl Consumer for Recorder {
     type Error = Refused;
 
-    async fn consume(&mut self, _tx: &Transaction<'_>, changes: Vec<Change>) -> Result<(), Refused> {
+    async fn consume(&mut self, _tx: &BatchTransaction<'_>, changes: Vec<Change>) -> Result<(), Refused> {
         let batch = self.shared.batches.fetch_add(1, Ordering::Relaxed);
         let refuse = self.shared.refuse.load(Ordering::Relaxed);
         if refuse > 0 && batch % 2 == 1 {
