@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient};
 
 use super::event::Lane;
+use crate::database::Write;
 
 /// How many rows are kept.
 pub const MOST: i64 = 1_000_000;
@@ -72,13 +73,22 @@ pub(super) async fn look_up(
 /// # Errors
 /// If a statement fails.
 pub async fn store(tx: &impl GenericClient, changes: &[LockChange]) -> Result<(), Error> {
-    let mut ended: Vec<&str> = Vec::new();
-    let (mut held, mut audits): (Vec<&str>, Vec<Option<i64>>) = (Vec::new(), Vec::new());
+    for write in writes(changes) {
+        write.run(tx).await?;
+    }
+    Ok(())
+}
+
+/// The statements of [`store`].
+#[must_use]
+pub fn writes(changes: &[LockChange]) -> Vec<Write> {
+    let mut ended: Vec<String> = Vec::new();
+    let (mut held, mut audits): (Vec<String>, Vec<Option<i64>>) = (Vec::new(), Vec::new());
     for change in changes {
         match change.held {
-            None => ended.push(&change.uuid),
+            None => ended.push(change.uuid.clone()),
             Some(by) => {
-                held.push(&change.uuid);
+                held.push(change.uuid.clone());
                 audits.push(match by {
                     LockSource::Row => None,
                     LockSource::AuditRow(id) => Some(id),
@@ -86,24 +96,24 @@ pub async fn store(tx: &impl GenericClient, changes: &[LockChange]) -> Result<()
             }
         }
     }
+    let mut writes = Vec::new();
     if !ended.is_empty() {
-        tx.execute_typed(
-            "DELETE FROM openregister_webhooks.object_lock WHERE uuid = ANY ($1)",
-            &[(&ended, Type::TEXT_ARRAY)],
-        )
-        .await?;
+        let sql = "DELETE FROM openregister_webhooks.object_lock WHERE uuid = ANY ($1)";
+        writes.push(Write::new(sql).with(ended, Type::TEXT_ARRAY));
     }
     if !held.is_empty() {
-        tx.execute_typed(
-            "INSERT INTO openregister_webhooks.object_lock AS l (uuid, audit, epoch) \
-             SELECT w.uuid, w.audit, c.epoch FROM unnest($1::text[], $2::bigint[]) AS w (uuid, audit), \
-                openregister_webhooks.object_capture c \
-             ON CONFLICT (uuid) DO UPDATE SET audit = excluded.audit, epoch = excluded.epoch, set_at = excluded.set_at",
-            &[(&held, Type::TEXT_ARRAY), (&audits, Type::INT8_ARRAY)],
-        )
-        .await?;
+        writes.push(
+            Write::new(
+                "INSERT INTO openregister_webhooks.object_lock AS l (uuid, audit, epoch) \
+                 SELECT w.uuid, w.audit, c.epoch FROM unnest($1::text[], $2::bigint[]) AS w (uuid, audit), \
+                    openregister_webhooks.object_capture c \
+                 ON CONFLICT (uuid) DO UPDATE SET audit = excluded.audit, epoch = excluded.epoch, set_at = excluded.set_at",
+            )
+            .with(held, Type::TEXT_ARRAY)
+            .with(audits, Type::INT8_ARRAY),
+        );
     }
-    Ok(())
+    writes
 }
 
 /// Removes the lock of an erased object; whether there was one.

@@ -208,7 +208,9 @@ impl Consumer for Pipeline {
         }
         self.batch.first = stored.first().copied();
         // After `drop_erased`: the locks of erased objects were dropped with their events.
-        lifecycle::locks::store(&**tx, &processed.locks).await?;
+        for write in lifecycle::locks::writes(&processed.locks) {
+            tx.leave(write);
+        }
         if !processed.actors.is_empty() {
             let named = Write::new(&NAME_USERS);
             let named = tx.leave(lifecycle::store::with_actors(named, &processed.actors));
