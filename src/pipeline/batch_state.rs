@@ -15,7 +15,7 @@ use crate::database::Parameter;
 use crate::delivery::queue;
 use crate::lifecycle::store;
 use crate::registry::{Registry, STAMP, Snapshot, WebhookId};
-use orw_model::{Action, EventClass};
+use orw_model::{Action, EntityKind, EventClass};
 
 /// What a batch depends on.
 pub(super) struct BatchState {
@@ -44,15 +44,16 @@ static STATE: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl BatchState {
-    /// Whether an event of this class is stored: some registration names it, enabled or not, so that a replay may want it. What the row
-    /// of an object says of its lock is also needed to understand the audit trail.
+    /// Whether an event of this class is stored: some registration names it, enabled or not, so that a replay may want it. A revert of an
+    /// object is told by its earlier states, and what the row of an object says of its lock is needed to understand the audit trail.
     pub(super) fn stores(&self, class: EventClass) -> bool {
-        let of_lock = [
-            EventClass::object(Action::Locked),
-            EventClass::object(Action::Unlocked),
-        ];
-        let names = |class| self.registrations.names(class);
-        self.store_all || names(class) || (of_lock.contains(&class) && of_lock.into_iter().any(names))
+        let named = |action| self.registrations.names(EventClass::object(action));
+        let of_object = class.kind() == EntityKind::Object;
+        let of_lock = matches!(class.action(), Action::Locked | Action::Unlocked);
+        self.store_all
+            || self.registrations.names(class)
+            || (of_object && named(Action::Reverted))
+            || (of_lock && (named(Action::Locked) || named(Action::Unlocked)))
     }
 
     /// Reads it, for a batch of so many events.

@@ -212,6 +212,7 @@ impl Consumer for Pipeline {
             tx.leave(write);
         }
         if !processed.actors.is_empty() {
+            lifecycle::store::name_transitions(&**tx, &processed.actors).await?;
             let named = Write::new(&NAME_USERS);
             let named = tx.leave(lifecycle::store::with_actors(named, &processed.actors));
             self.batch.woken = Some(named);

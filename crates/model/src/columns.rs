@@ -4,6 +4,7 @@
 //! text at once would give. The names of a table's columns are kept once for all of its rows ([`Layout`]), and no name is hashed.
 
 mod layout;
+mod surrogates;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,9 +15,23 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use layout::{Layout, MOST};
+use surrogates::replace_lone_surrogates;
 
 use crate::json;
-use crate::row::{RowError, replace_lone_surrogates};
+
+/// Why a row image cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the row image is not a JSON object: {0}")]
+pub struct RowError(#[from] serde_json::Error);
+
+/// Reads a row image. A `json` column may contain an escaped surrogate without its other half, which no string can hold; it
+/// becomes U+FFFD.
+///
+/// # Errors
+/// If it is not a JSON object, or is nested deeper than [`json::DEEPEST`] levels.
+pub fn parse_row(text: &str) -> Result<Row, RowError> {
+    Row::read(text)
+}
 
 /// A row as `row_to_json` wrote it. Clones share it.
 #[derive(Clone, Default)]

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 use crate::json;
-use crate::object::ObjectState;
+use crate::object_state::ObjectState;
 
 /// The canonical JSON of one state of one entity. Every payload format is rendered from it. It is stored with the event, so its
 /// shape is part of the database's format.
@@ -52,7 +52,10 @@ impl Entity {
 
     /// Takes the field `name` out.
     pub fn take(&mut self, name: &str) -> Option<Value> {
-        self.0.shift_remove(name)
+        let mut fields = self.fields.take().unwrap_or_else(|| self.make());
+        let taken = fields.shift_remove(name);
+        *self = Self::new(fields);
+        taken
     }
 
     /// The text that is stored in the database.

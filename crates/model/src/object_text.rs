@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::columns::{Column, Row};
 use super::json;
-use super::object::{JSON, OPTIONAL_TIMES, TEXTS, emptied, is_metadata};
+use super::object_fields::{JSON, OPTIONAL_TIMES, TEXTS, emptied, is_metadata};
 use super::row::{decode_text, is_set};
-use super::schema::{Reference, Schema};
+use super::schema::Schema;
 use super::time;
 
 /// The text of the entity of a row of a magic table.
@@ -185,16 +185,6 @@ fn is_whole_second(text: &str) -> bool {
         && number(18) < 60
 }
 
-impl Reference {
-    /// The reference of this id, known or gone.
-    pub(crate) fn value_of(known: Option<&Self>, id: Option<i64>) -> Value {
-        known.map_or_else(
-            || id.map_or(Value::Null, |id| Self::gone(id).to_value()),
-            Self::to_value,
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -203,7 +193,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Entity, TableName, object_entity, parse_row};
+    use crate::{Entity, Reference, TableName, object_entity, parse_row};
 
     fn value() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec![

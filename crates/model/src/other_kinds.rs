@@ -190,7 +190,7 @@ fn complete_application(fields: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::parse_row;
+    use crate::parse_row;
     use serde_json::json;
 
     #[test]

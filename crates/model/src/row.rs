@@ -6,56 +6,6 @@ use super::columns::Row;
 use super::{Store, TableName};
 use crate::json;
 
-/// Why a row image cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the row image is not a JSON object: {0}")]
-pub struct RowError(#[from] serde_json::Error);
-
-/// Reads a row image. A `json` column may contain an escaped surrogate without its other half, which no string can hold; it
-/// becomes U+FFFD.
-///
-/// # Errors
-/// If it is not a JSON object, or is nested deeper than [`json::DEEPEST`] levels.
-pub fn parse_row(text: &str) -> Result<Row, RowError> {
-    Row::read(text)
-}
-
-/// `text` with `\ufffd` in place of every escaped surrogate without its other half; `None` if there is none.
-pub(crate) fn replace_lone_surrogates(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let escape = |at: usize| -> Option<u16> {
-        (bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'u'))
-            .then(|| text.get(at + 2..at + 6))
-            .flatten()
-            .and_then(|hex| u16::from_str_radix(hex, 16).ok())
-    };
-    let mut out = String::new();
-    let mut copied = 0;
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] != b'\\' {
-            at += 1;
-            continue;
-        }
-        match escape(at) {
-            Some(0xD800..=0xDBFF) if matches!(escape(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
-            Some(0xD800..=0xDFFF) => {
-                out.push_str(&text[copied..at]);
-                out.push_str("\\ufffd");
-                at += 6;
-                copied = at;
-            }
-            // Skips the escaped character, which may be a backslash.
-            _ => at += 2,
-        }
-    }
-    if copied == 0 {
-        return None;
-    }
-    out.push_str(&text[copied..]);
-    Some(out)
-}
-
 /// Whether a JSON column counts as set: it does not if it is `null`, `[]`, `{}` or an empty text.
 pub fn is_set(value: Option<&Value>) -> bool {
     match value {
@@ -190,6 +140,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
+    use crate::parse_row;
 
     /// The names that `serde_json` uses for numbers and raw texts are ordinary keys in a row.
     #[test]

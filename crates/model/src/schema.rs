@@ -46,6 +46,14 @@ impl Reference {
         })
     }
 
+    /// The reference of this id, known or gone.
+    pub(crate) fn value_of(known: Option<&Self>, id: Option<i64>) -> Value {
+        known.map_or_else(
+            || id.map_or(Value::Null, |id| Self::gone(id).to_value()),
+            Self::to_value,
+        )
+    }
+
     /// The reference as it stands in an [`Entity`](crate::Entity).
     pub(crate) fn to_value(&self) -> Value {
         let mut map = Map::new();
