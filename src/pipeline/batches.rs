@@ -206,7 +206,6 @@ impl Consumer for Pipeline {
         if !processed.events.is_empty() {
             self.enqueue(tx, &mut processed).await?;
         }
-        self.batch.first = stored.first().copied();
         // After `drop_erased`: the locks of erased objects were dropped with their events.
         for write in lifecycle::locks::writes(&processed.locks) {
             tx.leave(write);
