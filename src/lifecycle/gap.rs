@@ -131,6 +131,10 @@ impl GapNotice {
 }
 
 /// What is stored for delivery: a lifecycle event or a notice of a gap.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a gap is rare, and there are few at a time"
+)]
 #[derive(Debug, Clone)]
 pub enum StoredEvent {
     Event(Box<Event>),

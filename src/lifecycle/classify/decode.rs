@@ -25,7 +25,7 @@ pub(super) enum DecodedKind {
         old: Option<Row>,
         new: Option<Row>,
     },
-    Audit(Audit),
+    Audit(Box<Audit>),
     /// A change that cannot cause an event.
     Nothing,
 }
@@ -70,7 +70,8 @@ impl Decoded {
             }
             Store::Audit if change.op == Op::Insert => {
                 let audit = new.as_ref().and_then(Audit::from_row);
-                Ok(DecodedKind::Audit(audit.ok_or("the row has no id or no action")?))
+                let audit = audit.ok_or("the row has no id or no action")?;
+                Ok(DecodedKind::Audit(Box::new(audit)))
             }
             Store::Audit => Ok(DecodedKind::Nothing),
         }
