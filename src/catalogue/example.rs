@@ -9,8 +9,8 @@ use crate::capture::Gap;
 use crate::delivery::format;
 use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, StoredEvent};
 use orw_model::{
-    Action, ActorSource, Entity, EntityKind, EventClass, Reference, Schema, TableName, Transition, object_entity,
-    other_entity,
+    Action, ActorSource, Entity, EntityKind, EventClass, Reference, Schema, TableName, Transition,
+    object_entity, other_entity,
 };
 
 /// The payload of an event of this class, in the format `documented`.

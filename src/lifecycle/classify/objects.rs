@@ -47,7 +47,7 @@ impl Classifier {
                     .into_iter()
                     .map(|action| (action, self.states(&change.table, action, old, new)))
                     .collect();
-                if let Some(moved) = self.transition(&given) {
+                if let Some(moved) = self.transition(after.ids(&change.table).1, &given) {
                     given.insert(1, (Action::Transitioned, moved));
                 }
                 given
@@ -119,14 +119,13 @@ impl Classifier {
     }
 
     /// The transition that an Updated, the first of these events, brings with it: it comes right after it.
-    fn transition(&self, given: &[(Action, States)]) -> Option<States> {
+    fn transition(&self, schema: Option<i64>, given: &[(Action, States)]) -> Option<States> {
         let Some((Action::Updated, States::Both { new, old })) = given.first() else {
             return None;
         };
-        let id = new.fields().get("schema")?.get("id")?.as_i64();
         let schema = self
             .references
-            .schema(id)
+            .schema(schema)
             .filter(|schema| schema.has_lifecycle())?;
         let transition = schema.transition(old, new)?;
         Some(States::Moved {

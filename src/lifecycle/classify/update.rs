@@ -94,7 +94,10 @@ pub(super) fn may_be_revert(old: ObjectRow<'_>, new: ObjectRow<'_>) -> bool {
     };
     version(new).is_some_and(|raised| version(old).unwrap_or_default() < raised)
         && new.meta("updated") == old.meta("updated")
-        && new.columns().changed(old.columns()).any(|column| is_property(new, column))
+        && new
+            .columns()
+            .changed(old.columns())
+            .any(|column| is_property(new, column))
 }
 
 /// Whether a column holds properties of the object.
