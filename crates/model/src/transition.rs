@@ -147,11 +147,8 @@ mod tests {
     use serde_json::json;
 
     fn annotation(configuration: Value) -> Option<Annotation> {
-        Annotation::from_row(
-            json!({"id": 1, "configuration": configuration})
-                .as_object()
-                .unwrap(),
-        )
+        let row = json!({"id": 1, "configuration": configuration});
+        Annotation::from_row(&row.as_object().unwrap().clone().into())
     }
 
     fn object(data: Value) -> Entity {
