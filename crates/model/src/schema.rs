@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::columns::Row;
+use super::time;
 use super::transition::{Annotation, Transition};
-use super::{Entity, time};
 use crate::json;
 
 /// The id, uuid and slug of a register or schema. All but the id may be unknown, since objects may outlive the row of their
@@ -176,9 +176,9 @@ impl Schema {
             .is_some_and(|lifecycle| lifecycle.declares(action))
     }
 
-    /// The transition between two states of one of its objects, if there is one.
+    /// The transition between two states of one of its objects, given by their fields, if there is one.
     #[must_use]
-    pub fn transition(&self, old: &Entity, new: &Entity) -> Option<Transition> {
+    pub fn transition(&self, old: &Map<String, Value>, new: &Map<String, Value>) -> Option<Transition> {
         self.lifecycle.as_ref()?.between(old, new)
     }
 

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use super::columns::Row;
 use super::row::decode_text;
-use super::{Entity, Row};
 
 /// A change of the property that the annotation names.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,10 +100,10 @@ impl Annotation {
         self.actions.iter().any(|allowed| allowed.action == action)
     }
 
-    /// The transition between two states of an object of the schema, if the property changed.
-    pub(crate) fn between(&self, old: &Entity, new: &Entity) -> Option<Transition> {
-        let value = |object: &Entity| {
-            let data = object.fields().get("data");
+    /// The transition between two states of an object of the schema, given by their fields, if the property changed.
+    pub(crate) fn between(&self, old: &Map<String, Value>, new: &Map<String, Value>) -> Option<Transition> {
+        let value = |object: &Map<String, Value>| {
+            let data = object.get("data");
             data.and_then(|data| data.get(&self.field))
                 .cloned()
                 .unwrap_or(Value::Null)
@@ -151,8 +151,8 @@ mod tests {
         Annotation::from_row(&row.as_object().unwrap().clone().into())
     }
 
-    fn object(data: Value) -> Entity {
-        Entity::new(Map::from_iter([("data".to_owned(), data)]))
+    fn object(data: Value) -> Map<String, Value> {
+        Map::from_iter([("data".to_owned(), data)])
     }
 
     const TICKET: &str = r#"{"x-openregister-lifecycle": {"field": "status", "initial": "new", "transitions": {

@@ -127,7 +127,7 @@ impl Classifier {
             .references
             .schema(schema)
             .filter(|schema| schema.has_lifecycle())?;
-        let transition = schema.transition(old, new)?;
+        let transition = schema.transition(old.fields(), new.fields())?;
         Some(States::Moved {
             new: new.clone(),
             transition,
