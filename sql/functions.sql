@@ -879,6 +879,87 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WHERE action = 'replay' AND position(':' || to_json(wanted)::text IN detail) > 0
 $$;
 
+-- What tools that speak SQL read, and the console, too (docs/console.md): one view for each SHOW. No secret is in them, so whoever may
+-- read them needs no right on the tables below; the views read those with their owner's rights. Columns are only ever added at the end.
+CREATE OR REPLACE VIEW openregister_webhooks.show_webhooks AS
+    SELECT w.id, w.status, w.status_reason AS reason, w.status_since AS since, w.event, upper(w.http_method) AS method, w.uri, w.format,
+           w.ordering, w.user_id AS registered_by, w.app_id, w.created_at, w.updated_at
+    FROM openregister_webhooks.webhook w;
+
+CREATE OR REPLACE VIEW openregister_webhooks.show_deliveries AS
+    SELECT d.id, d.webhook, d.state, e.class, e.id AS event_id, d.lane, d.reason, d.attempt AS attempts, NULL::integer AS status,
+           NULL::text AS cause, d.created_at, d.due_at, NULL::timestamptz AS finished_at
+    FROM openregister_webhooks.delivery d
+    LEFT JOIN openregister_webhooks.event e ON e.day = d.event_day AND e.seq = d.event_seq
+    UNION ALL
+    SELECT l.id, l.webhook, l.state, l.class, l.event_id, l.lane, l.reason, l.attempt, l.status, l.cause, l.created_at, NULL, l.finished_at
+    FROM openregister_webhooks.delivery_log l;
+
+-- Without the answer's headers and body, in which a receiver may have put what is nobody else's business.
+CREATE OR REPLACE VIEW openregister_webhooks.show_attempts AS
+    SELECT a.delivery, a.number, a.webhook, a.at, a.duration_ms, a.status, a.cause, a.error, a.probe
+    FROM openregister_webhooks.attempt a;
+
+-- What waits where. Unread changes are counted up to 100,000.
+CREATE OR REPLACE VIEW openregister_webhooks.show_lag AS
+    WITH position AS MATERIALIZED (
+        SELECT snapshot::pg_snapshot AS read, "window"::pg_snapshot AS reading, lsn, xid, ordinal
+        FROM (SELECT * FROM openregister_webhooks.position_0 UNION ALL SELECT * FROM openregister_webhooks.position_1) p
+        ORDER BY n DESC LIMIT 1
+    ), unread AS (
+        SELECT c.at FROM openregister_webhooks.change c LEFT JOIN position p ON true
+        WHERE coalesce(NOT pg_visible_in_snapshot(c.xid, p.read), true)
+          AND NOT coalesce(pg_visible_in_snapshot(c.xid, p.reading) AND (c.lsn, c.xid, c.ordinal) <= (p.lsn, p.xid, p.ordinal), false)
+        LIMIT 100000
+    ), stage (place, stage, waiting, oldest_at) AS (
+        SELECT 1, 'outbox'::text, count(*), min(u.at) FROM unread u
+        UNION ALL
+        SELECT s.place, s.state, count(d.id), min(d.created_at)
+        FROM (VALUES (2, 'awaiting_user'), (3, 'pending'), (4, 'leased'), (5, 'retrying')) AS s (place, state)
+        LEFT JOIN openregister_webhooks.delivery d ON d.state = s.state GROUP BY s.place, s.state
+    )
+    SELECT s.place, s.stage, s.waiting, s.oldest_at,
+           coalesce(greatest(0, extract(epoch FROM clock_timestamp() - s.oldest_at)), 0)::float8 AS oldest_seconds
+    FROM stage s;
+
+CREATE OR REPLACE VIEW openregister_webhooks.show_stats AS
+    SELECT w.id AS webhook, coalesce(d.pending, 0) AS pending, coalesce(d.retrying, 0) AS retrying, coalesce(d.leased, 0) AS leased,
+           d.oldest_pending, coalesce(c.succeeded, 0) AS succeeded, coalesce(c.given_up, 0) AS given_up,
+           coalesce(c.failed_attempts, 0) AS failed_attempts, coalesce(h.failures, 0)::bigint AS failures_in_a_row,
+           h.last_success, h.last_failure, h.last_cause
+    FROM openregister_webhooks.webhook w
+    LEFT JOIN (SELECT d.webhook, count(*) AS pending, count(*) FILTER (WHERE d.state = 'retrying') AS retrying,
+                      count(*) FILTER (WHERE d.state = 'leased') AS leased, min(d.created_at) AS oldest_pending
+               FROM openregister_webhooks.delivery d GROUP BY d.webhook) d ON d.webhook = w.id
+    LEFT JOIN (SELECT c.webhook, sum(c.count) FILTER (WHERE c.outcome = 'succeeded')::bigint AS succeeded,
+                      sum(c.count) FILTER (WHERE c.outcome = 'given_up')::bigint AS given_up,
+                      sum(c.count) FILTER (WHERE c.outcome NOT IN ('succeeded', 'given_up'))::bigint AS failed_attempts
+               FROM openregister_webhooks.webhook_count c
+               WHERE c.day > (clock_timestamp() AT TIME ZONE 'UTC')::date - 30 GROUP BY c.webhook) c ON c.webhook = w.id
+    LEFT JOIN openregister_webhooks.webhook_health h ON h.webhook = w.id;
+
+-- The tables that are known, and whether an enabled trigger of ours is on each.
+CREATE OR REPLACE VIEW openregister_webhooks.show_tables AS
+    SELECT k.tbl AS table_name, coalesce(t.tgenabled IN ('O', 'A'), false) AS captured, k.first_seen,
+           greatest(c.reltuples, 0)::bigint AS estimated_rows
+    FROM openregister_webhooks.captured_table k
+    LEFT JOIN pg_class c ON c.oid = k.relid
+    LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'openregister_webhooks_capture' AND NOT t.tgisinternal;
+
+CREATE OR REPLACE VIEW openregister_webhooks.show_workers AS
+    SELECT w.id::text AS id, w.name, w.alive_until > clock_timestamp() AS alive,
+           (SELECT count(*) FROM openregister_webhooks.webhook_owner o WHERE o.worker = w.id) AS webhooks,
+           w.started_at, w.beat_at, w.alive_until
+    FROM openregister_webhooks.worker w;
+
+CREATE OR REPLACE VIEW openregister_webhooks.show_gaps AS
+    SELECT g.id, g.tbl AS table_name, g.since, g.until, g.cause, g.reason, g.remedy, g.at AS recorded_at, g.told_at AS announced_at
+    FROM openregister_webhooks.gap g;
+
+CREATE OR REPLACE VIEW openregister_webhooks.show_jobs AS
+    SELECT j.id, j.kind, j.webhook, j.state, j.expected, j.seen, j.enqueued, j.note, j.waiting, j.who AS started_by, j.created_at, j.finished_at
+    FROM openregister_webhooks.job j;
+
 -- What the runtime role may do with our relations; what is not here it may not. Partitions are reached through their tables.
 CREATE OR REPLACE VIEW openregister_webhooks.runtime_right AS
     SELECT c.oid AS relid, c.relkind, r.privilege, CASE WHEN c.relname = 'audit' AND r.privilege = 'INSERT' THEN 'who, client, action, webhook_id, detail' END AS columns

@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 use crate::ocs::{input, xml};
 use crate::telemetry;
 
+pub use crate::console::fuzzing as console;
+
 /// A query or a form, as the API reads it; `None` if it is refused.
 #[must_use]
 pub fn form(text: &[u8]) -> Option<Map<String, Value>> {

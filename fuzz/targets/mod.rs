@@ -4,6 +4,7 @@
 //! input, so that they stay true while nobody fuzzes.
 
 pub(crate) mod accept;
+pub(crate) mod console;
 pub(crate) mod filter;
 pub(crate) mod form;
 pub(crate) mod json;
@@ -16,8 +17,9 @@ pub(crate) mod xml;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 7] = [
+pub(crate) const TARGETS: [Target; 8] = [
     ("accept", accept::check),
+    ("console", console::check),
     ("filter", filter::check),
     ("form", form::check),
     ("json", json::check),

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::args::SettingsArgs;
 use super::failure::Failure;
 use super::output;
-use crate::config::Settings;
 use crate::telemetry;
 
 /// Run the sidecar until SIGTERM or SIGINT
@@ -24,9 +23,6 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         Ok(settings) => settings,
         Err(error) => return Ok(ended(&error.into())),
     };
-    if let Some(setting) = not_built(&settings) {
-        return Ok(ended(&Failure::Usage(setting.to_owned())));
-    }
     telemetry::init_log(&settings.log, settings.log_format)?;
     telemetry::log_panics();
     use_small_pages();
@@ -80,26 +76,5 @@ fn raise_file_limit() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, limit = ?limit.current, "the limit of open files stays as it is");
-    }
-}
-
-/// Why a setting is refused whose part of the program does not exist yet: accepted silently, it would promise what is not there.
-const fn not_built(settings: &Settings) -> Option<&'static str> {
-    if settings.console_listen.is_some() {
-        return Some("ORW_CONSOLE_LISTEN: the SQL console is not built yet; leave it out");
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_built_is_refused() {
-        let mut settings = Settings::new("postgres://nc@db/nextcloud");
-        assert_eq!(not_built(&settings), None);
-        settings.console_listen = Some("127.0.0.1:6432".parse().unwrap());
-        assert!(not_built(&settings).is_some_and(|reason| reason.contains("ORW_CONSOLE_LISTEN")));
     }
 }

@@ -20,6 +20,15 @@ impl Settings {
                 ));
             }
         }
+        if let Some(address) = self.console_listen
+            && !address.ip().is_loopback()
+            && self.tls.is_none()
+        {
+            advice.push(format!(
+                "ORW_CONSOLE_LISTEN is {address}, and there is no certificate: what the console answers crosses the network in clear, and \
+                 whoever is on its way can change it; set ORW_TLS_CERT_FILE and ORW_TLS_KEY_FILE, or listen on 127.0.0.1"
+            ));
+        }
         for network in self.trusted_proxies.iter().filter(|network| is_wide(**network)) {
             advice.push(format!(
                 "ORW_TRUSTED_PROXIES has {network}: whoever connects can then claim any address in X-Forwarded-For, and no attempt \
@@ -56,6 +65,15 @@ mod tests {
         settings.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap(), "::/0".parse().unwrap()];
         let advice = settings.advice();
         assert_eq!(advice.len(), 2, "{advice:?}");
+        settings.console_listen = Some("192.0.2.7:6432".parse().unwrap());
+        let with_console = settings.advice();
+        assert!(
+            with_console
+                .iter()
+                .any(|one| one.starts_with("ORW_CONSOLE_LISTEN is 192.0.2.7:6432"))
+        );
+        settings.console_listen = Some("[::1]:6432".parse().unwrap());
+        assert_eq!(settings.advice(), advice);
         assert!(
             advice[0].starts_with("ORW_TARGETS_ALLOW has 0.0.0.0/0"),
             "{advice:?}"

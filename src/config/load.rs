@@ -12,6 +12,7 @@ use super::settings::Settings;
 use super::sources::{Sources, gather};
 use super::values::{Origin, RawSetting};
 use crate::capture::OutboxPolicy;
+use crate::console::{ConsoleUser, ShownSetting, ShownSettings};
 use orw_egress::NoProxy;
 
 /// The smallest limit of the outbox. The change tables grow to a few times 4 MiB even if everything works, and larger at every big
@@ -59,12 +60,15 @@ impl Loaded {
 fn load(sources: &Sources) -> Loaded {
     let mut problems = Vec::new();
     let values = gather(sources, &mut problems);
-    let effective = SETTINGS
+    let effective: Vec<Effective> = SETTINGS
         .iter()
         .map(|setting| show(setting, values.get(setting.name)))
         .collect();
     let mut reader = Reader { values, problems };
-    let settings = reader.settings();
+    let settings = reader.settings().map(|settings| Settings {
+        shown: shown(&effective),
+        ..settings
+    });
     Loaded {
         settings: match settings {
             Some(settings) if reader.problems.is_empty() => Ok(settings),
@@ -104,6 +108,19 @@ pub(crate) fn metrics_listener(sources: &Sources) -> Result<SocketAddr, ConfigEr
             problems: reader.problems,
         }),
     }
+}
+
+/// The settings as the console shows them.
+fn shown(effective: &[Effective]) -> ShownSettings {
+    effective
+        .iter()
+        .map(|one| ShownSetting {
+            name: one.setting.name,
+            value: one.value.clone(),
+            origin: one.origin.to_string(),
+            about: one.setting.about,
+        })
+        .collect()
 }
 
 fn show(setting: &'static Setting, raw: Option<&RawSetting>) -> Effective {
@@ -185,6 +202,13 @@ impl Reader {
             crate::traces::Endpoint::parse(text).map_err(|error| error.to_string())
         });
         self.set_some("console_listen", &mut s.console_listen, parse::address);
+        self.set_file("console_users_file", &mut s.console_users, ConsoleUser::parse_all);
+        if s.console_listen.is_some() && !self.values.contains_key("console_users_file") {
+            self.problems.push(Problem::new(
+                "ORW_CONSOLE_USERS_FILE",
+                "is not set, but ORW_CONSOLE_LISTEN is; name a file with one user:password-or-hash[:role] a line",
+            ));
+        }
         self.set_some("nextcloud_url", &mut s.nextcloud_url, parse::nextcloud_url);
         self.set("nextcloud_timeout_seconds", &mut s.nextcloud_timeout, |t| {
             seconds(t, 1, 86_400)

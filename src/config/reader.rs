@@ -35,6 +35,19 @@ impl Reader {
         self.set(name, field, |text| parse(text).map(Some));
     }
 
+    /// Sets `field` from the file that the setting `name` names.
+    pub(super) fn set_file<T>(
+        &mut self,
+        name: &'static str,
+        field: &mut T,
+        parse: impl Fn(&str) -> Parsed<T>,
+    ) {
+        self.set(name, field, |path| {
+            let text = zeroize::Zeroizing::new(read_secret(Path::new(path))?);
+            parse(&text)
+        });
+    }
+
     /// Sets `field` from the setting `name`, or from the file that the setting `file` names; both at once are a mistake.
     pub(super) fn set_or_file<T>(
         &mut self,

@@ -145,7 +145,12 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "console_listen",
         None,
-        "The address of the SQL console; it is not built yet, and run refuses the setting",
+        "The address of the SQL console (psql); needs console_users_file",
+    ),
+    open(
+        "console_users_file",
+        None,
+        "A file with the console's users, one user:password-or-hash[:reader|operator] per line",
     ),
     open(
         "nextcloud_url",
@@ -185,12 +190,12 @@ pub const SETTINGS: &[Setting] = &[
     open(
         "tls_cert_file",
         None,
-        "TLS for the API: certificate and chain, PEM; read again when the file changes",
+        "TLS for the API and the console: certificate and chain, PEM; read again when the file changes",
     ),
     open(
         "tls_key_file",
         None,
-        "TLS for the API: the certificate's private key, PEM",
+        "TLS for the API and the console: the certificate's private key, PEM",
     ),
     open(
         "targets_allow",

@@ -9,6 +9,7 @@ use orw_egress::{AllowedTarget, Guard, Outgoing, Proxies};
 use secrecy::SecretString;
 
 use crate::capture::{DoorbellMode, OutboxLimits};
+use crate::console::{ConsoleUser, ShownSettings};
 use crate::registry::{Limits, RetryPolicy};
 use crate::telemetry::LogFormat;
 use crate::traces::Endpoint;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub otlp_endpoint: Option<Endpoint>,
     /// `ORW_CONSOLE_LISTEN`.
     pub console_listen: Option<SocketAddr>,
+    /// `ORW_CONSOLE_USERS_FILE`; not empty if [`Self::console_listen`] is set.
+    pub console_users: Vec<ConsoleUser>,
     /// `ORW_NEXTCLOUD_URL`, without a trailing `/`.
     pub nextcloud_url: Option<String>,
     /// `ORW_NEXTCLOUD_TIMEOUT_SECONDS` (default 3600): how long Nextcloud may send nothing while it answers a
@@ -60,7 +63,7 @@ pub struct Settings {
     pub admins: Vec<(String, SecretString)>,
     /// `ORW_MASTER_KEY` / `ORW_MASTER_KEY_FILE`: 32 bytes in base64, or several with commas between them.
     pub master_key: Option<SecretString>,
-    /// `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`: TLS for the API. Both or none.
+    /// `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`: TLS for the API and the console. Both or none.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// `ORW_TARGETS_ALLOW`: networks and host names that the address guard accepts although they are private.
     pub targets_allow: Vec<AllowedTarget>,
@@ -97,6 +100,8 @@ pub struct Settings {
     pub log: String,
     /// `ORW_LOG_FORMAT` (`text|json`).
     pub log_format: LogFormat,
+    /// Every setting as it may be shown, for the console; empty if the settings come from no source.
+    pub shown: ShownSettings,
 }
 
 impl Settings {
@@ -120,6 +125,7 @@ impl Settings {
             metrics_interval: Duration::from_secs(15),
             otlp_endpoint: None,
             console_listen: None,
+            console_users: Vec::new(),
             nextcloud_url: None,
             nextcloud_timeout: Duration::from_hours(1),
             trusted_proxies: Vec::new(),
@@ -143,6 +149,7 @@ impl Settings {
             log_max_bytes: 0,
             log: "info".to_owned(),
             log_format: LogFormat::default(),
+            shown: ShownSettings::default(),
         }
     }
 

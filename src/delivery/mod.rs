@@ -9,6 +9,7 @@ pub mod depth;
 mod dispatcher;
 mod events;
 pub(crate) mod failing;
+mod feed;
 pub mod format;
 mod metrics;
 pub mod partitions;
@@ -26,6 +27,7 @@ mod webhooks;
 
 pub use cause::{Cause, Failure};
 pub use dispatcher::{Dispatcher, Options, Wake};
+pub use feed::{Feed, Watched};
 pub use metrics::Metrics;
 pub use queue::{EventRef, NewDelivery, Reason, enqueue};
 pub use sign::{BadSecret, BadSignature, legacy_signature, signatures, verify, verify_legacy};

@@ -19,9 +19,9 @@ use subtle::{Choice, ConstantTimeEq as _};
 use tokio::sync::Semaphore;
 
 use super::session::{Denied, Digest, Session};
-use super::throttle::Throttle;
 use crate::random::{NoRandom, random};
 use crate::shares::Shares;
+use crate::throttle::Throttle;
 
 /// How long a password that was right is not checked again. Accounts change only when the process is restarted.
 const REMEMBERED: Duration = Duration::from_secs(600);

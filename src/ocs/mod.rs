@@ -7,7 +7,6 @@
 mod activity;
 mod api;
 mod auth;
-mod certificate_metrics;
 mod fixed_answers;
 mod handlers;
 pub(crate) mod input;
@@ -23,18 +22,14 @@ mod service;
 mod session;
 mod session_cache;
 mod stall;
-mod throttle;
-mod tls;
 mod webhook_keys;
 pub(crate) mod xml;
 
 pub use api::Api;
 pub use auth::Authenticator;
-pub(crate) use certificate_metrics::CertificateEnd;
 pub use handlers::context::DeliveryContext;
 pub use local_accounts::{AuthError, LocalAccounts};
 pub use nextcloud_accounts::NextcloudAccounts;
 pub use server::Server;
 pub use session::{Denied, Session};
 pub use session_cache::Clock;
-pub use tls::{ListenerTls, TlsFileError};

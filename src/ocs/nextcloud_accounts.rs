@@ -15,12 +15,12 @@ use futures::future::{BoxFuture, Shared};
 use super::nextcloud_api::{self, Credentials, Identified, NextcloudWebhooks};
 use super::session::{Denied, Digest};
 use super::session_cache::{Clock, SessionCache};
-use super::throttle::Throttle;
 use super::webhook_keys::SeenKeys;
 use crate::proxy::Proxy;
 use crate::random::{NoRandom, random};
 use crate::registry::view::Keys;
 use crate::shares::Shares;
+use crate::throttle::Throttle;
 
 /// How many questions Nextcloud is asked at the same time: so many about new callers, and as many about those whom it accepted
 /// a moment ago.

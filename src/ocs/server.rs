@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use super::activity::{Activity, Counted, LONGEST_HEAD, Overdue, handshake};
 use super::api::Api;
 use super::stall::Stall;
-use super::tls::ListenerTls;
+use crate::listener_tls::ListenerTls;
 use crate::patience::Pace;
 use crate::proxy::{self, Arrival};
 use crate::shares::{Place, Shares};

@@ -61,6 +61,7 @@ impl Delivering {
                 own_sessions: settings.doorbell == DoorbellMode::Notify,
                 metrics: shared.delivery_metrics.clone(),
                 traces: shared.traces.clone(),
+                feed: shared.feed.clone(),
                 ..delivery::Options::default()
             },
             wake: shared.wake.clone(),

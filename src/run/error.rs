@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use crate::capture::InstallError;
 use crate::database::DatabaseError;
-use crate::ocs::{AuthError, TlsFileError};
+use crate::listener_tls::TlsFileError;
+use crate::ocs::AuthError;
 use crate::proxy::BadUrl;
 use crate::random::NoRandom;
 use crate::registry::RegistryError;
@@ -31,7 +32,7 @@ pub enum RunError {
     #[error(transparent)]
     ListenerTls(#[from] TlsFileError),
     #[error(
-        "cannot listen on {address}: {source}; set ORW_LISTEN or ORW_METRICS_LISTEN to an address of this machine that is free"
+        "cannot listen on {address}: {source}; set ORW_LISTEN, ORW_METRICS_LISTEN or ORW_CONSOLE_LISTEN to an address of this machine that is free"
     )]
     Listen {
         address: SocketAddr,

@@ -9,19 +9,23 @@ use super::error::RunError;
 use super::shared::Shared;
 use crate::capture::CaptureStatus;
 use crate::config::Settings;
-use crate::ocs::{
-    Api, Authenticator, DeliveryContext, ListenerTls, LocalAccounts, NextcloudAccounts, Server,
-};
+use crate::console::{self, Console};
+use crate::listener_tls::ListenerTls;
+use crate::ocs::{Api, Authenticator, DeliveryContext, LocalAccounts, NextcloudAccounts, Server};
 use crate::proxy::{Proxy, Upstream};
 use crate::supervise::{Board, Supervisor};
 use crate::telemetry::{self, Health, Readiness};
 use orw_egress::Guard;
 
+/// The connections of the console alone.
+const CONSOLE_POOL: usize = 3;
+
 pub(super) async fn start(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), RunError> {
     if let Some(address) = shared.settings.metrics_listen {
         start_metrics(shared, address, supervisor).await?;
     }
-    start_api(shared, supervisor).await
+    start_api(shared, supervisor).await?;
+    start_console(shared, supervisor).await
 }
 
 async fn start_metrics(
@@ -87,6 +91,46 @@ async fn start_api(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), R
     }
     let api = Arc::new(api);
     supervisor.start_simple("api", move |stop| server.clone().serve(Arc::clone(&api), stop));
+    Ok(())
+}
+
+/// The SQL console, if it is asked for.
+async fn start_console(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), RunError> {
+    let settings = &shared.settings;
+    let Some(address) = settings.console_listen else {
+        return Ok(());
+    };
+    let tls = match &settings.tls {
+        None => None,
+        Some((certificate, key)) => {
+            let tls = ListenerTls::load_for(certificate, key, console::ALPN)?;
+            let watched = Arc::clone(&tls);
+            supervisor.start_simple("console_certificate", move |stop| {
+                let tls = Arc::clone(&watched);
+                async move { tls.watch(stop).await }
+            });
+            Some(tls)
+        }
+    };
+    let context = console::Context {
+        registry: Arc::clone(&shared.registry),
+        pool: shared.database.pool(CONSOLE_POOL)?,
+        client: shared.client.clone(),
+        settings: settings.shown.clone(),
+        feed: shared.feed.clone(),
+        traces: shared.traces.clone(),
+    };
+    let console = Console::bind(
+        address,
+        &settings.console_users,
+        settings.master_key.as_ref(),
+        tls,
+        console::Limits::default(),
+        context,
+    )
+    .await
+    .map_err(|source| RunError::Listen { address, source })?;
+    supervisor.start_simple("console", move |stop| console.clone().serve(stop));
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use crate::database::Database;
 use crate::delivery::{self, Wake};
 use crate::doctor;
 use crate::lifecycle::HostConnection;
+use crate::listener_tls::CertificateEnd;
 use crate::measure::Measured;
-use crate::ocs::CertificateEnd;
 use crate::pipeline;
 use crate::registry::{self, Defaults, Registry};
 use crate::supervise::Board;
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) metrics: MetricRegistry,
     pub(super) pipeline_metrics: pipeline::Metrics,
     pub(super) delivery_metrics: delivery::Metrics,
+    /// The attempts of this process.
+    pub(super) feed: delivery::Feed,
     pub(super) measured: Measured,
     /// Where spans are recorded, and who sends them; off without `ORW_OTLP_ENDPOINT`.
     pub(super) traces: Traces,
@@ -106,6 +108,7 @@ impl Shared {
             metrics,
             pipeline_metrics,
             delivery_metrics,
+            feed: delivery::Feed::default(),
             measured,
             traces,
             exporter,

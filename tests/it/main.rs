@@ -8,6 +8,7 @@
 
 mod capture;
 mod cli;
+mod console;
 mod delivery;
 mod deployment;
 mod doctor;

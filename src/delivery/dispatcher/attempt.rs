@@ -15,6 +15,7 @@ use tokio_postgres::Row;
 use super::damaged;
 use crate::delivery::cause::{Cause, Failure};
 use crate::delivery::events::{self, EventError, Events};
+use crate::delivery::feed::{Feed, Watched};
 use crate::delivery::metrics::Metrics;
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, OutcomeRecord, Reason};
 use crate::delivery::response_excerpt::{ResponseExcerpt, cut};
@@ -36,6 +37,7 @@ pub(super) struct Context {
     pub(super) webhooks: Arc<dyn Webhooks>,
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
+    pub(super) feed: Feed,
 }
 
 /// What the scheduler learns of an attempt.
@@ -152,6 +154,9 @@ pub(super) async fn attempt(
     if let Some(trace) = trace {
         traced::record(&context.traces, trace, waited, &record, &outcome);
     }
+    context
+        .feed
+        .tell(|| watched(&delivery, &about, &record, &outcome));
     Attempted {
         record: OutcomeRecord {
             delivery,
@@ -161,6 +166,33 @@ pub(super) async fn attempt(
         },
         verdict,
         revision: webhook.revision,
+    }
+}
+
+/// The attempt, as those see it who watch.
+fn watched(
+    delivery: &Claimed,
+    (event_id, class): &(String, String),
+    record: &AttemptRecord,
+    outcome: &Outcome,
+) -> Watched {
+    Watched {
+        delivery: delivery.id,
+        webhook: delivery.webhook.0,
+        event_id: event_id.clone(),
+        class: class.clone(),
+        lane: delivery.lane.as_str().to_owned(),
+        reason: delivery.reason.name(),
+        state: match outcome {
+            Outcome::Succeeded => "succeeded",
+            Outcome::GivenUp | Outcome::Dropped => "given_up",
+            Outcome::Retry(_) | Outcome::Probed | Outcome::Released | Outcome::PutOff(_) => "retrying",
+        },
+        attempt: record.number,
+        status: record.status,
+        cause: record.cause,
+        at: record.at,
+        duration_ms: u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

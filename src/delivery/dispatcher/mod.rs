@@ -166,6 +166,7 @@ impl Dispatcher {
             webhooks: Arc::clone(&self.webhooks),
             metrics: self.options.metrics.clone(),
             traces: self.options.traces.clone(),
+            feed: self.options.feed.clone(),
         });
         async move {
             let stored = tokio::select! {

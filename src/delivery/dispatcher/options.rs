@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::delivery::feed::Feed;
 use crate::delivery::metrics::Metrics;
 use crate::supervise::ending;
 use crate::traces::Traces;
@@ -28,6 +29,8 @@ pub struct Options {
     pub own_sessions: bool,
     pub metrics: Metrics,
     pub traces: Traces,
+    /// Is told of every attempt.
+    pub feed: Feed,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             own_sessions: true,
             metrics: Metrics::default(),
             traces: Traces::default(),
+            feed: Feed::default(),
         }
     }
 }

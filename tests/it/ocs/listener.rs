@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use openregister_webhooks::ocs::{Api, Authenticator, ListenerTls, LocalAccounts, Server};
+use openregister_webhooks::listener_tls::ListenerTls;
+use openregister_webhooks::ocs::{Api, Authenticator, LocalAccounts, Server};
 use openregister_webhooks::registry::AnyTarget;
 use orw_testkit::certificate::{Authority, Flaw};
 use serde_json::json;

@@ -6,19 +6,23 @@ use serde_json::{Value, json};
 use crate::support::receiver::Answer;
 use crate::support::scene::{API, Scene, uuid};
 
-pub(super) const OBJECT: &str = r"OCA\OpenRegister\Event\Object*";
+pub(crate) const OBJECT: &str = r"OCA\OpenRegister\Event\Object*";
 
 /// Three objects created and the first one updated, for two webhooks: all of it arrived at the first, and all was given up
 /// at the second.
-pub(super) struct Delivered {
-    pub(super) scene: Scene,
-    pub(super) good: i64,
-    pub(super) bad: i64,
+pub(crate) struct Delivered {
+    pub(crate) scene: Scene,
+    pub(crate) good: i64,
+    pub(crate) bad: i64,
 }
 
 impl Delivered {
-    pub(super) async fn new() -> Self {
-        let mut scene = Scene::new(Generation::V0_2_13).await;
+    pub(crate) async fn new() -> Self {
+        Self::on(Scene::new(Generation::V0_2_13).await).await
+    }
+
+    /// In a scene whose program does not run yet.
+    pub(crate) async fn on(mut scene: Scene) -> Self {
         scene.sidecar.start().await;
         scene.receiver.decide(|request| match request.path.as_str() {
             "/bad" => Answer::Full {
@@ -44,18 +48,18 @@ impl Delivered {
         delivered
     }
 
-    pub(super) async fn touch(&self, object: i32) {
+    pub(crate) async fn touch(&self, object: i32) {
         let sql = "UPDATE oc_openregister_table_1_1 SET age = age + 1 WHERE _uuid = $1";
         assert_eq!(self.scene.client.execute(sql, &[&uuid(object)]).await.unwrap(), 1);
     }
 
-    pub(super) async fn logged(&self, count: i64) {
+    pub(crate) async fn logged(&self, count: i64) {
         let sql = "SELECT count(*) FROM openregister_webhooks.delivery_log";
         self.scene.until(sql, count).await;
     }
 
     /// Status, and the data or the message.
-    pub(super) async fn ask(&self, method: &str, path: &str) -> (u16, Value) {
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, Value) {
         let reply = self
             .scene
             .sidecar
@@ -70,7 +74,7 @@ impl Delivered {
         (reply.status, told.clone())
     }
 
-    pub(super) async fn list(&self, query: &str) -> Vec<Value> {
+    pub(crate) async fn list(&self, query: &str) -> Vec<Value> {
         let (status, page) = self.ask("GET", &format!("deliveries?{query}")).await;
         assert_eq!((status, &page["cursor"]), (200, &Value::Null), "{query}: {page}");
         page["deliveries"].as_array().unwrap().clone()

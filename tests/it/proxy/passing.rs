@@ -8,7 +8,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use openregister_webhooks::ocs::{Authenticator, ListenerTls, NextcloudAccounts};
+use openregister_webhooks::listener_tls::ListenerTls;
+use openregister_webhooks::ocs::{Authenticator, NextcloudAccounts};
 use openregister_webhooks::proxy::{Proxy, Upstream};
 use orw_testkit::certificate::{Authority, Flaw};
 use serde_json::{Value, json};

@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub(crate) mod capture;
 pub(crate) mod cli;
 pub(crate) mod dice;
+pub(crate) mod foreign;
 pub(crate) mod leases;
 pub(crate) mod lossy;
 pub(crate) mod nextcloud;

@@ -137,6 +137,7 @@ fn scheduler(crew: &mut Crew, session: WorkerSession, one: One) -> Scheduler {
         webhooks: Arc::clone(&webhooks),
         metrics: crate::delivery::Metrics::default(),
         traces: crate::traces::Traces::default(),
+        feed: crate::delivery::Feed::default(),
     };
     let (outcomes, _) = mpsc::unbounded_channel();
     Scheduler::new(

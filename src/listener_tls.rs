@@ -1,7 +1,9 @@
-//! TLS for the listener, from `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`.
+//! TLS for the listeners, from `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`.
 //!
 //! Guarantees: TLS 1.2 and 1.3 only; the files are read again when they change; if the new files cannot be used, the certificate
 //! that was read before stays in use.
+
+mod certificate_end;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +15,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
 
-use super::certificate_metrics::CertificateEnd;
+pub(crate) use certificate_end::CertificateEnd;
 
+/// What the API speaks over TLS (ALPN).
+const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// How often the files are checked for changes.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -41,18 +45,28 @@ pub enum TlsFileError {
     Pair(#[source] rustls::Error),
 }
 
-/// The certificate that the listener presents.
+/// The certificate that a listener presents.
 #[derive(Debug)]
 pub struct ListenerTls {
     certificate: PathBuf,
     key: PathBuf,
-    config: ArcSwap<ServerConfig>,
+    /// What the listener speaks (ALPN).
+    protocols: &'static [&'static [u8]],
+    current: ArcSwap<Current>,
     /// Shows when the certificate in use ends.
     end: CertificateEnd,
 }
 
+/// A certificate, and what presents it.
+#[derive(Debug, Clone)]
+pub(crate) struct Current {
+    pub(crate) config: Arc<ServerConfig>,
+    /// The listener's own certificate, the first of the chain.
+    pub(crate) leaf: CertificateDer<'static>,
+}
+
 impl ListenerTls {
-    /// Reads the files.
+    /// Reads the files, for HTTP.
     ///
     /// # Errors
     /// [`TlsFileError`], which names the file.
@@ -66,17 +80,44 @@ impl ListenerTls {
         key: &Path,
         end: CertificateEnd,
     ) -> Result<Arc<Self>, TlsFileError> {
-        let config = read(certificate, key, &end)?;
+        Self::load_all(certificate, key, HTTP, end)
+    }
+
+    /// Reads the files, for these protocols (ALPN).
+    ///
+    /// # Errors
+    /// [`TlsFileError`], which names the file.
+    pub fn load_for(
+        certificate: &Path,
+        key: &Path,
+        protocols: &'static [&'static [u8]],
+    ) -> Result<Arc<Self>, TlsFileError> {
+        Self::load_all(certificate, key, protocols, CertificateEnd::default())
+    }
+
+    fn load_all(
+        certificate: &Path,
+        key: &Path,
+        protocols: &'static [&'static [u8]],
+        end: CertificateEnd,
+    ) -> Result<Arc<Self>, TlsFileError> {
+        let current = read(certificate, key, protocols, &end)?;
         Ok(Arc::new(Self {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
-            config: ArcSwap::from_pointee(config),
+            protocols,
+            current: ArcSwap::from_pointee(current),
             end,
         }))
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        self.config.load_full()
+        Arc::clone(&self.current.load().config)
+    }
+
+    /// The certificate that is presented now.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
     }
 
     /// Reads the files again. Files that cannot be used change nothing.
@@ -84,8 +125,8 @@ impl ListenerTls {
     /// # Errors
     /// [`TlsFileError`], which names the file.
     pub fn reload(&self) -> Result<(), TlsFileError> {
-        let config = read(&self.certificate, &self.key, &self.end)?;
-        self.config.store(Arc::new(config));
+        let current = read(&self.certificate, &self.key, self.protocols, &self.end)?;
+        self.current.store(Arc::new(current));
         Ok(())
     }
 
@@ -120,19 +161,24 @@ impl ListenerTls {
     }
 }
 
-fn read(certificate: &Path, key: &Path, end: &CertificateEnd) -> Result<ServerConfig, TlsFileError> {
+fn read(
+    certificate: &Path,
+    key: &Path,
+    protocols: &'static [&'static [u8]],
+    end: &CertificateEnd,
+) -> Result<Current, TlsFileError> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|source| TlsFileError::Certificate {
             path: certificate.to_owned(),
             source,
         })?;
-    let Some(own) = chain.first() else {
+    let Some(leaf) = chain.first().cloned() else {
         return Err(TlsFileError::NoCertificate {
             path: certificate.to_owned(),
         });
     };
-    let ends = orw_egress::certificate_end(own);
+    let ends = orw_egress::certificate_end(&leaf);
     let key = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsFileError::Key {
         path: key.to_owned(),
         source,
@@ -144,12 +190,15 @@ fn read(certificate: &Path, key: &Path, end: &CertificateEnd) -> Result<ServerCo
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(TlsFileError::Pair)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     // Only of a certificate that is used from now on.
     if let Some(ends) = ends {
         end.set(ends.timestamp());
     }
-    Ok(config)
+    Ok(Current {
+        config: Arc::new(config),
+        leaf,
+    })
 }
 
 #[cfg(test)]
