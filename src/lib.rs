@@ -19,6 +19,7 @@ mod error_text;
 mod failpoint;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod import;
 pub mod lifecycle;
 pub mod listener_tls;
 mod measure;

@@ -22,6 +22,7 @@ mod follow_events;
 mod given;
 mod hash_password;
 mod health;
+mod import;
 mod install;
 mod job;
 mod output;
@@ -79,6 +80,8 @@ enum Command {
     HashPassword(hash_password::HashPasswordArgs),
     /// Ask the sidecar on this machine whether it does its work; the exit code is the answer
     Health(health::HealthArgs),
+    /// Take over the registrations of OpenRegister's own webhooks
+    Import(import::ImportArgs),
     /// Install the schema and the triggers in Nextcloud's database, or upgrade them
     Install(install::InstallArgs),
     /// List replays and backfills, or cancel one
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Filter(args) => filter::run(args),
         Command::HashPassword(args) => hash_password::run(args),
         Command::Health(args) => health::run(args),
+        Command::Import(args) => import::run(args),
         Command::Install(args) => install::run(args),
         Command::Job(args) => job::run(args),
         Command::Replay(args) => job::run_replay(args),

@@ -4,6 +4,7 @@ mod demo;
 mod filter;
 mod first_hour;
 mod help;
+mod import;
 mod mistakes;
 mod terminal;
 mod webhook;
