@@ -167,8 +167,8 @@ BEGIN
     END IF;
 END $$;
 
--- The short way. It costs a session little more than a trigger that does nothing but INSERT two row_to_json
--- (docs/decisions/0012-short-way.md says what each part costs, and what was tried):
+-- The short way. What it costs beside a trigger that does nothing but INSERT two row_to_json: docs/BENCHMARKS.md.
+-- What each part costs, and what was tried: docs/decisions/0012-short-way.md.
 --  * No argument and no SET search_path, which together cost more than the decision that nothing is to be captured. SET is what else
 --    makes a function with the owner's rights safe in a session of somebody else; here it is that every function, operator, type and table
 --    is named with its schema, and that nothing is used which finds one by itself (IN, LIKE, BETWEEN, NULLIF, IS DISTINCT FROM). A test reads it.
