@@ -59,8 +59,21 @@ docker/secrets.sh
 before=$(cksum docker/secrets/*)
 docker/secrets.sh >/dev/null
 [ "$before" = "$(cksum docker/secrets/*)" ] || fail "docker/secrets.sh changed what was there"
+ready() { curl --silent --fail --output /dev/null http://127.0.0.1:8080/status.php; }
 # shellcheck disable=SC2086
-quietly $compose $only --profile n8n up --detach
+case "$compose $("$engine" wait --help 2>&1)" in
+    "docker "* | *healthy*) quietly $compose $only --profile n8n up --detach ;;
+    *)
+        # Podman before 4.6 waits neither for a health check nor for the end of another service: the order of the file, by hand.
+        say "this podman does not wait for health checks: the services are started one after another"
+        quietly $compose $only --profile n8n up --detach --no-deps db receiver n8n
+        until_true "PostgreSQL accepts connections" $compose $only exec -T db pg_isready --host=127.0.0.1 --username=nextcloud --dbname=nextcloud
+        quietly $compose $only up --detach --no-deps nextcloud
+        until_true "Nextcloud answers" ready
+        quietly $compose $only run --rm -T --no-deps install
+        quietly $compose $only up --detach --no-deps webhooks
+        ;;
+esac
 listens() { curl --silent --fail --output /dev/null http://127.0.0.1:8085/status.php; }
 until_true "the sidecar listens" listens
 
@@ -89,7 +102,7 @@ until_true "n8n gets it, too" at_n8n
 
 step "the sidecar as the front door"
 # shellcheck disable=SC2086
-quietly $compose $front up --detach webhooks nextcloud
+quietly $compose $front up --detach --no-deps webhooks nextcloud
 passes() { curl --silent http://127.0.0.1:8085/ | grep -q 'stand-in for Nextcloud'; }
 until_true "Nextcloud is reached through the sidecar" passes
 # shellcheck disable=SC2086
