@@ -88,8 +88,11 @@ write() {
     $compose $only exec -T db psql --username nextcloud --dbname nextcloud --set=ON_ERROR_STOP=1 --command \
         "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, _created, _updated, name) VALUES ('$1', '1', '1', now(), now(), 'Ada')"
 }
-# shellcheck disable=SC2086
-said() { $compose $only logs "$1" 2>&1; }
+# Both engines' Compose put these labels on what they start.
+said() {
+    "$engine" logs "$("$engine" ps --all --quiet --filter "label=com.docker.compose.project=orw-test-$$" \
+        --filter "label=com.docker.compose.service=$1")" 2>&1
+}
 
 step "the manual's curl, for the receiver and for n8n"
 register admin_password http://receiver:9000/hook >registered || fail "$(cat registered)"
