@@ -17,8 +17,10 @@ def admin():
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self, status, kind, body):
+    def answer(self, status, kind, body, user=None):
         self.send_response(status)
+        if user:
+            self.send_header("X-User-Id", user)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -26,7 +28,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def ocs(self, status, data):
         meta = {"status": "ok" if status == 200 else "failure", "statuscode": status, "message": ""}
-        self.answer(status, "application/json", json.dumps({"ocs": {"meta": meta, "data": data}}).encode())
+        user = os.environ["NEXTCLOUD_ADMIN_USER"] if status == 200 else None
+        self.answer(status, "application/json", json.dumps({"ocs": {"meta": meta, "data": data}}).encode(), user)
 
     def do_GET(self):
         path = self.path.split("?")[0]
