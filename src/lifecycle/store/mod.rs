@@ -46,7 +46,7 @@ pub async fn insert(
     insert_for(tx, day, events, None).await
 }
 
-/// What stores these events under `day`, each with its `seq`, which must come from [`NEXT_SEQS`] under the lock of whoever stores events.
+/// What stores these events under `day`, each with its `seq`, which must come from `NEXT_SEQS` under the lock of whoever stores events.
 #[must_use]
 pub fn insert_at<'e>(day: NaiveDate, events: impl Iterator<Item = (i64, &'e Event)> + Clone) -> Write {
     let (mut seqs, mut columns) = (Vec::new(), EventColumns::default());
