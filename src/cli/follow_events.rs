@@ -55,7 +55,7 @@ async fn follow(settings: &Settings, args: FollowArgs, json: bool) -> Result<Exi
     };
     let mut place = stream::place(&client, args.since).await?;
     output::note(
-        "events are shown as they are stored, until Ctrl-C; kinds of entity that no webhook names are not captured (ORW_CAPTURE)",
+        "events are shown as they are stored, until Ctrl-C; an event that no webhook names is not stored, unless ORW_CAPTURE is all",
     );
     loop {
         let read = stream::after(&client, &filter, place).await?;

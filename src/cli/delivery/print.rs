@@ -6,7 +6,7 @@ use crate::cli::response;
 use crate::cli::table::{Cell, Column, Table, Tone, ago};
 use crate::delivery::queue::listing::{AttemptEntry, Entry};
 
-/// What a delivery is about, in [`table`] and in [`line`].
+/// Stands for the class of an event that is no longer kept.
 const GONE: &str = "(event gone)";
 
 /// Deliveries, one in each row.
