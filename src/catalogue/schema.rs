@@ -6,8 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::dutch;
 use super::field::{Field, Shape};
 use super::fields::fields;
+use super::dutch;
 use super::occasion::when;
 use crate::lifecycle::GAP_EVENT;
 use crate::registry::Format;
@@ -28,9 +30,18 @@ pub fn payload_schema(class: EventClass, format: Format) -> Value {
 }
 
 /// The JSON Schema of every body that a webhook of `format` receives: one of the events, each with a definition of its own
-/// (`#/$defs/ObjectCreatedEvent`), or a gap notice (`#/$defs/Gap`). This is `docs/schemas/<format>.json`.
+/// (`#/$defs/ObjectCreatedEvent`), or a gap notice (`#/$defs/Gap`). This is `docs/schemas/<format>.json`. A notification in the format
+/// `zgw` looks alike for every event, and what a template makes is up to the template.
 #[must_use]
 pub fn format_schema(format: Format) -> Value {
+    if let Some(fields) = alike(format) {
+        let mut schema = Map::new();
+        schema.insert("$schema".into(), DRAFT.into());
+        let title = format!("The body of a webhook of the format {}", format.as_str());
+        schema.insert("title".into(), title.into());
+        schema.extend(fields);
+        return schema.into();
+    }
     let mut defs = Map::new();
     for kind in EntityKind::ALL {
         defs.insert(kind.name().into(), entity(kind, format));
@@ -59,6 +70,18 @@ pub fn gap_schema(format: Format) -> Value {
     schema.insert("$schema".into(), DRAFT.into());
     schema.extend(gap(format));
     schema.into()
+}
+
+/// The schema of a format whose bodies have the same fields for every event.
+fn alike(format: Format) -> Option<Map<String, Value>> {
+    match format {
+        Format::Zgw => {
+            let (required, properties) = dutch::zgw();
+            Some(object(required, properties))
+        }
+        Format::Template => Some(Map::new()),
+        _ => None,
+    }
 }
 
 /// The schema of a gap notice, which contains no references.
@@ -95,7 +118,10 @@ fn gap(format: Format) -> Map<String, Value> {
     .into();
     let data: Value = object(json!(["gap"]), json!({"gap": gap})).into();
     let (required, properties) = match format {
-        Format::Documented => (json!(["event", "data"]), json!({"event": name, "data": data})),
+        Format::NlGov => dutch::nlgov_gap(&id(), &data),
+        Format::Documented | Format::Zgw | Format::Template => {
+            (json!(["event", "data"]), json!({"event": name, "data": data}))
+        }
         Format::Nextcloud => {
             let event: Value = object(json!(["class", "gap"]), json!({"class": name, "gap": gap})).into();
             let properties = json!({"event": event, "user": {"type": "null"}, "time": {"type": "integer"}, "authentication": no_tokens()});
@@ -167,8 +193,12 @@ fn envelope(event: &Value, data: &Value) -> (Value, Value) {
 
 /// The schema of a body. It refers to the definition of its entity.
 fn event(class: EventClass, format: Format) -> Map<String, Value> {
+    if let Some(fields) = alike(format) {
+        return fields;
+    }
     let (required, properties) = match format {
-        Format::Documented => documented(class),
+        Format::NlGov => dutch::nlgov(class, &id(), &data(class)),
+        Format::Documented | Format::Zgw | Format::Template => documented(class),
         Format::Nextcloud => nextcloud(class),
         Format::CloudEvents => cloudevents(class),
         Format::OpenRegister => openregister(class),
@@ -284,7 +314,7 @@ fn cloudevents(class: EventClass) -> (Value, Value) {
         json!({
             "specversion": {"const": "1.0"},
             "id": id(),
-            "source": {"const": "/apps/openregister"},
+            "source": {"type": "string", "format": "uri-reference", "description": "`/apps/openregister`, unless ORW_EVENT_SOURCE says something else."},
             "type": {"const": format!("nl.conduction.openregister.{kind}.{action}")},
             "subject": {"type": "string", "pattern": format!("^{kind}:."), "description": "The kind and the uuid."},
             "time": {"type": "string", "format": "date-time"},

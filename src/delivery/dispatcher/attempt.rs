@@ -223,7 +223,16 @@ fn prepare(
     event: &StoredEvent,
     ids: Option<&DeliveryIds>,
 ) -> Result<Request<Full<Bytes>>, Failure> {
-    let payload = request::render(event, webhook, ids);
+    let payload = request::render(event, webhook, delivery, ids).map_err(|error| {
+        tracing::warn!(
+            webhook = %webhook.id, delivery = delivery.id, event = %event.id(), %error,
+            "an event cannot be written in the webhook's format: change the registration, and what waits is sent"
+        );
+        Failure {
+            cause: Cause::Event,
+            error: error.to_string(),
+        }
+    })?;
     request::build(
         webhook,
         delivery,
@@ -283,6 +292,10 @@ pub(in crate::delivery) fn judge(
             record.cause = Some(failure.cause.name());
             let why = format!("{}: {}", failure.cause.name(), failure.error);
             record.error = Some(cut(failure.error));
+            if failure.cause == Cause::Event {
+                // The receiver was not asked, and can do nothing about it.
+                return Verdict::NotAsked;
+            }
             Verdict::Bad {
                 why: cut(why),
                 pause: None,

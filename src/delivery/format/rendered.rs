@@ -1,0 +1,37 @@
+//! What rendering gives: a body, or why there is none.
+
+use hyper::header::{HeaderName, HeaderValue};
+
+use crate::registry::NoValue;
+use crate::template::TemplateError;
+
+/// A body, its `Content-Type`, and the headers that are part of its format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    pub body: Vec<u8>,
+    pub content_type: &'static str,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+pub(super) const JSON: &str = "application/json";
+
+/// Why there is no body. No message shows a value of the event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("template: {0}")]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    NoValue(#[from] NoValue),
+    #[error("{field} has {length} characters for this event, and may have {most}")]
+    TooLong {
+        field: &'static str,
+        length: usize,
+        most: usize,
+    },
+    #[error("the format {0} has no words for {1}")]
+    Unfit(&'static str, String),
+    #[error("the registration has no {0}")]
+    NoOptions(&'static str),
+    #[error("the settings ORW_OIN and ORW_EVENT_SOURCE are missing")]
+    NoSource,
+}
