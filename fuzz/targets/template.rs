@@ -4,7 +4,7 @@
 use openregister_webhooks::template::Template;
 use serde_json::{Map, Value};
 
-/// As in `src/template.rs`.
+/// As in `src/template/error.rs`.
 const LARGEST: usize = 1024 * 1024;
 /// The CPU time of one rendering with all checks on, in milliseconds. Without optimisation it takes longer.
 const MOST_MS: u128 = if cfg!(debug_assertions) { 5_000 } else { 500 };

@@ -7,6 +7,7 @@ mod dutch;
 mod example;
 mod field;
 mod fields;
+mod gap;
 mod markdown;
 mod occasion;
 mod schema;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::dutch;
 use super::field::{Field, Shape};
 use super::fields::fields;
-use super::dutch;
+use super::gap;
 use super::occasion::when;
 use crate::lifecycle::GAP_EVENT;
 use crate::registry::Format;
@@ -54,7 +54,7 @@ pub fn format_schema(format: Format) -> Value {
         .chain(["Gap".to_owned()])
         .map(|name| json!({"$ref": format!("#/$defs/{name}")}))
         .collect();
-    defs.insert("Gap".into(), gap(format).into());
+    defs.insert("Gap".into(), notice(format).into());
     json!({
         "$schema": DRAFT,
         "title": format!("The body of a webhook of the format {}", format.as_str()),
@@ -68,7 +68,7 @@ pub fn format_schema(format: Format) -> Value {
 pub fn gap_schema(format: Format) -> Value {
     let mut schema = Map::new();
     schema.insert("$schema".into(), DRAFT.into());
-    schema.extend(gap(format));
+    schema.extend(notice(format));
     schema.into()
 }
 
@@ -85,37 +85,11 @@ fn alike(format: Format) -> Option<Map<String, Value>> {
 }
 
 /// The schema of a gap notice, which contains no references.
-fn gap(format: Format) -> Map<String, Value> {
+fn notice(format: Format) -> Map<String, Value> {
     let name = json!({"const": GAP_EVENT});
-    let text = json!({"type": "string"});
     let time = json!({"type": "string", "format": "date-time"});
-    let number = json!({"type": ["integer", "null"], "description": "Set if the table holds the objects of one register and schema."});
-    let bound =
-        |about: &str| json!({"type": ["string", "null"], "format": "date-time", "description": about});
-    let kinds: Value = EntityKind::ALL.into_iter().map(EntityKind::name).collect();
-    let gap: Value = object(
-        json!([
-            "table",
-            "entity",
-            "registerId",
-            "schemaId",
-            "since",
-            "until",
-            "reason",
-            "remedy"
-        ]),
-        json!({
-            "table": {"type": "string", "description": "Nextcloud's table, by its full name."},
-            "entity": {"enum": kinds, "description": "The kind of entity whose events may be missing."},
-            "registerId": number,
-            "schemaId": number,
-            "since": bound("The time of the first missing write; null if unknown."),
-            "until": bound("A time after the last missing write; null if unknown."),
-            "reason": text,
-            "remedy": {"type": "string", "description": "What an administrator can do about it."},
-        }),
-    )
-    .into();
+    let (required, properties) = gap::parts();
+    let gap: Value = object(required, properties).into();
     let data: Value = object(json!(["gap"]), json!({"gap": gap})).into();
     let (required, properties) = match format {
         Format::NlGov => dutch::nlgov_gap(&id(), &data),

@@ -56,13 +56,12 @@ pub(crate) fn render(
     delivery: &Claimed,
     ids: Option<&DeliveryIds>,
 ) -> Result<Payload, RenderError> {
-    let rendered = super::format::render(event, webhook, delivery.event.seq)?;
-    let body = match ids {
-        Some(ids) => super::traced::body(rendered.body, rendered.content_type, &ids.delivery_parent()),
-        None => rendered.body,
-    };
+    let mut rendered = super::format::render(event, webhook, delivery.event.seq)?;
+    if let Some(ids) = ids {
+        super::traced::name_trace(&mut rendered, &ids.delivery_parent());
+    }
     Ok(Payload {
-        body: Bytes::from(body),
+        body: Bytes::from(rendered.body),
         content_type: rendered.content_type,
         headers: rendered.headers,
     })

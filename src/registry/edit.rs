@@ -37,6 +37,11 @@ pub(super) fn apply(
     record.event = asked.event;
     record.event_filter = asked.event_filter;
     record.user_id_filter = asked.user_id_filter;
+    let jwt = [record.auth_method, asked.auth_method].map(|method| method == AuthMethod::Jwt);
+    if jwt[0] != jwt[1] {
+        // What one method stores means something else to the other: a token's secret would become a header.
+        record.auth_data = None;
+    }
     record.auth_method = asked.auth_method;
     record.token_needed = asked.token_needed;
     if let Some(mut headers) = asked.headers {

@@ -76,7 +76,6 @@ impl Record {
             timeout: self.timeout.unwrap_or(default.timeout),
             per_minute: self.handshake.as_ref().and_then(|made| made.allowed_rate),
         };
-        self.check(defaults).map_err(|error| error.to_string())?;
         let auth_data_set = self.auth_data.is_some();
         Ok(Webhook {
             id: self.id,

@@ -21,7 +21,7 @@ use crate::supervise::Supervisor;
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a permission counts before the receiver is asked again.
 const RENEW_AFTER: TimeDelta = TimeDelta::days(1);
-/// How long a receiver is left alone that did not answer.
+/// How long a receiver is left alone if it did not answer, or its answer could not be stored.
 const ASK_AGAIN: TimeDelta = TimeDelta::minutes(10);
 
 pub(super) fn start(shared: &Shared, supervisor: &mut Supervisor) {
@@ -43,17 +43,17 @@ pub(super) fn start(shared: &Shared, supervisor: &mut Supervisor) {
 }
 
 async fn renew(registry: &Registry, client: &Client) {
-    let mut silent: HashMap<WebhookId, DateTime<Utc>> = HashMap::new();
+    let mut left_alone: HashMap<WebhookId, DateTime<Utc>> = HashMap::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let (now, snapshot) = (Utc::now(), registry.snapshot());
-        silent.retain(|id, until| *until > now && snapshot.get(*id).is_some());
+        left_alone.retain(|id, until| *until > now && snapshot.get(*id).is_some());
         for webhook in snapshot.all().iter().filter(|webhook| is_due(webhook, now)) {
-            if silent.contains_key(&webhook.id) {
+            if left_alone.contains_key(&webhook.id) {
                 continue;
             }
             if !renew_one(registry, client, webhook).await {
-                silent.insert(webhook.id, now + ASK_AGAIN);
+                left_alone.insert(webhook.id, now + ASK_AGAIN);
             }
         }
     }
@@ -67,7 +67,7 @@ fn is_due(webhook: &Webhook, now: DateTime<Utc>) -> bool {
             .is_some_and(|made| made.allowed_at + RENEW_AFTER <= now)
 }
 
-/// Whether the receiver answered.
+/// Whether the receiver answered, and the answer was stored.
 async fn renew_one(registry: &Registry, client: &Client, webhook: &Webhook) -> bool {
     let Some(before) = &webhook.handshake else {
         return true;
@@ -91,6 +91,7 @@ async fn renew_one(registry: &Registry, client: &Client, webhook: &Webhook) -> b
         Ok(_) | Err(RegistryError::Changed(_) | RegistryError::NotFound(_)) => {}
         Err(error) => {
             tracing::warn!(webhook = %id, error = %crate::error_text::chain(&error), "the result of a handshake could not be stored");
+            return false;
         }
     }
     true

@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 
 use super::entity;
 use super::parts::map;
-use super::rendered::{JSON, RenderError, Rendered};
+use super::rendered::{JSON, LONGEST_VALUE, RenderError, Rendered, within};
 use super::{cloudevents, documented};
 use crate::lifecycle::{Event, GAP_EVENT, GapNotice};
-use crate::registry::{ContentMode, EventSource, NlGov};
+use crate::registry::{ContentMode, EventSource, Filled, NlGov};
 use orw_model::{Action, EntityKind};
 
 /// What the HTTP binding encodes in a header, besides everything outside of ASCII.
@@ -33,16 +33,19 @@ pub(super) fn event(
 ) -> Result<Rendered, RenderError> {
     let kind = event.class.kind();
     let mut current = entity::current(event);
+    let filled = |field: &'static str, url: &Filled| -> Result<String, RenderError> {
+        within(field, url.fill_url(field, &current)?, LONGEST_VALUE)
+    };
     let dataref = match (&nlgov.dataref, event.class.action()) {
         // There is nothing at its place any more.
         (_, Action::Deleted) => None,
-        (Some(url), _) => Some(url.fill_url("nlgov.dataref", &current)?),
+        (Some(url), _) => Some(filled("nlgov.dataref", url)?),
         (None, _) => place(kind, &current),
     };
     let dataschema = nlgov
         .dataschema
         .as_ref()
-        .map(|url| url.fill_url("nlgov.dataschema", &current))
+        .map(|url| filled("nlgov.dataschema", url))
         .transpose()?;
     let action = event.class.action().name();
     let mut attributes = first(
@@ -111,7 +114,8 @@ fn event_type(nlgov: &NlGov, entity: &mut Value, kind: &str, action: &str) -> Re
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect()
     };
-    Ok(nlgov.event_type.fill_with("nlgov.type", entity, label)?)
+    let filled = nlgov.event_type.fill_with("nlgov.type", entity, label)?;
+    within("nlgov.type", filled, LONGEST_VALUE)
 }
 
 /// Where OpenRegister's API shows the entity, relative to Nextcloud; `None` if its ids are not known.

@@ -14,6 +14,8 @@ pub struct Rendered {
 }
 
 pub(super) const JSON: &str = "application/json";
+/// The longest value of an attribute or URL, in characters: some of them are headers.
+pub(super) const LONGEST_VALUE: usize = 2000;
 
 /// Why there is no body. No message shows a value of the event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,4 +36,13 @@ pub enum RenderError {
     NoOptions(&'static str),
     #[error("the settings ORW_OIN and ORW_EVENT_SOURCE are missing")]
     NoSource,
+}
+
+/// The text, if it is no longer than this.
+pub(super) fn within(field: &'static str, text: String, most: usize) -> Result<String, RenderError> {
+    let length = text.chars().count();
+    if length > most {
+        return Err(RenderError::TooLong { field, length, most });
+    }
+    Ok(text)
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::entity;
 use super::parts::map;
-use super::rendered::RenderError;
+use super::rendered::{LONGEST_VALUE, RenderError, within};
 use crate::lifecycle::Event;
 use crate::registry::{Filled, LONGEST_KANAAL, LONGEST_RESOURCE, Zgw};
 
@@ -27,9 +27,12 @@ pub(super) fn body(event: &Event, zgw: &Zgw) -> Result<Value, RenderError> {
         Some(resource) => short("zgw.resource", resource, LONGEST_RESOURCE)?,
         None => event.class.kind().name().to_owned(),
     };
-    let resource_url = zgw.resource_url.fill_url("zgw.resourceUrl", &current)?;
+    let url = |field: &'static str, filled: &Filled| -> Result<String, RenderError> {
+        within(field, filled.fill_url(field, &current)?, LONGEST_VALUE)
+    };
+    let resource_url = url("zgw.resourceUrl", &zgw.resource_url)?;
     let hoofd_object = match &zgw.hoofd_object {
-        Some(url) => url.fill_url("zgw.hoofdObject", &current)?,
+        Some(filled) => url("zgw.hoofdObject", filled)?,
         None => resource_url.clone(),
     };
     let mut kenmerken = Map::new();
@@ -54,12 +57,4 @@ pub(super) fn body(event: &Event, zgw: &Zgw) -> Result<Value, RenderError> {
         ),
         ("kenmerken", kenmerken.into()),
     ]))
-}
-
-fn within(field: &'static str, text: String, most: usize) -> Result<String, RenderError> {
-    let length = text.chars().count();
-    if length > most {
-        return Err(RenderError::TooLong { field, length, most });
-    }
-    Ok(text)
 }

@@ -1,7 +1,7 @@
 //! What formats need to know besides their name: the text of a template, the place in an NRC, the attributes of a CloudEvent.
 //!
-//! Guarantee: what is stored with a registration can be rendered for every class that it is registered for, as far as that is
-//! known before there is an event.
+//! Guarantee: what a request asks for can be rendered for every class that it is registered for, as far as that is known before there is
+//! an event and as long as the settings stay; afterwards an event that cannot be rendered waits like one that cannot be sent.
 
 mod nlgov;
 mod placeholders;

@@ -91,6 +91,7 @@ fn a_format_needs_what_it_needs() {
         "ObjectLockedEvent",
         "ObjectUnlockedEvent",
         "ObjectRevertedEvent",
+        "ObjectTransitionedEvent",
         "Object*",
     ] {
         let error = of(Format::Zgw, &format!("OCA\\OpenRegister\\Event\\{without}")).unwrap_err();

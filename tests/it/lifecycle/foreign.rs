@@ -1,7 +1,4 @@
-//! CloudEvents read by other people's software: the `cloudevents` packages of PyPI and npm, and the SDK for Rust.
-//!
-//! The packages are installed once, in `foreign` below the directory that cargo gives tests. Without Python or Node.js, or if the
-//! registry cannot be reached, that part is skipped and says so.
+//! CloudEvents read by other people's software: the `cloudevents` packages of PyPI (versions 1 and 2) and npm, and the SDK for Rust.
 
 use std::process::Command;
 
@@ -18,7 +15,11 @@ use super::all_events::{Era, received};
 use crate::support::foreign::{node, python, run, script};
 use crate::support::skipped::skipped;
 
-const PYPI: (&str, &str) = ("cloudevents", "1.12.0");
+/// Each version with the script for it; the package was rewritten for version 2.
+const PYPI: [(&str, &str); 2] = [
+    ("1.12.0", "read_cloudevents.py"),
+    ("2.2.0", "read_cloudevents_2.py"),
+];
 const NPM: (&str, &str) = ("cloudevents", "10.0.0");
 
 /// The same event in the binary mode of the NL GOV profile.
@@ -79,14 +80,19 @@ async fn cloudevents_are_read_by_the_packages_of_pypi_and_npm() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), json!(cases).to_string()).unwrap();
     let all = cases.len().to_string();
-    match python(PYPI.0, "", PYPI.1) {
-        Ok(python) => {
-            let read = run(Command::new(python)
-                .arg(script("read_cloudevents.py"))
-                .arg(file.path()));
-            assert_eq!(read.as_ref(), Ok(&all));
+    for (version, program) in PYPI {
+        match python("cloudevents", "", version) {
+            Ok(python) => {
+                let read = run(Command::new(python).arg(script(program)).arg(file.path()));
+                assert_eq!(read.as_ref(), Ok(&all));
+            }
+            Err(reason) => {
+                skipped(
+                    &format!("reading CloudEvents with cloudevents {version} of PyPI"),
+                    &reason,
+                );
+            }
         }
-        Err(reason) => skipped("reading CloudEvents with cloudevents of PyPI", &reason),
     }
     match node(NPM.0, NPM.1) {
         Ok(packages) => {

@@ -142,6 +142,7 @@ fn scheduler(crew: &mut Crew, session: WorkerSession, one: One) -> Scheduler {
         metrics: crate::delivery::Metrics::default(),
         traces: crate::traces::Traces::default(),
         feed: crate::delivery::Feed::default(),
+        requests: crate::delivery::dispatcher::requests::Requests::default(),
     };
     let (outcomes, _) = mpsc::unbounded_channel();
     Scheduler::new(
