@@ -162,13 +162,13 @@ fn hostile_data(n: usize) -> Json {
 
 /// Of the thousand templates the one with this number.
 fn hostile_template(n: usize) -> String {
-    let mut text = if n % 2 == 0 {
+    let mut text = if n.is_multiple_of(2) {
         let at = n / 2;
         GREEDY[at % GREEDY.len()].replace('§', PIECES[at / GREEDY.len() % PIECES.len()])
     } else {
         Draw(0x9E37_79B9_7F4A_7C15 ^ (u64::try_from(n).unwrap() << 20)).statements(3)
     };
-    if n % 14 == 0 {
+    if n.is_multiple_of(14) {
         // Cut anywhere: what is left may be no template.
         text.truncate(text.floor_char_boundary(text.len() - (n / 7) % text.len()));
     }
