@@ -17,7 +17,11 @@ pub(super) const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5M
 /// Prints the bodies in the journal of a SQLite file, one on a line, in the order in which they were stored.
 const PYTHON_READS: &str = "import sqlite3, sys\n\
     for (body,) in sqlite3.connect(sys.argv[1]).execute('SELECT body FROM journal ORDER BY id'): print(body)";
-const PHP_READS: &str = "foreach ((new PDO(\"sqlite:$argv[1]\"))->query('SELECT body FROM journal ORDER BY id') as $row) { echo $row[0], \"\\n\"; }";
+const PHP_READS: &str = r#"
+    $file = new PDO("sqlite:$argv[1]");
+    if ($file->query("SELECT 1 FROM sqlite_master WHERE name = 'journal'")->fetch()) {
+        foreach ($file->query('SELECT body FROM journal ORDER BY id') as $row) { echo $row[0], "\n"; }
+    }"#;
 
 /// Where it stores what it receives.
 enum Store {
@@ -209,13 +213,18 @@ impl Program {
         self.child.is_some()
     }
 
-    /// The bodies that it has stored, in that order.
+    /// The bodies that it has stored, in that order. Some make the journal when they store the first.
     pub(super) async fn journal(&self) -> Vec<serde_json::Value> {
         let lines: Vec<String> = match &self.store {
             Store::Postgres(_) => {
-                let sql = "SELECT body::text FROM journal ORDER BY id";
-                let rows = self.client().await.query(sql, &[]).await.unwrap();
-                rows.iter().map(|row| row.get(0)).collect()
+                let client = self.client().await;
+                let exists = "SELECT to_regclass('journal') IS NOT NULL";
+                let mut bodies = Vec::new();
+                if client.query_one(exists, &[]).await.unwrap().get(0) {
+                    let sql = "SELECT body::text FROM journal ORDER BY id";
+                    bodies = client.query(sql, &[]).await.unwrap();
+                }
+                bodies.iter().map(|row| row.get(0)).collect()
             }
             Store::Sqlite(reads) => {
                 let read = Command::new(&reads[0])
