@@ -63,7 +63,8 @@ impl Run {
         let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
             .fast()
             .with("ORW_TARGETS_ALLOW_HTTP", "true")
-            .with("ORW_RETRY_SCHEDULE", &["1s"; 90].join(","))
+            .with("ORW_LOG", "error")
+            .with("ORW_RETRY_SCHEDULE", &["1s"; 50].join(","))
             .running()
             .await;
         let mut programs = consumers().await;

@@ -79,7 +79,7 @@ impl Copying {
         let scene = Scene::on(Db::openregister(plan.generation).await)
             .fast()
             .with("ORW_TARGETS_ALLOW_HTTP", "true")
-            .with("ORW_RETRY_SCHEDULE", &["1s"; 90].join(","))
+            .with("ORW_RETRY_SCHEDULE", &["1s"; 50].join(","))
             .running()
             .await;
         let writer = Writer::connect(&scene.db.url(NEXTCLOUD), plan.generation)
