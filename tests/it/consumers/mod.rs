@@ -5,6 +5,7 @@
 
 mod journal;
 mod killed;
+mod n8n;
 mod program;
 mod refusals;
 mod sync;

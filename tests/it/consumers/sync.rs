@@ -206,20 +206,37 @@ impl Copying {
             "INSERT INTO openregister_object (uuid, data, sequence) VALUES ('stranger', '{}', 1)".to_owned(),
         ];
         copy.batch_execute(&tamper.join("; ")).await.unwrap();
+        // One property each, of every type.
+        let properties = [
+            ("name", "\"Eve\""),
+            ("age", "-1"),
+            ("score", "9.91"),
+            ("active", "\"neither\""),
+            ("born", "\"1815-12-11\""),
+            ("seen", "\"2026-01-15T10:30:01+00:00\""),
+            ("tags", "[\"a\"]"),
+            ("address", "{\"street\": \"Kerkstraat\", \"no\": 13}"),
+            ("nickname", "\"Ada\""),
+        ];
+        for (object, (name, value)) in self.objects[2..].iter().zip(properties) {
+            let sql = "UPDATE openregister_object SET data = jsonb_set(data::jsonb, ARRAY[$2], $3::text::jsonb) WHERE uuid = $1";
+            let done = copy.execute(sql, &[&object.uuid, &name, &value]).await.unwrap();
+            assert_eq!(done, 1);
+        }
         let (code, said) = self.check(&[]);
         assert_eq!(code, Some(1), "{said}");
         for expected in [
             format!("{changed} has another content in the copy"),
             format!("{lost} is not in the copy"),
             "stranger is not in OpenRegister any more".to_owned(),
-            "3 differ".to_owned(),
+            "12 differ".to_owned(),
         ] {
             assert!(said.contains(&expected), "{expected} is not in {said}");
         }
         let (code, said) = self.check(&["--repair"]);
         assert_eq!(code, Some(1), "{said}");
         assert!(
-            said.contains("1 objects marked as deleted") && said.contains("2 differ"),
+            said.contains("1 objects marked as deleted") && said.contains("11 differ"),
             "{said}"
         );
         self.backfill().await;
