@@ -115,6 +115,8 @@ impl N8n {
             ("N8N_USER_FOLDER", &folder.path().display().to_string()),
             ("N8N_LISTEN_ADDRESS", "127.0.0.1"),
             ("N8N_PORT", &address.port().to_string()),
+            // The other engine is a native module, which `npm install --ignore-scripts` does not build.
+            ("N8N_EXPRESSION_ENGINE", "legacy"),
             ("N8N_SECURE_COOKIE", "false"),
             ("N8N_DIAGNOSTICS_ENABLED", "false"),
             ("N8N_VERSION_NOTIFICATIONS_ENABLED", "false"),
