@@ -8,6 +8,8 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
 import urllib.request
 from http.cookiejar import CookieJar
 
@@ -19,9 +21,20 @@ def rest(method, path, body=None):
     request = urllib.request.Request(f"http://{address}/rest{path}", method=method)
     request.add_header("Content-Type", "application/json")
     data = None if body is None else json.dumps(body).encode()
-    with browser.open(request, data, timeout=60) as answer:
-        return json.load(answer)["data"]
+    try:
+        with browser.open(request, data, timeout=60) as answer:
+            return json.load(answer)["data"]
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"{method} {path}: {error.code} {error.read().decode()[:500]}") from error
 
+
+# The routes come some time after n8n says that it is ready.
+for _ in range(600):
+    try:
+        rest("GET", "/settings")
+        break
+    except (SystemExit, ValueError, OSError):
+        time.sleep(0.2)
 
 owner = {"email": "ada@example.org", "firstName": "Ada", "lastName": "Lovelace", "password": "Correct-horse-1"}
 rest("POST", "/owner/setup", owner)
