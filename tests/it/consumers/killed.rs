@@ -191,7 +191,7 @@ impl Run {
         let mut all = 0;
         for program in &self.programs {
             assert!(program.runs());
-            check(program.name, &program.journal().await, &ages);
+            assert_eq!(check(&program.journal().await, &ages), Ok(()), "{}", program.name);
             let repeats = program.log().matches("repeat evt_").count();
             all += repeats;
             println!(
@@ -216,7 +216,7 @@ impl Run {
         );
         let ages = ages(&self.scene.client).await;
         for program in &self.programs {
-            check(program.name, &program.journal().await, &ages);
+            assert_eq!(check(&program.journal().await, &ages), Ok(()), "{}", program.name);
         }
         println!("a replay of all of it changed nothing");
     }

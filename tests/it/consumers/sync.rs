@@ -61,7 +61,7 @@ struct Copying {
 fn properties(dice: &mut Dice) -> Row {
     let number = dice.roll(1_000_000);
     let mut all = json!({
-        "name": format!("Ada \"{number}\" Lövelace"), "firstName": "2024-01-15", "age": number, "score": 9.90, "active": number % 2 == 0,
+        "name": format!("Ada \"{number}\" Lövelace"), "firstName": "2024-01-15", "age": number, "score": 9.90, "active": number.is_multiple_of(2),
         "born": "1815-12-10", "seen": "2026-01-15T10:30:00+00:00", "email": "ada@example.org", "tags": ["a", number.to_string()],
         "address": {"street": "Kerkstraat", "no": 12}, "when": "true", "nickname": null
     });
@@ -115,11 +115,12 @@ impl Copying {
         // The backfill runs among the writes.
         self.backfill().await;
         let kills = 2 * plan.kills;
+        let pause = plan.writes / (kills + 1);
         for write in 0..plan.writes {
             self.write().await;
-            if write % (plan.writes / (kills + 1)) == 0 && write > 0 {
+            if write > 0 && write.is_multiple_of(pause) {
                 // An odd one is the copy's, an even one the sidecar's.
-                if write / (plan.writes / (kills + 1)) % 2 == 0 {
+                if (write / pause).is_multiple_of(2) {
                     self.scene.sidecar.kill().await;
                     self.scene.sidecar.start().await;
                 } else {
