@@ -27,6 +27,14 @@ impl Answer {
     pub fn rows(&self) -> &[Row] {
         self.0.get().map_or(&[], Vec::as_slice)
     }
+
+    /// The same, without copying them; to be called by the last holder.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<Row> {
+        Arc::into_inner(self.0)
+            .and_then(OnceLock::into_inner)
+            .unwrap_or_default()
+    }
 }
 
 /// Why a transaction was not committed.

@@ -28,6 +28,7 @@ mod webhook_metrics;
 mod webhooks;
 
 pub use cause::{Cause, Failure};
+pub(crate) use dispatcher::Grant;
 pub use dispatcher::{Dispatcher, Options, Wake};
 pub use feed::{Feed, Watched};
 pub use metrics::Metrics;

@@ -1,6 +1,6 @@
 //! The consumer of captured changes: a batch becomes events and deliveries within the reader's transaction.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{erase, gaps};
 use crate::capture::{Answer, BatchTransaction, Change, Consumer, Fault, Gap, QuarantineEntry};
 use crate::database::Write;
 use crate::delivery::queue;
-use crate::delivery::{EventRef, NewDelivery, Reason, Wake};
+use crate::delivery::{EventRef, Grant, NewDelivery, Reason, Wake};
 use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle, Outcome};
 use crate::registry::{Ordering, Registry, WebhookId};
 use crate::traces::{self, StoredIn, Traces};
@@ -54,7 +54,10 @@ struct Batch {
     first: Option<EventRef>,
     /// Whether lifecycle was called.
     classified: bool,
-    webhooks: BTreeSet<WebhookId>,
+    /// How many deliveries were enqueued for each webhook.
+    webhooks: BTreeMap<WebhookId, u64>,
+    /// Some of them are leased at once, for the dispatcher of this process.
+    leased: Option<(Grant, Answer)>,
     changes: u64,
     quarantined: u64,
     enqueued: u64,
@@ -139,10 +142,18 @@ impl Pipeline {
             tx.leave(lifecycle::store::insert_at(state.day, rows));
         }
         if !deliveries.is_empty() {
-            tx.leave(queue::enqueue_locked(&deliveries));
+            match self.wake.grant(&deliveries) {
+                Some(grant) => {
+                    let leased = tx.leave(queue::enqueue_and_lease(&deliveries, grant.lease()));
+                    self.batch.leased = Some((grant, leased));
+                }
+                None => drop(tx.leave(queue::enqueue_locked(&deliveries))),
+            }
         }
         self.batch.first = stored.iter().flatten().next().copied();
-        self.batch.webhooks = deliveries.iter().map(|d| d.webhook).collect();
+        for delivery in &deliveries {
+            *self.batch.webhooks.entry(delivery.webhook).or_default() += 1;
+        }
         self.batch.enqueued = deliveries.len() as u64;
         let activities = std::mem::take(&mut processed.activities);
         self.batch.activities = activity_requests(activities, &stored, &deliveries);
@@ -226,15 +237,27 @@ impl Consumer for Pipeline {
         let deliveries = gaps::enqueue_notices(tx, &snapshot, &gaps).await?;
         self.batch.gaps = gaps.len() as u64;
         self.batch.enqueued = deliveries.len() as u64;
-        self.batch.webhooks = deliveries.iter().map(|delivery| delivery.webhook).collect();
+        let webhooks = deliveries.iter().map(|delivery| (delivery.webhook, 1));
+        self.batch.webhooks = webhooks.collect();
         Ok(())
     }
 
     fn committed(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
+        // At once, so that what is leased is sent while the rest of this is done.
+        let mut webhooks = std::mem::take(&mut batch.webhooks);
+        if let Some((grant, leased)) = batch.leased.take() {
+            for webhook in grant.hand_over(leased.into_rows()) {
+                webhooks.entry(webhook).and_modify(|left| *left -= 1);
+            }
+            webhooks.retain(|_, left| *left > 0);
+        }
         if let Some(woken) = &batch.woken {
-            let woken = woken.rows().iter().map(|row| WebhookId(row.get(0)));
-            batch.webhooks.extend(woken);
+            let woken = woken.rows().iter().map(|row| (WebhookId(row.get(0)), 1));
+            webhooks.extend(woken);
+        }
+        if !webhooks.is_empty() {
+            self.wake.wake(webhooks.into_keys());
         }
         if batch.classified {
             self.lifecycle.committed();
@@ -254,9 +277,6 @@ impl Consumer for Pipeline {
             self.metrics.lag.observe(seconds(event.at, now));
         }
         self.record_span(&batch, now);
-        if !batch.webhooks.is_empty() {
-            self.wake.wake(batch.webhooks);
-        }
         self.activity.request(batch.activities);
     }
 

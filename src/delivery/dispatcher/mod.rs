@@ -9,6 +9,7 @@
 pub(in crate::delivery) mod attempt;
 mod counts;
 mod damaged;
+mod grants;
 mod health;
 mod keeper;
 mod options;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::options::Options;
 use self::session::WorkerSession;
+pub(crate) use self::wake::Grant;
 pub use self::wake::Wake;
 use super::events::Events;
 use super::queue;

@@ -179,6 +179,21 @@ impl Slot {
         Wanted::Due(free)
     }
 
+    /// How many more requests may be sent now, if nothing else waits that is known of.
+    pub(super) fn room(&self, now: Instant) -> u32 {
+        let clear = self.owned
+            && self.delivers()
+            && !self.dirty
+            && self.ready.is_empty()
+            && self.breaker.probe_at().is_none()
+            && self.hold_until.is_none_or(|at| at <= now);
+        if clear {
+            self.limits.max_in_flight.saturating_sub(self.in_flight)
+        } else {
+            0
+        }
+    }
+
     /// Whether the next of `ready` may be sent; if so, it is counted by the rate limiter.
     pub(super) fn gate(&mut self, now: Instant) -> Gate {
         let limit = if self.breaker.probe_at().is_some() {

@@ -1,10 +1,14 @@
-//! Waking the dispatcher from other parts of this process.
+//! Waking the dispatcher from other parts of this process, and handing over what they leased for it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_postgres::Row;
 
+use super::grants::{Ended, Grants};
+use crate::delivery::queue::{Claim, LeaseAtOnce, NewDelivery};
 use crate::registry::WebhookId;
 
 /// Wakes the dispatcher when there is work; cheap to clone.
@@ -15,6 +19,7 @@ pub struct Wake(Arc<Woken>);
 struct Woken {
     webhooks: Mutex<BTreeSet<WebhookId>>,
     notify: Notify,
+    grants: Mutex<Grants>,
 }
 
 impl Wake {
@@ -33,5 +38,75 @@ impl Wake {
     pub(super) async fn woken(&self) -> BTreeSet<WebhookId> {
         self.0.notify.notified().await;
         std::mem::take(&mut *self.0.webhooks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which of these deliveries are to be leased for the dispatcher of this process in the transaction that enqueues them; `None` if
+    /// it is none.
+    #[must_use]
+    pub(crate) fn grant(&self, deliveries: &[NewDelivery]) -> Option<Grant> {
+        let webhooks = deliveries.iter().map(|delivery| delivery.webhook);
+        let (worker, number, granted) = self.grants().take(webhooks, Instant::now())?;
+        Some(Grant {
+            wake: self.clone(),
+            lease: LeaseAtOnce {
+                worker,
+                number,
+                granted,
+            },
+            ended: false,
+        })
+    }
+
+    /// What may be leased, and what was. Held for a moment only.
+    pub(super) fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.0.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The leases that were handed over.
+    pub(super) fn leased(&self) -> Ended {
+        self.grants().close(Instant::now())
+    }
+}
+
+/// The right to lease deliveries while they are enqueued. It ends when its leases are handed over; if it is dropped before, the
+/// dispatcher looks whether there are any.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    wake: Wake,
+    lease: LeaseAtOnce,
+    ended: bool,
+}
+
+impl Grant {
+    /// For [`crate::delivery::queue::enqueue_and_lease`].
+    pub(crate) const fn lease(&self) -> &LeaseAtOnce {
+        &self.lease
+    }
+
+    /// Hands over the answer of the statement that leased, after the commit. Returns the webhook of each lease.
+    pub(crate) fn hand_over(mut self, rows: Vec<Row>) -> Vec<WebhookId> {
+        self.ended = true;
+        let claim = Claim::read(rows, self.lease.worker);
+        let taken = claim.map(|claim| claim.claimed).inspect_err(|error| {
+            tracing::error!(error = %crate::error_text::chain(error), "what was leased cannot be read; the leases are given back");
+        });
+        let taken = taken.ok();
+        let leased = taken
+            .iter()
+            .flatten()
+            .map(|taken| taken.delivery.webhook)
+            .collect();
+        self.wake.grants().end(self.lease.number, taken);
+        self.wake.0.notify.notify_one();
+        leased
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.wake.grants().end(self.lease.number, None);
+            self.wake.0.notify.notify_one();
+        }
     }
 }

@@ -89,9 +89,14 @@ fn own_sql() -> String {
 /// Most leases of one webhook in a query; a constant, so that PostgreSQL knows it when it plans.
 const MOST: u32 = 1024;
 
-/// The columns of an event, for [`crate::lifecycle::store::read`]: the first ones in the order of `id`, up to `$6` bytes.
-const EVENT: &str = ", CASE WHEN sum(e.size) OVER (ORDER BY l.id) <= $6 THEN e.new END AS new, e.id, e.class, e.lane, e.at, e.pid,
-            e.old, e.actor, e.awaiting";
+/// The columns of an event `e`, for [`crate::lifecycle::store::read`]: those of the first leases `l` in the order of `id`, up to so many
+/// bytes.
+pub(super) fn event_columns(bytes: &str) -> String {
+    format!(
+        ", CASE WHEN sum(e.size) OVER (ORDER BY l.id) <= {bytes} THEN e.new END AS new, e.id, e.class, e.lane, e.at, e.pid,
+            e.old, e.actor, e.awaiting"
+    )
+}
 
 /// One statement for everything: who owns the webhooks, leases on what is due, the notes of them, when more will be due, and the events.
 ///
@@ -150,7 +155,7 @@ fn claim_sql(events: bool) -> String {
         ORDER BY l.id",
         alive = alive(),
         dead = is_dead("d.lease_owner"),
-        event = if events { EVENT } else { "" },
+        event = if events { event_columns("$6") } else { String::new() },
     )
 }
 
@@ -204,8 +209,8 @@ pub(crate) async fn claim(
 }
 
 impl Claim {
-    /// Reads the answer of [`claim_sql`]. A webhook that is another worker's is suspect until somebody has asked about its owner.
-    fn read(rows: Vec<Row>, worker: WorkerId) -> Result<Self, Error> {
+    /// Reads the answer of [`claim_sql`], or of `enqueue_and_lease`. A webhook that is another worker's is suspect until somebody has asked about its owner.
+    pub(crate) fn read(rows: Vec<Row>, worker: WorkerId) -> Result<Self, Error> {
         let mut claim = Self::default();
         for row in rows {
             let webhook = WebhookId(row.try_get(0)?);

@@ -39,7 +39,7 @@ pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};
 pub(crate) use counts::{count, groups, latencies, living_workers, unfinished};
 pub(crate) use delivery::{Claimed, LeaseKey};
 pub(crate) use due::{due_now, queued, resolve_user_sql};
-pub(crate) use enqueue::{LOCK, TODAY};
+pub(crate) use enqueue::{LOCK, LeaseAtOnce, TODAY, enqueue_and_lease};
 pub(crate) use health::{
     FailingReceiver, HealthReport, StoredHealth, failing, forgive, health, record_health,
 };

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod ends;
+mod leased;
 mod rate;
 mod scene;
 #[cfg(debug_assertions)]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::super::slot::{Ready, Wanted};
 use super::state::{Claiming, MAX_HELD, MAX_UNRECORDED, Scheduler, Timer};
 use crate::database::DatabaseError;
-use crate::delivery::queue::{self, Claim, ClaimRequest, EventsToo};
+use crate::delivery::queue::{self, Claim, ClaimRequest, EventsToo, Taken};
 use crate::delivery::timed_query::timed_query;
 use crate::registry::WebhookId;
 use crate::supervise::PartFailure;
@@ -23,6 +23,8 @@ const RECHECK_SUSPECT: Duration = Duration::from_millis(250);
 /// How long events are read apart from the leases after one could not be read: then each fails alone.
 const EVENTS_APART: Duration = Duration::from_secs(60);
 
+/// Most deliveries of one webhook that may be leased by whoever enqueues them.
+const AT_ONCE: u32 = 16;
 /// Before a query that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -93,8 +95,7 @@ impl Scheduler {
         let pool = self.pool.clone();
         let asked = wants.clone();
         let query_timeout = self.options.query_timeout;
-        let number = self.next_claim;
-        self.next_claim += 1;
+        let number = self.wake.grants().number();
         let events = self.events_too(now);
         let task = tokio::spawn(async move {
             crate::failpoint::hit("claim");
@@ -103,7 +104,14 @@ impl Scheduler {
             })
             .await
         });
-        self.claiming = Some(Claiming { task, wants, events });
+        let webhooks: Vec<WebhookId> = wants.iter().map(|want| want.webhook).collect();
+        self.claiming = Some(Claiming {
+            task,
+            wants,
+            events,
+            number,
+        });
+        webhooks.into_iter().for_each(|id| self.offer(id));
     }
 
     /// Whether the events are to be read, too; as many bytes as there is room for.
@@ -144,20 +152,9 @@ impl Scheduler {
         };
         let now = Instant::now();
         let mut got: HashMap<WebhookId, u32> = HashMap::new();
-        let current = self.session.current();
         for taken in claim.claimed {
-            let ready = Ready::new(taken, now);
-            let id = ready.delivery.webhook;
-            *got.entry(id).or_default() += 1;
-            self.held += 1;
-            self.held_bytes += ready.bytes();
-            match self.slots.get_mut(&id) {
-                Some(slot) if Some(ready.delivery.worker) == current => {
-                    slot.ready.push_back(ready);
-                    self.take_turns(id);
-                }
-                _ => self.hand_back(ready),
-            }
+            *got.entry(taken.delivery.webhook).or_default() += 1;
+            self.take(taken, now);
         }
         for id in &claim.foreign {
             let wait = if claim.suspect.contains(id) {
@@ -188,7 +185,51 @@ impl Scheduler {
                 // A millisecond later, so that it is due for certain.
                 self.set_timer(want.webhook, Timer::Look, now + *wait + Duration::from_millis(1));
             }
+            self.offer(want.webhook);
         }
+    }
+
+    /// Takes a lease into this process's hands.
+    fn take(&mut self, taken: Taken, now: Instant) {
+        let ready = Ready::new(taken, now);
+        let id = ready.delivery.webhook;
+        self.held += 1;
+        self.held_bytes += ready.bytes();
+        let current = self.session.current();
+        match self.slots.get_mut(&id) {
+            Some(slot) if Some(ready.delivery.worker) == current => {
+                slot.ready.push_back(ready);
+                self.take_turns(id);
+            }
+            _ => self.hand_back(ready),
+        }
+    }
+
+    /// Takes what was leased by whoever enqueued it.
+    pub(super) fn take_leased(&mut self) {
+        let leased = self.wake.leased();
+        let now = Instant::now();
+        if leased.lost {
+            self.reconcile_at = now;
+        }
+        for taken in leased.leases {
+            self.take(taken, now);
+        }
+    }
+
+    /// Says how many deliveries of a webhook may be leased by whoever enqueues them: as many as would be sent at once, if nothing else of
+    /// it waits that is known of.
+    pub(super) fn offer(&self, id: WebhookId) {
+        let Some(worker) = self.session.current() else {
+            self.wake.grants().withdraw();
+            return;
+        };
+        let asked = |claim: &Claiming| claim.wants.iter().any(|want| want.webhook == id);
+        let asks = self.claiming.as_ref().is_some_and(asked);
+        let full = self.held >= MAX_HELD || self.unrecorded.len() >= MAX_UNRECORDED;
+        let slot = self.slots.get(&id).filter(|_| !asks && !full);
+        let room = slot.map_or(0, |slot| slot.room(Instant::now()).min(AT_ONCE));
+        self.wake.grants().offer(worker, id, room);
     }
 
     fn claim_failed(&mut self, wants: &[ClaimRequest], wait: Duration) {

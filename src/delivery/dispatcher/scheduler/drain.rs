@@ -24,6 +24,9 @@ impl Scheduler {
         mut changes: WorkerSession,
     ) {
         self.cut_off();
+        self.wake.grants().finish();
+        let wake = self.wake.clone();
+        self.take_leased();
         let ids: Vec<WebhookId> = self.slots.keys().copied().collect();
         for id in ids {
             self.release_ready(id);
@@ -34,6 +37,7 @@ impl Scheduler {
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done),
                 Some(report) = written.recv() => self.written(report),
                 result = claimed(&mut self.claiming) => self.claimed(result),
+                _ = wake.woken() => self.take_leased(),
                 () = changes.changed() => self.cut_off(),
                 () = tokio::time::sleep_until(deadline) => {
                     self.tasks.abort_all();

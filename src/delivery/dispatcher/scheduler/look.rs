@@ -45,11 +45,16 @@ impl Scheduler {
         }
         slot.dirty = true;
         self.dirty.insert(id);
-        if changed && slot.delivers() {
+        let fresh = changed && slot.delivers();
+        if fresh {
             // Somebody enabled it, or gave it another receiver or secret: what was learned before no longer counts. The stored health
             // is that of another revision.
             slot.breaker.hurry(now);
             slot.hold_until = None;
+        }
+        // What is there already comes first.
+        self.offer(id);
+        if fresh {
             self.all_due(id);
         }
     }
@@ -147,6 +152,7 @@ impl Scheduler {
         for slot in self.slots.values_mut() {
             slot.owned = false;
         }
+        self.wake.grants().withdraw();
         if self.session.current().is_some() {
             self.look_everywhere();
         }

@@ -61,7 +61,10 @@ impl Scheduler {
             let timer = self.timers.first().map(|(at, ..)| *at);
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                woken = wake.woken() => woken.into_iter().for_each(|id| self.woken(id)),
+                woken = wake.woken() => {
+                    self.take_leased();
+                    woken.into_iter().for_each(|id| self.woken(id));
+                }
                 () = peer_notified(&session, next_look) => {
                     next_look = Instant::now() + PEER_INTERVAL;
                     self.look_everywhere();

@@ -65,6 +65,7 @@ impl Scheduler {
             None => {}
         }
         self.take_turns(id);
+        self.offer(id);
     }
 
     /// Learns from an attempt that was made for the registration as it is now.

@@ -20,7 +20,7 @@ impl Scheduler {
     /// Starts a comparison if one is due.
     pub(super) fn start_reconciling(&mut self) {
         let now = Instant::now();
-        let due = self.reconcile_at <= now || self.next_claim - self.reconciled_below >= CLAIMS;
+        let due = self.reconcile_at <= now || self.wake.grants().next() - self.reconciled_below >= CLAIMS;
         if self.reconciling.is_some() || !due {
             return;
         }
@@ -29,9 +29,18 @@ impl Scheduler {
         let Some(worker) = self.session.current() else {
             return;
         };
-        // The answer to the claim under way may still come, so its leases are not looked at.
-        let below = self.next_claim - i64::from(self.claiming.is_some());
-        self.reconciled_below = self.next_claim;
+        self.take_leased();
+        // The answer to the claim under way may still come, and so may what was leased by whoever enqueued: their leases are not looked
+        // at.
+        let (next, grants) = {
+            let grants = self.wake.grants();
+            (grants.next(), grants.below())
+        };
+        let below = self
+            .claiming
+            .as_ref()
+            .map_or(grants, |claim| claim.number.min(grants));
+        self.reconciled_below = next;
         let held = self.in_hand();
         let pool = self.pool.clone();
         let query_timeout = self.options.query_timeout;

@@ -32,6 +32,7 @@ pub(super) struct Claiming {
     pub(super) task: JoinHandle<Result<Claim, DatabaseError>>,
     pub(super) wants: Vec<ClaimRequest>,
     pub(super) events: EventsToo,
+    pub(super) number: i64,
 }
 /// A query for the webhooks that have something in the queue.
 pub(super) type Looking = JoinHandle<Result<Vec<WebhookId>, DatabaseError>>;
@@ -85,14 +86,12 @@ pub(in crate::delivery::dispatcher) struct Scheduler {
     pub(super) claiming: Option<Claiming>,
     /// The webhook after which the next query for what is due begins.
     pub(super) asked_last: WebhookId,
-    /// The number of the next claim; the one under way has the number before it.
-    pub(super) next_claim: i64,
     /// The leases whose outcomes are handed over and not written yet.
     pub(super) unrecorded: HashSet<LeaseKey>,
     pub(super) reconciling: Option<Reconciling>,
     /// When to look for leases that nobody knows of.
     pub(super) reconcile_at: Instant,
-    /// The number of the next claim at the last comparison.
+    /// The number of the next claim or grant at the last comparison.
     pub(super) reconciled_below: i64,
 }
 
@@ -113,6 +112,8 @@ impl Scheduler {
         health: Reports,
         stored: Vec<(WebhookId, StoredHealth)>,
     ) -> Self {
+        wake.grants().restart();
+        let reconciled_below = wake.grants().next();
         Self {
             pool,
             webhooks,
@@ -141,11 +142,10 @@ impl Scheduler {
             events_apart: None,
             claiming: None,
             asked_last: WebhookId(i64::MIN),
-            next_claim: 1,
             unrecorded: HashSet::new(),
             reconciling: None,
             reconcile_at: Instant::now(),
-            reconciled_below: 1,
+            reconciled_below,
         }
     }
 }

@@ -10,8 +10,12 @@ pub(super) type Spot = (i64, u8);
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    /// One transaction puts these in.
-    Enqueue { spots: Vec<Spot>, end: End },
+    /// One transaction puts these in. It may lease them for a worker at once, which may not hear of it.
+    Enqueue {
+        spots: Vec<Spot>,
+        lease: Option<(usize, bool)>,
+        end: End,
+    },
     /// The transaction that was left open ends.
     EndOpen { commit: bool },
     /// One worker asks, or both at the same time; the first may not hear the answer, or its question comes late.
@@ -98,7 +102,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     let answer = prop_oneof![6 => Just(Answer::Heard), 2 => Just(Answer::Lost), 1 => Just(Answer::Late)];
     let beside = prop_oneof![3 => Just(Vec::new()), 1 => spots()];
     prop_oneof![
-        4 => (spots(), end).prop_map(|(spots, end)| Step::Enqueue { spots, end }),
+        4 => (spots(), prop::option::of((0..WORKERS, prop::bool::weighted(0.8))), end)
+            .prop_map(|(spots, lease, end)| Step::Enqueue { spots, lease, end }),
         2 => any::<bool>().prop_map(|commit| Step::EndOpen { commit }),
         8 => (0..WORKERS, 1..=WEBHOOKS, 1..5_u32, any::<bool>(), any::<bool>(), answer)
             .prop_map(|(worker, webhook, most, early, both, answer)| Step::Claim { worker, webhook, most, early, both, answer }),

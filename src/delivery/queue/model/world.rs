@@ -9,7 +9,8 @@ use tokio_postgres::Error;
 
 use super::steps::{End, Spot, Step, WORKERS};
 use crate::delivery::queue::{
-    self, ClaimRequest, Claimed, EventRef, LeaseKey, NewDelivery, OutcomeRecord, Reason, WorkerId,
+    self, Claim, ClaimRequest, Claimed, EventRef, LeaseAtOnce, LeaseKey, NewDelivery, OutcomeRecord, Reason,
+    WorkerId,
 };
 use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
@@ -62,6 +63,15 @@ pub(super) struct LaneModel {
 pub(super) struct Open {
     pub(super) client: Client,
     pub(super) added: Vec<(Spot, i64)>,
+    pub(super) leased: Option<Leased>,
+}
+
+/// What a transaction has leased for a worker, which gets it after the commit.
+pub(super) struct Leased {
+    worker: usize,
+    id: WorkerId,
+    number: i64,
+    leases: Vec<Claimed>,
 }
 
 pub(super) struct World {
@@ -131,7 +141,7 @@ impl World {
 
     pub(super) async fn step(&mut self, step: Step) -> Checked {
         match step {
-            Step::Enqueue { spots, end } => self.enqueue(spots, end).await?,
+            Step::Enqueue { spots, lease, end } => self.enqueue(spots, lease, end).await?,
             Step::EndOpen { commit } => self.end_open(commit).await?,
             Step::Claim {
                 worker,
@@ -182,7 +192,12 @@ impl World {
         }
     }
 
-    pub(super) async fn enqueue(&mut self, spots: Vec<Spot>, end: End) -> Checked {
+    pub(super) async fn enqueue(
+        &mut self,
+        spots: Vec<Spot>,
+        lease: Option<(usize, bool)>,
+        end: End,
+    ) -> Checked {
         // Another would wait for it.
         if self.open.is_some() {
             return Ok(());
@@ -190,16 +205,71 @@ impl World {
         let added = self.number(spots);
         let client = self.pool.get().await.expect("a connection");
         sql(client.batch_execute("BEGIN").await)?;
-        sql(queue::enqueue(&**client, &deliveries(&added)).await)?;
+        let mut leased = None;
+        if let Some((worker, heard)) = lease {
+            leased = self.lease(&client, &added, worker).await?.filter(|_| heard);
+        } else {
+            sql(queue::enqueue(&**client, &deliveries(&added)).await)?;
+        }
         match end {
-            End::Open => self.open = Some(Open { client, added }),
+            End::Open => {
+                self.open = Some(Open {
+                    client,
+                    added,
+                    leased,
+                });
+            }
             End::Rollback => sql(client.batch_execute("ROLLBACK").await)?,
             End::Commit => {
                 sql(client.batch_execute("COMMIT").await)?;
                 self.committed(added);
+                self.handed_over(leased)?;
             }
         }
         Ok(())
+    }
+
+    /// Enqueues and leases.
+    async fn lease(
+        &mut self,
+        client: &Client,
+        added: &[(Spot, i64)],
+        worker: usize,
+    ) -> Checked<Option<Leased>> {
+        let lease = LeaseAtOnce {
+            worker: self.workers[worker].id,
+            number: self.workers[worker].number(),
+            granted: added.iter().map(|(_, event)| event % 4 != 0).collect(),
+        };
+        sql(client.batch_execute(queue::LOCK).await)?;
+        let write = queue::enqueue_and_lease(&deliveries(added), &lease);
+        let rows = sql(write.run(&***client).await)?;
+        let leases = sql(Claim::read(rows, lease.worker))?.claimed;
+        Ok(Some(Leased {
+            worker,
+            id: lease.worker,
+            number: lease.number,
+            leases: leases.into_iter().map(|taken| taken.delivery).collect(),
+        }))
+    }
+
+    /// The worker hears of its leases, if it still lives.
+    fn handed_over(&mut self, leased: Option<Leased>) -> Checked {
+        let Some(leased) = leased.filter(|leased| self.workers[leased.worker].id == leased.id) else {
+            return Ok(());
+        };
+        for lease in leased.leases {
+            self.hold(leased.worker, lease)?;
+        }
+        Ok(())
+    }
+
+    /// A number below which the worker awaits no answer.
+    pub(super) fn below(&self, worker: usize) -> i64 {
+        let worker = &self.workers[worker];
+        let open = self.open.as_ref().and_then(|open| open.leased.as_ref());
+        open.filter(|open| open.id == worker.id)
+            .map_or(worker.next_claim, |open| open.number)
     }
 
     pub(super) async fn end_open(&mut self, commit: bool) -> Checked {
@@ -212,6 +282,7 @@ impl World {
             .await)?;
         if commit {
             self.committed(open.added);
+            self.handed_over(open.leased)?;
         }
         Ok(())
     }
