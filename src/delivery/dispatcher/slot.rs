@@ -164,12 +164,11 @@ impl Slot {
         {
             return Wanted::Later(at);
         }
-        let rate = self.limits.per_second.saturating_mul(HORIZON_SECONDS);
         let room = self
             .limits
             .max_in_flight
             .saturating_mul(2)
-            .min(rate.max(self.limits.burst))
+            .min(self.horizon())
             .clamp(1, 1024);
         let free = room.saturating_sub(self.in_flight + held);
         // A few more are not worth a query while many are ready.
@@ -177,6 +176,12 @@ impl Slot {
             return Wanted::Nothing;
         }
         Wanted::Due(free)
+    }
+
+    /// How many requests the rate allows in [`HORIZON_SECONDS`], or at once.
+    fn horizon(&self) -> u32 {
+        let rate = self.limits.per_second.saturating_mul(HORIZON_SECONDS);
+        rate.max(self.limits.burst)
     }
 
     /// How many more requests may be sent now, if nothing else waits that is known of.
@@ -188,7 +193,8 @@ impl Slot {
             && self.breaker.probe_at().is_none()
             && self.hold_until.is_none_or(|at| at <= now);
         if clear {
-            self.limits.max_in_flight.saturating_sub(self.in_flight)
+            let most = self.limits.max_in_flight.min(self.horizon());
+            most.saturating_sub(self.in_flight)
         } else {
             0
         }
