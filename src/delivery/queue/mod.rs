@@ -11,10 +11,13 @@
 
 mod cancel;
 mod claim;
+mod conditions;
 mod counts;
 mod delivery;
 mod due;
 mod enqueue;
+mod entry;
+mod filter;
 mod health;
 pub mod listing;
 #[cfg(test)]
@@ -23,6 +26,8 @@ mod outcome;
 mod reconcile;
 mod record;
 mod retry;
+mod retry_many;
+mod search;
 pub mod stream;
 mod transition;
 mod worker;
@@ -32,7 +37,10 @@ pub use counts::Latency;
 pub use delivery::{EventRef, NewDelivery, Reason};
 pub use due::{notify_peers, resolve_user};
 pub use enqueue::{enqueue, enqueue_locked, lock};
+pub use filter::{DeliveryFilter, Field};
 pub use retry::{Retried, RetrySelection, count_given_up, retry, retry_given_up};
+pub use retry_many::{RETRIED, RetryCount, count_retryable};
+pub(crate) use retry_many::{RetryBounds, RetryLook, bounds, look, put_back, webhooks_of_failures};
 
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};
 pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};
