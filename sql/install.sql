@@ -50,7 +50,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 20) AS m20,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 21) AS m21,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 22) AS m22,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 23) AS m23 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 23) AS m23,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 26) AS m26 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -142,6 +143,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (22, 'data_mo
 \if :m23
 \ir migrations/0023_event_compression.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (23, 'event_compression');
+\endif
+\if :m26
+\ir migrations/0026_search.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (26, 'search');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -2,14 +2,14 @@
 //!
 //! Guarantees: a day's partition exists before the day begins (if it does not, the default partition takes the rows, and they are
 //! deleted one by one later). No event is dropped while a delivery of it is pending, and no delivery is pending for longer than
-//! events are kept. The SQL functions `ensure_partitions`, `drop_partitions` and `trim_partitions` run with the rights of the schema's
+//! events are kept. The SQL functions `ensure_partitions`, `index_log`, `drop_partitions` and `trim_partitions` run with the rights of the schema's
 //! owner; `docs/storage.md` has the settings.
 
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, GenericClient};
+use tokio_postgres::{Error, GenericClient, Row};
 
 use super::queue;
 
@@ -41,7 +41,10 @@ impl Default for Retention {
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Makes the coming days' partitions. Gives up deliveries of events that are older than the retention, and drops these events and the
+/// Indexes of the log that one run makes at most: those of a year.
+const INDEXES: usize = 2_000;
+
+/// Makes the coming days' partitions, and indexes that days of the log do not have yet. Gives up deliveries of events that are older than the retention, and drops these events and the
 /// log's oldest days. Then it drops whole days, the oldest first and never today's, until the rest is within its size. Safe at any
 /// time, in any process.
 ///
@@ -54,6 +57,12 @@ pub async fn maintain<C: GenericClient + Sync>(client: &mut C, retention: Retent
         &[&AHEAD],
     )
     .await?;
+    for _ in 0..INDEXES {
+        let rows = patiently(client, "SELECT openregister_webhooks.index_log()", &[]).await?;
+        if rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))? == 0 {
+            break;
+        }
+    }
     queue::clean(client, Some(retention.events)).await?;
     for (which, days) in [("event", retention.events), ("log", retention.log)] {
         let sql = "SELECT openregister_webhooks.drop_partitions($1, (clock_timestamp() AT TIME ZONE 'UTC')::date - $2::integer)";
@@ -78,15 +87,15 @@ async fn patiently<C: GenericClient + Sync>(
     client: &C,
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
-) -> Result<(), Error> {
+) -> Result<Vec<Row>, Error> {
     let mut attempt = 1;
     loop {
-        match client.execute(sql, params).await {
+        match client.query(sql, params).await {
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && attempt < ATTEMPTS => {
                 attempt += 1;
                 tokio::time::sleep(PAUSE).await;
             }
-            done => return done.map(drop),
+            done => return done,
         }
     }
 }

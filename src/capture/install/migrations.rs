@@ -124,4 +124,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "event_compression",
         sql: include_str!("../../../sql/migrations/0023_event_compression.sql"),
     },
+    Migration {
+        version: 26,
+        name: "search",
+        sql: include_str!("../../../sql/migrations/0026_search.sql"),
+    },
 ];

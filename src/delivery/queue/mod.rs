@@ -33,7 +33,7 @@ mod transition;
 mod worker;
 
 pub use cancel::{cancel_all, clean};
-pub use counts::Latency;
+pub use counts::{Latency, Waiting};
 pub use delivery::{EventRef, NewDelivery, Reason};
 pub use due::{notify_peers, resolve_user};
 pub use enqueue::{enqueue, enqueue_locked, lock};
@@ -44,7 +44,9 @@ pub(crate) use retry_many::{RetryBounds, RetryLook, bounds, look, put_back, webh
 
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};
 pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};
-pub(crate) use counts::{count, groups, latencies, living_workers, unfinished};
+pub(crate) use counts::{
+    count, groups, latencies, living_workers, unfinished, waiting, waiting_of,
+};
 pub(crate) use delivery::{Claimed, LeaseKey};
 pub(crate) use due::{due_now, queued, resolve_user_sql};
 pub(crate) use enqueue::{LOCK, TODAY};
