@@ -90,15 +90,13 @@ pub async fn series<C: GenericClient + Sync>(
     minutes: u16,
     step: u16,
 ) -> Result<Vec<Point>, Error> {
-    let step = i64::from(step.clamp(1, MOST_MINUTES));
-    let count = i64::from(minutes.clamp(1, MOST_MINUTES)).div_ceil(step);
+    let step = step.clamp(1, MOST_MINUTES);
+    let count = minutes.clamp(1, MOST_MINUTES).div_ceil(step);
+    let step = i64::from(step);
     // Steps begin at round times, so that a chart does not change its past.
     let width = TimeDelta::minutes(step);
     let last = until.duration_trunc(width).unwrap_or(until);
-    let Ok(most) = i32::try_from(count) else {
-        return Ok(Vec::new());
-    };
-    let first = last - width * (most - 1);
+    let first = last - width * (i32::from(count) - 1);
     let end = last + width;
     let sql = "SELECT minute, succeeded, failed, given_up, buckets, counts FROM openregister_webhooks.minute_count \
         WHERE webhook = $1 AND minute >= $2 AND minute < $3";
@@ -112,11 +110,12 @@ pub async fn series<C: GenericClient + Sync>(
             ],
         )
         .await?;
-    let mut steps = vec![(Outcomes::default(), Histogram::default()); usize::try_from(count).unwrap_or_default()];
+    let mut steps = vec![(Outcomes::default(), Histogram::default()); usize::from(count)];
     for row in &rows {
         let minute: DateTime<Utc> = row.try_get("minute")?;
         let place = (minute - first).num_minutes().div_euclid(step);
-        let Some((outcomes, times)) = usize::try_from(place).ok().and_then(|place| steps.get_mut(place)) else {
+        let Some((outcomes, times)) = usize::try_from(place).ok().and_then(|place| steps.get_mut(place))
+        else {
             continue;
         };
         outcomes.add(Outcomes {

@@ -5,8 +5,8 @@
 //! page then asks anew. No content of an object is in it. Events come in their order, as `queue::stream` gives them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::Pool;

@@ -48,7 +48,10 @@ pub struct Trial {
 /// The reason, in words.
 pub async fn vet(client: &Client, uri: &str) -> Result<Vec<String>, String> {
     let target = crate::registry::target(uri)?;
-    client.vet(&target).await.map_err(|error| crate::error_text::chain(&error))
+    client
+        .vet(&target)
+        .await
+        .map_err(|error| crate::error_text::chain(&error))
 }
 
 /// Sends `event` to the webhook.

@@ -8,7 +8,7 @@ use crate::capture::inspection;
 use crate::console::error::{ConsoleError, code};
 use crate::console::statement::{Deliveries, Show};
 use crate::console::value::{Table, Value};
-use crate::delivery::queue::listing::{self, AttemptEntry, DeliveryFilter, Entry, Field, MAX_PAGE, Query};
+use crate::delivery::queue::listing::{self, AttemptEntry, DeliveryFilter, Entry, MAX_PAGE, Query};
 use crate::delivery::statistics::{self, Statistics};
 use crate::pipeline::jobs::{self, Job};
 use crate::registry::{InvalidField, Status, Webhook, WebhookId};

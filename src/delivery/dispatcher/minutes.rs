@@ -58,7 +58,10 @@ impl Minutes {
 
     /// Counts an outcome that was recorded at `now`.
     pub(super) fn add(&mut self, record: &OutcomeRecord, now: DateTime<Utc>) {
-        let failed = record.attempt.as_ref().is_some_and(|attempt| attempt.cause.is_some());
+        let failed = record
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.cause.is_some());
         let ended = matches!(record.outcome, Outcome::Succeeded | Outcome::GivenUp);
         if !failed && !ended {
             return;
@@ -92,7 +95,9 @@ impl Minutes {
 
     /// How many rows a minute has.
     fn of_minute(&self, minute: i64) -> usize {
-        self.counted.range((minute, i64::MIN)..=(minute, i64::MAX)).count()
+        self.counted
+            .range((minute, i64::MIN)..=(minute, i64::MAX))
+            .count()
     }
 
     /// When the next write is due; `None` if there is nothing to write.

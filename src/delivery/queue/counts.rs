@@ -66,7 +66,8 @@ pub(crate) async fn waiting<C: GenericClient + Sync>(client: &C, most: i64) -> R
             ) n WHERE q.webhook IS NOT NULL) AS next_attempt"
     );
     let rows = client.query_typed(&sql, &[(&most, Type::INT8)]).await?;
-    rows.first().map_or_else(|| Ok(Waiting::default()), |row| Waiting::read(row, most))
+    rows.first()
+        .map_or_else(|| Ok(Waiting::default()), |row| Waiting::read(row, most))
 }
 
 /// What waits for each of these webhooks, counted up to `most`; the oldest is that of those that were counted.

@@ -178,10 +178,9 @@ impl DeliveryFilter {
             }
             Field::Status => {
                 let range = StatusRange::parse(text);
-                self.status =
-                    Some(range.ok_or_else(|| {
-                        invalid("must be an HTTP status such as 503, or 5xx for all of them".to_owned())
-                    })?);
+                self.status = Some(range.ok_or_else(|| {
+                    invalid("must be an HTTP status such as 503, or 5xx for all of them".to_owned())
+                })?);
             }
             Field::Cause => {
                 if text.chars().count() > LONGEST_CAUSE || text.chars().any(char::is_control) {

@@ -12,8 +12,8 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient};
 
 use super::conditions::Table;
-use super::entry::{attempt, entry};
 pub use super::entry::{AttemptEntry, Entry};
+use super::entry::{attempt, entry};
 pub use super::filter::{DeliveryFilter, Field};
 use super::search::{Search, Shape};
 use super::transition::{FINISHED, UNFINISHED};

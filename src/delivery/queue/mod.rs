@@ -40,13 +40,11 @@ pub use enqueue::{enqueue, enqueue_locked, lock};
 pub use filter::{DeliveryFilter, Field};
 pub use retry::{Retried, RetrySelection, count_given_up, retry, retry_given_up};
 pub use retry_many::{RETRIED, RetryCount, count_retryable};
-pub(crate) use retry_many::{RetryBounds, RetryLook, bounds, look, put_back, webhooks_of_failures};
+pub(crate) use retry_many::{RetryBounds, bounds, look, put_back, webhooks_of_failures};
 
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};
 pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};
-pub(crate) use counts::{
-    count, groups, latencies, living_workers, unfinished, waiting, waiting_of,
-};
+pub(crate) use counts::{count, groups, latencies, living_workers, unfinished, waiting, waiting_of};
 pub(crate) use delivery::{Claimed, LeaseKey};
 pub(crate) use due::{due_now, queued, resolve_user_sql};
 pub(crate) use enqueue::{LOCK, TODAY};

@@ -62,13 +62,13 @@ pub async fn count_retryable(client: &mut Client, filter: &DeliveryFilter) -> Re
         "EXISTS (SELECT FROM openregister_webhooks.webhook w WHERE w.id = l.webhook) AND {CAN_BE_PUT_BACK}"
     );
     let deadline = Instant::now() + COUNT_TIME;
-    let mut search = Search::begin(&*tx, filter, Table::Log, (Shape::Keys, &and), None).await?;
+    let mut search = Search::begin(&tx, filter, Table::Log, (Shape::Keys, &and), None).await?;
     let mut webhooks: BTreeMap<i64, i64> = BTreeMap::new();
     let mut count = 0;
     while search.stopped().is_some() && count <= COUNTED && Instant::now() < deadline {
         let most = COUNTED_AT_ONCE.min(COUNTED + 1 - count);
         // One statement: the deadline has passed when it ends.
-        for row in search.take(&*tx, most, Instant::now()).await? {
+        for row in search.take(&tx, most, Instant::now()).await? {
             *webhooks.entry(row.try_get("webhook")?).or_default() += 1;
             count += 1;
         }
@@ -123,7 +123,9 @@ pub(crate) struct RetryBounds {
 pub(crate) async fn bounds<C: GenericClient + Sync>(tx: &C) -> Result<RetryBounds, Error> {
     let newest = newest(tx).await?;
     let rows = tx.query_typed("SELECT clock_timestamp()", &[]).await?;
-    let at = rows.first().map_or_else(|| Ok(Utc::now()), |row| row.try_get(0))?;
+    let at = rows
+        .first()
+        .map_or_else(|| Ok(Utc::now()), |row| row.try_get(0))?;
     Ok(RetryBounds { newest, at })
 }
 
@@ -166,11 +168,17 @@ pub(crate) async fn look<C: GenericClient + Sync>(
     let (mut first, mut rest) = (Vec::new(), Vec::new());
     for field in Field::ALL {
         if let Some(condition) = condition(filter, field, Table::Log, &mut parameters) {
-            let list = if indexed.contains(&field) { &mut first } else { &mut rest };
+            let list = if indexed.contains(&field) {
+                &mut first
+            } else {
+                &mut rest
+            };
             list.push(condition);
         }
     }
-    first.push(format!("l.state <> 'succeeded' AND l.id > {after_sql} AND l.id <= {newest}"));
+    first.push(format!(
+        "l.state <> 'succeeded' AND l.id > {after_sql} AND l.id <= {newest}"
+    ));
     rest.push(format!("l.finished_at <= {at}"));
     let (columns, name) = (Table::Log.columns(), Table::Log.name());
     let sql = format!(

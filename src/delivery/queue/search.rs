@@ -238,7 +238,10 @@ impl<'f> Search<'f> {
             and,
             low: 0,
             before: before.unwrap_or(i64::MAX),
-            ways: Way::of(filter, table).into_iter().map(|way| (way, None)).collect(),
+            ways: Way::of(filter, table)
+                .into_iter()
+                .map(|way| (way, None))
+                .collect(),
             ended: !table.may_match(filter),
         };
         if search.ended {
@@ -323,7 +326,10 @@ impl<'f> Search<'f> {
         let (sql, parameters) = self.sql(way, &rest, most, limit);
         let rows = client.query_typed(&sql, &parameters.list()).await?;
         let (scanned, reached) = match rows.first() {
-            Some(row) => (row.try_get::<_, i64>("scanned")?, row.try_get::<_, Option<i64>>("reached")?),
+            Some(row) => (
+                row.try_get::<_, i64>("scanned")?,
+                row.try_get::<_, Option<i64>>("reached")?,
+            ),
             None => (0, None),
         };
         if scanned == most && way.is_unordered() {

@@ -62,7 +62,9 @@ impl StreamFilter {
         let object = self.object.as_deref();
         self.class.as_ref().is_none_or(|class| *class == event.class)
             && object.is_none_or(|uuid| Lane::object(uuid).as_str() == event.lane)
-            && self.webhook.is_none_or(|webhook| event.webhooks.contains(&webhook))
+            && self
+                .webhook
+                .is_none_or(|webhook| event.webhooks.contains(&webhook))
     }
 }
 

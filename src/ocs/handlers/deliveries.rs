@@ -69,7 +69,9 @@ pub(crate) async fn retry_matching(context: &Context, deliveries: &DeliveryConte
     let dry_run = call.fields.boolean("dryRun")?.unwrap_or_default();
     let mut client = deliveries.pool.get().await?;
     if dry_run {
-        let counted = jobs::count_retry(&mut client, &filter).await.map_err(not_started)?;
+        let counted = jobs::count_retry(&mut client, &filter)
+            .await
+            .map_err(not_started)?;
         return Ok(Reply::data(json!(counted)));
     }
     let registrations = context.registry.refresh().await?;

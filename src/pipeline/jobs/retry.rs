@@ -23,7 +23,10 @@ pub(super) async fn step(
 ) -> Result<Option<Instant>, StepError> {
     let request: StoredRetry = StepError::stored(job.request.clone())?;
     let mut place: RetryPlace = StepError::stored(job.place.clone())?;
-    let filter = request.filter().map_err(StepError::Filter)?.for_webhook(webhook.id);
+    let filter = request
+        .filter()
+        .map_err(StepError::Filter)?
+        .for_webhook(webhook.id);
     let look = queue::look(tx, &filter, request.bounds(), place.after, context.rows).await?;
     let mut locked = None;
     if !look.found.is_empty() {

@@ -112,9 +112,7 @@ async fn candidates(
     if let Some(webhook) = filter.webhook()
         && registrations.get(webhook).is_none()
     {
-        return Err(StartError::Refused(format!(
-            "webhook: {webhook} does not exist"
-        )));
+        return Err(StartError::Refused(format!("webhook: {webhook} does not exist")));
     }
     let counted = queue::count_retryable(client, filter).await?;
     if counted.exact {
