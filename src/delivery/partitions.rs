@@ -44,7 +44,22 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Indexes of the log that one run makes at most: those of a year.
 const INDEXES: usize = 2_000;
 
-/// Makes the coming days' partitions, and indexes that days of the log do not have yet. Gives up deliveries of events that are older than the retention, and drops these events and the
+/// Makes indexes that days of the log do not have yet, one day at a time: an upgrade does not make those of a long log. Safe at any
+/// time, in any process.
+///
+/// # Errors
+/// If a query fails; the next run makes up for it.
+pub async fn index_log<C: GenericClient + Sync>(client: &C) -> Result<(), Error> {
+    for _ in 0..INDEXES {
+        let rows = patiently(client, "SELECT openregister_webhooks.index_log()", &[]).await?;
+        if rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the coming days' partitions. Gives up deliveries of events that are older than the retention, and drops these events and the
 /// log's oldest days. Then it drops whole days, the oldest first and never today's, until the rest is within its size. Safe at any
 /// time, in any process.
 ///
@@ -57,12 +72,6 @@ pub async fn maintain<C: GenericClient + Sync>(client: &mut C, retention: Retent
         &[&AHEAD],
     )
     .await?;
-    for _ in 0..INDEXES {
-        let rows = patiently(client, "SELECT openregister_webhooks.index_log()", &[]).await?;
-        if rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))? == 0 {
-            break;
-        }
-    }
     queue::clean(client, Some(retention.events)).await?;
     for (which, days) in [("event", retention.events), ("log", retention.log)] {
         let sql = "SELECT openregister_webhooks.drop_partitions($1, (clock_timestamp() AT TIME ZONE 'UTC')::date - $2::integer)";

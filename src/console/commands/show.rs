@@ -8,7 +8,7 @@ use crate::capture::inspection;
 use crate::console::error::{ConsoleError, code};
 use crate::console::statement::{Deliveries, Show};
 use crate::console::value::{Table, Value};
-use crate::delivery::queue::listing::{self, AttemptEntry, DeliveryFilter, Entry, MAX_PAGE, Query};
+use crate::delivery::queue::listing::{self, AttemptEntry, DeliveryFilter, Entry, Field, MAX_PAGE, Query};
 use crate::delivery::statistics::{self, Statistics};
 use crate::pipeline::jobs::{self, Job};
 use crate::registry::{InvalidField, Status, Webhook, WebhookId};
@@ -106,6 +106,11 @@ fn query(wanted: &Deliveries) -> Result<Query, ConsoleError> {
         })?;
     let mut filter = DeliveryFilter::default();
     for (field, text) in &wanted.filter {
+        // Words of a command may be written in capitals.
+        let text = match field {
+            Field::State => &text.to_lowercase(),
+            _ => text,
+        };
         filter.set(*field, text).map_err(bad)?;
     }
     Ok(Query {

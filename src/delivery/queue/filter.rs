@@ -307,14 +307,12 @@ impl Serialize for DeliveryFilter {
 /// States, separated by commas.
 fn states(text: &str) -> Result<Vec<&'static str>, String> {
     let known = || UNFINISHED.into_iter().chain(FINISHED);
-    let asked: Vec<String> = text.split(',').map(|name| name.trim().to_lowercase()).collect();
+    let asked: Vec<&str> = text.split(',').map(str::trim).collect();
     if let Some(unknown) = asked.iter().find(|name| !known().any(|state| state == **name)) {
         let all: Vec<&str> = known().collect();
         return Err(format!("must be one of {}, not {unknown:?}", all.join(", ")));
     }
-    Ok(known()
-        .filter(|state| asked.iter().any(|name| name == state))
-        .collect())
+    Ok(known().filter(|state| asked.contains(state)).collect())
 }
 
 /// A text without blanks and control characters.
@@ -342,7 +340,7 @@ mod tests {
     fn fields_are_read_and_others_left_alone() {
         let filter = parse(&[
             ("webhook", " 7 "),
-            ("state", "given_up, PENDING"),
+            ("state", "given_up, pending"),
             ("status", "5xx"),
             ("object", ""),
             ("limit", "x"),
@@ -357,7 +355,6 @@ mod tests {
             ]
         );
         assert!(parse(&[]).unwrap().is_empty());
-        assert!(!filter.only_failed() || !filter.states.contains(&"succeeded"));
     }
 
     #[test]
@@ -366,6 +363,7 @@ mod tests {
             ("webhook", "x"),
             ("state", "lost"),
             ("state", "given_up,"),
+            ("state", "PENDING"),
             ("class", "ObjectCreated"),
             ("object", "a b"),
             ("webhookId", "7"),

@@ -30,6 +30,7 @@ mod retry_many;
 mod search;
 pub mod stream;
 mod transition;
+mod ways;
 mod worker;
 
 pub use cancel::{cancel_all, clean};

@@ -3,8 +3,8 @@
 //! Guarantees: a search reads at most [`CHUNK`] rows in one statement, and begins no other statement after its deadline. What it did not
 //! reach it says: the next search goes on there. Nothing is left out that a search has passed.
 //!
-//! A *way* is an index in the order of `id` that finds rows which meet a part of the filter; the rest is looked at row by row. If several
-//! ways are open, each is tried for some rows, and the one that gets on fastest is taken. So it does not matter what PostgreSQL's
+//! A *way* (`ways`) is an index in the order of `id` that finds rows which meet a part of the filter; the rest is looked at row by row. If
+//! several ways are open, each is tried for some rows, and the one that gets on fastest is taken. So it does not matter what PostgreSQL's
 //! statistics say about partitions that it has not looked at yet. Times become ids: ids ascend with the time of `created_at`.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,6 +15,7 @@ use tokio_postgres::{Error, GenericClient, Row};
 use super::conditions::{Parameters, Table, all, condition};
 use super::filter::{DeliveryFilter, Field};
 use super::transition::WEBHOOKS;
+use super::ways::Way;
 
 /// The most rows that one statement looks at.
 const CHUNK: i64 = 20_000;
@@ -26,173 +27,6 @@ const FEW: i64 = 5_000;
 const TRIED: i64 = 2_000;
 /// By so much the clock of `created_at` may have been set back.
 const CLOCK: TimeDelta = TimeDelta::minutes(10);
-
-/// An order in which rows are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// An index of the log for these fields, then `id`; and a further condition that a partial index has.
-    Log(&'static [Field], Option<&'static str>),
-    /// The queue, by its primary key.
-    Queue,
-    /// All rows of a webhook, if they are few; not in the order of `id`.
-    QueueOfWebhook,
-    /// The lanes of an object.
-    QueueOfObject,
-    /// The rows of an event; all at once.
-    QueueOfEvent,
-}
-
-/// Rows that are not successes have indexes of their own.
-const FAILED: Option<&str> = Some("l.state <> 'succeeded'");
-
-impl Way {
-    /// The ways for a filter, the most promising first.
-    fn of(filter: &DeliveryFilter, table: Table) -> Vec<Self> {
-        let names = |field| filter.names(field);
-        if table == Table::Queue {
-            return if names(Field::EventId) {
-                vec![Self::QueueOfEvent]
-            } else if names(Field::Object) {
-                vec![Self::QueueOfObject]
-            } else if names(Field::Webhook) {
-                vec![Self::QueueOfWebhook, Self::Queue]
-            } else {
-                vec![Self::Queue]
-            };
-        }
-        if names(Field::EventId) {
-            return vec![Self::Log(&[Field::EventId], None)];
-        }
-        if names(Field::Object) {
-            return vec![Self::Log(&[Field::Object], None)];
-        }
-        let mut ways = Vec::new();
-        let failed = filter.only_failed();
-        if failed && names(Field::Cause) {
-            ways.push(Self::Log(&[Field::Cause], FAILED));
-        }
-        if failed && filter.status.is_some_and(super::filter::StatusRange::is_one) {
-            ways.push(Self::Log(&[Field::Status], FAILED));
-        }
-        if names(Field::Webhook) && filter.states() == ["given_up"] {
-            ways.push(Self::Log(&[Field::Webhook, Field::State], None));
-        } else if names(Field::Webhook) {
-            ways.push(Self::Log(&[Field::Webhook], None));
-        }
-        if names(Field::Class) {
-            ways.push(Self::Log(&[Field::Class], None));
-        }
-        if failed {
-            ways.push(Self::Log(&[], FAILED));
-        }
-        if ways.is_empty() {
-            ways.push(Self::Log(&[], None));
-        }
-        ways
-    }
-
-    /// All rows of a table.
-    const fn whole(table: Table) -> Self {
-        match table {
-            Table::Queue => Self::Queue,
-            Table::Log => Self::Log(&[], None),
-        }
-    }
-
-    /// The fields that every row on this way meets.
-    const fn fields(self) -> &'static [Field] {
-        match self {
-            Self::Log(fields, _) => fields,
-            Self::Queue => &[],
-            Self::QueueOfWebhook => &[Field::Webhook],
-            Self::QueueOfObject => &[Field::Object],
-            Self::QueueOfEvent => &[Field::EventId],
-        }
-    }
-
-    /// Whether it finds all rows at once or says nothing.
-    const fn is_unordered(self) -> bool {
-        matches!(
-            self,
-            Self::QueueOfWebhook | Self::QueueOfEvent | Self::Log([Field::EventId], _)
-        )
-    }
-
-    /// SQL for the next rows `l` with ids from `low` to below `before`, at most `most`.
-    fn rows(
-        self,
-        filter: &DeliveryFilter,
-        table: Table,
-        (low, before, most): (&str, &str, &str),
-        parameters: &mut Parameters,
-    ) -> String {
-        let (name, columns) = (table.name(), table.columns());
-        let range = format!("l.id >= {low} AND l.id < {before}");
-        match self {
-            Self::Log([Field::EventId], _) => {
-                let id = condition(filter, Field::EventId, table, parameters).unwrap_or_default();
-                // Without an order, so that no index in the order of `id` looks cheaper.
-                format!("SELECT {columns} FROM {name} l WHERE {id} AND {range} LIMIT {most}")
-            }
-            Self::Log(fields, and) => {
-                let mut conditions: Vec<String> = fields
-                    .iter()
-                    .filter_map(|field| condition(filter, *field, table, parameters))
-                    .collect();
-                conditions.extend(and.map(str::to_owned));
-                conditions.push(range);
-                format!(
-                    "SELECT {columns} FROM {name} l WHERE {} ORDER BY l.id DESC LIMIT {most}",
-                    all(&conditions)
-                )
-            }
-            Self::Queue => {
-                format!("SELECT {columns} FROM {name} l WHERE {range} ORDER BY l.id DESC LIMIT {most}")
-            }
-            Self::QueueOfWebhook => {
-                let webhook = condition(filter, Field::Webhook, table, parameters).unwrap_or_default();
-                // The order of an index that begins with the webhook; that of `id` would read the rows of all webhooks. The ids are
-                // compared afterwards, so that no more rows are read than these.
-                format!(
-                    "SELECT {columns} FROM {name} l WHERE {webhook} ORDER BY l.webhook, l.lane, l.id + 0 LIMIT {most}"
-                )
-            }
-            Self::QueueOfObject => {
-                let lane = parameters.add(filter.lane(), Type::TEXT);
-                let lanes = format!("(SELECT {lane} AS lane) o");
-                in_lanes(filter, &lanes, "true", (&range, most), parameters)
-            }
-            Self::QueueOfEvent => {
-                let id = parameters.add(filter.event_id.clone(), Type::TEXT);
-                let lanes = format!(
-                    "(SELECT DISTINCT e.day, e.seq, e.lane FROM openregister_webhooks.event e WHERE e.id = {id}) o"
-                );
-                let of_event = "l.event_day = o.day AND l.event_seq = o.seq";
-                in_lanes(filter, &lanes, of_event, (&range, most), parameters)
-            }
-        }
-    }
-}
-
-/// SQL for rows of the queue in these lanes `o`, of the filter's webhook or of each that has something in the queue.
-fn in_lanes(
-    filter: &DeliveryFilter,
-    lanes: &str,
-    and: &str,
-    (range, most): (&str, &str),
-    parameters: &mut Parameters,
-) -> String {
-    let webhooks = match filter.webhook {
-        Some(webhook) => format!("SELECT {} AS webhook", parameters.add(webhook, Type::INT8)),
-        None => "SELECT q.webhook FROM queued q WHERE q.webhook IS NOT NULL".to_owned(),
-    };
-    let columns = Table::Queue.columns();
-    format!(
-        "SELECT {columns} FROM {lanes} CROSS JOIN ({webhooks}) w CROSS JOIN LATERAL ( \
-            SELECT * FROM openregister_webhooks.delivery l WHERE l.webhook = w.webhook AND l.lane = o.lane AND {range} \
-            ORDER BY l.id + 0 DESC LIMIT {most}) l WHERE {and} ORDER BY l.id DESC LIMIT {most}"
-    )
-}
 
 /// What is read of each row that is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -432,3 +266,6 @@ pub(super) async fn newest<C: GenericClient + Sync>(client: &C) -> Result<i64, E
     let rows = client.query_typed(sql, &[]).await?;
     rows.first().map_or(Ok(0), |row| row.try_get(0))
 }
+
+#[cfg(test)]
+mod plans;
