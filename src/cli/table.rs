@@ -15,7 +15,7 @@ use crate::terminal::Line;
 /// Columns between two cells.
 const GAP: usize = 2;
 /// A column that may shrink keeps at least this width.
-const LEAST: usize = 8;
+const LEAST: usize = 5;
 
 /// What a cell says about its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl<const N: usize> Table<N> {
 }
 
 /// The text, cut to this width.
-fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
+pub(super) fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
     if text.width() <= width {
         return text.into();
     }
