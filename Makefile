@@ -1,7 +1,7 @@
 # The commands of this project. Each runs a script below scripts/.
 # All of them work as root and as an ordinary user, and are quick when they run again.
 
-.PHONY: help demo test test-api check bench bench-check test-matrix soak fuzz image test-image deb
+.PHONY: help demo test test-api check docs docs-test bless bench bench-check test-matrix soak chaos fuzz image test-image deb
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile
@@ -18,6 +18,15 @@ test-api: ## Test the API with requests generated from docs/openapi.json (schema
 check: ## Check formatting, lints, documentation, unused and unwanted dependencies, known vulnerabilities
 	@scripts/check.sh
 
+docs: ## Build the manual as a book in target/book, and check its links and anchors
+	@scripts/docs.sh
+
+docs-test: ## Run every command of the README and the manual against the built program
+	@scripts/docs_test.sh
+
+bless: ## Write the generated pages of docs/ anew from the program: events, schemas, commands, settings
+	@scripts/bless.sh
+
 bench: ## Run the benchmarks of docs/BENCHMARKS.md (BENCH=name runs one)
 	@scripts/bench.sh
 
@@ -29,6 +38,9 @@ test-matrix: ## Test installation, capture and removal on PostgreSQL 14, 15, 16,
 
 soak: ## Run the long tests: crashes, restarts, long transactions (SOAK_ARGS=name runs one)
 	@scripts/soak.sh
+
+chaos: ## Run the long tests of processes that are killed, paused and restarted at random
+	@SOAK_ARGS=processes:: scripts/soak.sh
 
 image: ## Build the container image with docker or podman (docker/Dockerfile)
 	@scripts/image.sh
