@@ -49,7 +49,7 @@ test-image: ## Test the image: database, sidecar and receiver in containers, eac
 	@scripts/test_image.sh
 	@scripts/test_compose.sh
 
-deb: ## Build a Debian package of the program, its service and its manual page
+deb: ## Build a Debian package of the program, its service and its manual pages
 	@scripts/deb.sh
 
 fuzz: ## Fuzz each parser for a minute (FUZZ=name picks one, FUZZ_SECONDS=600 takes longer)

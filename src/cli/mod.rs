@@ -40,6 +40,7 @@ mod table;
 mod times;
 mod uninstall;
 mod webhook;
+mod width;
 
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::failure::Failure;
 use super::pager;
+use super::width::{cut, wrapped};
 use crate::terminal::{Json, Line, Page};
 
 /// Why the result could not be written, if that failed.
@@ -151,7 +152,7 @@ pub(super) fn prose(line: impl Display, indent: usize) {
 pub(super) fn one_line(line: impl Display) {
     let line = Line(line).to_string();
     match width() {
-        Some(width) => put(super::table::cut(&line, width)),
+        Some(width) => put(cut(&line, width)),
         None => put(line),
     }
 }
@@ -162,16 +163,6 @@ pub(super) fn short(name: &str) -> std::borrow::Cow<'_, str> {
         Some(start) if width().is_some() && uuid::Uuid::try_parse(name).is_ok() => format!("{start}…").into(),
         _ => name.into(),
     }
-}
-
-/// The line, broken between words; a word that is longer than a line is left whole, so that it can be copied.
-fn wrapped(line: &str, width: usize, indent: usize) -> Vec<String> {
-    let indent = " ".repeat(indent);
-    let options = textwrap::Options::new(width)
-        .break_words(false)
-        .subsequent_indent(&indent);
-    let lines = textwrap::wrap(line, options);
-    lines.into_iter().map(std::borrow::Cow::into_owned).collect()
 }
 
 /// Lines of the result; its newlines are our own.

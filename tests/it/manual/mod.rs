@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use self::page::{Block, Page, Step};
 use self::stage::Stage;
+use crate::support::skipped::skipped;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -120,6 +121,11 @@ async fn the_readme_works_as_it_stands() {
 
 #[tokio::test]
 async fn the_tutorial_leads_to_a_first_webhook() {
+    for program in ["psql", "curl", "openssl"] {
+        if let Err(error) = std::process::Command::new(program).arg("--version").output() {
+            return skipped("the commands of the tutorial", &format!("{program}: {error}"));
+        }
+    }
     let tally = walk(&read("docs/tutorial.md"))
         .await
         .unwrap_or_else(|why| panic!("{why}"));
