@@ -37,6 +37,7 @@ mod rotate_key;
 mod run;
 mod status;
 mod table;
+mod template_check;
 mod times;
 mod uninstall;
 mod webhook;
