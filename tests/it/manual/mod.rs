@@ -10,7 +10,8 @@
 //!
 //! A comment that begins with `now` is what people do between blocks: `now write an object`, `now wait for "TEXT"` (in some terminal),
 //! `now end "TEXT"` (the terminal that runs this). The first line of a page may name its scene: `scene database` (there is one with
-//! OpenRegister's tables), `scene running` (the sidecar is installed and runs, with a webhook, and an event was delivered).
+//! OpenRegister's tables), `scene running` (the sidecar is installed and runs, with a webhook, for which the word `ID` stands, a file `secret`, and an event
+//! that was delivered).
 
 mod messages;
 pub(crate) mod page;

@@ -49,6 +49,13 @@ impl Session {
         }
     }
 
+    /// A file in the directory.
+    pub(super) fn write(&self, name: &str, text: &str) {
+        let home = self.folder.path().join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::write(home.join(name), text).unwrap();
+    }
+
     fn shell(&self, script: &str) -> Command {
         let program = Path::new(env!("CARGO_BIN_EXE_openregister-webhooks"));
         let others = std::env::var("PATH").unwrap();
