@@ -51,6 +51,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 21) AS m21,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 22) AS m22,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 23) AS m23,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 24) AS m24,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 25) AS m25,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 26) AS m26 \gset
 \if :m1
 \ir migrations/0001_capture.sql
@@ -143,6 +145,14 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (22, 'data_mo
 \if :m23
 \ir migrations/0023_event_compression.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (23, 'event_compression');
+\endif
+\if :m24
+\ir migrations/0024_format_options.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (24, 'format_options');
+\endif
+\if :m25
+\ir migrations/0025_handshake.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (25, 'handshake');
 \endif
 \if :m26
 \ir migrations/0026_search.sql

@@ -16,7 +16,7 @@ use super::document::Documented;
 use crate::delivery::EventRef;
 use crate::delivery::format;
 use crate::lifecycle::{Event, StoredEvent, store};
-use crate::registry::{DataMode, Format};
+use crate::registry::{BodyOptions, DataMode, EventSource, Format};
 use orw_filter::{Budget, Document, Filter};
 use orw_model::EventClass;
 
@@ -67,8 +67,12 @@ pub struct TriedEvent {
 #[serde(rename_all = "camelCase")]
 pub struct Body {
     pub format: &'static str,
+    /// Empty if there is no body.
     pub content_type: &'static str,
+    /// As text; empty if there is none.
     pub body: String,
+    /// Why there is no body: this event cannot be written in this format with these options.
+    pub error: Option<String>,
 }
 
 /// Tries a filter, and a user that the events must be of, on the last stored events of these classes: "would have matched 14 of 200".
@@ -153,17 +157,26 @@ pub async fn last_event<C: GenericClient + Sync>(
     Ok(event.map(|event| StoredEvent::Event(Box::new(event))))
 }
 
-/// The body that a webhook of each format would get.
+/// The body that a webhook of each format would get, with these options.
 #[must_use]
-pub fn bodies(event: &StoredEvent, mode: DataMode) -> Vec<Body> {
+pub fn bodies(event: &StoredEvent, mode: DataMode, options: &BodyOptions, source: &EventSource) -> Vec<Body> {
     Format::NAMES
         .iter()
         .filter_map(|name| {
-            let rendered = format::sample(event, Format::parse(name)?, mode);
+            let written = format::sample(event, (Format::parse(name)?, mode), options, source);
+            let (content_type, body, error) = match written {
+                Ok(rendered) => (
+                    rendered.content_type,
+                    String::from_utf8_lossy(&rendered.body).into_owned(),
+                    None,
+                ),
+                Err(error) => ("", String::new(), Some(error.to_string())),
+            };
             Some(Body {
                 format: name,
-                content_type: rendered.content_type,
-                body: String::from_utf8_lossy(&rendered.body).into_owned(),
+                content_type,
+                body,
+                error,
             })
         })
         .collect()

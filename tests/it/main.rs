@@ -9,6 +9,7 @@
 mod capture;
 mod cli;
 mod console;
+mod consumers;
 mod delivery;
 mod deployment;
 mod doctor;
@@ -16,6 +17,7 @@ mod fuzzing;
 mod harmless;
 mod jobs;
 mod lifecycle;
+mod manual;
 mod monitoring;
 mod ocs;
 mod operations;
