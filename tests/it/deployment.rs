@@ -132,6 +132,32 @@ fn all_in_one_accepts_its_container() {
     assert_eq!(used, secrets);
 }
 
+/// The one placeholder of a registry, which `docs/deployment.md` says how to replace, and the version of this source.
+#[test]
+fn the_image_has_one_name_and_one_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, image) in [
+        (
+            "deploy/kubernetes/base/deployment.yaml",
+            "image: openregister-webhooks\n".to_owned(),
+        ),
+        (
+            "deploy/kubernetes/example/kustomization.yaml",
+            format!("newName: registry.example.org/openregister-webhooks\n    newTag: {version}\n"),
+        ),
+        (
+            "deploy/kubernetes/nextcloud-helm-values.yaml",
+            format!("image: registry.example.org/openregister-webhooks:{version}\n"),
+        ),
+        (
+            "deploy/aio/openregister-webhooks.json",
+            "\"image\": \"ghcr.io/example/openregister-webhooks\"".to_owned(),
+        ),
+    ] {
+        assert!(text(file).contains(&image), "{file} has no {image}");
+    }
+}
+
 #[test]
 fn the_image_and_the_service_wait_for_an_orderly_end() {
     for (file, wanted) in [
