@@ -34,6 +34,7 @@ pub mod run;
 mod shares;
 pub mod supervise;
 pub mod telemetry;
+pub mod template;
 mod terminal;
 mod throttle;
 pub mod traces;
