@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 
 use super::args::CommonArgs;
 use super::failure::Failure;
+use super::times::TimesArgs;
 use super::{database, output};
 use crate::arguments;
 use crate::config::Settings;
@@ -62,6 +63,8 @@ struct ListArgs {
     /// How many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PAGE)))]
     limit: u16,
+    #[command(flatten)]
+    times: TimesArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -117,6 +120,7 @@ async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
         return follow::run(client, query, args.common.json).await;
     }
     let page = listing::list(client, &query).await?;
+    output::may_be_long();
     if args.common.json {
         output::json(&json!({"deliveries": page.entries, "before": page.next}));
         return Ok(());
@@ -124,7 +128,8 @@ async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
     if page.entries.is_empty() && page.next.is_none() {
         output::note("there are no such deliveries");
     }
-    print::table(&page.entries, Utc::now()).print();
+    let now = Utc::now();
+    print::table(&page.entries, args.times.as_of(now), now).print();
     if let Some(next) = page.next {
         output::note(format_args!("there may be more: --before {next}"));
     }
@@ -133,11 +138,13 @@ async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
 
 async fn show(client: &Client, args: &ShowArgs) -> Result<(), Failure> {
     let (entry, attempts) = find::find(client, args.id).await?;
+    output::may_be_long();
     if args.common.json {
         output::json(&json!({"delivery": entry, "attempts": attempts}));
     } else {
         print::details(&entry).into_iter().for_each(output::say);
-        attempts.iter().flat_map(print::attempt).for_each(output::say);
+        let lines = attempts.iter().flat_map(print::attempt);
+        lines.for_each(|line| output::prose(line, print::ATTEMPT));
     }
     Ok(())
 }

@@ -106,8 +106,9 @@ async fn all(client: &mut Client, args: &RetryArgs) -> Result<ExitCode, Failure>
             None => json!({"retried": total, "webhooks": each}),
         });
     } else if total == 0 {
-        output::say(
+        output::prose(
             "nothing to retry: there is no delivery that was given up, whose event is kept and that was not put back already",
+            0,
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 
 use super::args::CommonArgs;
 use super::failure::Failure;
+use super::times::TimesArgs;
 use super::{caller, database, output};
 use crate::config::Settings;
 use crate::pipeline::jobs::{self, JobState};
@@ -47,6 +48,11 @@ struct ListArgs {
     /// How many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
+    /// Only those older than this one: goes on where the last list ended
+    #[arg(long, value_name = "ID", value_parser = crate::arguments::id)]
+    before: Option<i64>,
+    #[command(flatten)]
+    times: TimesArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -100,14 +106,18 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
 }
 
 async fn list(client: &Client, args: &ListArgs) -> Result<ExitCode, Failure> {
-    let all = jobs::list(client, args.webhook.map(WebhookId), None, args.limit).await?;
+    let all = jobs::list(client, args.webhook.map(WebhookId), args.before, args.limit).await?;
+    output::may_be_long();
     if args.common.json {
         output::json(&json!(all));
     } else {
         if all.is_empty() {
             output::note("there are no replays or backfills");
         }
-        progress::table(&all, Utc::now()).print();
+        progress::table(&all, args.times.as_of(Utc::now())).print();
+        if let Some(last) = all.last().filter(|_| all.len() == usize::from(args.limit)) {
+            output::note(format_args!("there may be more: --before {}", last.id));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::cli::table::{Cell, Column, Table, Tone, ago, one_unit};
+use crate::cli::table::{Cell, Column, Table, Tone, one_unit};
+use crate::cli::times::Times;
 use crate::pipeline::jobs::{self, Job, JobKind, JobState, StartError};
 
 /// How often a job that is followed is read.
@@ -91,10 +92,10 @@ pub(super) fn show_job(job: &Job, json: bool) {
 }
 
 /// Jobs, one in each row.
-pub(super) fn table(jobs: &[Job], now: DateTime<Utc>) -> Table<7> {
+pub(super) fn table(jobs: &[Job], times: Times) -> Table<7> {
     let mut table = Table::new([
         Column::number("ID"),
-        Column::number("AGE"),
+        Column::number(times.header()),
         Column::text("JOB"),
         Column::text("STATE"),
         Column::number("WEBHOOK"),
@@ -109,7 +110,7 @@ pub(super) fn table(jobs: &[Job], now: DateTime<Utc>) -> Table<7> {
         };
         table.row([
             job.id.into(),
-            ago(job.created_at, now).into(),
+            times.shown(job.created_at).into(),
             job.kind.name().into(),
             Cell::toned(job.state.name(), tone),
             job.webhook.into(),
