@@ -44,7 +44,9 @@ for file in openregister-webhooks older; do "$engine" cp "$work/context/$file.de
 for file in openregister-0.2.13 seed; do "$engine" cp "crates/testkit/src/sql/$file.sql" "$id:/root/$file.sql"; done
 until_true "PostgreSQL accepts connections" in_it pg_isready --quiet
 database=$(random)
-url="postgres://nextcloud:$database@127.0.0.1:5432/nextcloud?sslmode=disable"
+# 5432, unless that port was taken where the image was built.
+port=$(in_it su postgres -c "psql --no-align --tuples-only --command 'SHOW port'")
+url="postgres://nextcloud:$database@127.0.0.1:$port/nextcloud?sslmode=disable"
 in_it su postgres -c "psql --quiet --command \"CREATE ROLE nextcloud LOGIN PASSWORD '$database'\" --command 'CREATE DATABASE nextcloud OWNER nextcloud'"
 sql() { in_it psql --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@" "$url"; }
 sql --file /root/openregister-0.2.13.sql --file /root/seed.sql >/dev/null
