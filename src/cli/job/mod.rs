@@ -1,4 +1,4 @@
-//! `job`, `replay` and `backfill`: long work that running sidecars do. It is started, watched and cancelled from here.
+//! `job`, `replay` and `backfill`: long work that running sidecars do; so is a bulk retry, which `delivery retry` starts. It is started, watched and cancelled from here.
 
 mod backfill;
 mod progress;
@@ -22,6 +22,7 @@ use crate::registry::WebhookId;
 use progress::{find, follow, show_job, unknown};
 
 pub(super) use backfill::{BackfillArgs, run as run_backfill};
+pub(super) use progress::{refused, watch_all};
 pub(super) use replay::{ReplayArgs, run as run_replay};
 
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ pub(super) struct JobArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List replays and backfills, newest first
+    /// List replays, backfills and bulk retries, newest first
     List(ListArgs),
     /// Show a job, and follow it to its end with --follow
     Show(ShowArgs),
@@ -112,7 +113,7 @@ async fn list(client: &Client, args: &ListArgs) -> Result<ExitCode, Failure> {
         output::json(&json!(all));
     } else {
         if all.is_empty() {
-            output::note("there are no replays or backfills");
+            output::note("there are no replays, backfills or bulk retries");
         }
         progress::table(&all, args.times.as_of(Utc::now())).print();
         if let Some(last) = all.last().filter(|_| all.len() == usize::from(args.limit)) {

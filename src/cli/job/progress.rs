@@ -60,6 +60,34 @@ pub(super) async fn follow(client: &Client, mut job: Job, json: bool) -> Result<
     })
 }
 
+/// Says that jobs were started, and follows them to their ends, unless they stay in the background.
+pub(in crate::cli) async fn watch_all(
+    client: &Client,
+    jobs: Vec<Job>,
+    background: bool,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    jobs.iter().for_each(started);
+    if background {
+        if let [job] = jobs.as_slice() {
+            show_job(job, json);
+        } else if json {
+            output::json(&json!(jobs));
+        } else {
+            jobs.iter().for_each(|job| show_job(job, false));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut code = ExitCode::SUCCESS;
+    for job in jobs {
+        let ended = follow(client, job, json).await?;
+        if ended != ExitCode::SUCCESS {
+            code = ended;
+        }
+    }
+    Ok(code)
+}
+
 /// Says that a job was started.
 pub(super) fn started(job: &Job) {
     output::note(format_args!(
@@ -72,7 +100,7 @@ pub(super) fn started(job: &Job) {
 }
 
 /// Why a job was not started.
-pub(super) fn refused(error: StartError) -> Failure {
+pub(in crate::cli) fn refused(error: StartError) -> Failure {
     match error {
         StartError::Refused(text) => Failure::Usage(text),
         StartError::Query(error) => Failure::Query(error),
@@ -141,6 +169,7 @@ fn progress(job: &Job) -> String {
     let what = match job.kind {
         JobKind::Replay => "events",
         JobKind::Backfill => "rows",
+        JobKind::Retry => "deliveries",
     };
     let of = match job.expected {
         Some(expected) if expected > 0 && !job.state.is_over() => format!(" of about {expected}"),
@@ -185,9 +214,19 @@ fn asked(job: &Job) -> String {
         let value = job.request.get(name)?.as_str()?;
         Some(format!("{name} {value}"))
     };
-    let all: Vec<String> = ["since", "class", "object", "register", "schema", "table"]
-        .into_iter()
-        .filter_map(said)
-        .collect();
+    let names = [
+        "since",
+        "until",
+        "state",
+        "class",
+        "object",
+        "webhookId",
+        "status",
+        "cause",
+        "register",
+        "schema",
+        "table",
+    ];
+    let all: Vec<String> = names.into_iter().filter_map(said).collect();
     all.join(", ")
 }
