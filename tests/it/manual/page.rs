@@ -1,7 +1,7 @@
 //! A page of the manual as steps: its blocks of commands, and what people do between them.
 
 /// The first word of a line that is a command to type, so that its block must say what becomes of it.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "openregister-webhooks",
     "curl",
     "make",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 19] = [
     "systemctl",
     "openssl",
     "python3",
+    "grep",
 ];
 
 /// A page.
