@@ -146,8 +146,11 @@ async fn on_terminal(sidecar: &Sidecar, arguments: &[&str], pager: &str) -> Opti
 }
 
 fn too_wide(text: &str) -> Option<&str> {
+    // A body is printed as it is sent, in one line.
     let alone = |line: &str| {
-        !line.get(LABEL..).unwrap_or_default().trim().contains(' ') || !line.trim().contains(' ')
+        line.starts_with('{')
+            || !line.trim().contains(' ')
+            || !line.get(LABEL..).unwrap_or_default().trim().contains(' ')
     };
     text.lines().find(|line| line.width() > COLUMNS && !alone(line))
 }
@@ -201,6 +204,7 @@ async fn scene() -> Scene {
 #[tokio::test]
 async fn at_80_columns_in_a_pipe_and_as_json_every_command_is_readable() {
     let mut scene = scene().await;
+    let mut wrong = Vec::new();
     let program = env!("CARGO_BIN_EXE_openregister-webhooks");
     for Case {
         arguments,
@@ -210,8 +214,9 @@ async fn at_80_columns_in_a_pipe_and_as_json_every_command_is_readable() {
     {
         let name = arguments.join(" ");
         if let Some((shown, exit)) = on_terminal(&scene.sidecar, arguments, "cat").await {
-            assert_eq!(exit, code, "{name}: {shown}");
-            assert_eq!(too_wide(&shown), None, "{name}: {shown}");
+            if exit != code || too_wide(&shown).is_some() {
+                wrong.push(format!("{name}: {exit}, {:?}: {shown}", too_wide(&shown)));
+            }
         }
         // In a pipe nothing is coloured, and a reader that has seen enough is no failure.
         let quoted: Vec<String> = arguments.iter().map(|one| format!("'{one}'")).collect();
@@ -228,23 +233,21 @@ async fn at_80_columns_in_a_pipe_and_as_json_every_command_is_readable() {
             .await
             .unwrap();
         let said = String::from_utf8(done.stdout).unwrap();
-        assert_eq!(
-            said.lines().last(),
-            Some(code.to_string().as_str()),
-            "{name} | head -1: {said}"
-        );
-        assert!(
-            !said.contains('\u{1b}') && !String::from_utf8_lossy(&done.stderr).contains("panic"),
-            "{name}"
-        );
+        let ended = said.lines().last() == Some(code.to_string().as_str());
+        let err = String::from_utf8_lossy(&done.stderr);
+        if !ended || said.contains('\u{1b}') || err.contains("panic") {
+            wrong.push(format!("{name} | head -1: {said}{err}"));
+        }
         if json {
             let (exit, out, err) = scene.sidecar.cli(&[arguments, &["--json"]].concat()).await;
-            assert_eq!(exit, code, "{name} --json: {err}");
-            let _: serde_json::Value =
-                serde_json::from_str(&out).unwrap_or_else(|e| panic!("{name}: {e}: {out}"));
+            let parsed = serde_json::from_str::<serde_json::Value>(&out);
+            if exit != code || parsed.is_err() {
+                wrong.push(format!("{name} --json: {exit}, {:?}: {out}{err}", parsed.err()));
+            }
         }
     }
     scene.sidecar.terminate().await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[tokio::test]
