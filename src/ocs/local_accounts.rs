@@ -161,7 +161,11 @@ impl LocalAccounts {
         }
     }
 
-    async fn check(&self, user: &str, password: &SecretString, client: IpAddr) -> Result<Session, Denied> {
+    /// Checks a user's password.
+    ///
+    /// # Errors
+    /// [`Denied`] if it is wrong, or cannot be checked now.
+    pub(crate) async fn check(&self, user: &str, password: &SecretString, client: IpAddr) -> Result<Session, Denied> {
         let text = password.expose_secret();
         if user.len() > LONGEST || text.len() > LONGEST {
             return Err(Denied::Wrong);

@@ -1,0 +1,193 @@
+//! A new webhook, or another form of one: everything that a registration has, checked before it is saved.
+
+use askama::Template;
+use hyper::{Method, Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::registration::{self, Draft};
+use crate::ocs::Refusal;
+use crate::page::answer;
+use crate::page::chrome::Chrome;
+use crate::page::desk::Desk;
+use crate::page::form::number;
+use crate::page::records::{Webhook, read};
+use crate::page::visit::Visit;
+use crate::proxy::Body;
+use crate::registry::{DataMode, Format, HttpMethod, Ordering};
+use orw_model::EventClass;
+
+#[derive(Template)]
+#[template(path = "edit.html")]
+struct View<'a> {
+    p: &'a Chrome,
+    draft: &'a Draft,
+    methods: &'a [&'a str],
+    formats: &'a [&'a str],
+    modes: &'a [&'a str],
+    orderings: &'a [&'a str],
+    operators: &'a [&'a str],
+    classes: Vec<String>,
+    checked: Option<&'a Checked>,
+    problem: Option<&'a str>,
+}
+
+#[derive(Template)]
+#[template(path = "check.html")]
+struct Part<'a> {
+    p: &'a Chrome,
+    checked: &'a Checked,
+}
+
+/// The secret of a webhook that was just made, which no other answer shows.
+#[derive(Template)]
+#[template(path = "made.html")]
+struct Made<'a> {
+    p: &'a Chrome,
+    webhook: &'a Webhook,
+    secret: &'a str,
+    warnings: &'a [String],
+}
+
+/// What is said of a draft before it is saved.
+pub(crate) struct Checked {
+    /// Why it would be refused.
+    problem: Option<String>,
+    warnings: Vec<String>,
+}
+
+pub(crate) async fn new(_desk: &Desk, visit: &Visit) -> Result<Response<Body>, Refusal> {
+    operators_only(visit)?;
+    Ok(form(visit, &Draft::new(&visit.query), None, None))
+}
+
+pub(crate) async fn edit(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
+    operators_only(visit)?;
+    let id = number(id)?;
+    let webhook: Webhook = read(desk.get(visit, &format!("/webhooks/{id}"), Map::new()).await?)?;
+    Ok(form(visit, &Draft::of(&webhook), None, None))
+}
+
+/// A form that a reader could not send is not shown to them.
+fn operators_only(visit: &Visit) -> Result<(), Refusal> {
+    if visit.chrome.operator {
+        return Ok(());
+    }
+    Err(Refusal {
+        status: 403,
+        message: visit
+            .chrome
+            .t(
+                "You may look at everything here and change nothing.",
+                "U mag hier alles bekijken en niets wijzigen.",
+            )
+            .to_owned(),
+    })
+}
+
+fn form(visit: &Visit, draft: &Draft, checked: Option<&Checked>, problem: Option<&Refusal>) -> Response<Body> {
+    let status = problem
+        .and_then(|problem| StatusCode::from_u16(problem.status).ok())
+        .unwrap_or(StatusCode::OK);
+    let view = View {
+        p: &visit.chrome,
+        draft,
+        methods: HttpMethod::NAMES,
+        formats: Format::NAMES,
+        modes: DataMode::NAMES,
+        orderings: Ordering::NAMES,
+        operators: &registration::OPERATORS,
+        classes: EventClass::all().map(|class| class.to_string()).collect(),
+        checked,
+        problem: problem.map(|problem| problem.message.as_str()),
+    };
+    answer::html(status, &visit.chrome, &view)
+}
+
+/// Says what would become of a draft; saves nothing.
+pub(crate) async fn check(desk: &Desk, visit: &Visit) -> Result<Response<Body>, Refusal> {
+    let mut draft = Draft::sent(&visit.form);
+    let added = if visit.form.is_ticked("add") {
+        draft.add_condition(&visit.form)
+    } else {
+        Ok(())
+    };
+    let checked = match added.and_then(|()| draft.fields()) {
+        Ok(fields) => checked(desk, fields).await,
+        Err(problem) => Checked {
+            problem: Some(problem),
+            warnings: Vec::new(),
+        },
+    };
+    if visit.part {
+        let view = Part {
+            p: &visit.chrome,
+            checked: &checked,
+        };
+        return Ok(answer::html(StatusCode::OK, &visit.chrome, &view));
+    }
+    Ok(form(visit, &draft, Some(&checked), None))
+}
+
+async fn checked(desk: &Desk, fields: Map<String, Value>) -> Checked {
+    match desk.door.inside.check_registration(fields) {
+        Ok(warnings) => Checked {
+            problem: None,
+            warnings,
+        },
+        Err(problem) => Checked {
+            problem: Some(problem),
+            warnings: Vec::new(),
+        },
+    }
+}
+
+pub(crate) async fn create(desk: &Desk, visit: &Visit) -> Result<Response<Body>, Refusal> {
+    let draft = Draft::sent(&visit.form);
+    let mut fields = match draft.fields() {
+        Ok(fields) => fields,
+        Err(problem) => return Ok(form(visit, &draft, None, Some(&refused(problem)))),
+    };
+    fields.insert("secret".to_owned(), json!("generate"));
+    match desk.nextcloud(visit, &Method::POST, "/webhooks", fields).await {
+        Ok((data, warnings)) => {
+            let id = data.get("id").and_then(Value::as_i64).unwrap_or_default();
+            let secret = data.get("secret").and_then(Value::as_str).unwrap_or_default();
+            let path = format!("/webhooks/{id}");
+            let webhook: Webhook = read(desk.get(visit, &path, Map::new()).await?)?;
+            let view = Made {
+                p: &visit.chrome,
+                webhook: &webhook,
+                secret,
+                warnings: &warnings,
+            };
+            Ok(answer::html(StatusCode::OK, &visit.chrome, &view))
+        }
+        Err(problem) => Ok(form(visit, &draft, None, Some(&problem))),
+    }
+}
+
+pub(crate) async fn update(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
+    let id = number(id)?;
+    let mut draft = Draft::sent(&visit.form);
+    draft.id = Some(id);
+    let fields = match draft.fields() {
+        Ok(fields) => fields,
+        Err(problem) => return Ok(form(visit, &draft, None, Some(&refused(problem)))),
+    };
+    let path = format!("/webhooks/{id}");
+    match desk.nextcloud(visit, &Method::POST, &path, fields).await {
+        Ok(_) => Ok(answer::see_other(&format!(
+            "{}/webhooks/{id}?done=saved",
+            visit.chrome.base
+        ))),
+        Err(problem) if problem.status == 404 => Err(problem),
+        Err(problem) => Ok(form(visit, &draft, None, Some(&problem))),
+    }
+}
+
+fn refused(message: String) -> Refusal {
+    Refusal {
+        status: 400,
+        message,
+    }
+}
