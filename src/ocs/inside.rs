@@ -22,8 +22,8 @@ use super::routes::Found;
 use super::service::Service;
 use super::session::{Denied, Session};
 use crate::proxy::{Arrival, Body, FORWARDED_HOST, FORWARDED_PROTO};
-use crate::registry::{Fields, Registration};
 use crate::registry::view::Keys;
+use crate::registry::{Fields, Registration};
 
 /// Pages for people, served by the API's listener.
 pub trait Pages: Send + Sync + std::fmt::Debug {

@@ -19,7 +19,10 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 const ALWAYS: [(HeaderName, HeaderValue); 7] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (
         HeaderName::from_static("cross-origin-opener-policy"),
@@ -90,7 +93,11 @@ pub(crate) fn asset(asset: &Asset, headers: &HeaderMap) -> Response<Body> {
         .get(header::ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.split(',').any(|name| name.trim() == "gzip"));
-    let body = if takes_gzip { &asset.compressed } else { &asset.plain };
+    let body = if takes_gzip {
+        &asset.compressed
+    } else {
+        &asset.plain
+    };
     let mut response = bare(StatusCode::OK, body.clone());
     let headers = response.headers_mut();
     if takes_gzip {
@@ -108,7 +115,10 @@ pub(crate) fn events(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.extend(ALWAYS);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     // A proxy in front must hand on each event as it comes.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     close(headers);
@@ -116,7 +126,9 @@ pub(crate) fn events(body: Body) -> Response<Body> {
 }
 
 fn bare(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
+    let body = Full::new(body.into())
+        .map_err(|never| match never {})
+        .boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().extend(ALWAYS);

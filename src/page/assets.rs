@@ -24,7 +24,11 @@ pub(crate) struct Asset {
 static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     let script = "text/javascript; charset=utf-8";
     [
-        Asset::new("page.css", "text/css; charset=utf-8", include_bytes!("assets/page.css")),
+        Asset::new(
+            "page.css",
+            "text/css; charset=utf-8",
+            include_bytes!("assets/page.css"),
+        ),
         Asset::new("htmx.min.js", script, include_bytes!("assets/htmx.min.js")),
         Asset::new("page.js", script, include_bytes!("assets/page.js")),
         Asset::new("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
@@ -56,9 +60,7 @@ impl Asset {
 /// Compressed with gzip; empty if that fails, which it cannot in memory.
 fn compress(plain: &[u8]) -> Vec<u8> {
     let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    to.write_all(plain)
-        .and_then(|()| to.finish())
-        .unwrap_or_default()
+    to.write_all(plain).and_then(|()| to.finish()).unwrap_or_default()
 }
 
 #[cfg(test)]

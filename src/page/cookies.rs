@@ -40,7 +40,10 @@ impl Jar<'_> {
 
     /// Gives the browser a name, until it is closed.
     pub(crate) fn name_browser(self, id: &str) -> Option<HeaderValue> {
-        self.set(&format!("{}={id}; HttpOnly; SameSite=Strict", self.browser_name()))
+        self.set(&format!(
+            "{}={id}; HttpOnly; SameSite=Strict",
+            self.browser_name()
+        ))
     }
 
     /// Takes the browser's name away.
@@ -53,7 +56,9 @@ impl Jar<'_> {
 
     /// Remembers the language for a year.
     pub(crate) fn remember_language(self, code: &str) -> Option<HeaderValue> {
-        self.set(&format!("{LANGUAGE}={code}; HttpOnly; SameSite=Lax; Max-Age=31536000"))
+        self.set(&format!(
+            "{LANGUAGE}={code}; HttpOnly; SameSite=Lax; Max-Age=31536000"
+        ))
     }
 
     fn set(self, cookie: &str) -> Option<HeaderValue> {
@@ -74,7 +79,10 @@ mod tests {
         assert_eq!(read(&headers, "orw_page"), Some("3"));
         assert_eq!(read(&headers, LANGUAGE), Some("nl"));
         assert_eq!(read(&headers, "orw_pag"), None);
-        let jar = Jar { path: "/p", secure: true };
+        let jar = Jar {
+            path: "/p",
+            secure: true,
+        };
         assert_eq!(jar.browser(&headers), None);
         let set = jar.name_browser("id").unwrap();
         assert_eq!(

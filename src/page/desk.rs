@@ -86,7 +86,10 @@ impl Desk {
     ) -> Result<(Value, Vec<String>), Refusal> {
         let whole = format!("/apps/webhook_listeners/api/v1{path}");
         let by = (&visit.session, visit.client());
-        self.door.inside.call(by, method, &whole, Map::new(), fields).await
+        self.door
+            .inside
+            .call(by, method, &whole, Map::new(), fields)
+            .await
     }
 
     /// A connection to the database.
@@ -100,7 +103,10 @@ impl Desk {
 
 /// The refusal if the database fails; the log has the reason.
 pub(crate) fn away(error: &dyn std::error::Error) -> Refusal {
-    tracing::error!(error = crate::error_text::chain(error), "a view of the page failed");
+    tracing::error!(
+        error = crate::error_text::chain(error),
+        "a view of the page failed"
+    );
     Refusal {
         status: 503,
         message: "The database cannot be asked now; try again in a moment".to_owned(),

@@ -92,7 +92,10 @@ mod tests {
     #[test]
     fn parameters_are_read_and_written() {
         let form = Form::of_query(Some("a=+1+&b=&c=x%26y&c=z"));
-        assert_eq!((form.get("a"), form.get("b"), form.get("d")), (Some("1"), None, None));
+        assert_eq!(
+            (form.get("a"), form.get("b"), form.get("d")),
+            (Some("1"), None, None)
+        );
         assert_eq!(form.all("c").collect::<Vec<_>>(), ["x&y", "z"]);
         assert_eq!(form.url_query(&["c", "a", "d"]), "c=x%26y&a=1");
         assert_eq!(Form::of_query(Some("a=1&b=2")).with("a", "3"), "b=2&a=3");

@@ -46,9 +46,11 @@ async fn change(desk: &SharedDesk, visit: &Visit, path: &[&str]) -> Result<Respo
         ["webhooks", "new"] => edit::create(desk, visit).await,
         ["webhooks", "check"] => edit::check(desk, visit).await,
         ["webhooks", id, "edit"] => edit::update(desk, visit, id).await,
-        ["webhooks", id, action @ ("enable" | "disable" | "pause" | "resume")] => {
-            webhook::set_status(desk, visit, id, action).await
-        }
+        [
+            "webhooks",
+            id,
+            action @ ("enable" | "disable" | "pause" | "resume"),
+        ] => webhook::set_status(desk, visit, id, action).await,
         ["webhooks", id, "test"] => webhook::test(desk, visit, id).await,
         ["webhooks", id, "secret"] => webhook::rotate(desk, visit, id).await,
         ["webhooks", id, "delete"] => webhook::delete(desk, visit, id).await,

@@ -278,10 +278,7 @@ impl Page {
         let door = &self.desk.door;
         let form = Form::new(door.inside.read_form(body).await?);
         let user = head.chrome.user.as_deref().unwrap_or_default();
-        if !door
-            .tokens
-            .fits(form.text("token"), &head.pass.browser, user)
-        {
+        if !door.tokens.fits(form.text("token"), &head.pass.browser, user) {
             return Err(Refusal {
                 status: 403,
                 message: head.chrome.t(

@@ -37,7 +37,11 @@ pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>, language: Language) -> 
     }
     match (now - at).num_seconds() {
         0..2 => language.choose("just now", "zojuist").to_owned(),
-        _ => format!("{} {}", span(now - at, language), language.choose("ago", "geleden")),
+        _ => format!(
+            "{} {}",
+            span(now - at, language),
+            language.choose("ago", "geleden")
+        ),
     }
 }
 

@@ -150,7 +150,7 @@ fn authenticator(settings: &Settings, tls: rustls::ClientConfig) -> Result<Authe
     let Some(url) = &settings.nextcloud_url else {
         return Ok(Authenticator::Standalone(LocalAccounts::new(
             &settings.admins,
-            &[],
+            &settings.readers,
         )?));
     };
     if !settings.admins.is_empty() {

@@ -19,6 +19,7 @@ mod lifecycle;
 mod monitoring;
 mod ocs;
 mod operations;
+mod page;
 mod pages;
 mod processes;
 mod proxy;

@@ -49,7 +49,10 @@ async fn view(
 /// Puts it back into the queue.
 pub(crate) async fn retry(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
     let id = number(id)?;
-    match desk.post(visit, &format!("/deliveries/{id}/retry"), Map::new()).await {
+    match desk
+        .post(visit, &format!("/deliveries/{id}/retry"), Map::new())
+        .await
+    {
         Ok(_) => Ok(answer::see_other(&format!(
             "{}/deliveries/{id}?done=retried",
             visit.chrome.base

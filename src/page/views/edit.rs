@@ -84,7 +84,12 @@ fn operators_only(visit: &Visit) -> Result<(), Refusal> {
     })
 }
 
-fn form(visit: &Visit, draft: &Draft, checked: Option<&Checked>, problem: Option<&Refusal>) -> Response<Body> {
+fn form(
+    visit: &Visit,
+    draft: &Draft,
+    checked: Option<&Checked>,
+    problem: Option<&Refusal>,
+) -> Response<Body> {
     let status = problem
         .and_then(|problem| StatusCode::from_u16(problem.status).ok())
         .unwrap_or(StatusCode::OK);
@@ -186,8 +191,5 @@ pub(crate) async fn update(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
 }
 
 fn refused(message: String) -> Refusal {
-    Refusal {
-        status: 400,
-        message,
-    }
+    Refusal { status: 400, message }
 }

@@ -59,7 +59,10 @@ pub(crate) async fn show(desk: &Desk, visit: &Visit, name: &str) -> Result<Respo
         p: &visit.chrome,
         class,
         example: format!("{:#}", catalogue::example(known)),
-        schema: format!("{:#}", catalogue::payload_schema(known, crate::registry::Format::Documented)),
+        schema: format!(
+            "{:#}",
+            catalogue::payload_schema(known, crate::registry::Format::Documented)
+        ),
     };
     Ok(answer::html(StatusCode::OK, &visit.chrome, &view))
 }

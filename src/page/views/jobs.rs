@@ -50,7 +50,10 @@ pub(crate) async fn list(desk: &Desk, visit: &Visit) -> Result<Response<Body>, R
 }
 
 pub(crate) async fn show(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
-    let job: Job = read(desk.get(visit, &format!("/jobs/{}", number(id)?), Map::new()).await?)?;
+    let job: Job = read(
+        desk.get(visit, &format!("/jobs/{}", number(id)?), Map::new())
+            .await?,
+    )?;
     if visit.part {
         let view = Progress {
             p: &visit.chrome,
@@ -68,6 +71,10 @@ pub(crate) async fn show(desk: &Desk, visit: &Visit, id: &str) -> Result<Respons
 
 pub(crate) async fn cancel(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
     let id = number(id)?;
-    desk.post(visit, &format!("/jobs/{id}/cancel"), Map::new()).await?;
-    Ok(answer::see_other(&format!("{}/jobs/{id}?done=cancel", visit.chrome.base)))
+    desk.post(visit, &format!("/jobs/{id}/cancel"), Map::new())
+        .await?;
+    Ok(answer::see_other(&format!(
+        "{}/jobs/{id}?done=cancel",
+        visit.chrome.base
+    )))
 }

@@ -24,7 +24,7 @@ use crate::page::door::{Entry, Pass, Purpose};
 use crate::page::form::Form;
 use crate::page::records::{Deliveries, Delivery, read, short_class};
 use crate::page::visit::Visit;
-use crate::proxy::{BoxError, Body};
+use crate::proxy::{Body, BoxError};
 use orw_model::EventClass;
 
 /// How often it is asked again whether the person may look; that is also the sign of life of a quiet stream.

@@ -50,7 +50,9 @@ pub(crate) fn nobody(chrome: &Chrome, part: bool) -> Response<Body> {
         // The view that renews itself is loaded as a whole, and that leads to the login.
         let mut response = answer::plain(StatusCode::UNAUTHORIZED, "");
         let name = HeaderName::from_static("hx-refresh");
-        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static("true"));
         return response;
     }
     if chrome.standalone {
@@ -79,10 +81,14 @@ pub(crate) fn nobody(chrome: &Chrome, part: bool) -> Response<Body> {
 pub(crate) fn not_allowed(chrome: &Chrome, user: String) -> Response<Body> {
     let why = match chrome.language {
         Language::English => {
-            format!("You are logged in as {user}. Nextcloud lets only administrators, and those whom they gave this right, manage webhooks.")
+            format!(
+                "You are logged in as {user}. Nextcloud lets only administrators, and those whom they gave this right, manage webhooks."
+            )
         }
         Language::Dutch => {
-            format!("U bent ingelogd als {user}. Nextcloud laat alleen beheerders, en wie van hen dat recht kreeg, webhooks beheren.")
+            format!(
+                "U bent ingelogd als {user}. Nextcloud laat alleen beheerders, en wie van hen dat recht kreeg, webhooks beheren."
+            )
         }
     };
     let template = Outside {
@@ -100,7 +106,10 @@ pub(crate) fn denied(chrome: &Chrome, denied: &Denied) -> Response<Body> {
         Denied::Wrong => (
             StatusCode::UNAUTHORIZED,
             chrome
-                .t("User or password is wrong.", "Gebruiker of wachtwoord klopt niet.")
+                .t(
+                    "User or password is wrong.",
+                    "Gebruiker of wachtwoord klopt niet.",
+                )
                 .into(),
         ),
         Denied::TooMany { .. } => (
@@ -132,7 +141,10 @@ pub(crate) fn denied(chrome: &Chrome, denied: &Denied) -> Response<Body> {
             p: chrome,
             title: chrome.t("Not now", "Nu niet"),
             why,
-            way: Some((format!("{}/", chrome.base), chrome.t("Try again", "Probeer opnieuw"))),
+            way: Some((
+                format!("{}/", chrome.base),
+                chrome.t("Try again", "Probeer opnieuw"),
+            )),
         };
         answer::html(status, chrome, &template)
     };

@@ -254,17 +254,27 @@ mod tests {
         assert_eq!(fields["event"], r"OCA\OpenRegister\Event\Object*");
         assert_eq!(fields["eventFilter"], json!({"a": 1}));
         assert_eq!(fields["headers"], json!({"X-A": "b:c"}));
-        assert_eq!((&fields["rateLimit"], &fields["gapEvents"]), (&json!({"burst": 7}), &json!(true)));
+        assert_eq!(
+            (&fields["rateLimit"], &fields["gapEvents"]),
+            (&json!({"burst": 7}), &json!(true))
+        );
         assert!(!fields.contains_key("timeoutSeconds"));
         for wrong in ["filter=%7B", "headers=nonsense", "burst=x"] {
-            assert!(Draft::sent(&Form::of_query(Some(wrong))).fields().is_err(), "{wrong}");
+            assert!(
+                Draft::sent(&Form::of_query(Some(wrong))).fields().is_err(),
+                "{wrong}"
+            );
         }
     }
 
     #[test]
     fn the_builder_adds_to_the_text() {
         let mut draft = Draft::default();
-        let mut add = |query: &str| draft.add_condition(&Form::of_query(Some(query))).map(|()| draft.filter.clone());
+        let mut add = |query: &str| {
+            draft
+                .add_condition(&Form::of_query(Some(query)))
+                .map(|()| draft.filter.clone())
+        };
         add("path=event.object.register&operator=%24eq&value=my-register").unwrap();
         add("path=event.object.data.count&operator=%24gt&value=5").unwrap();
         let text = add("path=event.object.data.count&operator=%24lt&value=9").unwrap();

@@ -87,12 +87,7 @@ async fn view(desk: &Desk, visit: &Visit, id: i64, done: Done) -> Result<Respons
 }
 
 /// The view again, with why something was not done.
-async fn refused(
-    desk: &Desk,
-    visit: &Visit,
-    id: i64,
-    problem: Refusal,
-) -> Result<Response<Body>, Refusal> {
+async fn refused(desk: &Desk, visit: &Visit, id: i64, problem: Refusal) -> Result<Response<Body>, Refusal> {
     if problem.status == 404 {
         return Err(problem);
     }
@@ -119,7 +114,10 @@ pub(crate) async fn set_status(
     if let Some(reason) = visit.form.get("reason") {
         fields.insert("reason".to_owned(), reason.into());
     }
-    match desk.post(visit, &format!("/webhooks/{id}/{action}"), fields).await {
+    match desk
+        .post(visit, &format!("/webhooks/{id}/{action}"), fields)
+        .await
+    {
         Ok(_) => Ok(back(visit, id, action)),
         Err(problem) => refused(desk, visit, id, problem).await,
     }
@@ -181,13 +179,19 @@ pub(crate) async fn delete(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
     }
     let path = format!("/webhooks/{id}");
     desk.nextcloud(visit, &Method::DELETE, &path, Map::new()).await?;
-    Ok(answer::see_other(&format!("{}/webhooks?done=deleted", visit.chrome.base)))
+    Ok(answer::see_other(&format!(
+        "{}/webhooks?done=deleted",
+        visit.chrome.base
+    )))
 }
 
 /// Puts everything back that was given up.
 pub(crate) async fn retry(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
     let id = number(id)?;
-    match desk.post(visit, &format!("/webhooks/{id}/retry"), Map::new()).await {
+    match desk
+        .post(visit, &format!("/webhooks/{id}/retry"), Map::new())
+        .await
+    {
         Ok(_) => Ok(back(visit, id, "retried")),
         Err(problem) => refused(desk, visit, id, problem).await,
     }

@@ -156,6 +156,12 @@ fn sort(rows: &mut [Row], by: &str) {
         "rate" => rows.sort_by_key(|row| row.figures.success_rate().unwrap_or(i64::MAX)),
         "success" => rows.sort_by_key(|row| Reverse(row.figures.last_success)),
         "uri" => rows.sort_by(|a, b| a.webhook.uri.cmp(&b.webhook.uri)),
-        _ => rows.sort_by_key(|row| (!row.needs_attention(), Reverse(row.figures.pending), row.webhook.id)),
+        _ => rows.sort_by_key(|row| {
+            (
+                !row.needs_attention(),
+                Reverse(row.figures.pending),
+                row.webhook.id,
+            )
+        }),
     }
 }
