@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::auth::Authenticator;
 use super::handlers::context::{Call, NextcloudPart};
+use super::handlers::error::HandlerError;
 use super::input;
 use super::nextcloud_api::Credentials;
 use super::reply::Reply;
@@ -23,7 +24,7 @@ use super::service::Service;
 use super::session::{Denied, Session};
 use crate::proxy::{Arrival, Body, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::registry::view::Keys;
-use crate::registry::{Fields, Registration};
+use crate::registry::{Auth, Fields, Registration, WebhookId};
 
 /// Pages for people, served by the API's listener.
 pub trait Pages: Send + Sync + std::fmt::Debug {
@@ -40,6 +41,18 @@ pub struct Inside(Arc<Service>);
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) message: String,
+}
+
+impl From<Reply> for Refusal {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::Failure(status, message) => Self { status, message },
+            Reply::Plain(..) | Reply::Empty(_) | Reply::Data(..) => Self {
+                status: 500,
+                message: "An internal error occurred".to_owned(),
+            },
+        }
+    }
 }
 
 /// Who a browser's request comes from, as Nextcloud says.
@@ -165,11 +178,7 @@ impl Inside {
         };
         match self.0.handle(&route, call).await {
             Reply::Data(data, warnings) => Ok((data, warnings)),
-            Reply::Failure(status, message) => Err(Refusal { status, message }),
-            Reply::Plain(status, _) | Reply::Empty(status) => Err(Refusal {
-                status: status.as_u16(),
-                message: "This route has no page".to_owned(),
-            }),
+            refused => Err(refused.into()),
         }
     }
 
@@ -180,18 +189,29 @@ impl Inside {
             .map_err(|refused| refused.to_string())
     }
 
+    /// The names of the headers that a webhook authenticates with. No answer of the API tells them; an update that masks their values
+    /// keeps those.
+    ///
+    /// # Errors
+    /// 503 if the database cannot be asked.
+    pub(crate) async fn credential_names(&self, webhook: i64) -> Result<Vec<String>, Refusal> {
+        let snapshot = match self.0.context.registry.refresh().await {
+            Ok(snapshot) => snapshot,
+            Err(error) => return Err(HandlerError::from(error).into_reply().into()),
+        };
+        let auth = snapshot.get(WebhookId(webhook)).map(|webhook| &webhook.auth);
+        Ok(match auth {
+            Some(Auth::Header(pairs)) => pairs.iter().map(|(name, _)| name.clone()).collect(),
+            Some(Auth::None) | None => Vec::new(),
+        })
+    }
+
     /// Reads a form of bounded size, in a bounded time.
     ///
     /// # Errors
     /// The API's refusal.
     pub(crate) async fn read_form(&self, body: Incoming) -> Result<Vec<(String, String)>, Refusal> {
-        let bytes = input::read_body(body).await.map_err(|reply| match reply {
-            Reply::Failure(status, message) => Refusal { status, message },
-            _ => Refusal {
-                status: 400,
-                message: "The form cannot be read".to_owned(),
-            },
-        })?;
+        let bytes = input::read_body(body).await?;
         Ok(url::form_urlencoded::parse(&bytes).into_owned().collect())
     }
 }

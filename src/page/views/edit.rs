@@ -64,7 +64,9 @@ pub(crate) async fn edit(desk: &Desk, visit: &Visit, id: &str) -> Result<Respons
     operators_only(visit)?;
     let id = number(id)?;
     let webhook: Webhook = read(desk.get(visit, &format!("/webhooks/{id}"), Map::new()).await?)?;
-    Ok(form(visit, &Draft::of(&webhook), None, None))
+    let mut draft = Draft::of(&webhook);
+    draft.kept_credentials = desk.door.inside.credential_names(id).await?;
+    Ok(form(visit, &draft, None, None))
 }
 
 /// A form that a reader could not send is not shown to them.
@@ -111,6 +113,9 @@ fn form(
 /// Says what would become of a draft; saves nothing.
 pub(crate) async fn check(desk: &Desk, visit: &Visit) -> Result<Response<Body>, Refusal> {
     let mut draft = Draft::sent(&visit.form);
+    if let Some(id) = draft.id {
+        draft.kept_credentials = desk.door.inside.credential_names(id).await?;
+    }
     let added = if visit.form.is_ticked("add") {
         draft.add_condition(&visit.form)
     } else {
@@ -175,6 +180,7 @@ pub(crate) async fn update(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
     let id = number(id)?;
     let mut draft = Draft::sent(&visit.form);
     draft.id = Some(id);
+    draft.kept_credentials = desk.door.inside.credential_names(id).await?;
     let fields = match draft.fields() {
         Ok(fields) => fields,
         Err(problem) => return Ok(form(visit, &draft, None, Some(&refused(problem)))),

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::page::form::Form;
-use crate::page::records::Webhook;
+use crate::page::records::{Webhook, header_lines};
+use crate::registry::MASK;
 
 /// The operators of the small builder; the text can have every operator of the dialect.
 pub(crate) const OPERATORS: [&str; 8] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$exists"];
@@ -34,8 +35,10 @@ pub(crate) struct Draft {
     pub(crate) attempts: String,
     pub(crate) legacy: bool,
     pub(crate) gaps: bool,
-    /// How it authenticates now; an update that names nothing else keeps it.
-    pub(crate) auth_method: String,
+    /// Whether it shall send no credential any more.
+    pub(crate) forgets: bool,
+    /// The names of the headers with credentials that it has; an update that names no other keeps them.
+    pub(crate) kept_credentials: Vec<String>,
 }
 
 impl Draft {
@@ -47,12 +50,11 @@ impl Draft {
             format: "documented".to_owned(),
             mode: "full".to_owned(),
             ordering: "object".to_owned(),
-            auth_method: "none".to_owned(),
             ..Self::default()
         }
     }
 
-    /// A webhook as it is. Headers and credentials are not shown; left empty, they stay.
+    /// A webhook as it is. Secrets are masked; what comes back masked stays.
     pub(crate) fn of(webhook: &Webhook) -> Self {
         Self {
             id: Some(webhook.id),
@@ -65,6 +67,7 @@ impl Draft {
                 String::new()
             },
             user: webhook.user_id_filter.clone(),
+            headers: header_lines(Some(&webhook.headers)),
             format: webhook.format.clone(),
             mode: webhook.data_mode.clone(),
             ordering: webhook.ordering.clone(),
@@ -75,7 +78,6 @@ impl Draft {
             attempts: webhook.retry.max_attempts.to_string(),
             legacy: webhook.legacy_signature,
             gaps: webhook.gap_events,
-            auth_method: webhook.auth_method.clone(),
             ..Self::default()
         }
     }
@@ -103,7 +105,8 @@ impl Draft {
             attempts: text("attempts"),
             legacy: form.is_ticked("legacy"),
             gaps: form.is_ticked("gaps"),
-            auth_method: text("auth_method"),
+            forgets: form.is_ticked("forget"),
+            kept_credentials: Vec::new(),
         }
     }
 
@@ -119,18 +122,20 @@ impl Draft {
         set("event", json!(full_event(&self.event)));
         set("eventFilter", self.filter_value()?);
         set("userIdFilter", json!(self.user));
-        if !self.headers.is_empty() {
-            set("headers", headers(&self.headers)?);
-        }
+        set("headers", headers(&self.headers)?);
         let given = !self.auth_name.is_empty() && !self.auth_value.is_empty();
         if given {
             set("authMethod", json!("header"));
             set("authData", json!({ &self.auth_name: &self.auth_value }));
-        } else if self.id.is_none() || self.auth_method == "none" {
+        } else if self.kept_credentials.is_empty() || self.forgets {
             set("authMethod", json!("none"));
         } else {
-            // Nextcloud's API wants the credentials with the method; what is stored is named by no answer, so it is left as it is.
+            let masked = self
+                .kept_credentials
+                .iter()
+                .map(|name| (name.clone(), json!(MASK)));
             set("authMethod", json!("header"));
+            set("authData", Value::Object(masked.collect()));
         }
         for (name, value) in [
             ("format", &self.format),

@@ -44,7 +44,6 @@ async fn a_webhook_lives_its_whole_life_on_the_page() {
         ("format", "documented"),
         ("mode", "full"),
         ("ordering", "object"),
-        ("auth_method", "none"),
         ("headers", "X-Colour: blue"),
         ("auth_name", "Authorization"),
         ("auth_value", "Bearer hidden-credential"),
@@ -107,7 +106,7 @@ async fn a_webhook_lives_its_whole_life_on_the_page() {
         ("format", "nextcloud"),
         ("mode", "full"),
         ("ordering", "object"),
-        ("auth_method", "header"),
+        ("headers", "X-Colour: blue"),
         ("filter", r#"{"event.object.data.age": {"$gte": 0}}"#),
         ("timeout", "7"),
     ];
