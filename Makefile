@@ -1,10 +1,10 @@
 # The commands of this project. Each runs a script below scripts/.
 # All of them work as root and as an ordinary user, and are quick when they run again.
 
-.PHONY: help demo test test-api test-page check bench bench-check test-matrix soak fuzz image test-image deb
+.PHONY: help demo test test-api test-page test-consumers test-n8n check bench bench-check test-matrix soak fuzz image test-image deb
 
 help: ## List the commands
-	@sed -n 's/^\([a-z-]*\): ## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\): ## /  make \1\t/p' Makefile
 
 demo: ## Show the program at work: OpenRegister's writes arrive as webhooks (DEMO_ARGS=--keep leaves it running)
 	@scripts/demo.sh
@@ -17,6 +17,12 @@ test-api: ## Test the API with requests generated from docs/openapi.json (schema
 
 test-page: ## Use the page in Chromium: every action, with and without JavaScript (PICTURES=dir keeps pictures; needs npm)
 	@scripts/test_page.sh
+
+test-consumers: ## Run the programs of examples/ against the sidecar while both are killed (needs PyPI, npm, crates.io, PHP)
+	@scripts/test_consumers.sh
+
+test-n8n: ## Run the workflow of examples/n8n in n8n, installed from npm for the time of the test (1.8 GB)
+	@scripts/test_n8n.sh
 
 check: ## Check formatting, lints, documentation, unused and unwanted dependencies, known vulnerabilities
 	@scripts/check.sh

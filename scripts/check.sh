@@ -26,6 +26,17 @@ if python_environment "$target/python/deployment" check-jsonschema==0.39.0 kuber
 else
     say "the files of docker/ and deploy/ were NOT CHECKED against the schemas of Compose and Kubernetes: PyPI cannot be reached from here"
 fi
+step "programs of examples/"
+cargo fmt --manifest-path examples/rust/Cargo.toml -- --check
+if command -v python3 >/dev/null 2>&1; then
+    python3 - examples/*/*.py examples/windmill/f/openregister/*.py tests/foreign/*.py <<'PYTHON'
+import ast, sys
+for name in sys.argv[1:]:
+    ast.parse(open(name, encoding="utf-8").read(), name)
+PYTHON
+fi
+if command -v node >/dev/null 2>&1; then node --check examples/node/consumer.mjs; fi
+if command -v php >/dev/null 2>&1; then quietly php -l examples/php/webhook.php; fi
 step "known vulnerabilities"
 if cargo deny --locked fetch db >/dev/null 2>&1; then
     cargo deny --locked check --hide-inclusion-graph advisories

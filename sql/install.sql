@@ -50,7 +50,9 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 20) AS m20,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 21) AS m21,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 22) AS m22,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 23) AS m23 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 23) AS m23,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 24) AS m24,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 25) AS m25 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -142,6 +144,14 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (22, 'data_mo
 \if :m23
 \ir migrations/0023_event_compression.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (23, 'event_compression');
+\endif
+\if :m24
+\ir migrations/0024_format_options.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (24, 'format_options');
+\endif
+\if :m25
+\ir migrations/0025_handshake.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (25, 'handshake');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -35,6 +35,7 @@ pub mod run;
 mod shares;
 pub mod supervise;
 pub mod telemetry;
+pub mod template;
 mod terminal;
 mod throttle;
 pub mod traces;

@@ -10,6 +10,7 @@ pub(crate) mod form;
 pub(crate) mod json;
 pub(crate) mod no_proxy;
 mod source;
+pub(crate) mod template;
 pub(crate) mod tunnel;
 pub(crate) mod xml;
 
@@ -17,13 +18,14 @@ pub(crate) mod xml;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [Target; 8] = [
+pub(crate) const TARGETS: [Target; 9] = [
     ("accept", accept::check),
     ("console", console::check),
     ("filter", filter::check),
     ("form", form::check),
     ("json", json::check),
     ("no_proxy", no_proxy::check),
+    ("template", template::check),
     ("tunnel", tunnel::check),
     ("xml", xml::check),
 ];

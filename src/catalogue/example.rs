@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use crate::capture::Gap;
-use crate::delivery::format;
+use crate::delivery::format::{self, RenderError, Rendered};
 use crate::lifecycle::{Actor, ActorState, Event, EventId, EventType, GapNotice, Lane, States, StoredEvent};
+use crate::registry::{BodyOptions, DataMode, EventSource, Format};
 use orw_model::{
     Action, ActorSource, Entity, EntityKind, EventClass, Reference, Schema, TableName, Transition,
     object_entity, other_entity,
@@ -249,4 +250,19 @@ const fn row(kind: EntityKind) -> &'static str {
             "parent":null,"active":true,"status":"active","environment":"production","provisioned_at":null,
             "suspended_at":null,"deprovisioned_at":null}"#,
     }
+}
+
+/// The body that a webhook of this format would receive, with options such as a registration may have.
+///
+/// # Errors
+/// If the format has no words for this event.
+pub fn sample(event: &StoredEvent, format: Format, mode: DataMode) -> Result<Rendered, RenderError> {
+    let source = match format {
+        Format::NlGov => EventSource {
+            oin: Some("00000001823288444000".to_owned()),
+            name: Some("openregister".to_owned()),
+        },
+        _ => EventSource::default(),
+    };
+    format::sample(event, (format, mode), &BodyOptions::example(), &source)
 }

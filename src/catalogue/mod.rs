@@ -3,14 +3,16 @@
 //! Guarantees: this is the only source of what the commands, the API, `docs/events.md` and `docs/schemas/` say about events. Every
 //! example is a payload that the program's own code made of a row, and is valid against the event's JSON Schema.
 
+mod dutch;
 mod example;
 mod field;
 mod fields;
+mod gap;
 mod markdown;
 mod occasion;
 mod schema;
 
-pub use example::{example, example_event, example_of, test_event};
+pub use example::{example, example_event, example_of, sample, test_event};
 pub use markdown::markdown;
 pub use occasion::when;
 pub use schema::{format_schema, gap_schema, payload_schema};

@@ -6,8 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::dutch;
 use super::field::{Field, Shape};
 use super::fields::fields;
+use super::gap;
 use super::occasion::when;
 use crate::lifecycle::GAP_EVENT;
 use crate::registry::Format;
@@ -28,9 +30,18 @@ pub fn payload_schema(class: EventClass, format: Format) -> Value {
 }
 
 /// The JSON Schema of every body that a webhook of `format` receives: one of the events, each with a definition of its own
-/// (`#/$defs/ObjectCreatedEvent`), or a gap notice (`#/$defs/Gap`). This is `docs/schemas/<format>.json`.
+/// (`#/$defs/ObjectCreatedEvent`), or a gap notice (`#/$defs/Gap`). This is `docs/schemas/<format>.json`. A notification in the format
+/// `zgw` looks alike for every event, and what a template makes is up to the template.
 #[must_use]
 pub fn format_schema(format: Format) -> Value {
+    if let Some(fields) = alike(format) {
+        let mut schema = Map::new();
+        schema.insert("$schema".into(), DRAFT.into());
+        let title = format!("The body of a webhook of the format {}", format.as_str());
+        schema.insert("title".into(), title.into());
+        schema.extend(fields);
+        return schema.into();
+    }
     let mut defs = Map::new();
     for kind in EntityKind::ALL {
         defs.insert(kind.name().into(), entity(kind, format));
@@ -43,7 +54,7 @@ pub fn format_schema(format: Format) -> Value {
         .chain(["Gap".to_owned()])
         .map(|name| json!({"$ref": format!("#/$defs/{name}")}))
         .collect();
-    defs.insert("Gap".into(), gap(format).into());
+    defs.insert("Gap".into(), notice(format).into());
     json!({
         "$schema": DRAFT,
         "title": format!("The body of a webhook of the format {}", format.as_str()),
@@ -57,45 +68,34 @@ pub fn format_schema(format: Format) -> Value {
 pub fn gap_schema(format: Format) -> Value {
     let mut schema = Map::new();
     schema.insert("$schema".into(), DRAFT.into());
-    schema.extend(gap(format));
+    schema.extend(notice(format));
     schema.into()
 }
 
+/// The schema of a format whose bodies have the same fields for every event.
+fn alike(format: Format) -> Option<Map<String, Value>> {
+    match format {
+        Format::Zgw => {
+            let (required, properties) = dutch::zgw();
+            Some(object(required, properties))
+        }
+        Format::Template => Some(Map::new()),
+        _ => None,
+    }
+}
+
 /// The schema of a gap notice, which contains no references.
-fn gap(format: Format) -> Map<String, Value> {
+fn notice(format: Format) -> Map<String, Value> {
     let name = json!({"const": GAP_EVENT});
-    let text = json!({"type": "string"});
     let time = json!({"type": "string", "format": "date-time"});
-    let number = json!({"type": ["integer", "null"], "description": "Set if the table holds the objects of one register and schema."});
-    let bound =
-        |about: &str| json!({"type": ["string", "null"], "format": "date-time", "description": about});
-    let kinds: Value = EntityKind::ALL.into_iter().map(EntityKind::name).collect();
-    let gap: Value = object(
-        json!([
-            "table",
-            "entity",
-            "registerId",
-            "schemaId",
-            "since",
-            "until",
-            "reason",
-            "remedy"
-        ]),
-        json!({
-            "table": {"type": "string", "description": "Nextcloud's table, by its full name."},
-            "entity": {"enum": kinds, "description": "The kind of entity whose events may be missing."},
-            "registerId": number,
-            "schemaId": number,
-            "since": bound("The time of the first missing write; null if unknown."),
-            "until": bound("A time after the last missing write; null if unknown."),
-            "reason": text,
-            "remedy": {"type": "string", "description": "What an administrator can do about it."},
-        }),
-    )
-    .into();
+    let (required, properties) = gap::parts();
+    let gap: Value = object(required, properties).into();
     let data: Value = object(json!(["gap"]), json!({"gap": gap})).into();
     let (required, properties) = match format {
-        Format::Documented => (json!(["event", "data"]), json!({"event": name, "data": data})),
+        Format::NlGov => dutch::nlgov_gap(&id(), &data),
+        Format::Documented | Format::Zgw | Format::Template => {
+            (json!(["event", "data"]), json!({"event": name, "data": data}))
+        }
         Format::Nextcloud => {
             let event: Value = object(json!(["class", "gap"]), json!({"class": name, "gap": gap})).into();
             let properties = json!({"event": event, "user": {"type": "null"}, "time": {"type": "integer"}, "authentication": no_tokens()});
@@ -167,8 +167,12 @@ fn envelope(event: &Value, data: &Value) -> (Value, Value) {
 
 /// The schema of a body. It refers to the definition of its entity.
 fn event(class: EventClass, format: Format) -> Map<String, Value> {
+    if let Some(fields) = alike(format) {
+        return fields;
+    }
     let (required, properties) = match format {
-        Format::Documented => documented(class),
+        Format::NlGov => dutch::nlgov(class, &id(), &data(class)),
+        Format::Documented | Format::Zgw | Format::Template => documented(class),
         Format::Nextcloud => nextcloud(class),
         Format::CloudEvents => cloudevents(class),
         Format::OpenRegister => openregister(class),
@@ -284,7 +288,7 @@ fn cloudevents(class: EventClass) -> (Value, Value) {
         json!({
             "specversion": {"const": "1.0"},
             "id": id(),
-            "source": {"const": "/apps/openregister"},
+            "source": {"type": "string", "format": "uri-reference", "description": "`/apps/openregister`, unless ORW_EVENT_SOURCE says something else."},
             "type": {"const": format!("nl.conduction.openregister.{kind}.{action}")},
             "subject": {"type": "string", "pattern": format!("^{kind}:."), "description": "The kind and the uuid."},
             "time": {"type": "string", "format": "date-time"},

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::follow_events::{self, FollowArgs};
 use super::output::{json, page, say};
 use crate::catalogue;
-use crate::delivery::format;
 use crate::lifecycle::EventType;
 use crate::registry::{DataMode, Format};
 use orw_model::{EventClass, UNAVAILABLE};
@@ -27,29 +26,14 @@ pub(crate) struct EventsArgs {
     #[arg(long, value_name = "EVENT", conflicts_with_all = ["json", "markdown", "example"])]
     schema: Option<String>,
     /// The format of the example or the schema
-    #[arg(long, value_name = "FORMAT", default_value = "documented")]
-    format: ExampleFormat,
+    #[arg(long, value_name = "FORMAT", default_value = "documented", value_parser = format_of)]
+    format: Format,
     #[command(flatten)]
     follow: FollowArgs,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ExampleFormat {
-    Documented,
-    Nextcloud,
-    Cloudevents,
-    Openregister,
-}
-
-impl From<ExampleFormat> for Format {
-    fn from(format: ExampleFormat) -> Self {
-        match format {
-            ExampleFormat::Documented => Self::Documented,
-            ExampleFormat::Nextcloud => Self::Nextcloud,
-            ExampleFormat::Cloudevents => Self::CloudEvents,
-            ExampleFormat::Openregister => Self::OpenRegister,
-        }
-    }
+fn format_of(name: &str) -> Result<Format, String> {
+    Format::parse(name).ok_or_else(|| format!("must be one of {}", Format::NAMES.join(", ")))
 }
 
 pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
@@ -57,18 +41,18 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
         return follow_events::run(args.follow, args.json);
     }
     if let Some(name) = &args.example {
-        let rendered = format::sample(
+        let rendered = catalogue::sample(
             &catalogue::example_of(event_type(name)?),
-            args.format.into(),
+            args.format,
             DataMode::Full,
-        );
+        )?;
         page(String::from_utf8_lossy(&rendered.body));
     } else if let Some(name) = &args.schema {
         json(&match name.as_str() {
-            "all" => catalogue::format_schema(args.format.into()),
+            "all" => catalogue::format_schema(args.format),
             name => match event_type(name)? {
-                EventType::Class(class) => catalogue::payload_schema(class, args.format.into()),
-                EventType::Gap => catalogue::gap_schema(args.format.into()),
+                EventType::Class(class) => catalogue::payload_schema(class, args.format),
+                EventType::Gap => catalogue::gap_schema(args.format),
             },
         });
     } else if args.json {

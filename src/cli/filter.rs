@@ -9,6 +9,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output;
+use super::template_check;
+use crate::lifecycle::EventType;
 use crate::terminal::Json;
 use orw_filter::{Document, Filter, MAX_BYTES, MAX_DEPTH};
 
@@ -38,6 +40,12 @@ enum FilterCommand {
         /// Read the filter from this file
         #[arg(long, value_name = "PATH")]
         file: Option<PathBuf>,
+        /// Check the template in this file instead of a filter, and show the body that it makes of an example
+        #[arg(long, value_name = "PATH", conflicts_with_all = ["filter", "file"])]
+        template: Option<PathBuf>,
+        /// With --template: the event of the example [default: ObjectUpdatedEvent]
+        #[arg(long, value_name = "EVENT", requires = "template", value_parser = crate::arguments::event_type)]
+        class: Option<EventType>,
         /// Answer with one JSON object {"ok", "warnings"} or {"ok", "place", "reason"}
         #[arg(long)]
         json: bool,
@@ -56,7 +64,19 @@ pub(crate) fn run(args: FilterArgs) -> anyhow::Result<ExitCode> {
             eval(filter.as_ref(), io::stdin().lock(), output::lines())?;
             Ok(ExitCode::SUCCESS)
         }
-        FilterCommand::Check { filter, file, json } => {
+        FilterCommand::Check {
+            template: Some(path),
+            class,
+            json,
+            ..
+        } => {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read the template in {}", path.display()))?;
+            Ok(template_check::run(text.trim_end(), class, json))
+        }
+        FilterCommand::Check {
+            filter, file, json, ..
+        } => {
             let text = match (filter, file) {
                 (Some(text), _) => text.into_bytes(),
                 (None, Some(path)) => std::fs::read(&path)

@@ -33,6 +33,7 @@ mod rotate_key;
 mod run;
 mod status;
 mod table;
+mod template_check;
 mod uninstall;
 mod webhook;
 

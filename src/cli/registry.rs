@@ -15,6 +15,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<Registry>, Failure> 
     let defaults = Defaults {
         limits: settings.default_limits,
         retry: settings.default_retry.clone(),
+        source: settings.event_source.clone(),
     };
     Ok(Registry::open(database.pool(2)?, settings.master_key.as_ref(), defaults).await?)
 }

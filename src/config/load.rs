@@ -13,6 +13,7 @@ use super::sources::{Sources, gather};
 use super::values::{Origin, RawSetting};
 use crate::capture::OutboxPolicy;
 use crate::console::{ConsoleUser, ShownSetting, ShownSettings};
+use crate::registry::EventSource;
 use orw_egress::NoProxy;
 
 /// The smallest limit of the outbox. The change tables grow to a few times 4 MiB even if everything works, and larger at every big
@@ -291,6 +292,8 @@ impl Reader {
         });
         self.set("timeout_seconds", &mut limits.timeout, |t| seconds(t, 1, 300));
         self.set("retry_schedule", &mut s.default_retry, parse::retry);
+        self.set_some("oin", &mut s.event_source.oin, EventSource::parse_oin);
+        self.set_some("event_source", &mut s.event_source.name, EventSource::parse_name);
     }
 
     fn retention_settings(&mut self, s: &mut Settings) {

@@ -276,6 +276,16 @@ pub const SETTINGS: &[Setting] = &[
         "The delays after failed attempts, comma-separated",
     ),
     open(
+        "oin",
+        None,
+        "The organisation's OIN (20 digits), for the source of events in the format nlgov",
+    ),
+    open(
+        "event_source",
+        None,
+        "The name of the system that events come from: source in the formats cloudevents and nlgov",
+    ),
+    open(
         "change_retention_days",
         Some("3"),
         "How long changes are kept for replay",

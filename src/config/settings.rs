@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::capture::{DoorbellMode, OutboxLimits};
 use crate::console::{ConsoleUser, ShownSettings};
-use crate::registry::{Limits, RetryPolicy};
+use crate::registry::{EventSource, Limits, RetryPolicy};
 use crate::telemetry::LogFormat;
 use crate::traces::Endpoint;
 
@@ -89,6 +89,8 @@ pub struct Settings {
     pub default_limits: Limits,
     /// `ORW_RETRY_SCHEDULE`: the delays after failed attempts. There is the first attempt, and one more for each delay.
     pub default_retry: RetryPolicy,
+    /// Who sends CloudEvents.
+    pub event_source: EventSource,
     /// `ORW_CHANGE_RETENTION_DAYS` (default 3): how long changes are kept for `replay`.
     pub change_retention: Duration,
     /// `ORW_LOG_RETENTION_DAYS` (default 30): how long the delivery log is kept.
@@ -145,6 +147,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(5),
             default_limits: Limits::default(),
             default_retry: RetryPolicy::default(),
+            event_source: EventSource::default(),
             change_retention: Duration::from_hours(3 * 24),
             log_retention: Duration::from_hours(30 * 24),
             audit_retention: Duration::from_hours(365 * 24),

@@ -11,6 +11,8 @@ mod events;
 pub(crate) mod failing;
 mod feed;
 pub mod format;
+pub mod handshake;
+mod jwt;
 mod metrics;
 pub mod partitions;
 pub mod queue;

@@ -6,17 +6,21 @@
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Method, Request};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::format::RenderError;
 use super::queue::Claimed;
 use super::sign::{LEGACY_HEADER, legacy_signature, signatures};
 use crate::lifecycle::StoredEvent;
 use crate::registry::{Auth, HttpMethod, Webhook};
 use crate::traces::DeliveryIds;
 
-const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
+
+/// Who sends, as a receiver that was asked first knows it: on the request that asks, and on every delivery.
+pub(super) const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
 
 /// Headers that a registration cannot set: they are ours, or belong to the connection.
 const RESERVED: [&str; 16] = [
@@ -42,19 +46,25 @@ const RESERVED: [&str; 16] = [
 pub(crate) struct Payload {
     pub(crate) body: Bytes,
     pub(crate) content_type: &'static str,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Renders the payload; `ids` if there are traces.
-pub(crate) fn render(event: &StoredEvent, webhook: &Webhook, ids: Option<&DeliveryIds>) -> Payload {
-    let rendered = super::format::render(event, webhook);
-    let body = match ids {
-        Some(ids) => super::traced::body(rendered.body, rendered.content_type, &ids.delivery_parent()),
-        None => rendered.body,
-    };
-    Payload {
-        body: Bytes::from(body),
-        content_type: rendered.content_type,
+/// Renders the payload of a delivery; `ids` if there are traces.
+pub(crate) fn render(
+    event: &StoredEvent,
+    webhook: &Webhook,
+    delivery: &Claimed,
+    ids: Option<&DeliveryIds>,
+) -> Result<Payload, RenderError> {
+    let mut rendered = super::format::render(event, webhook, delivery.event.seq)?;
+    if let Some(ids) = ids {
+        super::traced::name_trace(&mut rendered, &ids.delivery_parent());
     }
+    Ok(Payload {
+        body: Bytes::from(rendered.body),
+        content_type: rendered.content_type,
+        headers: rendered.headers,
+    })
 }
 
 /// Why a request cannot be made.
@@ -83,10 +93,26 @@ pub(crate) fn build(
     for (name, value) in webhook.headers.iter().flatten() {
         set(&mut headers, name, value)?;
     }
-    if let Auth::Header(pairs) = &webhook.auth {
-        for (name, value) in pairs {
-            set(&mut headers, name, value)?;
+    match &webhook.auth {
+        Auth::None => {}
+        Auth::Header(pairs) => {
+            for (name, value) in pairs {
+                set(&mut headers, name, value)?;
+            }
         }
+        Auth::Jwt(credentials) => set(
+            &mut headers,
+            AUTHORIZATION.as_str(),
+            &super::jwt::bearer(credentials, now),
+        )?,
+    }
+    for (name, value) in &payload.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let Some(made) = &webhook.handshake
+        && let Ok(origin) = HeaderValue::from_str(&made.wish.origin)
+    {
+        headers.insert(REQUEST_ORIGIN, origin);
     }
     let id = event.id().as_str();
     let timestamp = now.timestamp();

@@ -114,7 +114,8 @@ impl Secrets {
     fn of(webhook: &Webhook) -> Self {
         let auth = match &webhook.auth {
             Auth::Header(pairs) => pairs.as_slice(),
-            Auth::None => &[],
+            // Its tokens are masked by their looks.
+            Auth::Jwt(_) | Auth::None => &[],
         };
         let own = webhook.headers.as_deref().unwrap_or_default();
         let mut all: Vec<String> = auth
@@ -136,7 +137,11 @@ impl Secrets {
             if masked.len() + next.len_utf8() > most {
                 break;
             }
-            if let Some(secret) = self.0.iter().find(|secret| rest.starts_with(secret.as_str())) {
+            let token = token(rest);
+            if token > 0 {
+                masked.push_str(MASK);
+                rest = &rest[token..];
+            } else if let Some(secret) = self.0.iter().find(|secret| rest.starts_with(secret.as_str())) {
                 masked.push_str(MASK);
                 rest = &rest[secret.len()..];
             } else if rest.len() >= SHORTEST && self.0.iter().any(|secret| secret.starts_with(rest)) {
@@ -151,6 +156,17 @@ impl Secrets {
         masked.truncate(masked.floor_char_boundary(most));
         masked
     }
+}
+
+/// How many bytes at the beginning of `text` are a JSON web token, whole or cut.
+fn token(text: &str) -> usize {
+    if !text.starts_with("eyJ") {
+        return 0;
+    }
+    let end = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+        .unwrap_or(text.len());
+    if end >= SHORTEST { end } else { 0 }
 }
 
 /// The forms in which a value may be echoed: as it was sent, without the word before it (`Bearer …`), and each of these as in JSON.
@@ -186,6 +202,14 @@ mod tests {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
         map
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_looks() {
+        let none = Secrets(Vec::new());
+        let echo = r#"{"authorization":"Bearer eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln","x":1}"#;
+        assert_eq!(none.mask(echo, 200), r#"{"authorization":"Bearer ***","x":1}"#);
+        assert_eq!(none.mask("eyJ is short", 200), "eyJ is short");
     }
 
     #[test]

@@ -65,8 +65,18 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent, trace
     let ids = traces.delivery(event.id().as_str(), delivery.id, delivery.fence);
     let at = Utc::now();
     let begun = Instant::now();
-    let payload = request::render(event, webhook, ids.as_ref());
-    let sent = match request::build(webhook, &delivery, event, 1, at, payload, ids.as_ref()) {
+    let made = request::render(event, webhook, &delivery, ids.as_ref())
+        .map_err(|error| Failure {
+            cause: Cause::Event,
+            error: error.to_string(),
+        })
+        .and_then(|payload| {
+            request::build(webhook, &delivery, event, 1, at, payload, ids.as_ref()).map_err(|error| Failure {
+                cause: Cause::Request,
+                error: error.to_string(),
+            })
+        });
+    let sent = match made {
         Ok(request) => {
             let identity = webhook.client_certificate.as_deref();
             client
@@ -74,10 +84,7 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent, trace
                 .await
                 .map_err(Failure::from)
         }
-        Err(error) => Err(Failure {
-            cause: Cause::Request,
-            error: error.to_string(),
-        }),
+        Err(failure) => Err(failure),
     };
     let duration = begun.elapsed();
     let mut record = AttemptRecord {

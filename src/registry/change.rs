@@ -7,9 +7,11 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::audit::{self, AuditEntry, Caller};
+use super::body::BodyOptions;
 use super::edit::{apply, detail};
-use super::error::RegistryError;
+use super::error::{Refused, RegistryError};
 use super::extras::SecretChoice;
+use super::handshake::Handshake;
 use super::live::Registry;
 use super::open_transactions::wait_for_open_transactions;
 use super::record::Record;
@@ -69,8 +71,10 @@ impl Registry {
             client_certificate: None,
             legacy_signature: false,
             gap_events: false,
+            handshake: None,
             format: asked.extras.format.unwrap_or_default(),
             data_mode: asked.extras.data_mode.unwrap_or_default(),
+            options: BodyOptions::default(),
             status: Status::Enabled,
             status_since: time,
             per_second: None,
@@ -85,6 +89,7 @@ impl Registry {
         };
         let warnings = asked.warnings.clone();
         apply(&mut record, asked, by, time)?;
+        record.check(&self.defaults).map_err(Refused::from)?;
         row::write(&tx, &self.vault, &record, revision).await?;
         audit::insert(&tx, by, "create", Some(id), &detail(&record)).await?;
         let switched = store::set_kinds(&tx).await?;
@@ -110,6 +115,7 @@ impl Registry {
         let warnings = asked.warnings.clone();
         self.change(by, id, "update", secret.clone(), warnings, |record, time| {
             apply(record, asked, by, time)?;
+            record.check(&self.defaults).map_err(Refused::from)?;
             if let Some(secret) = secret {
                 record.secrets = vec![StoredSecret { secret, until: None }];
             }
@@ -168,6 +174,27 @@ impl Registry {
                 Ok(())
             },
         )
+        .await
+    }
+
+    /// Keeps what a receiver allowed when it was asked again.
+    ///
+    /// # Errors
+    /// [`RegistryError::Changed`] if the registration was changed since, [`RegistryError::NotFound`] if it is gone: then nothing is done.
+    pub async fn renew_handshake(
+        &self,
+        id: WebhookId,
+        revision: i64,
+        made: Handshake,
+    ) -> Result<Changed, RegistryError> {
+        let by = Caller::system();
+        self.change(&by, id, "handshake", None, Vec::new(), |record, _| {
+            if record.revision != revision {
+                return Err(RegistryError::Changed(id));
+            }
+            record.handshake = Some(made);
+            Ok(())
+        })
         .await
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::body::EventSource;
 use super::webhook::{Limits, RetryPolicy};
 
 /// What a webhook gets where its registration says nothing of its own.
@@ -9,6 +10,8 @@ use super::webhook::{Limits, RetryPolicy};
 pub struct Defaults {
     pub limits: Limits,
     pub retry: RetryPolicy,
+    /// Who sends CloudEvents.
+    pub source: EventSource,
 }
 
 impl Defaults {

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::audit::Caller;
 use super::certificate::CertificateChoice;
 use super::error::Refused;
-use super::fields::InvalidField;
+use super::fields::{InvalidField, invalid};
+use super::handshake::{Handshake, HandshakeChoice};
 use super::headers::{Headers, MASK, looks_secret, unmask};
 use super::record::Record;
 use super::registration::Registration;
 use super::target;
-use super::webhook::Status;
+use super::webhook::{AuthMethod, Status};
 
 /// Puts what a request asks for into a record. `headers`, `authData`, the app and our own fields stay where it leaves
 /// them out; the others take their defaults.
@@ -31,10 +32,16 @@ pub(super) fn apply(
         record.app_id.clone_from(&by.app_id);
     }
     record.http_method = asked.http_method;
+    let other_target = target::parse(&record.uri).is_ok_and(|before| before != asked.target);
     record.uri = asked.uri;
     record.event = asked.event;
     record.event_filter = asked.event_filter;
     record.user_id_filter = asked.user_id_filter;
+    let jwt = [record.auth_method, asked.auth_method].map(|method| method == AuthMethod::Jwt);
+    if jwt[0] != jwt[1] {
+        // What one method stores means something else to the other: a token's secret would become a header.
+        record.auth_data = None;
+    }
     record.auth_method = asked.auth_method;
     record.token_needed = asked.token_needed;
     if let Some(mut headers) = asked.headers {
@@ -43,6 +50,12 @@ pub(super) fn apply(
     }
     if let Some(mut data) = asked.auth_data {
         unmask(&mut data, record.auth_data.as_ref());
+        if asked.auth_method == AuthMethod::Jwt
+            && let Some((name, _)) = data.iter().find(|(_, value)| value.expose_secret() == MASK)
+        {
+            let reason = "is masked, and nothing is stored under this name: send it as it is";
+            return Err(invalid(format!("authData.{name}"), reason).into());
+        }
         record.auth_data = Some(data);
     }
     let extras = asked.extras;
@@ -53,8 +66,21 @@ pub(super) fn apply(
     }
     record.legacy_signature = extras.legacy_signature.unwrap_or(record.legacy_signature);
     record.gap_events = extras.gap_events.unwrap_or(record.gap_events);
+    match extras.handshake {
+        Some(HandshakeChoice::Made(made)) => record.handshake = Some(made),
+        Some(HandshakeChoice::Remove) => record.handshake = None,
+        Some(HandshakeChoice::Ask(_)) => {
+            return Err(invalid("handshake", "the receiver was not asked; try again").into());
+        }
+        None if record.handshake.is_some() && other_target => {
+            let reason = "belongs to another uri, and the receiver was not asked again; try again";
+            return Err(invalid("handshake", reason).into());
+        }
+        None => {}
+    }
     record.format = extras.format.unwrap_or(record.format);
     record.data_mode = extras.data_mode.unwrap_or(record.data_mode);
+    record.options.replace(extras.options);
     record.ordering = extras.ordering.unwrap_or(record.ordering);
     record.per_second = extras.per_second.or(record.per_second);
     record.burst = extras.burst.or(record.burst);
@@ -153,6 +179,7 @@ pub(super) fn detail(record: &Record) -> Value {
         "clientCertificate": record.client_certificate.as_ref().map(ClientCertificate::shown_fingerprint),
         "legacySignature": record.legacy_signature,
         "gapEvents": record.gap_events,
+        "handshake": record.handshake.as_ref().map(Handshake::shown),
         "status": status,
         "reason": reason,
     })

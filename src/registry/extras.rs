@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::body::BodyOptions;
 use super::certificate::CertificateChoice;
 use super::error::Refused;
 use super::fields::{Fields, invalid, within};
+use super::format::{DataMode, Format};
+use super::handshake::HandshakeChoice;
 use super::secret;
-use super::webhook::{DataMode, Format, Ordering};
+use super::webhook::Ordering;
+use crate::template::Template;
 
 /// The signing secret that a request asks for.
 #[derive(Debug, Clone)]
@@ -22,10 +26,12 @@ pub enum SecretChoice {
 pub struct Extras {
     pub format: Option<Format>,
     pub data_mode: Option<DataMode>,
+    pub options: BodyOptions,
     pub secret: Option<SecretChoice>,
     pub client_certificate: Option<CertificateChoice>,
     pub legacy_signature: Option<bool>,
     pub gap_events: Option<bool>,
+    pub handshake: Option<HandshakeChoice>,
     pub enabled: Option<bool>,
     pub per_second: Option<u32>,
     pub burst: Option<u32>,
@@ -51,11 +57,13 @@ impl Extras {
         };
         Ok(Self {
             format,
+            options: BodyOptions::of_request(fields)?,
             data_mode: fields.one_of("dataMode", DataMode::NAMES, DataMode::parse)?,
             secret,
             client_certificate: CertificateChoice::read(fields)?,
             legacy_signature: fields.boolean("legacySignature")?,
             gap_events: fields.boolean("gapEvents")?,
+            handshake: HandshakeChoice::read(fields)?,
             enabled: fields.boolean("enabled")?,
             per_second: rate.number("perSecond", 1, 10_000).map_err(within("rateLimit"))?,
             burst: rate.number("burst", 1, 100_000).map_err(within("rateLimit"))?,
@@ -69,15 +77,27 @@ impl Extras {
         })
     }
 
+    /// Whether the body would name the user, as far as this request tells.
+    pub(super) fn show_user(&self) -> bool {
+        let names = match self.format {
+            Some(Format::Nextcloud) => true,
+            Some(Format::Template) => self.options.template.as_ref().is_some_and(Template::names_user),
+            _ => false,
+        };
+        names && self.data_mode != Some(DataMode::Reference)
+    }
+
     /// Whether the request sent any field of ours.
     #[must_use]
-    pub const fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         self.format.is_some()
             || self.data_mode.is_some()
+            || self.options.given().contains(&true)
             || self.secret.is_some()
             || self.client_certificate.is_some()
             || self.legacy_signature.is_some()
             || self.gap_events.is_some()
+            || self.handshake.is_some()
             || self.enabled.is_some()
             || self.per_second.is_some()
             || self.burst.is_some()

@@ -134,6 +134,22 @@ impl Fields {
         }
     }
 
+    /// Whether there is no field at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Refuses a field with another name than these: a misspelt one would be ignored.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), InvalidField> {
+        match self.values.keys().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(other) => Err(invalid(
+                other,
+                format!("is not known; there are {}", known.join(", ")),
+            )),
+        }
+    }
+
     /// The fields of the object that `name` holds.
     pub(crate) fn nested(&self, name: &str) -> Result<Option<Self>, InvalidField> {
         Ok(self.object(name)?.map(|values| Self {

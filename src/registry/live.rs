@@ -29,7 +29,7 @@ const LOOK_FOR_OLDER: Duration = Duration::from_secs(5);
 pub struct Registry {
     pub(super) pool: Pool,
     pub(super) vault: Vault,
-    defaults: Defaults,
+    pub(super) defaults: Defaults,
     readings: Readings,
     snapshot: ArcSwap<Snapshot>,
     /// The secrets are known to be bound to origins.

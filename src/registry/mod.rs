@@ -7,6 +7,7 @@
 
 mod advice;
 pub(crate) mod audit;
+mod body;
 mod certificate;
 mod change;
 mod defaults;
@@ -15,9 +16,13 @@ mod error;
 mod event_pattern;
 mod extras;
 mod fields;
+mod format;
+mod handshake;
 mod headers;
+mod jwt;
 mod live;
 pub(crate) mod metrics;
+mod names;
 mod open_transactions;
 mod reading;
 mod record;
@@ -35,6 +40,10 @@ pub(crate) mod view;
 mod webhook;
 
 pub use audit::{AuditEntry, Caller};
+pub use body::{
+    Actie, BodyOptions, ContentMode, EventSource, Filled, LONGEST_KANAAL, LONGEST_RESOURCE, NlGov, NoValue,
+    Path, Zgw,
+};
 pub use certificate::CertificateChoice;
 pub use change::Changed;
 pub use defaults::Defaults;
@@ -42,16 +51,17 @@ pub use error::{Refused, RegistryError};
 pub use event_pattern::EventPattern;
 pub use extras::{Extras, SecretChoice};
 pub use fields::{Fields, InvalidField};
+pub use format::{DataMode, Format};
+pub use handshake::{Handshake, HandshakeChoice, HandshakeWish};
 pub use headers::{MASK, can_be_sent, looks_secret};
+pub use jwt::JwtCredentials;
 pub use live::Registry;
 pub(crate) use reading::STAMP;
 pub use registration::Registration;
 pub use snapshot::Snapshot;
 pub use target::{AnyTarget, TargetPolicy};
 pub use vault::{Vault, VaultError};
-pub use webhook::{
-    Auth, AuthMethod, DataMode, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId,
-};
+pub use webhook::{Auth, AuthMethod, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId};
 
 pub(crate) use extras::parse_secret;
 pub(crate) use store::{count, ids, ordering_of};

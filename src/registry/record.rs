@@ -8,14 +8,17 @@ use orw_egress::ClientCertificate;
 use orw_filter::Filter;
 use serde_json::Value;
 
+use super::body::BodyOptions;
 use super::defaults::Defaults;
 use super::event_pattern::EventPattern;
+use super::fields::InvalidField;
+use super::format::{DataMode, Format};
+use super::handshake::Handshake;
 use super::headers::Headers;
+use super::jwt::JwtCredentials;
 use super::secret::StoredSecret;
 use super::target;
-use super::webhook::{
-    Auth, AuthMethod, DataMode, Format, HttpMethod, Limits, Ordering, Status, Webhook, WebhookId,
-};
+use super::webhook::{Auth, AuthMethod, HttpMethod, Limits, Ordering, Status, Webhook, WebhookId};
 
 /// A registration as it is stored, decrypted: what changes start from.
 #[derive(Debug, Clone)]
@@ -37,8 +40,10 @@ pub(super) struct Record {
     pub(super) client_certificate: Option<ClientCertificate>,
     pub(super) legacy_signature: bool,
     pub(super) gap_events: bool,
+    pub(super) handshake: Option<Handshake>,
     pub(super) format: Format,
     pub(super) data_mode: DataMode,
+    pub(super) options: BodyOptions,
     pub(super) status: Status,
     pub(super) status_since: DateTime<Utc>,
     pub(super) per_second: Option<u32>,
@@ -53,6 +58,13 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Whether its format can render what it is registered for.
+    pub(super) fn check(&self, defaults: &Defaults) -> Result<(), InvalidField> {
+        let shape = (self.format, self.data_mode);
+        self.options
+            .check(shape, &self.event, self.gap_events, &defaults.source)
+    }
+
     /// The webhook that this makes, with the signing secrets that are in force `now` (seconds since 1970).
     pub(super) fn into_webhook(self, defaults: &Defaults, now: i64) -> Result<Webhook, String> {
         let default = &defaults.limits;
@@ -62,6 +74,7 @@ impl Record {
             burst: at_least_one(self.burst, default.burst),
             max_in_flight: at_least_one(self.max_in_flight, default.max_in_flight),
             timeout: self.timeout.unwrap_or(default.timeout),
+            per_minute: self.handshake.as_ref().and_then(|made| made.allowed_rate),
         };
         let auth_data_set = self.auth_data.is_some();
         Ok(Webhook {
@@ -88,11 +101,14 @@ impl Record {
             auth: match self.auth_method {
                 AuthMethod::None => Auth::None,
                 AuthMethod::Header => Auth::Header(self.auth_data.unwrap_or_default()),
+                AuthMethod::Jwt => Auth::Jwt(JwtCredentials::of(&self.auth_data.unwrap_or_default())?),
             },
             auth_data_set,
             token_needed: self.token_needed,
             format: self.format,
             data_mode: self.data_mode,
+            options: self.options,
+            source: defaults.source.clone(),
             secrets: self
                 .secrets
                 .into_iter()
@@ -102,6 +118,7 @@ impl Record {
             client_certificate: self.client_certificate.map(Arc::new),
             legacy_signature: self.legacy_signature,
             gap_events: self.gap_events,
+            handshake: self.handshake,
             status: self.status,
             limits,
             ordering: self.ordering,

@@ -12,10 +12,13 @@ use super::error::Refused;
 use super::event_pattern::{self, EventPattern};
 use super::extras::Extras;
 use super::fields::{Fields, InvalidField, invalid};
+use super::handshake::{HandshakeChoice, HandshakeWish};
 use super::headers::{Headers, can_be_sent, read_headers};
+use super::jwt;
 use super::target::{self, TargetPolicy};
 use super::token_needed;
-use super::webhook::{AuthMethod, DataMode, Format, HttpMethod};
+use super::webhook::{AuthMethod, HttpMethod, Webhook};
+use orw_egress::ClientCertificate;
 use orw_filter::Filter;
 use orw_model::EventClass;
 
@@ -49,6 +52,30 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// What the receiver has to be asked before this is saved, if `stored` is the webhook that it changes: what the request
+    /// says, or what was said before if the target is another one now.
+    #[must_use]
+    pub fn wish(&self, stored: Option<&Webhook>) -> Option<HandshakeWish> {
+        match &self.extras.handshake {
+            Some(HandshakeChoice::Ask(wish)) => Some(wish.clone()),
+            Some(HandshakeChoice::Made(_) | HandshakeChoice::Remove) => None,
+            None => stored
+                .filter(|webhook| webhook.target != self.target)
+                .and_then(|webhook| webhook.handshake.as_ref())
+                .map(|made| made.wish.clone()),
+        }
+    }
+
+    /// The client certificate that requests will have.
+    #[must_use]
+    pub fn certificate<'a>(&'a self, stored: Option<&'a Webhook>) -> Option<&'a ClientCertificate> {
+        match &self.extras.client_certificate {
+            Some(CertificateChoice::Given(certificate)) => Some(&**certificate),
+            Some(CertificateChoice::Remove) => None,
+            Some(CertificateChoice::Keep) | None => stored?.client_certificate.as_deref(),
+        }
+    }
+
     /// Reads a request's fields.
     ///
     /// # Errors
@@ -96,17 +123,20 @@ impl Registration {
         let mut warnings = Vec::new();
         let (event_filter, asks_for_user) = filter(event_filter, event.classes(), &mut warnings)?;
         let headers = headers.map(|map| read_headers("headers", &map)).transpose()?;
-        let auth_data = auth_data.map(|map| read_headers("authData", &map)).transpose()?;
+        let auth_data = match (auth_method, auth_data) {
+            (AuthMethod::Jwt, map) => Some(jwt::read("authData", &map.unwrap_or_default())?),
+            (_, map) => map.map(|map| read_headers("authData", &map)).transpose()?,
+        };
         let token_needed = token_needed::read(fields)?;
         let extras = Extras::parse(fields)?;
-        let shows_user =
-            extras.format == Some(Format::Nextcloud) && extras.data_mode != Some(DataMode::Reference);
+        let shows_user = extras.show_user();
         let asks_for_user = asks_for_user || !user_id_filter.is_empty();
         warnings.extend(advice::about_user(&event, asks_for_user, shows_user));
         if let Some(CertificateChoice::Given(certificate)) = &extras.client_certificate {
             certificate::check(certificate, &target, &mut warnings)?;
         }
-        for (name, _) in headers.iter().chain(&auth_data).flatten() {
+        let credentials = auth_data.as_ref().filter(|_| auth_method == AuthMethod::Header);
+        for (name, _) in headers.iter().chain(credentials).flatten() {
             if !can_be_sent(name) {
                 // Not in the answer: Nextcloud's is plainly "OK" here.
                 tracing::warn!(
@@ -165,6 +195,8 @@ fn filter(
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use super::super::format::Format;
 
     use serde_json::json;
 

@@ -11,21 +11,24 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Transaction};
 use zeroize::Zeroizing;
 
+use super::body::BodyOptions;
 use super::certificate;
 use super::error::RegistryError;
 use super::event_pattern::EventPattern;
+use super::format::{DataMode, Format};
+use super::handshake::Handshake;
 use super::headers::Headers;
 use super::record::Record;
 use super::sealing::{self, Form};
 use super::secret;
 use super::vault::{Field, Vault};
-use super::webhook::{AuthMethod, DataMode, Format, Ordering, Status, WebhookId};
+use super::webhook::{AuthMethod, Ordering, Status, WebhookId};
 
 /// What [`read`] needs, of the table `webhook w`.
 pub(super) const COLUMNS: &str = "w.id, w.revision, w.app_id, w.user_id, w.http_method, w.uri, w.event, w.event_filter, \
      w.user_id_filter, w.headers, w.auth_method, w.auth_data, w.secrets, w.format, w.status, w.status_reason, \
      w.status_since, w.per_second, w.burst, w.max_in_flight, w.timeout_ms, w.ordering, w.max_attempts, w.schedule, \
-     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature, w.gap_events, w.token_needed, w.data_mode";
+     w.created_at, w.updated_at, w.client_certificate, w.legacy_signature, w.gap_events, w.token_needed, w.data_mode, w.format_options, w.handshake";
 
 /// Reads a row as it is stored in this form.
 ///
@@ -80,8 +83,19 @@ pub(super) fn read(row: &Row, id: WebhookId, vault: &Vault, form: Form) -> Resul
             .map_err(|reason| format!("column client_certificate: {reason}"))?,
         legacy_signature: row.get("legacy_signature"),
         gap_events: row.get("gap_events"),
+        handshake: row
+            .get::<_, Option<&str>>("handshake")
+            .map(Handshake::from_text)
+            .transpose()
+            .map_err(|reason| format!("column handshake: {reason}"))?,
         format: named("format", row.get("format"), Format::parse)?,
         data_mode: named("data_mode", row.get("data_mode"), DataMode::parse)?,
+        options: row
+            .get::<_, Option<&str>>("format_options")
+            .map(BodyOptions::from_text)
+            .transpose()
+            .map_err(|reason| format!("column format_options: {reason}"))?
+            .unwrap_or_default(),
         status: status(row)?,
         status_since: row.get("status_since"),
         per_second: number("per_second")?.map(whole),
@@ -174,8 +188,10 @@ pub(super) async fn write(
     let (max_in_flight, max_attempts) = (number(record.max_in_flight), number(record.max_attempts));
     let event_filter = record.event_filter.to_string();
     let token_needed = record.token_needed.to_string();
+    let format_options = record.options.to_text();
+    let handshake = record.handshake.as_ref().map(|made| made.shown().to_string());
     // `id` and `created_at` stay as they are; `updated_at` is this transaction's time.
-    let columns: [(&str, &(dyn ToSql + Sync)); 29] = [
+    let columns: [(&str, &(dyn ToSql + Sync)); 31] = [
         ("revision", &revision),
         ("app_id", &record.app_id),
         ("user_id", &record.user_id),
@@ -191,6 +207,8 @@ pub(super) async fn write(
         ("secrets", &secrets),
         ("format", &record.format.as_str()),
         ("data_mode", &record.data_mode.as_str()),
+        ("format_options", &format_options),
+        ("handshake", &handshake),
         ("status", &status),
         ("status_reason", &reason),
         ("status_since", &record.status_since),

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use super::audit::AuditEntry;
 use super::change::Changed;
 use super::extras::Extras;
+use super::handshake::Handshake;
 use super::headers::{MASK, looks_secret};
 use super::registration::Registration;
-use super::webhook::{Auth, Status, Webhook};
+use super::webhook::{Status, Webhook};
 use orw_egress::ClientCertificate;
 
 /// Which fields Nextcloud's answers have.
@@ -24,10 +25,7 @@ pub(crate) enum Keys {
 
 /// The fields of Nextcloud's answers, in its order.
 pub(crate) fn recorded(webhook: &Webhook, keys: Keys) -> Map<String, Value> {
-    let auth_method = match webhook.auth {
-        Auth::None => "none",
-        Auth::Header(_) => "header",
-    };
+    let auth_method = webhook.auth.stored().0.as_str();
     let auth_data = if webhook.auth_data_set {
         MASK.into()
     } else {
@@ -77,12 +75,17 @@ pub(crate) fn changed(
     sent: &Extras,
 ) -> Map<String, Value> {
     let own = own(&changed.webhook);
+    let [template, zgw, nlgov] = sent.options.given();
     let asked = [
         ("format", sent.format.is_some()),
         ("dataMode", sent.data_mode.is_some()),
+        ("template", template),
+        ("zgw", zgw),
+        ("nlgov", nlgov),
         ("clientCertificate", sent.client_certificate.is_some()),
         ("legacySignature", sent.legacy_signature.is_some()),
         ("gapEvents", sent.gap_events.is_some()),
+        ("handshake", sent.handshake.is_some()),
         ("enabled", sent.enabled.is_some()),
         ("rateLimit", sent.per_second.is_some() || sent.burst.is_some()),
         ("timeoutSeconds", sent.timeout.is_some()),
@@ -132,6 +135,7 @@ fn own(webhook: &Webhook) -> Map<String, Value> {
         Status::Enabled | Status::Paused => (None, None),
         Status::Disabled { reason, since } => (Some(reason.clone()), Some(since.to_rfc3339())),
     };
+    let [template, zgw, nlgov] = webhook.options.shown();
     let seconds = |duration: &Duration| match duration.subsec_millis() {
         0 => json!(duration.as_secs()),
         _ => json!(duration.as_secs_f64()),
@@ -139,12 +143,19 @@ fn own(webhook: &Webhook) -> Map<String, Value> {
     let fields = [
         ("format", json!(webhook.format.as_str())),
         ("dataMode", json!(webhook.data_mode.as_str())),
+        template,
+        zgw,
+        nlgov,
         (
             "clientCertificate",
             certificate(webhook.client_certificate.as_deref()),
         ),
         ("legacySignature", json!(webhook.legacy_signature)),
         ("gapEvents", json!(webhook.gap_events)),
+        (
+            "handshake",
+            webhook.handshake.as_ref().map_or(Value::Null, Handshake::shown),
+        ),
         ("enabled", json!(webhook.collects())),
         (
             "status",

@@ -10,7 +10,13 @@ use orw_egress::ClientCertificate;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::body::{BodyOptions, EventSource};
 use super::event_pattern::EventPattern;
+use super::format::{DataMode, Format};
+use super::handshake::Handshake;
+use super::jwt::JwtCredentials;
+use super::names::names;
+use crate::template::Template;
 use orw_filter::Filter;
 use orw_model::EntityKind;
 
@@ -28,26 +34,6 @@ impl fmt::Display for WebhookId {
     }
 }
 
-/// A closed set of names, read and written.
-macro_rules! names {
-    ($type:ident { $($variant:ident = $name:literal),+ $(,)? }) => {
-        impl $type {
-            /// Every name, for messages.
-            pub const NAMES: &'static [&'static str] = &[$($name),+];
-
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-
-            #[must_use]
-            pub fn parse(name: &str) -> Option<Self> {
-                match name { $($name => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-
 /// Every method carries the JSON body, as Nextcloud does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpMethod {
@@ -60,43 +46,16 @@ pub enum HttpMethod {
 
 names!(HttpMethod { Get = "GET", Post = "POST", Put = "PUT", Patch = "PATCH", Delete = "DELETE" });
 
-/// The shape of the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
-    #[default]
-    Documented,
-    Nextcloud,
-    CloudEvents,
-    OpenRegister,
-}
-
-names!(Format {
-    Documented = "documented",
-    Nextcloud = "nextcloud",
-    CloudEvents = "cloudevents",
-    OpenRegister = "openregister",
-});
-
-/// How much of an entity the body tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DataMode {
-    #[default]
-    Full,
-    /// Which entity it is, and nothing of what it holds: no personal data.
-    Reference,
-}
-
-names!(DataMode { Full = "full", Reference = "reference" });
-
 /// `authMethod`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AuthMethod {
     #[default]
     None,
     Header,
+    Jwt,
 }
 
-names!(AuthMethod { None = "none", Header = "header" });
+names!(AuthMethod { None = "none", Header = "header", Jwt = "jwt" });
 
 /// `authMethod` and `authData`.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +64,23 @@ pub enum Auth {
     None,
     /// Headers that are added to every request.
     Header(Vec<(String, SecretString)>),
+    /// A token that is made for every request.
+    Jwt(JwtCredentials),
+}
+
+impl Auth {
+    /// The method, and the names that `authData` has.
+    #[must_use]
+    pub fn stored(&self) -> (AuthMethod, Vec<&str>) {
+        match self {
+            Self::None => (AuthMethod::None, Vec::new()),
+            Self::Header(pairs) => (
+                AuthMethod::Header,
+                pairs.iter().map(|(name, _)| name.as_str()).collect(),
+            ),
+            Self::Jwt(credentials) => (AuthMethod::Jwt, credentials.names()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +125,8 @@ pub struct Limits {
     pub max_in_flight: u32,
     /// For the whole request.
     pub timeout: Duration,
+    /// What the receiver allowed in a handshake, if it is less than the rest.
+    pub per_minute: Option<u32>,
 }
 
 impl Default for Limits {
@@ -158,6 +136,7 @@ impl Default for Limits {
             burst: 200,
             max_in_flight: 16,
             timeout: Duration::from_secs(15),
+            per_minute: None,
         }
     }
 }
@@ -214,6 +193,9 @@ pub struct Webhook {
     pub token_needed: Value,
     pub format: Format,
     pub data_mode: DataMode,
+    pub options: BodyOptions,
+    /// Who sends CloudEvents.
+    pub source: EventSource,
     /// The signing secrets in force, `whsec_…`, newest first; several while one is being rotated.
     pub secrets: Vec<SecretString>,
     /// What is shown to a receiver that demands a certificate; only where [`Self::target`] is `https`.
@@ -222,6 +204,8 @@ pub struct Webhook {
     pub legacy_signature: bool,
     /// Whether it is told of gaps in capture; see [`Self::hears_of_gaps`].
     pub gap_events: bool,
+    /// What the receiver has allowed, if it was asked.
+    pub handshake: Option<Handshake>,
     pub status: Status,
     pub limits: Limits,
     pub ordering: Ordering,
@@ -237,10 +221,24 @@ impl Webhook {
         !matches!(self.status, Status::Disabled { .. })
     }
 
+    /// The same webhook with this template instead of its format, to try the template with.
+    #[must_use]
+    pub fn with_template(&self, template: Template) -> Self {
+        let mut webhook = self.clone();
+        webhook.format = Format::Template;
+        webhook.options.template = Some(template);
+        webhook
+    }
+
     /// Whether its body names the user, if the user is known.
     #[must_use]
     pub fn shows_user(&self) -> bool {
-        self.format == Format::Nextcloud && self.data_mode == DataMode::Full
+        self.data_mode == DataMode::Full
+            && match self.format {
+                Format::Nextcloud => true,
+                Format::Template => self.options.template.as_ref().is_some_and(Template::names_user),
+                _ => false,
+            }
     }
 
     /// Whether it is told where events of this kind may be missing: it asked for it, and is registered for such events.

@@ -133,7 +133,7 @@ const fn held(status: &CaptureStatus) -> bool {
 
 /// Does `work` while deliveries may be made, until `shutdown` is cancelled. The work ends when its token is cancelled; if it ends
 /// earlier, this function ends, too.
-async fn where_allowed<W>(
+pub(super) async fn where_allowed<W>(
     mut status: watch::Receiver<CaptureStatus>,
     shutdown: &CancellationToken,
     work: impl Fn(CancellationToken) -> W,

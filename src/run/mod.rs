@@ -6,6 +6,7 @@
 mod capturing;
 mod delivering;
 mod error;
+mod handshakes;
 mod housekeeping;
 mod installing;
 mod listening;
@@ -30,6 +31,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     listening::start(&shared, &mut supervisor).await?;
     capturing::start(&shared, &mut supervisor);
     delivering::start(&shared, &mut supervisor)?;
+    handshakes::start(&shared, &mut supervisor);
     housekeeping::start(&shared, &mut supervisor);
     tracing::info!(listen = %shared.settings.listen, version = env!("CARGO_PKG_VERSION"), "openregister-webhooks runs");
     Ok(supervisor.run(ending::WHOLE).await?)

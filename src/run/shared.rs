@@ -69,6 +69,7 @@ impl Shared {
         let defaults = Defaults {
             limits: settings.default_limits,
             retry: settings.default_retry.clone(),
+            source: settings.event_source.clone(),
         };
         let registry = Registry::open(pool.clone(), settings.master_key.as_ref(), defaults).await?;
         for advice in settings.advice() {

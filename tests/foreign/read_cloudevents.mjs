@@ -7,8 +7,7 @@ const require = createRequire(`${process.argv[2]}/`);
 const { HTTP } = require("cloudevents");
 
 const cases = JSON.parse(readFileSync(process.argv[3], "utf8"));
-for (const { headers, body } of cases) {
-    const sent = JSON.parse(body);
+for (const { headers, body, event: sent } of cases) {
     const message = { headers, body };
     assert.ok(HTTP.isEvent(message));
     const event = HTTP.toEvent(message);

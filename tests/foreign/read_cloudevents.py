@@ -9,7 +9,7 @@ from cloudevents.http import from_http, from_json
 with open(sys.argv[1], encoding="utf-8") as file:
     cases = json.load(file)
 for case in cases:
-    sent = json.loads(case["body"])
+    sent = case["event"]
     event = from_http(case["headers"], case["body"].encode("utf-8"))
     attributes = dict(event.get_attributes())
     expected = {name: value for name, value in sent.items() if name != "data"}

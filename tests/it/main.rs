@@ -9,6 +9,7 @@
 mod capture;
 mod cli;
 mod console;
+mod consumers;
 mod delivery;
 mod deployment;
 mod doctor;

@@ -5,9 +5,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Names that begin with one of these are paths.
-const FOLDERS: [&str; 11] = [
-    "src/", "crates/", "docs/", "sql/", "tests/", "fuzz/", "scripts/", "benches/", ".ci/", "docker/",
+const FOLDERS: [&str; 12] = [
+    "src/",
+    "crates/",
+    "docs/",
+    "sql/",
+    "tests/",
+    "fuzz/",
+    "scripts/",
+    "benches/",
+    ".ci/",
+    "docker/",
     "deploy/",
+    "examples/",
 ];
 
 /// A folder that a user makes.
@@ -36,6 +46,7 @@ fn pages() -> Vec<PathBuf> {
     ];
     markdown_in(&root().join("docs"), &mut pages);
     markdown_in(&root().join("crates"), &mut pages);
+    markdown_in(&root().join("examples"), &mut pages);
     pages
 }
 

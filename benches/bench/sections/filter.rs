@@ -18,8 +18,8 @@ use chrono::DateTime;
 use openregister_webhooks::lifecycle::{Actor, ActorState, Event, EventId, Lane, States};
 use openregister_webhooks::pipeline::{Metrics, matches};
 use openregister_webhooks::registry::{
-    Auth, DataMode, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Snapshot, Status,
-    Webhook, WebhookId,
+    Auth, BodyOptions, DataMode, EventPattern, EventSource, Format, HttpMethod, Limits, Ordering,
+    RetryPolicy, Snapshot, Status, Webhook, WebhookId,
 };
 use orw_filter::{Document, Filter};
 use orw_model::{Entity, EventClass};
@@ -265,9 +265,12 @@ fn webhook(n: usize, class: EventClass, uid: &str) -> Arc<Webhook> {
         token_needed: serde_json::json!([]),
         format: Format::Documented,
         data_mode: DataMode::Full,
+        options: BodyOptions::default(),
+        source: EventSource::default(),
         client_certificate: None,
         legacy_signature: false,
         gap_events: false,
+        handshake: None,
         secrets: Vec::new(),
         status: Status::Enabled,
         limits: Limits {
@@ -275,6 +278,7 @@ fn webhook(n: usize, class: EventClass, uid: &str) -> Arc<Webhook> {
             burst: 1,
             max_in_flight: 1,
             timeout: Duration::from_secs(1),
+            per_minute: None,
         },
         ordering: Ordering::Object,
         retry: RetryPolicy {

@@ -124,4 +124,14 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "event_compression",
         sql: include_str!("../../../sql/migrations/0023_event_compression.sql"),
     },
+    Migration {
+        version: 24,
+        name: "format_options",
+        sql: include_str!("../../../sql/migrations/0024_format_options.sql"),
+    },
+    Migration {
+        version: 25,
+        name: "handshake",
+        sql: include_str!("../../../sql/migrations/0025_handshake.sql"),
+    },
 ];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::catalogue::example_event;
+use crate::catalogue::{example_event, sample};
 use crate::delivery::format;
 use crate::lifecycle::{Event, StoredEvent};
 use crate::pipeline::Documented;
@@ -24,11 +24,12 @@ fn holds(event: &Event, filter: &Value) -> bool {
 fn a_filter_sees_what_the_nextcloud_body_carries() {
     for class in EventClass::all() {
         let event = example_event(class);
-        let body = format::sample(
+        let body = sample(
             &StoredEvent::from(event.clone()),
             Format::Nextcloud,
             DataMode::Full,
         )
+        .unwrap()
         .body;
         let body: Value = serde_json::from_slice(&body).unwrap();
         let states = body["event"].as_object().unwrap();

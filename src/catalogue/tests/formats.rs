@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::catalogue::sample;
 use crate::catalogue::{example, example_event, example_of};
-use crate::delivery::format::sample;
 use crate::lifecycle::{EventType, States};
 use crate::registry::{DataMode, Format};
 use orw_model::{
@@ -18,10 +18,10 @@ const JSON: &str = "application/json";
 
 fn body(class: EventClass, format: Format) -> (Value, &'static str) {
     let event = example_event(class).into();
-    let rendered = sample(&event, format, DataMode::Full);
+    let rendered = sample(&event, format, DataMode::Full).unwrap();
     assert_eq!(
         rendered,
-        sample(&event, format, DataMode::Full),
+        sample(&event, format, DataMode::Full).unwrap(),
         "not the same bytes"
     );
     (
@@ -187,7 +187,7 @@ fn openregister_shows_an_object_as_the_real_one_does() {
         for (entity, real) in recorded {
             let mut event = example_event(EventClass::object(Action::Created));
             event.states = States::One(entity);
-            let rendered = sample(&event.into(), Format::OpenRegister, DataMode::Full);
+            let rendered = sample(&event.into(), Format::OpenRegister, DataMode::Full).unwrap();
             let body: Value = serde_json::from_slice(&rendered.body).unwrap();
             let (mut ours, real) = (body["data"]["object"].clone(), real);
             if real["@self"]["version"].is_null() {
@@ -220,7 +220,7 @@ fn openregister_writes_an_empty_map_as_php_does() {
     entity.set("mail", json!([]));
     let mut event = example_event(EventClass::object(Action::Created));
     event.states = States::One(entity.clone());
-    let rendered = sample(&event.clone().into(), Format::OpenRegister, DataMode::Full);
+    let rendered = sample(&event.clone().into(), Format::OpenRegister, DataMode::Full).unwrap();
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     let object = &body["data"]["object"];
     assert_eq!(object["address"], json!([]));
@@ -229,7 +229,7 @@ fn openregister_writes_an_empty_map_as_php_does() {
     assert_eq!(object["@self"]["retention"], json!([]));
     assert_eq!(object["@self"]["mail"], Value::Null);
     // Our own formats keep `{}`.
-    let rendered = sample(&event.into(), Format::Documented, DataMode::Full);
+    let rendered = sample(&event.into(), Format::Documented, DataMode::Full).unwrap();
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     assert_eq!(body["data"]["object"]["data"]["address"], json!({}));
 
@@ -239,7 +239,7 @@ fn openregister_writes_an_empty_map_as_php_does() {
         EntityKind::Register,
         &row.as_object().unwrap().clone().into(),
     ));
-    let rendered = sample(&event.into(), Format::OpenRegister, DataMode::Full);
+    let rendered = sample(&event.into(), Format::OpenRegister, DataMode::Full).unwrap();
     let body: Value = serde_json::from_slice(&rendered.body).unwrap();
     let register = &body["data"]["register"];
     assert_eq!(register["authorization"], json!([]));
@@ -253,7 +253,7 @@ fn openregister_writes_an_empty_map_as_php_does() {
 fn a_gap_is_an_event_of_our_own_in_every_format() {
     let notice = example_of(EventType::Gap);
     let body = |format| {
-        let rendered = sample(&notice, format, DataMode::Full);
+        let rendered = sample(&notice, format, DataMode::Full).unwrap();
         let body: Value = serde_json::from_slice(&rendered.body).unwrap();
         (body, rendered.content_type)
     };

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{FORMATS, faults};
-use crate::catalogue::{example_event, format_schema, payload_schema};
-use crate::delivery::format::sample;
+use crate::catalogue::{example_event, format_schema, payload_schema, sample};
 use crate::lifecycle::States;
 use crate::registry::DataMode;
 use orw_model::{Action, Entity, EventClass};
@@ -40,12 +39,12 @@ fn a_reference_has_the_ids_and_nothing_personal() {
         let fields = event.states.current().fields().clone();
         let stored = event.into();
         for format in FORMATS {
-            let rendered = sample(&stored, format, DataMode::Reference);
+            let rendered = sample(&stored, format, DataMode::Reference).unwrap();
             let body = String::from_utf8(rendered.body).unwrap();
             for hidden in [PERSONAL, "alice", "Alice Adams"] {
                 assert!(!body.contains(hidden), "{class} {format:?}: {body}");
             }
-            let full = sample(&stored, format, DataMode::Full);
+            let full = sample(&stored, format, DataMode::Full).unwrap();
             assert!(String::from_utf8(full.body).unwrap().contains(PERSONAL));
             assert_eq!(rendered.content_type, full.content_type);
             let uuid = fields["uuid"].as_str().unwrap();

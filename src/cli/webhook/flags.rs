@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::catalogue;
 use crate::cli::failure::Failure;
 use crate::cli::{confirm, given, output};
-use crate::registry::{Auth, Fields, MASK, Webhook};
+use crate::registry::{Fields, MASK, Webhook};
+use crate::template::Template;
 use orw_model::EventClass;
 
 /// The flags; each is a field of the API. A value that starts with `@` is read from that file, so that no secret has to be on the
@@ -37,11 +38,26 @@ pub(super) struct WebhookFlags {
     #[arg(long, value_name = "NAME=VALUE")]
     auth: Vec<String>,
     /// The shape of the body
-    #[arg(long, value_parser = ["documented", "nextcloud", "cloudevents", "openregister"])]
+    #[arg(long, value_parser = ["documented", "nextcloud", "cloudevents", "openregister", "nlgov", "zgw", "template"])]
     format: Option<String>,
     /// How much of an entity the body tells: full, or reference (ids, class and time, no personal data)
     #[arg(long, value_name = "MODE", value_parser = ["full", "reference"])]
     data_mode: Option<String>,
+    /// The text of the body for the format template, or @FILE; `filter check --template` tries one
+    #[arg(long, value_name = "TEXT")]
+    template: Option<String>,
+    /// For the format zgw: {"kanaal", "resourceUrl", "hoofdObject", "resource", "kenmerken"} as JSON, or @FILE
+    #[arg(long, value_name = "JSON")]
+    zgw: Option<String>,
+    /// For the format nlgov: {"type", "mode", "dataref", "dataschema"} as JSON, or @FILE
+    #[arg(long, value_name = "JSON")]
+    nlgov: Option<String>,
+    /// Send a JSON web token that is made for every request: the receiver's name for this client
+    #[arg(long, value_name = "ID", requires = "jwt_secret", conflicts_with = "auth")]
+    jwt_client_id: Option<String>,
+    /// The secret that signs the tokens (HS256), or @FILE
+    #[arg(long, value_name = "SECRET", requires = "jwt_client_id")]
+    jwt_secret: Option<String>,
     /// The signing secret, whsec_…, @FILE, or `generate`
     #[arg(long)]
     secret: Option<String>,
@@ -60,6 +76,15 @@ pub(super) struct WebhookFlags {
     /// Report gaps in what was captured, as an event openregister-webhooks.gap: true or false
     #[arg(long, value_name = "BOOLEAN")]
     gap_events: Option<bool>,
+    /// Ask the receiver first whether it allows requests from this origin, a DNS name (webhook handshake of CloudEvents)
+    #[arg(long, value_name = "ORIGIN")]
+    handshake: Option<String>,
+    /// The rate to ask for in the handshake
+    #[arg(long, value_name = "PER_MINUTE", requires = "handshake")]
+    handshake_rate: Option<u32>,
+    /// Ask the receiver no more
+    #[arg(long, conflicts_with = "handshake")]
+    no_handshake: bool,
     /// Requests per second
     #[arg(long, value_name = "NUMBER")]
     rate: Option<u32>,
@@ -137,12 +162,13 @@ impl WebhookFlags {
             fields.insert("eventFilter".into(), known.event_filter.clone());
             fields.insert("userIdFilter".into(), known.user_id_filter.clone().into());
             fields.insert("tokenNeeded".into(), known.token_needed.clone());
-            if let Auth::Header(pairs) = &known.auth {
-                let masked: Map<_, _> = pairs
-                    .iter()
-                    .map(|(name, _)| (name.clone(), MASK.into()))
+            let (method, names) = known.auth.stored();
+            if !names.is_empty() {
+                let masked: Map<_, _> = names
+                    .into_iter()
+                    .map(|name| (name.to_owned(), MASK.into()))
                     .collect();
-                fields.insert("authMethod".into(), "header".into());
+                fields.insert("authMethod".into(), method.as_str().into());
                 fields.insert("authData".into(), masked.into());
             }
         } else {
@@ -163,13 +189,44 @@ impl WebhookFlags {
         set("httpMethod", self.method.clone().map(Value::from));
         set("uri", self.uri.clone().map(Value::from));
         set("event", event.map(Value::from));
-        set("eventFilter", self.filter.as_deref().map(filter).transpose()?);
+        set(
+            "eventFilter",
+            self.filter
+                .as_deref()
+                .map(|given| json_of("--filter", given))
+                .transpose()?,
+        );
         set("userIdFilter", self.user_id_filter.clone().map(Value::from));
         set("headers", pairs(&self.header)?);
         set("authMethod", (!self.auth.is_empty()).then(|| "header".into()));
         set("authData", pairs(&self.auth)?);
+        let (method, data) = self.jwt()?;
+        set("authMethod", method);
+        set("authData", data);
         set("format", self.format.clone().map(Value::from));
         set("dataMode", self.data_mode.clone().map(Value::from));
+        set(
+            "template",
+            self.template
+                .as_deref()
+                .map(given::text)
+                .transpose()?
+                .map(Value::from),
+        );
+        set(
+            "zgw",
+            self.zgw
+                .as_deref()
+                .map(|given| json_of("--zgw", given))
+                .transpose()?,
+        );
+        set(
+            "nlgov",
+            self.nlgov
+                .as_deref()
+                .map(|given| json_of("--nlgov", given))
+                .transpose()?,
+        );
         set(
             "secret",
             self.secret
@@ -181,6 +238,7 @@ impl WebhookFlags {
         set("clientCertificate", self.certificate()?);
         set("legacySignature", self.legacy_signature.map(Value::from));
         set("gapEvents", self.gap_events.map(Value::from));
+        set("handshake", self.handshake());
         set(
             "rateLimit",
             nested(&[("perSecond", self.rate), ("burst", self.burst)]),
@@ -202,6 +260,22 @@ impl WebhookFlags {
 }
 
 impl WebhookFlags {
+    fn handshake(&self) -> Option<Value> {
+        match &self.handshake {
+            Some(origin) => Some(json!({"origin": origin, "ratePerMinute": self.handshake_rate})),
+            None => self.no_handshake.then(|| json!({})),
+        }
+    }
+
+    /// `authMethod` and `authData` of a token.
+    fn jwt(&self) -> Result<(Option<Value>, Option<Value>), Failure> {
+        let (Some(id), Some(secret)) = (&self.jwt_client_id, &self.jwt_secret) else {
+            return Ok((None, None));
+        };
+        let data = json!({"client_id": id, "secret": given::text(secret)?});
+        Ok((Some("jwt".into()), Some(data)))
+    }
+
     fn certificate(&self) -> Result<Option<Value>, Failure> {
         match (&self.client_cert, &self.client_key) {
             (Some(certificate), Some(key)) => {
@@ -236,9 +310,14 @@ fn read(path: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", path.display())))
 }
 
-fn filter(given: &str) -> Result<Value, Failure> {
+/// The template that a flag gives.
+pub(super) fn template(given: &str) -> Result<Template, Failure> {
+    Template::parse(&given::text(given)?).map_err(|error| Failure::Usage(format!("--template: {error}")))
+}
+
+fn json_of(flag: &str, given: &str) -> Result<Value, Failure> {
     orw_model::json::parse(&given::text(given)?)
-        .map_err(|error| Failure::Usage(format!("--filter is not JSON: {error}")))
+        .map_err(|error| Failure::Usage(format!("{flag} is not JSON: {error}")))
 }
 
 fn pairs(given: &[String]) -> Result<Option<Value>, Failure> {

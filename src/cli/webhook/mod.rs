@@ -15,11 +15,12 @@ use super::failure::Failure;
 use super::registry::{find, open, unknown};
 use super::{caller, database, given};
 use crate::config::Settings;
+use crate::delivery::handshake;
 use crate::lifecycle::EventType;
 use crate::registry::{
-    Changed, Fields, Refused, Registration, Registry, RegistryError, Status, WebhookId, parse_secret,
+    Changed, Fields, Refused, Registration, Registry, RegistryError, Status, Webhook, WebhookId, parse_secret,
 };
-use orw_egress::Guard;
+use orw_egress::{Client, Guard};
 
 use flags::WebhookFlags;
 
@@ -73,6 +74,9 @@ enum Action {
         /// Send an event of this class instead of the first that the webhook is registered for; or openregister-webhooks.gap
         #[arg(long, value_parser = crate::arguments::event_type)]
         class: Option<EventType>,
+        /// Make the body with this template (or @FILE) instead of the webhook's format; nothing is saved
+        #[arg(long, value_name = "TEXT")]
+        template: Option<String>,
         #[command(flatten)]
         one: OneWebhook,
     },
@@ -168,8 +172,11 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
             let changed = rotate_secret(&registry, one.id, secret.as_deref(), overlap).await?;
             print::changed(&changed, json);
         }
-        Action::Test { class, one } => {
-            return send_test::run(settings, &*find(&registry, one.id)?, class, json).await;
+        Action::Test { class, template, one } => {
+            let webhook = find(&registry, one.id)?;
+            let template = template.as_deref().map(flags::template).transpose()?;
+            let webhook = template.map_or_else(|| (*webhook).clone(), |it| webhook.with_template(it));
+            return send_test::run(settings, &webhook, class, json).await;
         }
         Action::Statistics { id, .. } => statistics::run(settings, &registry, id, json).await?,
         Action::Audit { id, limit, .. } => {
@@ -179,8 +186,24 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
     Ok(ExitCode::SUCCESS)
 }
 
+/// Asks the receiver whether it wants requests, if the registration says so.
+async fn ask_receiver(
+    settings: &Settings,
+    registration: &mut Registration,
+    stored: Option<&Webhook>,
+) -> Result<(), Failure> {
+    if registration.wish(stored).is_none() {
+        return Ok(());
+    }
+    let client = Client::new(settings.outgoing(orw_egress::client_config(settings.ca_file.as_deref())?));
+    handshake::before_saving(&client, registration, stored)
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))
+}
+
 async fn add(settings: &Settings, registry: &Registry, flags: &WebhookFlags) -> Result<Changed, Failure> {
-    let registration = registration(settings, &flags.asked()?.fields(None)?)?;
+    let mut registration = registration(settings, &flags.asked()?.fields(None)?)?;
+    ask_receiver(settings, &mut registration, None).await?;
     Ok(registry.create(&caller::caller(), registration).await?)
 }
 
@@ -190,8 +213,9 @@ async fn update(
     id: i64,
     flags: &WebhookFlags,
 ) -> Result<Changed, Failure> {
-    let fields = flags.fields(Some(&*find(registry, id)?))?;
-    let registration = registration(settings, &fields)?;
+    let stored = find(registry, id)?;
+    let mut registration = registration(settings, &flags.fields(Some(&*stored))?)?;
+    ask_receiver(settings, &mut registration, Some(&*stored)).await?;
     Ok(registry
         .update(&caller::caller(), WebhookId(id), registration)
         .await?)

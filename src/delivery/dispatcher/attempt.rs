@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::damaged;
+use super::requests::Requests;
 use crate::delivery::cause::{Cause, Failure};
 use crate::delivery::events::{self, EventError, Events};
 use crate::delivery::feed::{Feed, Watched};
@@ -20,10 +21,10 @@ use crate::delivery::metrics::Metrics;
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, OutcomeRecord, Reason};
 use crate::delivery::response_excerpt::{ResponseExcerpt, cut};
 use crate::delivery::webhooks::Webhooks;
-use crate::delivery::{request, retry_schedule, traced};
+use crate::delivery::{retry_schedule, traced};
 use crate::lifecycle::StoredEvent;
 use crate::registry::{RetryPolicy, Webhook};
-use crate::traces::{DeliveryIds, Traces};
+use crate::traces::Traces;
 
 /// How long a delivery waits at least if its event could not be read for a reason that is not in the event.
 const PUT_OFF: Duration = Duration::from_secs(2);
@@ -38,6 +39,7 @@ pub(super) struct Context {
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
     pub(super) feed: Feed,
+    pub(super) requests: Requests,
 }
 
 /// What the scheduler learns of an attempt.
@@ -114,7 +116,7 @@ pub(super) async fn attempt(
         .traces
         .delivery(&about.0, delivery.id, delivery.fence)
         .map(|ids| traced::delivery(ids, &delivery, &event));
-    let request = prepare(
+    let request = context.requests.prepare(
         &webhook,
         &delivery,
         &event,
@@ -148,6 +150,11 @@ pub(super) async fn attempt(
             // A success uses up its attempt, whether or not it was due.
             record.probe = false;
             Outcome::Succeeded
+        }
+        Verdict::NotAsked => {
+            // So does an event that has no body: as a probe it would be chosen again and again.
+            record.probe = false;
+            after_failure(&webhook, &delivery, &verdict)
         }
         _ => after_failure(&webhook, &delivery, &verdict),
     };
@@ -201,7 +208,7 @@ fn after_failure(webhook: &Webhook, delivery: &Claimed, verdict: &Verdict) -> Ou
     if delivery.overdue {
         return Outcome::GivenUp;
     }
-    if !delivery.due {
+    if !delivery.due && *verdict != Verdict::NotAsked {
         return Outcome::Probed;
     }
     let pause = match verdict {
@@ -214,29 +221,6 @@ fn after_failure(webhook: &Webhook, delivery: &Claimed, verdict: &Verdict) -> Ou
         None if *verdict == Verdict::Gone => Outcome::Retry(Duration::ZERO),
         None => Outcome::GivenUp,
     }
-}
-
-/// The request of an attempt.
-fn prepare(
-    webhook: &Webhook,
-    delivery: &Claimed,
-    event: &StoredEvent,
-    ids: Option<&DeliveryIds>,
-) -> Result<Request<Full<Bytes>>, Failure> {
-    let payload = request::render(event, webhook, ids);
-    request::build(
-        webhook,
-        delivery,
-        event,
-        delivery.attempt + 1,
-        Utc::now(),
-        payload,
-        ids,
-    )
-    .map_err(|error| Failure {
-        cause: Cause::Request,
-        error: error.to_string(),
-    })
 }
 
 async fn send(
@@ -283,6 +267,10 @@ pub(in crate::delivery) fn judge(
             record.cause = Some(failure.cause.name());
             let why = format!("{}: {}", failure.cause.name(), failure.error);
             record.error = Some(cut(failure.error));
+            if failure.cause == Cause::Event {
+                // The receiver was not asked, and can do nothing about it.
+                return Verdict::NotAsked;
+            }
             Verdict::Bad {
                 why: cut(why),
                 pause: None,

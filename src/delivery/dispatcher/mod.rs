@@ -4,7 +4,7 @@
 //! that hangs, or that has a million rows waiting, takes only its own share from the others. At shutdown what is in flight gets
 //! [`Options::drain`] to end; then it is cut off and handed back.
 //!
-//! `session` and `keeper` say whose leases these are; `attempt` sends; `recorder` writes outcomes, `health` how receivers are doing.
+//! `session` and `keeper` say whose leases these are; `requests` makes what `attempt` sends; `recorder` writes outcomes, `health` how receivers are doing.
 
 pub(in crate::delivery) mod attempt;
 mod counts;
@@ -13,6 +13,7 @@ mod health;
 mod keeper;
 mod options;
 mod recorder;
+mod requests;
 mod scheduler;
 mod session;
 mod slot;
@@ -167,6 +168,7 @@ impl Dispatcher {
             metrics: self.options.metrics.clone(),
             traces: self.options.traces.clone(),
             feed: self.options.feed.clone(),
+            requests: requests::Requests::default(),
         });
         async move {
             let stored = tokio::select! {

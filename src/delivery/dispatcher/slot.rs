@@ -207,6 +207,13 @@ impl Slot {
 
 fn limiter(limits: Limits, clock: &QuantaClock) -> DefaultDirectRateLimiter {
     let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-    let quota = Quota::per_second(at_least_one(limits.per_second)).allow_burst(at_least_one(limits.burst));
+    let per_minute = u64::from(limits.per_second).saturating_mul(60);
+    let quota = match limits.per_minute.and_then(NonZeroU32::new) {
+        // One by one, so that no minute has more.
+        Some(allowed) if u64::from(allowed.get()) < per_minute => {
+            Quota::per_minute(allowed).allow_burst(NonZeroU32::MIN)
+        }
+        _ => Quota::per_second(at_least_one(limits.per_second)).allow_burst(at_least_one(limits.burst)),
+    };
     RateLimiter::direct_with_clock(quota, clock.clone())
 }

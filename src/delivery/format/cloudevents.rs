@@ -5,21 +5,19 @@ use serde_json::{Map, Value};
 
 use super::documented;
 use crate::lifecycle::Event;
+use crate::registry::EventSource;
 
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json";
-
-/// Where events come from: OpenRegister, as its own CloudEvents say.
-const SOURCE: &str = "/apps/openregister";
 
 /// `type` is `nl.conduction.openregister.object.created`; the class is in the extension attribute `eventclass`.
 /// An attribute without a value is left out, as the specification demands. The user is
 /// not in it: nothing waits for who did it, so a retry might say more than the first attempt.
-pub(super) fn body(event: &Event) -> Value {
+pub(super) fn body(event: &Event, source: &EventSource) -> Value {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("specversion", "1.0".into());
     put("id", event.id.as_str().into());
-    put("source", SOURCE.into());
+    put("source", source.uri().into());
     let kind = event.class.kind();
     let action = event.class.action().name().to_ascii_lowercase();
     put(

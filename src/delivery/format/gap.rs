@@ -11,10 +11,13 @@ use crate::registry::Format;
 /// Where notices come from: this program, by the name of its API.
 const SOURCE: &str = "/apps/openregister_webhooks";
 
-pub(super) fn body(notice: &GapNotice, format: Format, sender: impl FnOnce() -> Sender) -> Value {
+pub(super) fn body(notice: &GapNotice, format: Format, sender: &dyn Fn() -> Sender) -> Value {
     let gap = || Value::Object(notice.fields().clone());
     match format {
-        Format::Documented => map([("event", GAP_EVENT.into()), ("data", map([("gap", gap())]))]),
+        // The formats with options of their own are rendered elsewhere.
+        Format::Documented | Format::NlGov | Format::Zgw | Format::Template => {
+            map([("event", GAP_EVENT.into()), ("data", map([("gap", gap())]))])
+        }
         Format::Nextcloud => map([
             ("event", map([("class", GAP_EVENT.into()), ("gap", gap())])),
             ("user", Value::Null),

@@ -2,6 +2,7 @@
 //!
 //! Guarantee: a page holds at most 500 entries and costs the same however long the log is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,6 +16,7 @@ use crate::delivery::{statistics, trial};
 use crate::lifecycle::EventType;
 use crate::ocs::reply::Reply;
 use crate::registry::{Ordering, Webhook};
+use crate::template::Template;
 
 /// How long one request may put deliveries back into the queue; the next request goes on where it stopped.
 const RETRY_TIME: Duration = Duration::from_secs(20);
@@ -96,6 +98,13 @@ pub(crate) async fn test(context: &Context, deliveries: &DeliveryContext, call: 
                 ));
             }
         },
+    };
+    let template = call.fields.text("template")?.map(Template::parse).transpose();
+    let template = template.map_err(|error| HandlerError::field("template", error.to_string()))?;
+    let webhook = match template {
+        // Tried before it is saved.
+        Some(template) => Arc::new(webhook.with_template(template)),
+        None => webhook,
     };
     let event = catalogue::test_event(class)?;
     let result = trial::send(&deliveries.client, &webhook, &event, &deliveries.traces).await;

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::context::{Call, Context, NextcloudPart};
-use super::error::Answer;
+use super::error::{Answer, HandlerError};
+use crate::delivery::handshake;
 use crate::ocs::reply::Reply;
 use crate::registry::view::Keys;
-use crate::registry::{Registration, RegistryError, view};
+use crate::registry::{Registration, RegistryError, Webhook, view};
 
 /// All webhooks, or those with the `uri` that the query names; Nextcloud's own come first.
 pub(crate) async fn list(context: &Context, call: Call) -> Answer {
@@ -37,7 +38,8 @@ pub(crate) async fn show(context: &Context, call: &Call) -> Answer {
 }
 
 pub(crate) async fn create(context: &Context, call: &Call) -> Answer {
-    let registration = Registration::parse(&call.fields, &*context.targets)?;
+    let mut registration = Registration::parse(&call.fields, &*context.targets)?;
+    ask_receiver(context, &mut registration, None).await?;
     let extras = registration.extras.clone();
     let keys = keys(call, &registration);
     let changed = context.registry.create(&call.caller(), registration).await?;
@@ -46,7 +48,9 @@ pub(crate) async fn create(context: &Context, call: &Call) -> Answer {
 }
 
 pub(crate) async fn update(context: &Context, call: &Call) -> Answer {
-    let registration = Registration::parse(&call.fields, &*context.targets)?;
+    let mut registration = Registration::parse(&call.fields, &*context.targets)?;
+    let stored = context.find_webhook(call.id().webhook().0).await?;
+    ask_receiver(context, &mut registration, stored.as_deref()).await?;
     let sent = registration.clone();
     let keys = keys(call, &registration);
     let id = call.id();
@@ -61,6 +65,21 @@ pub(crate) async fn update(context: &Context, call: &Call) -> Answer {
     let fields = view::as_sent(view::recorded(&changed.webhook, keys), &sent);
     let fields = view::changed(fields, &changed, &sent.extras);
     Ok(Reply::Data(fields.into(), changed.warnings))
+}
+
+/// Asks the receiver whether it wants requests, if the registration says so.
+async fn ask_receiver(
+    context: &Context,
+    registration: &mut Registration,
+    stored: Option<&Webhook>,
+) -> Result<(), HandlerError> {
+    if registration.wish(stored).is_none() {
+        return Ok(());
+    }
+    let client = &context.deliveries()?.client;
+    handshake::before_saving(client, registration, stored)
+        .await
+        .map_err(|error| HandlerError::field("handshake", error.to_string()))
 }
 
 /// Which fields the answer to a change has: whoever names a field knows it.

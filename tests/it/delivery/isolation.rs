@@ -26,6 +26,7 @@ async fn webhooks(rig: &Rig, receiver: &Receiver, good: i64, hang: Duration) {
             burst: 1000,
             max_in_flight: 16,
             timeout: hang,
+            per_minute: None,
         };
         rig.webhooks.put(hook);
     };

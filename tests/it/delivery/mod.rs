@@ -3,8 +3,10 @@
 mod backlog_memory;
 mod connections;
 mod damaged;
+mod dutch;
 mod endings;
 mod guard;
+mod handshake;
 mod hostile;
 mod hostile_targets;
 mod http2;

@@ -12,8 +12,8 @@ use openregister_webhooks::delivery::{
 };
 use openregister_webhooks::lifecycle::{Event, Lane};
 use openregister_webhooks::registry::{
-    Auth, DataMode, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
-    WebhookId,
+    Auth, BodyOptions, DataMode, EventPattern, EventSource, Format, HttpMethod, Limits, Ordering,
+    RetryPolicy, Status, Webhook, WebhookId,
 };
 use openregister_webhooks::supervise::Reported;
 use orw_egress::{AllowedTarget, Client, Guard, Outgoing};
@@ -126,9 +126,12 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
         token_needed: serde_json::json!([]),
         format: Format::Documented,
         data_mode: DataMode::Full,
+        options: BodyOptions::default(),
+        source: EventSource::default(),
         client_certificate: None,
         legacy_signature: false,
         gap_events: false,
+        handshake: None,
         secrets: vec![SECRET.to_owned().into()],
         status: Status::Enabled,
         limits: Limits {
@@ -137,6 +140,7 @@ pub(super) fn webhook(id: i64, uri: String) -> Webhook {
             max_in_flight: 64,
             // Tests of timeouts set their own.
             timeout: Duration::from_secs(60),
+            per_minute: None,
         },
         ordering: Ordering::Object,
         retry: RetryPolicy {

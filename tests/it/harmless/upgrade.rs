@@ -76,7 +76,7 @@ async fn an_upgrade_replaces_triggers_and_the_form_of_the_change_tables() {
     // Each change table has its turn; the leader gives it the new form when it has emptied it.
     for _ in 0..3 {
         let many = "UPDATE oc_openregister_table_1_1 SET _description = \
-                    (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 50000))";
+                    (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 300000))";
         client.batch_execute(many).await.unwrap();
         client
             .batch_execute("UPDATE oc_openregister_table_1_1 SET _description = NULL")

@@ -194,7 +194,8 @@ fn class(format: Format, body: &Value) -> EventClass {
     let name = match format {
         Format::Documented | Format::OpenRegister => &body["event"],
         Format::Nextcloud => &body["event"]["class"],
-        Format::CloudEvents => &body["eventclass"],
+        Format::CloudEvents | Format::NlGov => &body["eventclass"],
+        Format::Zgw | Format::Template => &body["class"],
     };
     EventClass::parse(name.as_str().unwrap()).unwrap()
 }

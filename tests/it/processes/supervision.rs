@@ -171,13 +171,14 @@ impl Scene {
 }
 
 /// Every part that runs in this scene; the one of the certificate is there with TLS only.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "capture",
     "registry",
     "measuring",
     "partitions",
     "retention",
     "jobs",
+    "handshakes",
     "actors",
     "api",
     "metrics",

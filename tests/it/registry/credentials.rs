@@ -95,7 +95,7 @@ fn with_credentials() -> Value {
 fn authorization(snapshot: &Snapshot, id: WebhookId) -> String {
     match &snapshot.get(id).unwrap().auth {
         Auth::Header(sent) => sent[0].1.expose_secret().to_owned(),
-        Auth::None => panic!("no authData"),
+        Auth::None | Auth::Jwt(_) => panic!("no headers"),
     }
 }
 

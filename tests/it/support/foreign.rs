@@ -36,7 +36,7 @@ pub(crate) fn script(name: &str) -> PathBuf {
 
 /// A Python that has this package of PyPI in this version; `extras` as pip takes them, such as `[binary]`.
 pub(crate) fn python(package: &str, extras: &str, version: &str) -> Result<PathBuf, String> {
-    let venv = folder("python", package);
+    let venv = folder("python", &format!("{package}-{version}"));
     let python = venv.join("bin/python");
     let check = format!("import importlib.metadata as m; assert m.version('{package}') == '{version}'");
     if run(Command::new(&python).args(["-c", &check])).is_err() {
@@ -59,7 +59,7 @@ pub(crate) fn python(package: &str, extras: &str, version: &str) -> Result<PathB
 
 /// A folder that has this package of npm in this version.
 pub(crate) fn node(package: &str, version: &str) -> Result<PathBuf, String> {
-    let packages = folder("node", package);
+    let packages = folder("node", &format!("{package}-{version}"));
     let manifest = packages.join("node_modules").join(package).join("package.json");
     let wanted = format!("\"version\": \"{version}\"");
     if !std::fs::read_to_string(manifest).is_ok_and(|text| text.contains(&wanted)) {

@@ -8,6 +8,8 @@ mod answer;
 mod connection;
 #[cfg(feature = "faults")]
 mod faults;
+#[cfg(feature = "faults")]
+mod nrc;
 mod received;
 mod record;
 #[cfg(feature = "faults")]
@@ -15,5 +17,7 @@ mod reset;
 mod server;
 
 pub use answer::Answer;
+#[cfg(feature = "faults")]
+pub use nrc::Nrc;
 pub use received::Received;
 pub use server::{Options, Receiver, ReceiverError};

@@ -20,7 +20,8 @@ use crate::delivery::webhooks::Webhooks;
 use crate::lifecycle::{Event, Lane};
 use crate::registry::WebhookId;
 use crate::registry::{
-    Auth, DataMode, EventPattern, Format, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook,
+    Auth, BodyOptions, DataMode, EventPattern, EventSource, Format, HttpMethod, Limits, Ordering,
+    RetryPolicy, Status, Webhook,
 };
 use crate::supervise::Crew;
 use crate::supervise::Part;
@@ -87,10 +88,13 @@ fn webhook() -> Webhook {
         token_needed: serde_json::json!([]),
         format: Format::Documented,
         data_mode: DataMode::Full,
+        options: BodyOptions::default(),
+        source: EventSource::default(),
         secrets: Vec::new(),
         client_certificate: None,
         legacy_signature: false,
         gap_events: false,
+        handshake: None,
         status: Status::Enabled,
         limits: Limits::default(),
         ordering: Ordering::Object,
@@ -138,6 +142,7 @@ fn scheduler(crew: &mut Crew, session: WorkerSession, one: One) -> Scheduler {
         metrics: crate::delivery::Metrics::default(),
         traces: crate::traces::Traces::default(),
         feed: crate::delivery::Feed::default(),
+        requests: crate::delivery::dispatcher::requests::Requests::default(),
     };
     let (outcomes, _) = mpsc::unbounded_channel();
     Scheduler::new(

@@ -30,14 +30,15 @@ fn name(format: Format, body: &Value) -> &Value {
     match format {
         Format::Documented | Format::OpenRegister => &body["event"],
         Format::Nextcloud => &body["event"]["class"],
-        Format::CloudEvents => &body["type"],
+        Format::CloudEvents | Format::NlGov => &body["type"],
+        Format::Zgw | Format::Template => &body["class"],
     }
 }
 
 fn gap(format: Format, body: &Value) -> &Value {
     match format {
         Format::Nextcloud => &body["event"]["gap"],
-        Format::Documented | Format::OpenRegister | Format::CloudEvents => &body["data"]["gap"],
+        _ => &body["data"]["gap"],
     }
 }
 
