@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds a Debian package of the program in target/debian: user, hardened service, settings, manual page. docs/deployment.md says how to
+# Builds a Debian package of the program in target/debian: user, hardened service, settings, manual pages. docs/deployment.md says how to
 # use it. Build it on the oldest release that it has to run on.
 . "$(dirname "$0")/common.sh"
 need_cargo
@@ -11,4 +11,7 @@ if ! [ -x "$tools/bin/cargo-deb" ]; then
     quietly cargo install --locked --debug --root "$tools" cargo-deb@3.8.0
 fi
 CARGO_PROFILE_RELEASE_STRIP=symbols cargo build --locked --release --package openregister-webhooks --bin openregister-webhooks
+# One page for each command, and that of the whole program.
+rm -rf target/man
+"$target/release/openregister-webhooks" man --dir target/man >/dev/null
 exec cargo deb --no-build --package openregister-webhooks

@@ -202,7 +202,7 @@ impl Inside {
         let auth = snapshot.get(WebhookId(webhook)).map(|webhook| &webhook.auth);
         Ok(match auth {
             Some(Auth::Header(pairs)) => pairs.iter().map(|(name, _)| name.clone()).collect(),
-            Some(Auth::None) | None => Vec::new(),
+            Some(Auth::None | Auth::Jwt(_)) | None => Vec::new(),
         })
     }
 

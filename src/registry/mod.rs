@@ -59,6 +59,7 @@ pub use live::Registry;
 pub(crate) use reading::STAMP;
 pub use registration::Registration;
 pub use snapshot::Snapshot;
+pub(crate) use target::parse as target;
 pub use target::{AnyTarget, TargetPolicy};
 pub use vault::{Vault, VaultError};
 pub use webhook::{Auth, AuthMethod, HttpMethod, Limits, Ordering, RetryPolicy, Status, Webhook, WebhookId};

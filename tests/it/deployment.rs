@@ -109,6 +109,42 @@ async fn the_manual_page_names_every_command() {
     }
 }
 
+/// One page for each command, which a formatter reads without a complaint.
+#[tokio::test]
+async fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("man");
+    let said = Cli::new("")
+        .run(&["man", "--dir", &dir.display().to_string()])
+        .await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let page =
+        |name: &str| std::fs::read_to_string(dir.join(format!("openregister-webhooks{name}.8"))).unwrap();
+    assert!(page("").contains(".SH EXIT STATUS"));
+    assert!(
+        page("-delivery-list").contains("\\-\\-absolute"),
+        "{}",
+        page("-delivery-list")
+    );
+    assert!(page("-webhook-rotate-secret").contains("openregister\\-webhooks webhook rotate\\-secret"));
+    let pages: Vec<PathBuf> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(pages.len() > 40, "{}", pages.len());
+    match Command::new("groff")
+        .args(["-Kutf8", "-man", "-Tutf8", "-ww", "-z"])
+        .args(&pages)
+        .output()
+    {
+        Ok(done) => {
+            let complaints = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.success() && complaints.is_empty(), "{complaints}");
+        }
+        Err(error) => skipped("the layout of the manual pages", &format!("groff: {error}")),
+    }
+}
+
 #[test]
 fn all_in_one_accepts_its_container() {
     let schema: Value = serde_json::from_str(&text("tests/fixtures/aio-container.json")).unwrap();

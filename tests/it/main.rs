@@ -17,6 +17,7 @@ mod fuzzing;
 mod harmless;
 mod jobs;
 mod lifecycle;
+mod manual;
 mod monitoring;
 mod ocs;
 mod operations;

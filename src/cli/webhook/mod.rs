@@ -107,6 +107,9 @@ enum Action {
         /// How many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
         limit: u16,
+        /// Only changes older than this one: goes on where the last list ended
+        #[arg(long, value_name = "ID", value_parser = crate::arguments::id)]
+        before: Option<i64>,
         #[command(flatten)]
         common: CommonArgs,
     },
@@ -179,8 +182,11 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
             return send_test::run(settings, &webhook, class, json).await;
         }
         Action::Statistics { id, .. } => statistics::run(settings, &registry, id, json).await?,
-        Action::Audit { id, limit, .. } => {
-            print::history(&registry.audit(id.map(WebhookId), None, limit).await?, json);
+        Action::Audit {
+            id, limit, before, ..
+        } => {
+            let entries = registry.audit(id.map(WebhookId), before, limit).await?;
+            print::history(&entries, limit, json);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use crate::cli::table::{Cell, Column, Table, Tone};
 use crate::registry::{AuditEntry, Changed, Status, Webhook, view};
 
 pub(super) fn list(all: &[Arc<Webhook>], json: bool) {
+    output::may_be_long();
     if json {
         let all: Vec<_> = all
             .iter()
@@ -51,6 +52,7 @@ fn short_event(webhook: &Webhook) -> &str {
 }
 
 pub(super) fn show(webhook: &Webhook, json: bool) {
+    output::may_be_long();
     let fields = view::whole(webhook);
     if json {
         return output::json(&fields.into());
@@ -58,8 +60,8 @@ pub(super) fn show(webhook: &Webhook, json: bool) {
     for (name, value) in fields {
         match value {
             Value::Null => {}
-            Value::String(text) => output::say(format_args!("{name:15} {text}")),
-            other => output::say(format_args!("{name:15} {other}")),
+            Value::String(text) => output::prose(format_args!("{name:15} {text}"), 16),
+            other => output::prose(format_args!("{name:15} {other}"), 16),
         }
     }
 }
@@ -103,7 +105,8 @@ pub(super) fn removed(id: i64, json: bool) {
 }
 
 /// The changes in the audit table, one line each.
-pub(super) fn history(entries: &[AuditEntry], json: bool) {
+pub(super) fn history(entries: &[AuditEntry], limit: u16, json: bool) {
+    output::may_be_long();
     if json {
         return output::json(&entries.iter().map(view::audited).collect());
     }
@@ -127,4 +130,7 @@ pub(super) fn history(entries: &[AuditEntry], json: bool) {
         ]);
     }
     table.print();
+    if let Some(last) = entries.last().filter(|_| entries.len() == usize::from(limit)) {
+        output::note(format_args!("there may be more: --before {}", last.id));
+    }
 }

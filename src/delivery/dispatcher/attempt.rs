@@ -139,11 +139,14 @@ pub(super) async fn attempt(
         error: None,
         answer: ResponseExcerpt::default(),
         probe: !delivery.due,
+        latency: None,
     };
     let verdict = judge(sent, &webhook, &mut record);
     context.metrics.attempt(record.cause, duration);
     if let (Verdict::Good, Some(made_at)) = (&verdict, made_at) {
-        context.metrics.arrived(made_at);
+        let latency = (Utc::now() - made_at).to_std().unwrap_or_default();
+        context.metrics.arrived(latency);
+        record.latency = Some(latency);
     }
     let outcome = match &verdict {
         Verdict::Good => {
@@ -305,6 +308,7 @@ pub(super) fn broken(delivery: Claimed) -> OutcomeRecord {
         error: Some("the attempt failed inside; the log has more".to_owned()),
         answer: ResponseExcerpt::default(),
         probe: false,
+        latency: None,
     };
     let policy = RetryPolicy::default();
     let wait = retry_schedule::delay(&policy, delivery.id, delivery.attempt + 1, None);
@@ -358,6 +362,7 @@ fn without_answer(delivery: Claimed, error: &EventError, outcome: Outcome) -> At
         error: Some(cut(error.to_string())),
         answer: ResponseExcerpt::default(),
         probe: false,
+        latency: None,
     };
     Attempted {
         record: OutcomeRecord {

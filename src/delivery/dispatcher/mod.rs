@@ -11,6 +11,7 @@ mod counts;
 mod damaged;
 mod health;
 mod keeper;
+mod minutes;
 mod options;
 mod recorder;
 mod requests;

@@ -113,7 +113,7 @@ impl Recorder {
                 received = self.outcomes.recv_many(&mut self.batch, BATCH) => if received == 0 {
                     return false;
                 },
-                () = until(self.counts.due()) => self.counts.write(&self.pool, self.query_timeout, true).await,
+                () = until(self.counts.due()) => self.counts.write(&self.pool, self.query_timeout, false).await,
             }
         }
         let company = self.wrote + COMPANY;

@@ -126,34 +126,24 @@ impl Scene {
 
     /// The pages that people ask for, and the statistics: what each took.
     pub(super) async fn pages(&self, deliveries: i64) -> Vec<(&'static str, f64)> {
-        let query = |change: fn(&mut listing::Query), before: Option<i64>| {
-            let mut query = listing::Query {
-                limit: 100,
-                before,
-                ..listing::Query::default()
-            };
-            change(&mut query);
-            query
+        let query = |fields: &[(&str, &str)], before: Option<i64>| listing::Query {
+            filter: listing::DeliveryFilter::parse(fields.iter().copied()).unwrap(),
+            limit: 100,
+            before,
         };
         let asks = [
-            ("first page", query(|_| {}, None)),
-            ("page in the middle", query(|_| {}, Some(deliveries / 2))),
-            ("last page", query(|_| {}, Some(101))),
-            ("one webhook", query(|q| q.webhook = Some(7), None)),
+            ("first page", query(&[], None)),
+            ("page in the middle", query(&[], Some(deliveries / 2))),
+            ("last page", query(&[], Some(101))),
+            ("one webhook", query(&[("webhook", "7")], None)),
             (
                 "one webhook, given up",
-                query(
-                    |q| {
-                        q.webhook = Some(7);
-                        q.state = Some("given_up".to_owned());
-                    },
-                    None,
-                ),
+                query(&[("webhook", "7"), ("state", "given_up")], None),
             ),
-            ("given up", query(|q| q.state = Some("given_up".to_owned()), None)),
+            ("given up", query(&[("state", "given_up")], None)),
             (
                 "a class that is not there",
-                query(|q| q.class = Some("AgentDeletedEvent".to_owned()), None),
+                query(&[("class", "AgentDeletedEvent")], None),
             ),
         ];
         let mut figures = Vec::new();
@@ -162,8 +152,12 @@ impl Scene {
                 .asked(async |client| listing::list(client, &query).await.unwrap())
                 .await;
             let fits = |entry: &listing::Entry| {
-                query.webhook.is_none_or(|webhook| entry.webhook == webhook)
-                    && query.state.as_ref().is_none_or(|state| entry.state == *state)
+                query
+                    .filter
+                    .webhook()
+                    .is_none_or(|webhook| entry.webhook == webhook.0)
+                    && (query.filter.states().is_empty()
+                        || query.filter.states().contains(&entry.state.as_str()))
                     && query.before.is_none_or(|before| entry.id < before)
             };
             assert!(page.entries.iter().all(fits), "{name}");

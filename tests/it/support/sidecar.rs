@@ -86,6 +86,11 @@ impl Sidecar {
         self
     }
 
+    /// Its settings, as environment variables.
+    pub(crate) fn settings(&self) -> &[(String, String)] {
+        &self.settings
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_openregister-webhooks"));
         command
