@@ -24,7 +24,7 @@ use super::service::Service;
 use super::session::{Denied, Session};
 use crate::proxy::{Arrival, Body, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::registry::view::Keys;
-use crate::registry::{Auth, Fields, Registration, WebhookId};
+use crate::registry::{Fields, Registration, Webhook, WebhookId};
 
 /// Pages for people, served by the API's listener.
 pub trait Pages: Send + Sync + std::fmt::Debug {
@@ -182,28 +182,37 @@ impl Inside {
         }
     }
 
-    /// What the API would say of a registration; nothing is saved. Its warnings, or why it would be refused.
-    pub(crate) fn check_registration(&self, fields: Map<String, Value>) -> Result<Vec<String>, String> {
+    /// What the API would say of a registration; nothing is saved. The registration, or why it would be refused.
+    pub(crate) fn check_registration(&self, fields: Map<String, Value>) -> Result<Registration, String> {
         Registration::parse(&Fields::json(fields), &*self.0.context.targets)
-            .map(|registration| registration.warnings)
             .map_err(|refused| refused.to_string())
     }
 
-    /// The names of the headers that a webhook authenticates with. No answer of the API tells them; an update that masks their values
-    /// keeps those.
+    /// A webhook as deliveries are made with it; `None` if there is none with this id.
     ///
     /// # Errors
     /// 503 if the database cannot be asked.
-    pub(crate) async fn credential_names(&self, webhook: i64) -> Result<Vec<String>, Refusal> {
-        let snapshot = match self.0.context.registry.refresh().await {
-            Ok(snapshot) => snapshot,
-            Err(error) => return Err(HandlerError::from(error).into_reply().into()),
-        };
-        let auth = snapshot.get(WebhookId(webhook)).map(|webhook| &webhook.auth);
-        Ok(match auth {
-            Some(Auth::Header(pairs)) => pairs.iter().map(|(name, _)| name.clone()).collect(),
-            Some(Auth::None | Auth::Jwt(_)) | None => Vec::new(),
-        })
+    pub(crate) async fn webhook(&self, id: i64) -> Result<Option<Arc<Webhook>>, Refusal> {
+        match self.0.context.registry.refresh().await {
+            Ok(snapshot) => Ok(snapshot.get(WebhookId(id)).cloned()),
+            Err(error) => Err(HandlerError::from(error).into_reply().into()),
+        }
+    }
+
+    /// How a webhook authenticates (`authMethod`), and the names of what it does so with. No answer of the API tells the names; an update
+    /// that masks their values keeps those.
+    ///
+    /// # Errors
+    /// 503 if the database cannot be asked.
+    pub(crate) async fn credential_names(
+        &self,
+        webhook: i64,
+    ) -> Result<(&'static str, Vec<String>), Refusal> {
+        let webhook = self.webhook(webhook).await?;
+        Ok(webhook.map_or(("none", Vec::new()), |webhook| {
+            let (method, names) = webhook.auth.stored();
+            (method.as_str(), names.into_iter().map(str::to_owned).collect())
+        }))
     }
 
     /// Reads a form of bounded size, in a bounded time.

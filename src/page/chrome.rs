@@ -112,6 +112,14 @@ impl Chrome {
         when::ago(*at, self.now, self.language)
     }
 
+    /// When something is tried next: how long until then, or that it is due.
+    pub(crate) fn next(&self, at: &DateTime<Utc>) -> String {
+        if *at <= self.now {
+            return self.t("due now", "nu aan de beurt").to_owned();
+        }
+        when::ago(*at, self.now, self.language)
+    }
+
     /// The name of a state of a delivery, a webhook or a job.
     pub(crate) fn state<'a>(&self, name: &'a str) -> &'a str {
         match name {

@@ -14,6 +14,7 @@ use super::visit::Visit;
 use crate::capture::{CaptureStatus, OutboxLimits};
 use crate::delivery::Feed;
 use crate::ocs::Refusal;
+use crate::registry::EventSource;
 
 /// What views are made from.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Desk {
     /// What capture does in this process.
     pub(crate) status: watch::Receiver<CaptureStatus>,
     pub(crate) limits: OutboxLimits,
+    /// Who sends CloudEvents.
+    pub(crate) source: EventSource,
     /// Ends when the process does: streams of events end then.
     pub(crate) stop: CancellationToken,
 }

@@ -48,6 +48,12 @@ pub(crate) struct Webhook {
     pub(crate) ordering: String,
     pub(crate) retry: Retry,
     pub(crate) secrets: u32,
+    #[serde(default)]
+    pub(crate) template: Option<String>,
+    #[serde(default)]
+    pub(crate) zgw: Value,
+    #[serde(default)]
+    pub(crate) nlgov: Value,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     /// Only in the answer to the request that set it.
@@ -271,6 +277,28 @@ impl Job {
         let expected = self.expected.filter(|expected| *expected > 0)?;
         Some((self.seen * 100 / expected).clamp(0, 99))
     }
+}
+
+/// How many deliveries a bulk retry would put back.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RetryCount {
+    pub(crate) count: i64,
+    /// Otherwise there are more.
+    pub(crate) exact: bool,
+}
+
+/// What a bulk retry began.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RetryStarted {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// A webhook that gets no job now.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Skipped {
+    pub(crate) webhook: i64,
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -3,7 +3,9 @@
 use hyper::{Method, Response};
 
 use super::desk::SharedDesk;
-use super::views::{audit, deliveries, delivery, edit, events, jobs, live, overview, webhook, webhooks};
+use super::views::{
+    audit, deliveries, delivery, edit, events, jobs, live, overview, retry, webhook, webhooks,
+};
 use super::visit::Visit;
 use crate::ocs::Refusal;
 use crate::proxy::Body;
@@ -56,6 +58,7 @@ async fn change(desk: &SharedDesk, visit: &Visit, path: &[&str]) -> Result<Respo
         ["webhooks", id, "delete"] => webhook::delete(desk, visit, id).await,
         ["webhooks", id, "retry"] => webhook::retry(desk, visit, id).await,
         ["webhooks", id, kind @ ("replay" | "backfill")] => webhook::start(desk, visit, id, kind).await,
+        ["deliveries", "retry"] => retry::retry(desk, visit).await,
         ["deliveries", id, "retry"] => delivery::retry(desk, visit, id).await,
         ["jobs", id, "cancel"] => jobs::cancel(desk, visit, id).await,
         _ => Err(nothing(visit)),

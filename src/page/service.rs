@@ -83,6 +83,7 @@ impl Page {
         let desk = Desk {
             door: Door::new(sources.inside, tokens),
             limits: sources.settings.outbox,
+            source: sources.settings.event_source.clone(),
             examiner: Examiner::new(sources.settings, sources.database),
             pool: sources.pool,
             feed: sources.feed,

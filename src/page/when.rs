@@ -66,6 +66,16 @@ pub(crate) fn milliseconds(value: i64, language: Language) -> String {
     }
 }
 
+/// A share as people read it, such as `99.8 %`; it is 100 % only if it is whole.
+pub(crate) fn percent(share: f64, language: Language) -> String {
+    let tenths = (share * 1_000.0).floor() / 10.0;
+    let text = format!("{tenths:.1} %");
+    match language {
+        Language::English => text,
+        Language::Dutch => text.replace('.', ","),
+    }
+}
+
 /// A size on disk.
 pub(crate) fn bytes(value: u64) -> String {
     match value {
@@ -94,6 +104,7 @@ mod tests {
         assert_eq!(number(1_000, nl), "1.000");
         assert_eq!(milliseconds(9_999, en), "9,999 ms");
         assert_eq!(milliseconds(61_000, en), "61 s");
+        assert_eq!(percent(0.9999, en), "99.9 %");
         assert_eq!(bytes(12_345_678), "12 MB");
     }
 }

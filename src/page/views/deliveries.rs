@@ -4,6 +4,7 @@ use askama::Template;
 use hyper::{Response, StatusCode};
 use serde_json::Map;
 
+use super::retry;
 use crate::delivery::queue::listing::STATES;
 use crate::ocs::Refusal;
 use crate::page::answer;
@@ -15,9 +16,6 @@ use crate::page::visit::Visit;
 use crate::proxy::Body;
 use orw_model::EventClass;
 
-/// What can be looked for.
-pub(crate) const CONDITIONS: [&str; 5] = ["webhook", "state", "class", "object", "since"];
-
 #[derive(Template)]
 #[template(path = "deliveries.html")]
 struct View<'a> {
@@ -27,12 +25,24 @@ struct View<'a> {
     classes: Vec<String>,
     deliveries: &'a [Delivery],
     next: Option<String>,
+    /// The conditions of the search, by their names.
+    conditions: Vec<(&'static str, &'a str)>,
+    /// Whether a bulk retry could put back something of it.
+    retries: bool,
     /// Why the search is not one.
     problem: Option<&'a str>,
 }
 
+impl View<'_> {
+    /// Whether the search names one of the rarer conditions.
+    fn more(&self) -> bool {
+        let rare = ["until", "status", "cause", "webhookId"];
+        rare.iter().any(|name| self.query.get(name).is_some())
+    }
+}
+
 pub(crate) async fn show(desk: &Desk, visit: &Visit) -> Result<Response<Body>, Refusal> {
-    let mut query: Map<_, _> = visit.query.query(&CONDITIONS);
+    let mut query: Map<_, _> = visit.query.query(&retry::names());
     query.extend(visit.query.query(&["cursor"]));
     query.insert("limit".to_owned(), "50".into());
     let (found, problem) = match desk.get(visit, "/deliveries", query).await {
@@ -50,8 +60,14 @@ pub(crate) async fn show(desk: &Desk, visit: &Visit) -> Result<Response<Body>, R
         Some(_) => StatusCode::BAD_REQUEST,
         None => StatusCode::OK,
     };
+    let state = visit.query.text("state");
     let view = View {
         p: &visit.chrome,
+        conditions: retry::names()
+            .into_iter()
+            .filter_map(|name| Some((name, visit.query.get(name)?)))
+            .collect(),
+        retries: problem.is_none() && matches!(state, "" | "given_up" | "cancelled" | "given_up,cancelled"),
         query: &visit.query,
         states: &STATES,
         classes: EventClass::all().map(|class| class.to_string()).collect(),

@@ -4,12 +4,13 @@ use askama::Template;
 use hyper::{Response, StatusCode};
 use serde_json::Map;
 
+use super::request::{self, Request};
 use crate::ocs::Refusal;
 use crate::page::answer;
 use crate::page::chrome::Chrome;
 use crate::page::desk::Desk;
 use crate::page::form::number;
-use crate::page::records::{Attempt, Delivery, OneDelivery, read};
+use crate::page::records::{Attempt, Delivery, OneDelivery, Webhook, read};
 use crate::page::visit::Visit;
 use crate::proxy::Body;
 
@@ -19,6 +20,9 @@ struct View<'a> {
     p: &'a Chrome,
     delivery: &'a Delivery,
     attempts: &'a [Attempt],
+    /// The address of its webhook, if that is still there.
+    uri: Option<&'a str>,
+    request: Option<&'a Request>,
     problem: Option<&'a str>,
 }
 
@@ -33,6 +37,16 @@ async fn view(
     problem: Option<Refusal>,
 ) -> Result<Response<Body>, Refusal> {
     let found: OneDelivery = read(desk.get(visit, &format!("/deliveries/{id}"), Map::new()).await?)?;
+    let path = format!("/webhooks/{}", found.delivery.webhook);
+    let webhook: Option<Webhook> = match desk.get(visit, &path, Map::new()).await {
+        Ok(data) => Some(read(data)?),
+        Err(problem) if problem.status == 404 => None,
+        Err(problem) => return Err(problem),
+    };
+    let request = match &webhook {
+        Some(webhook) => request::of(desk, &found.delivery, webhook).await?,
+        None => None,
+    };
     let status = problem
         .as_ref()
         .and_then(|problem| StatusCode::from_u16(problem.status).ok())
@@ -41,6 +55,8 @@ async fn view(
         p: &visit.chrome,
         delivery: &found.delivery,
         attempts: &found.attempts,
+        uri: webhook.as_ref().map(|webhook| webhook.uri.as_str()),
+        request: request.as_ref(),
         problem: problem.as_ref().map(|problem| problem.message.as_str()),
     };
     Ok(answer::html(status, &visit.chrome, &view))

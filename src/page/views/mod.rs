@@ -11,5 +11,7 @@ pub(super) mod live;
 pub(super) mod login;
 pub(super) mod overview;
 pub(super) mod registration;
+mod request;
+pub(crate) mod retry;
 pub(super) mod webhook;
 pub(super) mod webhooks;

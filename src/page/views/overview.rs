@@ -10,10 +10,12 @@ use tokio_postgres::types::Type;
 use super::webhooks::{self, Row};
 use crate::capture::CaptureStatus;
 use crate::capture::outbox::{self, Outbox};
-use crate::delivery::depth::{self, Depth};
+use crate::delivery::figures;
+use crate::delivery::overview::{self, Overview as Deliveries};
 use crate::doctor::{Finding, Level, Report};
 use crate::ocs::Refusal;
 use crate::page::answer;
+use crate::page::chart::{self, Chart};
 use crate::page::chrome::Chrome;
 use crate::page::desk::{Desk, away};
 use crate::page::visit::Visit;
@@ -58,7 +60,11 @@ struct Gap {
 
 struct Overview {
     report: Option<(Arc<Report>, DateTime<Utc>)>,
-    depth: Depth,
+    deliveries: Deliveries,
+    traffic: Chart,
+    latency: Chart,
+    /// The slowest of the last day, if anything arrived.
+    times: Option<(String, String)>,
     outbox: Outbox,
     outbox_limit: u64,
     outbox_level: &'static str,
@@ -95,14 +101,23 @@ impl Overview {
             .map_or(0, |(report, _)| report.findings.len())
     }
 
-    fn waiting(&self) -> i64 {
-        self.depth.states.iter().map(|(_, count)| count).sum()
+    /// How many wait; "more than" if no more were counted.
+    fn waiting(&self, p: &Chrome) -> String {
+        let waiting = &self.deliveries.waiting;
+        let more = if waiting.more { "> " } else { "" };
+        format!("{more}{}", when::number(waiting.count, p.language))
     }
 
+    /// How long the oldest waits.
     fn oldest(&self, p: &Chrome) -> Option<String> {
-        #[expect(clippy::cast_possible_truncation, reason = "whole seconds are enough")]
-        let seconds = self.depth.webhooks.first()?.oldest_seconds as i64;
-        Some(when::span(TimeDelta::seconds(seconds), p.language))
+        let oldest = self.deliveries.waiting.oldest?;
+        Some(when::span(p.now - oldest, p.language))
+    }
+
+    fn rate(&self, p: &Chrome) -> Option<String> {
+        self.deliveries
+            .success_rate()
+            .map(|rate| when::percent(rate, p.language))
     }
 
     fn unread(&self, p: &Chrome) -> Option<String> {
@@ -177,7 +192,18 @@ pub(crate) async fn show(desk: &Desk, visit: &Visit) -> Result<Response<Body>, R
 async fn overview(desk: &Desk, visit: &Visit) -> Result<Overview, Refusal> {
     let rows = webhooks::rows(desk, visit).await?;
     let client = desk.database().await?;
-    let depth = depth::measure(&**client).await.map_err(|error| away(&error))?;
+    let p = &visit.chrome;
+    let deliveries = overview::overall(&**client).await.map_err(|error| away(&error))?;
+    let points = figures::series(&**client, None, p.now, chart::MINUTES, chart::STEP)
+        .await
+        .map_err(|error| away(&error))?;
+    let day = figures::series(&**client, None, p.now, chart::MINUTES, chart::MINUTES)
+        .await
+        .map_err(|error| away(&error))?;
+    let times = day.iter().rev().find_map(|point| point.latency_ms).map(|times| {
+        let text = |value| chart::time(value, p.language);
+        (text(times.median), text(times.p99))
+    });
     let outbox = outbox::measure(&client).await.map_err(|error| away(&error))?;
     let workers = workers(&client).await.map_err(|error| away(&error))?;
     let gaps = gaps(&client).await.map_err(|error| away(&error))?;
@@ -190,7 +216,10 @@ async fn overview(desk: &Desk, visit: &Visit) -> Result<Overview, Refusal> {
     let capture = desk.status.borrow().clone();
     Ok(Overview {
         report: desk.examiner.report().await,
-        depth,
+        deliveries,
+        traffic: chart::traffic(&points, p),
+        latency: chart::latency(&points, p),
+        times,
         outbox,
         outbox_limit: desk.limits.max_bytes,
         outbox_level: level,

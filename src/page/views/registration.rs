@@ -37,6 +37,13 @@ pub(crate) struct Draft {
     pub(crate) gaps: bool,
     /// Whether it shall send no credential any more.
     pub(crate) forgets: bool,
+    pub(crate) template: String,
+    /// As JSON.
+    pub(crate) zgw: String,
+    /// As JSON.
+    pub(crate) nlgov: String,
+    /// How it authenticates now, as the API names it.
+    pub(crate) auth_method: &'static str,
     /// The names of the headers with credentials that it has; an update that names no other keeps them.
     pub(crate) kept_credentials: Vec<String>,
 }
@@ -76,6 +83,9 @@ impl Draft {
             in_flight: webhook.max_in_flight.to_string(),
             timeout: webhook.timeout_seconds.to_string(),
             attempts: webhook.retry.max_attempts.to_string(),
+            template: webhook.template.clone().unwrap_or_default(),
+            zgw: shown(&webhook.zgw),
+            nlgov: shown(&webhook.nlgov),
             legacy: webhook.legacy_signature,
             gaps: webhook.gap_events,
             ..Self::default()
@@ -106,6 +116,10 @@ impl Draft {
             legacy: form.is_ticked("legacy"),
             gaps: form.is_ticked("gaps"),
             forgets: form.is_ticked("forget"),
+            template: text("template"),
+            zgw: text("zgw"),
+            nlgov: text("nlgov"),
+            auth_method: "none",
             kept_credentials: Vec::new(),
         }
     }
@@ -134,7 +148,7 @@ impl Draft {
                 .kept_credentials
                 .iter()
                 .map(|name| (name.clone(), json!(MASK)));
-            set("authMethod", json!("header"));
+            set("authMethod", json!(self.auth_method));
             set("authData", Value::Object(masked.collect()));
         }
         for (name, value) in [
@@ -144,6 +158,16 @@ impl Draft {
         ] {
             if !value.is_empty() {
                 set(name, json!(value));
+            }
+        }
+        if !self.template.is_empty() {
+            set("template", json!(self.template));
+        }
+        for (name, text) in [("zgw", &self.zgw), ("nlgov", &self.nlgov)] {
+            if !text.is_empty() {
+                let value =
+                    orw_model::json::parse(text).map_err(|error| format!("{name}: is not JSON: {error}"))?;
+                set(name, value);
             }
         }
         set("legacySignature", json!(self.legacy));
@@ -221,6 +245,15 @@ fn full_event(text: &str) -> String {
         text.to_owned()
     } else {
         format!("{NAMESPACE}{text}")
+    }
+}
+
+/// A setting as JSON; empty if there is none.
+fn shown(value: &Value) -> String {
+    if value.is_null() {
+        String::new()
+    } else {
+        format!("{value:#}")
     }
 }
 

@@ -4,14 +4,18 @@ use askama::Template;
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use crate::delivery::figures;
+use crate::delivery::overview::{self, Overview as Day};
 use crate::ocs::Refusal;
 use crate::page::answer;
+use crate::page::chart::{self, Chart};
 use crate::page::chrome::Chrome;
-use crate::page::desk::Desk;
+use crate::page::desk::{Desk, away};
 use crate::page::form::{Form, number};
 use crate::page::records::{Deliveries, Delivery, Job, Jobs, Statistics, Trial, Webhook, header_lines, read};
 use crate::page::visit::Visit;
 use crate::proxy::Body;
+use crate::registry::WebhookId;
 
 /// How many of its deliveries are shown with it.
 const DELIVERIES: u16 = 12;
@@ -22,6 +26,9 @@ struct View<'a> {
     p: &'a Chrome,
     webhook: &'a Webhook,
     figures: &'a Statistics,
+    day: &'a Day,
+    traffic: &'a Chart,
+    latency: &'a Chart,
     deliveries: &'a [Delivery],
     jobs: &'a [Job],
     filter: String,
@@ -61,6 +68,16 @@ async fn view(desk: &Desk, visit: &Visit, id: i64, done: Done) -> Result<Respons
     };
     let deliveries: Deliveries = read(desk.get(visit, "/deliveries", of_this(DELIVERIES)).await?)?;
     let jobs: Jobs = read(desk.get(visit, "/jobs", of_this(5)).await?)?;
+    let p = &visit.chrome;
+    let client = desk.database().await?;
+    let day = overview::of(&**client, &[id])
+        .await
+        .map_err(|error| away(&error))?;
+    let day = day.into_iter().next().map(|(_, day)| day).unwrap_or_default();
+    let points = figures::series(&**client, Some(WebhookId(id)), p.now, chart::MINUTES, chart::STEP)
+        .await
+        .map_err(|error| away(&error))?;
+    drop(client);
     let status = match &done.problem {
         Some(problem) => StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST),
         None => StatusCode::OK,
@@ -75,6 +92,9 @@ async fn view(desk: &Desk, visit: &Visit, id: i64, done: Done) -> Result<Respons
         headers: header_lines(Some(&webhook.headers)),
         webhook: &webhook,
         figures: &figures,
+        day: &day,
+        traffic: &chart::traffic(&points, p),
+        latency: &chart::latency(&points, p),
         deliveries: &deliveries.deliveries,
         jobs: &jobs.jobs,
         trial: done.trial.as_ref(),

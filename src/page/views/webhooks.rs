@@ -1,18 +1,21 @@
 //! All webhooks: their state and why, how well they do, what waits.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use askama::Template;
 use hyper::{Response, StatusCode};
 use serde_json::Map;
 
+use crate::delivery::overview::{self, Overview as Day};
 use crate::ocs::Refusal;
 use crate::page::answer;
 use crate::page::chrome::Chrome;
-use crate::page::desk::Desk;
+use crate::page::desk::{Desk, away};
 use crate::page::form::Form;
 use crate::page::records::{Statistics, Webhook, read};
 use crate::page::visit::Visit;
+use crate::page::when;
 use crate::proxy::Body;
 
 /// How many webhooks one page shows.
@@ -47,6 +50,8 @@ struct Rows<'a> {
 pub(crate) struct Row {
     pub(crate) webhook: Webhook,
     pub(crate) figures: Statistics,
+    /// The last day, and what waits.
+    pub(crate) day: Day,
 }
 
 impl Row {
@@ -56,16 +61,22 @@ impl Row {
     }
 
     /// The rate of success as people read it, such as `99.8 %`.
-    pub(crate) fn rate(&self) -> Option<String> {
-        let rate = self.figures.success_rate()?;
-        Some(format!("{}.{} %", rate / 10, rate % 10))
+    pub(crate) fn rate(&self, p: &Chrome) -> Option<String> {
+        self.day
+            .success_rate()
+            .map(|rate| when::percent(rate, p.language))
+    }
+
+    /// The same, to sort by.
+    fn share(&self) -> f64 {
+        self.day.success_rate().unwrap_or(2.0)
     }
 
     /// How good the rate is, for its colour.
     pub(crate) fn rate_class(&self) -> &'static str {
-        match self.figures.success_rate() {
-            Some(990..) => "good",
-            Some(900..990) => "warn",
+        match self.day.success_rate() {
+            Some(0.99..) => "good",
+            Some(0.9..) => "warn",
             Some(_) => "bad",
             None => "none",
         }
@@ -79,12 +90,19 @@ impl Row {
 pub(crate) async fn rows(desk: &Desk, visit: &Visit) -> Result<Vec<Row>, Refusal> {
     let webhooks: Vec<Webhook> = read(desk.get(visit, "/webhooks", Map::new()).await?)?;
     let figures: Vec<Statistics> = read(desk.get(visit, "/statistics", Map::new()).await?)?;
-    let mut figures: std::collections::HashMap<i64, Statistics> =
-        figures.into_iter().map(|one| (one.webhook, one)).collect();
+    let mut figures: HashMap<i64, Statistics> = figures.into_iter().map(|one| (one.webhook, one)).collect();
+    let ids: Vec<i64> = webhooks.iter().map(|webhook| webhook.id).collect();
+    let client = desk.database().await?;
+    let days = overview::of(&**client, &ids)
+        .await
+        .map_err(|error| away(&error))?;
+    drop(client);
+    let mut days: HashMap<i64, Day> = days.into_iter().collect();
     Ok(webhooks
         .into_iter()
         .map(|webhook| Row {
             figures: figures.remove(&webhook.id).unwrap_or_default(),
+            day: days.remove(&webhook.id).unwrap_or_default(),
             webhook,
         })
         .collect())
@@ -152,14 +170,14 @@ fn matches(row: &Row, query: &Form) -> bool {
 fn sort(rows: &mut [Row], by: &str) {
     match by {
         "id" => rows.sort_by_key(|row| row.webhook.id),
-        "waiting" => rows.sort_by_key(|row| Reverse(row.figures.pending)),
-        "rate" => rows.sort_by_key(|row| row.figures.success_rate().unwrap_or(i64::MAX)),
+        "waiting" => rows.sort_by_key(|row| Reverse(row.day.waiting.count)),
+        "rate" => rows.sort_by(|a, b| a.share().total_cmp(&b.share())),
         "success" => rows.sort_by_key(|row| Reverse(row.figures.last_success)),
         "uri" => rows.sort_by(|a, b| a.webhook.uri.cmp(&b.webhook.uri)),
         _ => rows.sort_by_key(|row| {
             (
                 !row.needs_attention(),
-                Reverse(row.figures.pending),
+                Reverse(row.day.waiting.count),
                 row.webhook.id,
             )
         }),

@@ -81,7 +81,10 @@ async fn a_webhook_lives_its_whole_life_on_the_page() {
         )
         .await;
     assert!(
-        checked.status == 200 && checked.has("$gte") && checked.has("This can be saved"),
+        checked.status == 200
+            && checked.has("$gte")
+            && checked.has("This can be saved")
+            && checked.has("Of an example"),
         "{}",
         checked.text
     );
@@ -97,6 +100,24 @@ async fn a_webhook_lives_its_whole_life_on_the_page() {
     scene.objects(1, 3).await;
     let received = scene.received(3).await;
     assert_eq!(received[0].headers["authorization"], "Bearer hidden-credential");
+    // The filter is tried on what is stored now, and the body of the last of it is shown.
+    let name = "{\"event.object.data.age\": {\"$lt\": 0}}";
+    for (filter, matched) in [("", 3), (name, 0)] {
+        let tried = visitor
+            .post(
+                "/webhooks/check",
+                &[&new[..new.len() - 1], &[("filter", filter)]].concat(),
+            )
+            .await;
+        assert!(
+            tried.has(&format!(
+                "<strong>{matched}</strong> of the last <strong>3</strong>"
+            )) && tried.has("Of the last such event")
+                && tried.has("cloudevents"),
+            "{}",
+            tried.text
+        );
+    }
     // An edit keeps what it does not name: headers and credentials.
     visitor.get(&format!("{one}/edit")).await;
     let edit = [
@@ -254,6 +275,25 @@ async fn deliveries_are_found_looked_at_and_retried() {
     );
     assert!(visitor.get("/webhooks?state=failing").await.has(&bad.to_string()));
     assert!(visitor.get("/").await.has("Webhooks that fail or are off"));
+    assert!(
+        one.has(&format!("POST {}", scene.receiver.url("/bad"))),
+        "the request is shown"
+    );
+    let counted = visitor
+        .post(
+            "/deliveries/retry",
+            &[
+                ("webhook", &bad.to_string()),
+                ("cause", "status"),
+                ("status", "5xx"),
+            ],
+        )
+        .await;
+    assert!(
+        counted.has("2 deliveries can be sent again") && counted.has("name=\"status\" value=\"5xx\""),
+        "{}",
+        counted.text
+    );
     scene.receiver.always(Answer::Status(200));
     let done = visitor.post(&format!("/deliveries/{id}/retry"), &[]).await;
     assert!(done.has("It is in the queue again"), "{}", done.text);
@@ -264,8 +304,27 @@ async fn deliveries_are_found_looked_at_and_retried() {
         "{}",
         again.text
     );
-    let all = visitor.post(&format!("/webhooks/{bad}/retry"), &[]).await;
-    assert_eq!(all.status, 200);
+    let all = visitor
+        .post(
+            "/deliveries/retry",
+            &[("webhook", &bad.to_string()), ("start", "1")],
+        )
+        .await;
+    assert!(all.has("The job has started"), "{}", all.text);
+    scene
+        .until(
+            "SELECT count(*) FROM openregister_webhooks.job WHERE state = 'done' AND kind = 'retry'",
+            1,
+        )
+        .await;
     scene.delivered().await;
+    let none = visitor.post("/deliveries/retry", &[("start", "1")]).await;
+    assert!(
+        none.status == 409 && none.has("nothing to retry"),
+        "{}",
+        none.text
+    );
+    let rest = visitor.post(&format!("/webhooks/{bad}/retry"), &[]).await;
+    assert_eq!(rest.status, 200);
     assert_eq!(scene.receiver.received().len(), 4);
 }

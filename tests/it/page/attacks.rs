@@ -23,6 +23,7 @@ fn changes(id: i64) -> Vec<String> {
             "/webhooks/new",
             "/webhooks/check",
             "/deliveries/1/retry",
+            "/deliveries/retry",
             "/jobs/1/cancel",
             "/nothing",
         ]
