@@ -133,6 +133,10 @@ async function act(javaScriptEnabled) {
   expect((await page.inputValue("#filter")).includes("$gte"), "the condition is not in the filter");
   await page.fill("#uri", `${facts.receiver}?js=${javaScriptEnabled}`);
   if (javaScriptEnabled) await page.waitForSelector("#checked .alert.good");
+  if (javaScriptEnabled) await page.waitForSelector("#checked .would");
+  else await press(page, "Check");
+  await said(page, "such events would have matched");
+  await said(page, "The body in each format");
   await press(page, "Register");
   await said(page, "whsec_");
   await page.getByRole("link", { name: "To the webhook" }).click();
@@ -170,6 +174,13 @@ async function act(javaScriptEnabled) {
   await page.locator("tbody th a").first().click();
   await press(page, "Retry");
   await said(page, "It is in the queue again");
+  await page.goto(`${base}/deliveries?webhook=${facts.givenUp}&state=given_up`);
+  await press(page, "Count what can be sent again …");
+  await said(page, "can be sent again");
+  if (!javaScriptEnabled) {
+    await press(page, "Start");
+    await said(page, "The job has started");
+  }
   await page.goto(`${base}/webhooks`);
   await page.fill("#q", "n8n");
   if (javaScriptEnabled) await page.waitForFunction(() => document.querySelectorAll("#rows tbody tr").length === 1);
