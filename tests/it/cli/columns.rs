@@ -85,7 +85,8 @@ const CASES: [Case; 56] = [
     case(&["rotate-key"], 0, true),
     // It writes files; the tests of the packages read them.
     case(&["man", "--help"], 0, false),
-    case(&["completions", "bash"], 0, false),
+    // What it prints is for a shell.
+    case(&["completions", "--help"], 0, false),
     // These ask; other tests answer.
     case(&["hash-password", "--help"], 0, false),
     case(&["filter", "eval", "--help"], 0, false),
@@ -213,10 +214,10 @@ async fn at_80_columns_in_a_pipe_and_as_json_every_command_is_readable() {
     } in CASES
     {
         let name = arguments.join(" ");
-        if let Some((shown, exit)) = on_terminal(&scene.sidecar, arguments, "cat").await {
-            if exit != code || too_wide(&shown).is_some() {
-                wrong.push(format!("{name}: {exit}, {:?}: {shown}", too_wide(&shown)));
-            }
+        if let Some((shown, exit)) = on_terminal(&scene.sidecar, arguments, "cat").await
+            && (exit != code || too_wide(&shown).is_some())
+        {
+            wrong.push(format!("{name}: {exit}, {:?}: {shown}", too_wide(&shown)));
         }
         // In a pipe nothing is coloured, and a reader that has seen enough is no failure.
         let quoted: Vec<String> = arguments.iter().map(|one| format!("'{one}'")).collect();
