@@ -17,7 +17,7 @@ pub(crate) const MINUTES: u16 = 1_440;
 /// The picture's own units; the style sheet says how large it is shown.
 const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 170.0;
-const LEFT: f64 = 46.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 6.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 22.0;
@@ -238,11 +238,11 @@ fn units(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// The smallest of 1, 2, 4, 5, 10, 20, … that is not less.
+/// The smallest of 1, 1.5, 2, 3, 4, 6, 8, 10, 15, … that is not less.
 fn nice(most: f64) -> f64 {
     let mut unit = 0.1;
     while unit < 1e12 {
-        for step in [1.0, 2.0, 4.0, 5.0] {
+        for step in [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0] {
             if unit * step >= most {
                 return unit * step;
             }
@@ -267,6 +267,8 @@ fn hours(points: &[Point], slot: f64) -> Vec<Hour> {
         .iter()
         .enumerate()
         .filter(|(_, point)| point.at.minute() == 0 && point.at.hour().is_multiple_of(4))
+        // A text at the edge would be cut off.
+        .filter(|(at, _)| left(*at, slot) < WIDTH - 20.0)
         .map(|(at, point)| Hour {
             x: units(left(at, slot)),
             text: point.at.format("%H:%M").to_string(),
@@ -322,10 +324,10 @@ mod tests {
     fn scales_are_round() {
         for (most, wanted) in [
             (0.0, 0.1),
-            (0.3, 0.4),
-            (3.0, 4.0),
-            (41.0, 50.0),
-            (1_001.0, 2_000.0),
+            (0.35, 0.4),
+            (3.1, 4.0),
+            (41.0, 60.0),
+            (1_001.0, 1_500.0),
         ] {
             assert!((nice(most) - wanted).abs() < 1e-9, "{most}: {}", nice(most));
         }

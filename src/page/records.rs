@@ -142,11 +142,6 @@ impl Statistics {
     pub(crate) fn failed(&self) -> i64 {
         self.failed_attempts.values().sum()
     }
-
-    /// Per mille of the attempts that succeeded within the last days; `None` if there were none.
-    pub(crate) fn success_rate(&self) -> Option<i64> {
-        (self.succeeded * 1000).checked_div(self.succeeded + self.failed())
-    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

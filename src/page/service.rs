@@ -116,7 +116,7 @@ impl Page {
         }
         let (mut head, body) = match self.accept(request, segments, arrival) {
             Ok(accepted) => accepted,
-            Err(response) => return response,
+            Err(response) => return *response,
         };
         let mut response = self.answer_head(&mut head, body).await;
         for cookie in head.cookies {
@@ -134,8 +134,13 @@ impl Page {
         request: Request<Incoming>,
         path: Vec<String>,
         arrival: Arrival,
-    ) -> Result<(Head, Incoming), Response<Body>> {
-        let unavailable = |_| answer::plain(StatusCode::SERVICE_UNAVAILABLE, "Try again in a moment\n");
+    ) -> Result<(Head, Incoming), Box<Response<Body>>> {
+        let unavailable = |_| {
+            Box::new(answer::plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Try again in a moment\n",
+            ))
+        };
         let host = proxy::host(&request).ok().flatten();
         let (parts, body) = request.into_parts();
         let method = match parts.method {
@@ -145,12 +150,12 @@ impl Page {
                 let mut response = answer::plain(StatusCode::METHOD_NOT_ALLOWED, "GET or POST\n");
                 let allowed = HeaderValue::from_static("GET, HEAD, POST");
                 response.headers_mut().insert(header::ALLOW, allowed);
-                return Err(response);
+                return Err(Box::new(response));
             }
         };
         if method == Method::POST && is_from_elsewhere(&parts.headers) {
             let text = "This form was sent by another site, so nothing was done\n";
-            return Err(answer::plain(StatusCode::FORBIDDEN, text));
+            return Err(Box::new(answer::plain(StatusCode::FORBIDDEN, text)));
         }
         let secure = arrival.secure
             || (arrival.trusted

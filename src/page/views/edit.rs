@@ -22,6 +22,8 @@ use crate::registry::{DataMode, Format, HttpMethod, Ordering};
 use orw_filter::Filter;
 use orw_model::EventClass;
 
+/// Stands for an address that is not written yet.
+const ANYWHERE: &str = "https://example.com/";
 /// The longest body that is shown whole.
 const SHOWN: usize = 16 * 1024;
 
@@ -66,6 +68,8 @@ pub(crate) struct Checked {
     tried: Option<Tried>,
     /// The body in every format; empty if nothing is known that could be sent.
     bodies: Vec<Body>,
+    /// It says no address yet.
+    unaddressed: bool,
     /// The bodies are of an example, because no such event is stored.
     example: bool,
 }
@@ -77,6 +81,7 @@ impl Checked {
             warnings: Vec::new(),
             tried: None,
             bodies: Vec::new(),
+            unaddressed: false,
             example: false,
         }
     }
@@ -148,8 +153,20 @@ pub(crate) async fn check(desk: &Desk, visit: &Visit) -> Result<Response<Answer>
     } else {
         Ok(())
     };
-    let checked = match added.and_then(|()| draft.fields()) {
-        Ok(fields) => checked(desk, &draft, fields).await?,
+    // Filters are tried and bodies are shown before an address is known.
+    let unaddressed = draft.uri.is_empty();
+    if unaddressed {
+        ANYWHERE.clone_into(&mut draft.uri);
+    }
+    let fields = added.and_then(|()| draft.fields());
+    if unaddressed {
+        draft.uri.clear();
+    }
+    let checked = match fields {
+        Ok(fields) => Checked {
+            unaddressed,
+            ..checked(desk, &draft, fields).await?
+        },
         Err(problem) => Checked::refused(problem),
     };
     if visit.part {
@@ -207,6 +224,7 @@ async fn checked(desk: &Desk, draft: &Draft, fields: Map<String, Value>) -> Resu
         warnings: registration.warnings,
         tried: Some(tried),
         bodies,
+        unaddressed: false,
         example,
     })
 }

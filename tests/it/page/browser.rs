@@ -82,8 +82,8 @@ async fn busy(scene: Scene) -> (Scene, Value) {
         .until(&format!("{done}'succeeded'"), (OBJECTS + 1).into())
         .await;
     // The receiver that fails is spared after a while: the rest of its deliveries waits.
-    let given_up = format!("SELECT least(({done}'given_up'), 1)");
-    scene.until(&given_up, 1).await;
+    let some = format!("SELECT least(({done}'given_up'), 1)");
+    scene.until(&some, 1).await;
     let first = scene
         .count("SELECT max(id) FROM openregister_webhooks.delivery_log WHERE state = 'given_up'")
         .await;
