@@ -1,7 +1,7 @@
 # The commands of this project. Each runs a script below scripts/.
 # All of them work as root and as an ordinary user, and are quick when they run again.
 
-.PHONY: help demo test test-api test-page test-consumers test-n8n check docs docs-test bless bench bench-check test-matrix soak chaos fuzz image test-image deb test-deb
+.PHONY: help demo test test-api test-page test-consumers test-n8n check docs docs-test bless bench bench-figures bench-check test-matrix soak chaos fuzz image test-image deb test-deb
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\): ## /  make \1\t/p' Makefile
@@ -38,6 +38,9 @@ bless: ## Write the generated pages of docs/ anew from the program: events, sche
 
 bench: ## Run the benchmarks of docs/BENCHMARKS.md (BENCH=name runs one)
 	@scripts/bench.sh
+
+bench-figures: ## Measure what docs/BENCHMARKS.md says of writers, reader and delivery, and write it there (12 minutes, on a machine that is not busy)
+	@BENCH="writer reader delivery" BENCH_ARGS=--write ORW_TEST_BENCH_ROUNDS=3 ORW_TEST_BENCH_SECONDS=3 scripts/bench.sh
 
 bench-check: ## Fail if capture takes more CPU or log, beside its references, than benches/baseline.json allows
 	@BENCH_ARGS=--check scripts/bench.sh

@@ -27,6 +27,11 @@ fn load() -> Baseline {
     serde_json::from_str(&text).expect("benches/baseline.json is what `--bless` writes")
 }
 
+/// Whether there is a baseline for a section.
+pub(crate) fn knows(section: &str) -> bool {
+    load().contains_key(section)
+}
+
 /// What is worse than the baseline, or missing in it, one line each.
 pub(crate) fn worse(section: &str, ratios: &[Ratio]) -> Vec<String> {
     let baseline = load();

@@ -79,8 +79,23 @@ fn main() -> ExitCode {
         }
     }
     let chosen = SECTIONS.iter().filter(|section| {
-        let named = names.contains(&section.name);
-        named || (names.is_empty() && (section.gated || !gated))
+        if !names.is_empty() {
+            return names.contains(&section.name);
+        }
+        match purpose {
+            Purpose::Show | Purpose::Write => true,
+            Purpose::Bless => section.gated,
+            Purpose::Check => {
+                let known = section.gated && baseline::knows(section.name);
+                if section.gated && !known {
+                    println!(
+                        "{} is not compared: nobody has made a baseline for it",
+                        section.name
+                    );
+                }
+                known
+            }
+        }
     });
     let scope = Scope {
         seconds: Duration::from_secs(number("ORW_TEST_BENCH_SECONDS").unwrap_or(3)),

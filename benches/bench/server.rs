@@ -57,6 +57,15 @@ impl Server {
     }
 }
 
+impl Server {
+    /// How many transactions there were in a database.
+    pub(crate) async fn transactions(&self, database: &Database) -> i64 {
+        let query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1";
+        let row = self.dba.query_one(query, &[&database.name]).await.unwrap();
+        row.get(0)
+    }
+}
+
 impl Database {
     pub(crate) async fn connect(&self) -> Client {
         connect(&self.url).await

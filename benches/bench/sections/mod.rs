@@ -46,7 +46,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         name: "delivery",
         about: "from the commit to the receipt: time, CPU of each process, throughput",
-        gated: false,
+        gated: true,
         run: |scope| Box::pin(delivery::run(scope)),
     },
     Section {

@@ -271,8 +271,9 @@ fn registration(settings: &Settings, fields: &Fields) -> Result<Registration, Fa
     let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
     Registration::parse(fields, &guard).map_err(|refused| {
         Failure::Usage(match refused {
+            // The message may end with a question ("did you mean …?"), so that what follows is in brackets.
             Refused::Event(_) => format!(
-                "{refused}; `openregister-webhooks events` lists those that are, and gap events come with --gap-events true"
+                "{refused} (`openregister-webhooks events` lists those that are; gap events come with --gap-events true)"
             ),
             other => other.to_string(),
         })

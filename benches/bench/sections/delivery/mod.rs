@@ -8,18 +8,16 @@ mod steady;
 mod throughput;
 
 use crate::Scope;
-use crate::report::{Report, Table};
+use crate::report::Report;
 
 use self::scene::Scene;
 
 pub(super) async fn run(scope: Scope) -> Report {
     let scene = Scene::new("delivery").await;
-    let tables: Vec<Table> = vec![
-        steady::measure(&scene, scope).await,
-        throughput::measure(&scene, scope).await,
-    ];
-    Report {
-        tables,
-        ratios: Vec::new(),
+    let (steady, ratios) = steady::measure(&scene, scope).await;
+    let mut tables = vec![steady];
+    if !scope.ratios_only {
+        tables.push(throughput::measure(&scene, scope).await);
     }
+    Report { tables, ratios }
 }

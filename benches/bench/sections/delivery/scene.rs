@@ -42,9 +42,17 @@ pub(super) struct Spent {
     pub(super) sessions: Cpu,
     pub(super) writers: Cpu,
     pub(super) receiver: Cpu,
+    /// In this database. Sessions report them with a delay of up to a second.
+    pub(super) transactions: i64,
 }
 
 impl Spent {
+    /// Transactions for each delivery.
+    #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub(super) fn transactions_each(&self, deliveries: u64) -> f64 {
+        self.transactions as f64 / deliveries as f64
+    }
+
     /// Seconds for 1,000 deliveries: all together, then each.
     pub(super) fn each_thousand(&self, deliveries: u64) -> [f64; 5] {
         let seconds = |cpu: Cpu| cpu.micros_each(deliveries) / 1000.0;
@@ -53,8 +61,8 @@ impl Spent {
     }
 }
 
-/// What they had used at a moment.
-pub(super) struct Before([Used; 4]);
+/// What they had used at a moment, and how many transactions there had been.
+pub(super) struct Before([Used; 4], i64);
 
 impl Scene {
     pub(super) async fn new(name: &str) -> Self {
@@ -106,12 +114,13 @@ impl Scene {
     pub(super) async fn before(&self, sidecar: &Sidecar) -> Before {
         let sessions = self.server.backends(&self.database, SIDECAR).await;
         let writers = self.server.backends(&self.database, WRITER).await;
-        Before([
+        let used = [
             Used::by([sidecar.pid()]),
             Used::by(sessions),
             Used::by(writers),
             Used::by([self.receiver.pid()]),
-        ])
+        ];
+        Before(used, self.server.transactions(&self.database).await)
     }
 
     pub(super) async fn since(&self, before: &Before, sidecar: &Sidecar) -> Spent {
@@ -122,6 +131,7 @@ impl Scene {
             sessions: used(1),
             writers: used(2),
             receiver: used(3),
+            transactions: now.1 - before.1,
         }
     }
 }

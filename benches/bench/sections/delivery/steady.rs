@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::receiver::{DIGITS, MARK};
 use super::scene::{OBJECTS, REST, Scene, Spent, mebibytes};
 use crate::Scope;
-use crate::report::{Figure, Table};
+use crate::report::{Figure, Ratio, Table};
 use crate::rounds::{in_turn, median};
 use crate::writers::{age, second};
 
@@ -18,6 +18,9 @@ use crate::writers::{age, second};
 const RATES: [u32; 4] = [10, 100, 500, 2_000];
 /// Changes before it is measured: plans are made, connections opened.
 const WARM: u32 = 200;
+
+/// Changes that are measured at least, however low the rate.
+const LEAST: u32 = 100;
 
 /// `$1`: the row, `$2`: the time to the second, `$3`: the name, `$4`: the age.
 const UPDATE: &str = "UPDATE oc_openregister_table_1_1 SET _name = $3::text, _updated = $2::text::timestamp, name = $3::text, age = $4 \
@@ -28,16 +31,26 @@ struct Measured {
     /// Milliseconds from the commit, as the writer knew of it, to the receipt; sorted.
     times: Vec<f64>,
     spent: [f64; 5],
+    transactions: f64,
     connections: f64,
     mebibytes: f64,
 }
 
-pub(super) async fn measure(scene: &Scene, scope: Scope) -> Table {
-    let figures = in_turn(scope.rounds, &mut { RATES }, async |rate| {
+/// The rate whose ratios `make bench-check` compares.
+const GATED: u32 = 100;
+
+pub(super) async fn measure(scene: &Scene, scope: Scope) -> (Table, Vec<Ratio>) {
+    let mut rates: Vec<u32> = RATES.into();
+    if scope.ratios_only {
+        rates.retain(|rate| *rate == GATED);
+    }
+    let figures = in_turn(scope.rounds, &mut rates.clone(), async |rate| {
         at(scene, *rate, scope.seconds).await
     })
     .await;
-    let rows = RATES.iter().zip(&figures);
+    let gated = rates.iter().zip(&figures).find(|(rate, _)| **rate == GATED);
+    let ratios = gated.map(|(_, rounds)| ratios(rounds)).unwrap_or_default();
+    let rows = rates.iter().zip(&figures);
     let columns = [
         "changes a second",
         "median ms from the commit to the receipt",
@@ -47,16 +60,43 @@ pub(super) async fn measure(scene: &Scene, scope: Scope) -> Table {
         "its sessions",
         "writers",
         "receiver",
+        "transactions for each",
         "connections",
         "MiB",
     ];
-    Table {
-        title: "One webhook, one change a transaction".to_owned(),
+    let table = Table {
+        title: format!(
+            "One webhook, one change a transaction, medians of {} rounds",
+            scope.rounds
+        ),
         columns: columns.map(str::to_owned).into(),
         rows: rows
             .map(|(rate, rounds)| (rate.to_string(), row(rounds)))
             .collect(),
-    }
+    };
+    (table, ratios)
+}
+
+/// What a delivery costs beside the write that it tells of, whatever else the machine does.
+fn ratios(rounds: &[Measured]) -> Vec<Ratio> {
+    let ratio = |name: &str, value| Ratio {
+        name: format!("at {GATED} a second: {name}"),
+        value,
+    };
+    vec![
+        ratio(
+            "CPU of the program and its sessions, of the writers' sessions",
+            median(
+                rounds
+                    .iter()
+                    .map(|one| (one.spent[1] + one.spent[2]) / one.spent[3]),
+            ),
+        ),
+        ratio(
+            "transactions for each delivery",
+            median(rounds.iter().map(|one| one.transactions)),
+        ),
+    ]
 }
 
 fn row(rounds: &[Measured]) -> Vec<Figure> {
@@ -64,6 +104,7 @@ fn row(rounds: &[Measured]) -> Vec<Figure> {
     let part = |part: usize| of(&|one: &Measured| one.times[(one.times.len() - 1) * part / 100]);
     let mut row = vec![Figure::new(part(50), 2), Figure::new(part(99), 1)];
     row.extend((0..5).map(|at| Figure::new(of(&|one| one.spent[at]), 2)));
+    row.push(Figure::new(of(&|one| one.transactions), 1));
     row.push(Figure::new(of(&|one| one.connections), 0));
     row.push(Figure::new(of(&|one| one.mebibytes), 1));
     row
@@ -78,7 +119,7 @@ async fn at(scene: &Scene, rate: u32, seconds: Duration) -> Measured {
     scene.receiver.until(WARM.into()).await;
     tokio::time::sleep(REST).await;
     scene.receiver.reset();
-    let count = rate * u32::try_from(seconds.as_secs()).unwrap();
+    let count = (rate * u32::try_from(seconds.as_secs()).unwrap()).max(LEAST);
     let before = scene.before(&sidecar).await;
     let committed = write(&writers, count, rate, WARM).await;
     scene.receiver.until(count.into()).await;
@@ -96,6 +137,7 @@ async fn at(scene: &Scene, rate: u32, seconds: Duration) -> Measured {
     assert_eq!(times.len(), usize::try_from(count).unwrap());
     let measured = Measured {
         times,
+        transactions: spent.transactions_each(count.into()),
         spent: spent.each_thousand(count.into()),
         connections: f64::from(u32::try_from(arrived.connections).unwrap()),
         mebibytes: mebibytes(sidecar.pid(), "VmHWM"),
