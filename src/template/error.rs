@@ -71,7 +71,9 @@ const fn reason_of(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::NonPrimitive => "a text, number or truth value is needed here, and this is a list or map",
         ErrorKind::NonKey => "this cannot be the name of a part",
-        ErrorKind::TooManyArguments => "a filter or test has too many arguments, or one that it does not know",
+        ErrorKind::TooManyArguments => {
+            "a filter or test has too many arguments, or one that it does not know"
+        }
         ErrorKind::MissingArgument => "a filter or test lacks an argument",
         ErrorKind::UnknownFilter => "this filter is unknown here",
         ErrorKind::UnknownTest => "this test is unknown here",

@@ -108,9 +108,7 @@ impl<'a> Key<'a> {
     fn of(options: &'a Kwargs) -> Result<Self, Error> {
         let parts = options.get::<Option<&str>>("attribute")?.unwrap_or_default();
         Ok(Self {
-            case_sensitive: options
-                .get::<Option<bool>>("case_sensitive")?
-                .unwrap_or_default(),
+            case_sensitive: options.get::<Option<bool>>("case_sensitive")?.unwrap_or_default(),
             parts: parts
                 .split(',')
                 .map(str::trim)
@@ -141,9 +139,8 @@ impl<'a> Key<'a> {
 }
 
 fn weight_of(state: &State, key: &[Value]) -> Result<u64, Error> {
-    key.iter().try_fold(0, |sum: u64, value| {
-        Ok(sum.saturating_add(weight(state, value)?))
-    })
+    key.iter()
+        .try_fold(0, |sum: u64, value| Ok(sum.saturating_add(weight(state, value)?)))
 }
 
 /// Sorts items by keys. A sort compares an item about once for each time that the list can be halved.
@@ -179,9 +176,7 @@ fn dictsort(state: &State, map: &Value, options: Kwargs) -> Result<Vec<Value>, E
         return Err(failure(NO_MAP));
     }
     let key = Key {
-        case_sensitive: options
-            .get::<Option<bool>>("case_sensitive")?
-            .unwrap_or_default(),
+        case_sensitive: options.get::<Option<bool>>("case_sensitive")?.unwrap_or_default(),
         parts: Vec::new(),
     };
     let by_value = options.get::<Option<&str>>("by")? == Some("value");

@@ -293,7 +293,10 @@ fn texts_that_a_template_makes_are_paid_for_when_they_are_folded_and_compared() 
         let begun = cpu();
         let result = render(&text, &data);
         let took = cpu() - begun;
-        assert!(matches!(result, Err(TemplateError::TooMuch(_))), "{used}: {result:?}");
+        assert!(
+            matches!(result, Err(TemplateError::TooMuch(_))),
+            "{used}: {result:?}"
+        );
         assert!(took < Duration::from_secs(3), "{used} took {took:?}");
     }
 }

@@ -131,7 +131,11 @@ fn faults_name_their_place() {
             "line 1, column 13: ",
             "nosuch is unknown",
         ),
-        ("1\n{{ count }}\n {{ title - count }}", "line 3, column ", "another type"),
+        (
+            "1\n{{ count }}\n {{ title - count }}",
+            "line 3, column ",
+            "another type",
+        ),
         ("{{ title", "line 1, column ", "unexpected"),
         ("{% if 1 %}", "line 1, column ", "unexpected"),
         ("\"{{ title }}\"", "what it gives is not JSON: ", "line 1"),
@@ -221,14 +225,23 @@ fn lists_are_sorted_and_compared_without_regard_to_case() {
         "m": {"b": 1, "A": 2}});
     for (text, result) in [
         ("{{ l | sort }}", json!(["A", "a", "b", "C"])),
-        ("{{ l | sort(case_sensitive=true, reverse=true) }}", json!(["b", "a", "C", "A"])),
+        (
+            "{{ l | sort(case_sensitive=true, reverse=true) }}",
+            json!(["b", "a", "C", "A"]),
+        ),
         ("{{ l | unique }}", json!(["b", "A", "C"])),
         ("{{ l | unique(case_sensitive=true) | list | length }}", json!(4)),
         ("{{ (l | min) ~ (l | max) }}", json!("AC")),
-        ("{{ p | sort(attribute='a, n') | join('-', attribute='n') }}", json!("c-a-B")),
+        (
+            "{{ p | sort(attribute='a, n') | join('-', attribute='n') }}",
+            json!("c-a-B"),
+        ),
         ("{{ (p | max(attribute='a')).n }}", json!("B")),
         ("{{ m | dictsort }}", json!([["A", 2], ["b", 1]])),
-        ("{{ m | dictsort(by='value') | map(attribute='0') | list | length }}", json!(2)),
+        (
+            "{{ m | dictsort(by='value') | map(attribute='0') | list | length }}",
+            json!(2),
+        ),
         ("{{ nothing | sort }}", json!([])),
     ] {
         assert_eq!(rendered(text, &data), result, "{text}");
