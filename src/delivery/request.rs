@@ -3,18 +3,22 @@
 //! Guarantees: the signature covers the bytes that are sent. The registration's headers can override neither what is signed nor the
 //! headers that HTTP itself depends on. No error shows a header's value.
 
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Method, Request};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
 
 use super::format::RenderError;
 use super::queue::Claimed;
 use super::sign::{LEGACY_HEADER, legacy_signature, signatures};
 use crate::lifecycle::StoredEvent;
-use crate::registry::{Auth, HttpMethod, Webhook};
+use crate::registry::{Auth, Format, HttpMethod, Webhook};
 use crate::traces::DeliveryIds;
 
 pub(super) const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
@@ -65,6 +69,41 @@ pub(crate) fn render(
         content_type: rendered.content_type,
         headers: rendered.headers,
     })
+}
+
+/// How many templates are rendered at once; each takes one core for up to a second or two.
+const TEMPLATES_AT_ONCE: usize = 2;
+/// How long a template may wait for its turn and take. What takes longer is tried again later.
+const TEMPLATE_TIME: Duration = Duration::from_secs(15);
+static TEMPLATES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(TEMPLATES_AT_ONCE)));
+
+/// The same, for what others wait beside: a template is rendered on a thread of its own, not on one that serves requests.
+pub(crate) async fn render_apart(
+    event: &Arc<StoredEvent>,
+    webhook: &Arc<Webhook>,
+    delivery: &Claimed,
+    ids: Option<&DeliveryIds>,
+) -> Result<Payload, RenderError> {
+    if webhook.format != Format::Template {
+        return render(event, webhook, delivery, ids);
+    }
+    let (event, webhook) = (Arc::clone(event), Arc::clone(webhook));
+    let (delivery, ids) = (delivery.clone(), ids.copied());
+    let rendering = async {
+        let turn = Arc::clone(&TEMPLATES)
+            .acquire_owned()
+            .await
+            .map_err(|_| RenderError::Late)?;
+        let work = tokio::task::spawn_blocking(move || {
+            // It keeps its turn even if nobody waits for it any more.
+            let _turn = turn;
+            render(&event, &webhook, &delivery, ids.as_ref())
+        });
+        work.await.map_err(|_| RenderError::Late)?
+    };
+    tokio::time::timeout(TEMPLATE_TIME, rendering)
+        .await
+        .unwrap_or(Err(RenderError::Late))
 }
 
 /// Why a request cannot be made.

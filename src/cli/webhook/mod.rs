@@ -6,6 +6,7 @@ mod send_test;
 mod statistics;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -15,7 +16,7 @@ use super::failure::Failure;
 use super::registry::{find, open, unknown};
 use super::{caller, database, given};
 use crate::config::Settings;
-use crate::delivery::handshake;
+use crate::delivery::handshake::{self, EnableError};
 use crate::lifecycle::EventType;
 use crate::registry::{
     Changed, Fields, Refused, Registration, Registry, RegistryError, Status, Webhook, WebhookId, parse_secret,
@@ -164,7 +165,7 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
         }
         Action::Remove(one) => remove(&registry, one.id, json).await?,
         Action::Enable(one) | Action::Resume(one) => {
-            set_status(&registry, one.id, Status::Enabled, json).await?;
+            enable(settings, &registry, one.id, json).await?;
         }
         Action::Pause(one) => set_status(&registry, one.id, Status::Paused, json).await?,
         Action::Disable { reason, one } => {
@@ -178,7 +179,8 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
         Action::Test { class, template, one } => {
             let webhook = find(&registry, one.id)?;
             let template = template.as_deref().map(flags::template).transpose()?;
-            let webhook = template.map_or_else(|| (*webhook).clone(), |it| webhook.with_template(it));
+            let webhook =
+                template.map_or_else(|| Arc::clone(&webhook), |it| Arc::new(webhook.with_template(it)));
             return send_test::run(settings, &webhook, class, json).await;
         }
         Action::Statistics { id, .. } => statistics::run(settings, &registry, id, json).await?,
@@ -232,6 +234,18 @@ async fn remove(registry: &Registry, id: i64, json: bool) -> Result<(), Failure>
         return Err(unknown(RegistryError::NotFound(WebhookId(id))));
     }
     print::removed(id, json);
+    Ok(())
+}
+
+/// Enables or resumes a webhook, if its receiver allows that.
+async fn enable(settings: &Settings, registry: &Registry, id: i64, json: bool) -> Result<(), Failure> {
+    let client = Client::new(settings.outgoing(orw_egress::client_config(settings.ca_file.as_deref())?));
+    let done = handshake::enable(&client, registry, &caller::caller(), WebhookId(id)).await;
+    let changed = done.map_err(|error| match error {
+        EnableError::Registry(error) => unknown(error),
+        EnableError::Handshake(error) => Failure::Failed(error.to_string()),
+    })?;
+    print::changed(&changed, json);
     Ok(())
 }
 

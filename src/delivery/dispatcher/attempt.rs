@@ -116,12 +116,11 @@ pub(super) async fn attempt(
         .traces
         .delivery(&about.0, delivery.id, delivery.fence)
         .map(|ids| traced::delivery(ids, &delivery, &event));
-    let request = context.requests.prepare(
-        &webhook,
-        &delivery,
-        &event,
-        trace.as_ref().map(|trace| &trace.ids),
-    );
+    let ids = trace.as_ref().map(|trace| trace.ids);
+    let request = context
+        .requests
+        .prepare(&webhook, &delivery, &event, ids.as_ref())
+        .await;
     let made_at = match (&*event, delivery.reason) {
         (StoredEvent::Event(event), Reason::Live) => Some(event.at),
         _ => None,

@@ -3,7 +3,7 @@
 //! Guarantee: at most one line a minute for each webhook, whatever the rate of failures; the delivery log has every one.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,14 +30,15 @@ pub(super) struct Requests(Mutex<BTreeMap<WebhookId, (i64, Instant)>>);
 
 impl Requests {
     /// The request of an attempt.
-    pub(super) fn prepare(
+    pub(super) async fn prepare(
         &self,
-        webhook: &Webhook,
+        webhook: &Arc<Webhook>,
         delivery: &Claimed,
-        event: &StoredEvent,
+        event: &Arc<StoredEvent>,
         ids: Option<&DeliveryIds>,
     ) -> Result<Request<Full<Bytes>>, Failure> {
-        let payload = request::render(event, webhook, delivery, ids).map_err(|error| {
+        let rendered = request::render_apart(event, webhook, delivery, ids).await;
+        let payload = rendered.map_err(|error| {
             if self.is_news(webhook.id, webhook.revision, Instant::now()) {
                 tracing::warn!(
                     webhook = %webhook.id, delivery = delivery.id, event = %event.id(), %error,

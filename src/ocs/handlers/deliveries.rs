@@ -132,7 +132,7 @@ pub(crate) async fn test(context: &Context, deliveries: &DeliveryContext, call: 
         Some(template) => Arc::new(webhook.with_template(template)),
         None => webhook,
     };
-    let event = catalogue::test_event(class)?;
+    let event = Arc::new(catalogue::test_event(class)?);
     let result = trial::send(&deliveries.client, &webhook, &event, &deliveries.traces).await;
     Ok(Reply::data(json!(result)))
 }
