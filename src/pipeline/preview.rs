@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient};
 
@@ -30,6 +31,10 @@ const BYTES: i64 = 32 << 20;
 const AT_ONCE: usize = 20;
 /// How long filters are evaluated.
 const TIME: Duration = Duration::from_secs(1);
+/// Bodies are rendered for one person at a time: a template may take a second of CPU time.
+static RENDERING: Semaphore = Semaphore::const_new(1);
+/// How long the bodies may take, waiting included.
+const RENDERING_TIME: Duration = Duration::from_secs(10);
 
 /// How a filter did on the last events.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -169,9 +174,38 @@ pub async fn event_at<C: GenericClient + Sync>(
     Ok(event.map(|event| StoredEvent::Event(Box::new(event))))
 }
 
-/// The body that a webhook of each format would get, with these options.
-#[must_use]
-pub fn bodies(event: &StoredEvent, mode: DataMode, options: &BodyOptions, source: &EventSource) -> Vec<Body> {
+/// The body that a webhook of each format would get, with these options, made outside of the threads that serve others. None if that took
+/// longer than [`RENDERING_TIME`].
+pub async fn bodies(
+    event: StoredEvent,
+    mode: DataMode,
+    options: BodyOptions,
+    source: EventSource,
+) -> Vec<Body> {
+    let written = async {
+        let turn = RENDERING.acquire().await.ok()?;
+        let work = tokio::task::spawn_blocking(move || {
+            // It keeps its turn even if nobody waits for it any more.
+            let _turn = turn;
+            write_bodies(&event, mode, &options, &source)
+        });
+        work.await
+            .inspect_err(|error| tracing::error!(%error, "bodies could not be shown; this is a bug"))
+            .ok()
+    };
+    tokio::time::timeout(RENDERING_TIME, written)
+        .await
+        .ok()
+        .flatten()
+        .unwrap_or_default()
+}
+
+fn write_bodies(
+    event: &StoredEvent,
+    mode: DataMode,
+    options: &BodyOptions,
+    source: &EventSource,
+) -> Vec<Body> {
     Format::NAMES
         .iter()
         .filter_map(|name| {

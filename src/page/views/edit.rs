@@ -205,9 +205,10 @@ async fn checked(desk: &Desk, draft: &Draft, fields: Map<String, Value>) -> Resu
         Some(catalogue::example_of(EventType::Class(*class)))
     });
     let mode = DataMode::parse(&draft.mode).unwrap_or_default();
-    let mut bodies = event.map_or_else(Vec::new, |event| {
-        preview::bodies(&event, mode, &registration.extras.options, &desk.source)
-    });
+    let mut bodies = match event {
+        Some(event) => preview::bodies(event, mode, registration.extras.options, desk.source.clone()).await,
+        None => Vec::new(),
+    };
     for body in &mut bodies {
         if let Ok(value) = serde_json::from_str::<Value>(&body.body) {
             body.body = format!("{value:#}");
