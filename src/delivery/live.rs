@@ -82,7 +82,7 @@ impl LiveEvents {
     /// Watches what is stored from about now on.
     ///
     /// # Errors
-    /// If [`READERS`] watch already.
+    /// If `READERS` watch already.
     pub fn watch(&self, filter: StreamFilter) -> Result<Watcher, TooMany> {
         let shared = Arc::clone(&self.0);
         if shared.readers.fetch_add(1, Ordering::AcqRel) >= READERS {

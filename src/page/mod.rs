@@ -2,7 +2,7 @@
 //!
 //! Guarantees: nothing is shown or changed for a caller whom the API would not let in; a change needs the role of an operator and a
 //! token that only this page's own forms have, and is made by the API's own handlers, so the audit table tells of it; everything that
-//! is shown passes through one escaper ([`escape`]), so no text of a stranger is markup, moves a letter or hides one; without
+//! is shown passes through one escaper (`escape`), so no text of a stranger is markup, moves a letter or hides one; without
 //! JavaScript everything works but what moves by itself.
 
 mod answer;

@@ -1,7 +1,7 @@
 //! What a registration would do, before it is saved: its filter against the last stored events, and the body as it would be sent.
 //!
-//! Guarantees: nothing is sent, stored or counted. A preview reads the keys of at most [`LOOKED_AT`] events and [`TRIED`] events, of
-//! [`BYTES`] in all, and evaluates for at most [`TIME`] and one evaluation more, outside of the threads that serve others. A filter
+//! Guarantees: nothing is sent, stored or counted. A preview reads the keys of at most `LOOKED_AT` events and [`TRIED`] events, of
+//! `BYTES` in all, and evaluates for at most `TIME` and one evaluation more, outside of the threads that serve others. A filter
 //! means here what it means for live events, with the user as far as the stored event knows it.
 
 use std::sync::Arc;
@@ -175,7 +175,7 @@ pub async fn event_at<C: GenericClient + Sync>(
 }
 
 /// The body that a webhook of each format would get, with these options, made outside of the threads that serve others. None if that took
-/// longer than [`RENDERING_TIME`].
+/// longer than `RENDERING_TIME`.
 pub async fn bodies(
     event: StoredEvent,
     mode: DataMode,

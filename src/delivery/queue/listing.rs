@@ -1,7 +1,7 @@
 //! Looking at deliveries: those in the queue and those in the log, as one list; and the attempts of each.
 //!
 //! Guarantees: at most [`MAX_PAGE`] entries a page, newest first; each page begins where the one before ended, and no delivery that
-//! matches is left out between them. A page takes about as long however long queue and log are: after [`TIME`] it shows what was found. So
+//! matches is left out between them. A page takes about as long however long queue and log are: after `TIME` it shows what was found. So
 //! if few deliveries match and no index leads to them, a page may be short, or empty, and still not be the last. No secret is in it that
 //! belongs to a registration; what a receiver answered is in it, as far as it is kept.
 
