@@ -22,14 +22,16 @@ const HOSTILE: &str = "<img src=x onerror=alert(1)><script>alert(2)</script>\u{1
 
 /// A sidecar with 10,000 deliveries in every state, and a webhook of every kind.
 async fn busy(scene: Scene) -> (Scene, Value) {
-    scene.receiver.decide(|request| match request.path.as_str() {
-        "/crm" | "/lost" => Answer::Full {
-            status: 503,
-            headers: vec![("retry-after".to_owned(), "3600".to_owned())],
-            body: format!("maintenance {HOSTILE}").into(),
-        },
-        _ => Answer::Status(200),
-    });
+    scene
+        .receiver
+        .decide(|request| match request.path.split('?').next() {
+            Some("/crm" | "/lost") => Answer::Full {
+                status: 503,
+                headers: vec![("retry-after".to_owned(), "3600".to_owned())],
+                body: format!("maintenance {HOSTILE}").into(),
+            },
+            _ => Answer::Status(200),
+        });
     let created = r"OCA\OpenRegister\Event\ObjectCreatedEvent";
     let uri = |path: &str| scene.receiver.url(path);
     let more = |path: &str, more: Value| {
