@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli.command,
         // The message repeats the arguments, which may come from somebody's data.
         Err(error) if error.use_stderr() => {
-            output::note_page(error.render());
+            output::note_page(args::without_far_hint(error).render());
             return ExitCode::from(2);
         }
         Err(error) => error.exit(),

@@ -300,3 +300,62 @@ fn the_network_policy_of_the_example_lets_the_sidecar_reach_what_it_needs() {
         );
     }
 }
+
+/// Whether `.dockerignore` keeps this path out of what the image is built from: the last line that fits it decides.
+fn ignored(lines: &str, path: &str) -> bool {
+    let mut ignored = false;
+    for line in lines.lines() {
+        let (pattern, keep) = line.strip_prefix('!').map_or((line, false), |rest| (rest, true));
+        let Some(place) = pattern.strip_prefix('/') else {
+            continue;
+        };
+        let fits = match place.strip_suffix("/*") {
+            Some(folder) => path.starts_with(&format!("{folder}/")),
+            None => path == place || path.starts_with(&format!("{place}/")),
+        };
+        if fits {
+            ignored = !keep;
+        }
+    }
+    ignored
+}
+
+/// A file that the program carries, and that the build in the container does not get, breaks `make image` and nothing else.
+#[test]
+fn the_image_is_built_from_every_file_that_the_program_carries() {
+    let lines = text(".dockerignore");
+    assert!(ignored(&lines, "docs/events.md") && ignored(&lines, "deploy/aio/openregister-webhooks.json"));
+    let mut sources = Vec::new();
+    files_in(&root().join("src"), &mut sources);
+    let mut carried = 0;
+    for source in sources
+        .iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "rs"))
+    {
+        let code = std::fs::read_to_string(source).unwrap();
+        // What only tests read is not there, and not needed.
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        let tests =
+            source.components().any(|part| part.as_os_str() == "tests") || source.ends_with("tests.rs");
+        for name in ["include_str!(\"", "include_bytes!(\""] {
+            for rest in code.split(name).skip(1).filter(|_| !tests) {
+                let named = source.parent().unwrap().join(rest.split('"').next().unwrap());
+                let file = named
+                    .canonicalize()
+                    .unwrap_or_else(|error| panic!("{}: {error}", named.display()));
+                let path = file
+                    .strip_prefix(root().canonicalize().unwrap())
+                    .unwrap()
+                    .to_str()
+                    .unwrap();
+                assert!(
+                    !ignored(&lines, path),
+                    "{path}, which {} carries, is in .dockerignore",
+                    source.display()
+                );
+                carried += 1;
+            }
+        }
+    }
+    assert!(carried > 3, "{carried}");
+}
