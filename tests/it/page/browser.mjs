@@ -31,7 +31,7 @@ async function open(options = {}) {
     await context.addCookies([{ name, value, url: env.ORW_PAGE_URL }]);
   }
   const page = await context.newPage();
-  page.setDefaultTimeout(60000);
+  page.setDefaultTimeout(30000);
   let wanted = 200;
   page.expectStatus = (status) => { wanted = status; };
   page.on("console", (message) => {
@@ -217,8 +217,7 @@ async function act(javaScriptEnabled) {
   await press(page, "Count what can be sent again …");
   await said(page, "can be sent again");
   await press(page, "Start");
-  await said(page, "jobs have started");
-  await page.locator("main tbody th a").first().click();
+  await said(page, "The job has started");
   await ended(page, javaScriptEnabled);
   await find(page);
   await page.goto(`${base}/webhooks`);
