@@ -1,7 +1,7 @@
 # The commands of this project. Each runs a script below scripts/.
 # All of them work as root and as an ordinary user, and are quick when they run again.
 
-.PHONY: help demo test test-api test-consumers test-n8n check docs docs-test bless bench bench-check test-matrix soak chaos fuzz image test-image deb
+.PHONY: help demo test test-api test-page test-consumers test-n8n check docs docs-test bless bench bench-check test-matrix soak chaos fuzz image test-image deb test-deb
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\): ## /  make \1\t/p' Makefile
@@ -14,6 +14,9 @@ test: ## Run the whole test suite (TEST_ARGS=name runs the tests with this name)
 
 test-api: ## Test the API with requests generated from docs/openapi.json (schemathesis; needs PyPI)
 	@scripts/test_api.sh
+
+test-page: ## Use the page in Chromium: every action, with and without JavaScript (PICTURES=dir keeps pictures; needs npm)
+	@scripts/test_page.sh
 
 test-consumers: ## Run the programs of examples/ against the sidecar while both are killed (needs PyPI, npm, crates.io, PHP)
 	@scripts/test_consumers.sh
@@ -57,6 +60,9 @@ test-image: ## Test the image: database, sidecar and receiver in containers, eac
 
 deb: ## Build a Debian package of the program, its service and its manual pages
 	@scripts/deb.sh
+
+test-deb: ## Test the Debian package in a fresh Debian with systemd: installed, upgraded, purged (skipped without docker and podman)
+	@scripts/test_deb.sh
 
 fuzz: ## Fuzz each parser for a minute (FUZZ=name picks one, FUZZ_SECONDS=600 takes longer)
 	@scripts/fuzz.sh

@@ -80,7 +80,7 @@ fn of(pid: u32) -> Option<Cpu> {
     let mut fields = rest.split_whitespace().skip(11);
     let mut ticks = || -> Option<u32> { fields.next()?.parse().ok() };
     let (user, system) = (TICK * ticks()?, TICK * ticks()?);
-    let Some(exact) = exactly(pid) else {
+    let Some(exact) = exactly(pid, user + system) else {
         return Some(Cpu { user, system });
     };
     let ticks = (user + system).as_secs_f64();
@@ -96,12 +96,12 @@ fn of(pid: u32) -> Option<Cpu> {
     })
 }
 
-/// To the nanosecond, of a process with one thread: `schedstat` tells of that thread only.
-fn exactly(pid: u32) -> Option<Duration> {
-    if std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.count() != 1 {
-        return None;
+/// To the nanosecond, of the threads that live now; `None` if threads have ended and took more than a moment of it with them.
+fn exactly(pid: u32, coarsely: Duration) -> Option<Duration> {
+    let mut exact = Duration::ZERO;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let schedstat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        exact += Duration::from_nanos(schedstat.split_whitespace().next()?.parse().ok()?);
     }
-    let schedstat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    let nanos = schedstat.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanos))
+    (coarsely < exact + 2 * TICK).then_some(exact)
 }

@@ -50,6 +50,11 @@ enum Purpose {
 fn main() -> ExitCode {
     // Cargo adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if arguments == [sections::delivery::receiver::ARGUMENT] {
+        let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
+        runtime.block_on(sections::delivery::receiver::be());
+        return ExitCode::SUCCESS;
+    }
     if let [command, name, count] = arguments.as_slice()
         && command == "--evaluate"
     {

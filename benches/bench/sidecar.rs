@@ -78,9 +78,17 @@ impl Environment {
     }
 
     pub(crate) fn remove_webhook(&self, webhook: &str) {
-        let mut remove = self.command();
-        remove.args(["webhook", "remove", webhook]).stdout(Stdio::null());
-        assert!(remove.status().unwrap().success());
+        self.webhook("remove", webhook);
+    }
+
+    pub(crate) fn pause_webhook(&self, webhook: &str) {
+        self.webhook("pause", webhook);
+    }
+
+    fn webhook(&self, verb: &str, webhook: &str) {
+        let mut command = self.command();
+        command.args(["webhook", verb, webhook]).stdout(Stdio::null());
+        assert!(command.status().unwrap().success());
     }
 }
 

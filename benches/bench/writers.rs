@@ -149,7 +149,22 @@ impl Writers {
         self.write_while(move |_, written| written < changes).await
     }
 
+    /// Each session writes so many rows, one a transaction, at this many a second.
+    pub(crate) async fn write_at(&mut self, rate: u32, changes: u64) -> Written {
+        let pace = Some(Duration::from_secs(1) / rate);
+        self.write_paced(move |_, written| written < changes, pace).await
+    }
+
     async fn write_while(&mut self, go_on: impl Fn(Instant, u64) -> bool + Copy + Send + 'static) -> Written {
+        self.write_paced(go_on, None).await
+    }
+
+    /// `pace`: from one write of a session to its next.
+    async fn write_paced(
+        &mut self,
+        go_on: impl Fn(Instant, u64) -> bool + Copy + Send + 'static,
+        pace: Option<Duration>,
+    ) -> Written {
         let sessions = self.0.len();
         let backends: Vec<u32> = self.0.iter().map(|session| session.backend).collect();
         let before = Used::by(backends.clone());
@@ -161,6 +176,10 @@ impl Writers {
                 tokio::spawn(async move {
                     let mut written = 0;
                     while go_on(began, written) {
+                        if let Some(pace) = pace {
+                            let due = began + pace * u32::try_from(written).unwrap();
+                            tokio::time::sleep_until(due.into()).await;
+                        }
                         session.write(sessions).await;
                         written += 1;
                     }

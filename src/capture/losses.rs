@@ -16,6 +16,9 @@ const REASON: &str = "every change table was locked exclusively";
 /// The size of `missed` in bytes from which on writers record each table only once (`capture()` in `sql/functions.sql`).
 const FULL: i64 = 1_048_576;
 
+/// SQL for whether [`gather`] and [`close`] would find anything.
+pub(super) const ANY: &str = "EXISTS (SELECT FROM openregister_webhooks.missed)";
+
 /// Turns the rows of `missed` into gaps, except those of a full outbox.
 pub(super) async fn gather(client: &Client) -> Result<(), tokio_postgres::Error> {
     let rows = client

@@ -3,6 +3,7 @@
 //! Guarantees: a commit wakes the sleeping reader, and a change alone never waits for others; without the doorbell (its LISTEN connection
 //! is lost) the loop polls, and with it, a slow poll bounds the delay if a notification is lost.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -35,6 +36,10 @@ const PACE: Duration = Duration::from_millis(2);
 const FIRST_IDLE: Duration = Duration::from_millis(1);
 const IDLE_WITHOUT_BELL: Duration = Duration::from_millis(100);
 const IDLE_WITHOUT_GATE: Duration = Duration::from_millis(20);
+
+/// What is looked at once a second, in one statement.
+static TO_DO: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {}, {} AS missed", rotation::sizes_sql(), losses::ANY));
 
 /// When the leader last did what it does at intervals.
 struct Housekeeping {
@@ -78,7 +83,7 @@ impl Term<'_> {
                 reading.await?
             };
             closing = false;
-            self.keep_house(session.client_mut(), reader, consumer, &mut housekeeping)
+            self.keep_house(session, reader, consumer, &mut housekeeping)
                 .await?;
             let found = progress != Progress::Empty;
             let all = matches!(progress, Progress::Empty | Progress::Complete(_));
@@ -130,7 +135,7 @@ impl Term<'_> {
     /// Once a second: rotates the change tables, turns what was not captured into gaps, and announces gaps.
     async fn keep_house<C: Consumer>(
         &self,
-        client: &mut Client,
+        session: &mut Session,
         reader: &Reader,
         consumer: &mut C,
         last: &mut Housekeeping,
@@ -143,15 +148,31 @@ impl Term<'_> {
         if always {
             last.emptied = Instant::now();
         }
-        let rotated = rotation::rotate(client, reader.position(), always);
+        let to_do = timeout(STUCK, session.query(&TO_DO, &[])).await;
+        let to_do = to_do.map_err(|_| Stop::Stuck)??;
+        let Some(to_do) = to_do.first() else {
+            return Ok(());
+        };
+        let client = session.client_mut();
+        let sizes = rotation::Sizes::read(to_do)?;
+        let rotated = rotation::rotate(client, reader.position(), sizes, always);
         timeout(STUCK, rotated).await.map_err(|_| Stop::Stuck)??;
-        losses::gather(client).await?;
-        losses::close(client).await?;
+        let missed: bool = to_do.try_get("missed")?;
+        if missed {
+            losses::gather(client).await?;
+            losses::close(client).await?;
+        }
         if last.stored_notices.is_none_or(|at| at.elapsed() >= NOTICES) {
             let stored = losses::store_notices(client, self.notices).await?;
             last.stored_notices = stored.then(Instant::now).or(last.stored_notices);
         }
-        self.announce_gaps(client, consumer).await
+        // If this fails, announcing fails for the same reason, and says so.
+        let untold = timeout(STUCK, session.query(gaps::ANY, &[])).await;
+        let untold = untold.map_err(|_| Stop::Stuck)?;
+        if untold.map_or(true, |rows| rows.first().is_none_or(|row| row.get(0))) {
+            self.announce_gaps(session.client_mut(), consumer).await?;
+        }
+        Ok(())
     }
 
     /// Announces gaps to the consumer. What cannot be announced now is announced later, and reading goes on meanwhile.

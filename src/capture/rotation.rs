@@ -6,43 +6,67 @@
 //! locked by somebody else, nothing is emptied. As long as a table is being emptied, a session that wants to lock the others waits
 //! for the first of them, so it cannot take both.
 
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
 use super::position::Position;
 
 /// When the current table has grown to this many bytes, writers are directed to the next one.
 const TURN_AT_BYTES: i64 = 4 * 1024 * 1024;
 
+/// The change tables as they were looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// The table that writers use.
+    slot: i32,
+    /// Bytes with TOAST, which holds most of the data; an empty table counts as 0.
+    bytes: [i64; 3],
+}
+
+/// SQL for the columns of [`Sizes`].
+pub(super) fn sizes_sql() -> String {
+    let size = |table: u8| {
+        let name = format!("'openregister_webhooks.change_{table}'::pg_catalog.regclass");
+        format!(
+            "CASE WHEN pg_catalog.pg_relation_size({name}) = 0 THEN 0 ELSE pg_catalog.pg_table_size({name}) END AS bytes_{table}"
+        )
+    };
+    format!(
+        "openregister_webhooks.slot() AS slot, {}, {}, {}",
+        size(0),
+        size(1),
+        size(2)
+    )
+}
+
+impl Sizes {
+    /// Reads the columns of [`sizes_sql`].
+    pub(super) fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            slot: row.try_get("slot")?,
+            bytes: [
+                row.try_get("bytes_0")?,
+                row.try_get("bytes_1")?,
+                row.try_get("bytes_2")?,
+            ],
+        })
+    }
+}
+
 /// Turns to the next table if the current one is large enough (or `always`), and empties tables that are read. Returns how many were
 /// emptied.
-pub(crate) async fn rotate(
+pub(super) async fn rotate(
     client: &mut Client,
     position: &Position,
+    sizes: Sizes,
     always: bool,
 ) -> Result<usize, tokio_postgres::Error> {
     if position.window.is_some() {
         return Ok(0);
     }
-    // With TOAST, which holds most of the data; an empty table counts as 0.
-    let size = |table: u8| {
-        let name = format!("'openregister_webhooks.change_{table}'::pg_catalog.regclass");
-        format!(
-            "CASE WHEN pg_catalog.pg_relation_size({name}) = 0 THEN 0 ELSE pg_catalog.pg_table_size({name}) END"
-        )
-    };
-    let sql = format!(
-        "SELECT openregister_webhooks.slot(), {}, {}, {}",
-        size(0),
-        size(1),
-        size(2)
-    );
-    let rows = client.query_typed(&sql, &[]).await?;
-    let Some(row) = rows.first() else { return Ok(0) };
-    let sizes: [i64; 3] = [row.get(1), row.get(2), row.get(3)];
-    let mut slot: i32 = row.get(0);
-    let used = sizes[usize::try_from(slot.rem_euclid(3)).unwrap_or(0)];
+    let Sizes { mut slot, bytes } = sizes;
+    let used = bytes[usize::try_from(slot.rem_euclid(3)).unwrap_or(0)];
     if used >= TURN_AT_BYTES || (always && used > 0) {
         slot = match client
             .query_typed("SELECT openregister_webhooks.turn()", &[])
@@ -54,7 +78,7 @@ pub(crate) async fn rotate(
         };
     }
     let mut emptied = 0;
-    for (table, size) in (0_i32..).zip(sizes) {
+    for (table, size) in (0_i32..).zip(bytes) {
         if table != slot && size > 0 && empty(client, position, table).await? {
             emptied += 1;
         }

@@ -83,7 +83,7 @@ enum Command {
     Events(events::EventsArgs),
     /// Evaluate filters, or check one
     Filter(filter::FilterArgs),
-    /// Hash a password for ORW_ADMINS; it is read from a prompt or from standard input
+    /// Hash a password for ORW_ADMINS or the console; it is read from a prompt or from standard input
     HashPassword(hash_password::HashPasswordArgs),
     /// Ask the sidecar on this machine whether it does its work; the exit code is the answer
     Health(health::HealthArgs),
@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli.command,
         // The message repeats the arguments, which may come from somebody's data.
         Err(error) if error.use_stderr() => {
-            output::note_page(error.render());
+            output::note_page(args::without_far_hint(error).render());
             return ExitCode::from(2);
         }
         Err(error) => error.exit(),

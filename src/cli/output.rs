@@ -134,17 +134,22 @@ pub(super) fn styled(lines: &[String]) {
     lines.iter().for_each(put);
 }
 
-/// A line of the result.
+/// A line of the result; on a terminal that is narrower it is broken between words.
 pub(super) fn say(line: impl Display) {
-    put(Line(line));
+    prose(line, INDENT);
 }
 
-/// A line of the result that is prose: on a terminal it is broken between words, and what follows is indented.
+/// The same, with this indent of what follows.
 pub(super) fn prose(line: impl Display, indent: usize) {
+    put(broken(line, indent));
+}
+
+/// The line as [`prose`] prints it, without the last newline.
+pub(super) fn broken(line: impl Display, indent: usize) -> String {
     let line = Line(line).to_string();
     match width() {
-        Some(width) => wrapped(&line, width, indent).into_iter().for_each(put),
-        None => put(line),
+        Some(width) => wrapped(&line, width, indent).join("\n"),
+        None => line,
     }
 }
 
@@ -185,7 +190,7 @@ fn noted(line: &str) {
     let mut stderr = io::stderr().lock();
     match columns(&io::stderr()) {
         Some(width) => {
-            for part in wrapped(line, width, NOTE_INDENT) {
+            for part in wrapped(line, width, INDENT) {
                 drop(writeln!(stderr, "{part}"));
             }
         }
@@ -193,8 +198,8 @@ fn noted(line: &str) {
     }
 }
 
-/// How far the lines of a note after its first are indented.
-const NOTE_INDENT: usize = 4;
+/// How far what follows is indented where a line is broken.
+const INDENT: usize = 4;
 
 /// Lines for the person at the terminal; the newlines are our own.
 pub(super) fn note_page(text: impl Display) {

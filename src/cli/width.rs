@@ -18,14 +18,21 @@ pub(super) fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
     format!("{}…", &text[..end]).into()
 }
 
-/// The line, broken between words; a word that is longer than a line is left whole, so that it can be copied.
+/// The line, broken between words. Words are left whole, so that they can be copied; one that is longer than a line goes on behind a
+/// short label before it.
 pub(super) fn wrapped(line: &str, width: usize, indent: usize) -> Vec<String> {
-    let indent = " ".repeat(indent);
+    let margin = " ".repeat(indent);
     let options = textwrap::Options::new(width)
         .break_words(false)
-        .subsequent_indent(&indent);
-    let lines = textwrap::wrap(line, options);
-    lines.into_iter().map(std::borrow::Cow::into_owned).collect()
+        .word_splitter(textwrap::WordSplitter::NoHyphenation)
+        .subsequent_indent(&margin);
+    let lines = textwrap::wrap(line, options).into_iter();
+    let mut lines: Vec<String> = lines.map(std::borrow::Cow::into_owned).collect();
+    if lines.len() > 1 && lines[0].width() < indent && lines[1].width() > width {
+        let label = format!("{:indent$}", lines.remove(0));
+        lines[0] = label + lines[0].trim_start();
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -44,6 +51,11 @@ mod tests {
         assert_eq!(
             wrapped("see https://example.com/a/b", 10, 2),
             ["see", "  https://example.com/a/b"]
+        );
+        assert_eq!(wrapped("to a-long-name", 12, 2), ["to", "  a-long-name"]);
+        assert_eq!(
+            wrapped("uri   https://example.com/a/b and", 12, 6),
+            ["uri   https://example.com/a/b", "      and"]
         );
     }
 }

@@ -40,9 +40,9 @@ pub async fn practice(out: &mut (impl Write + Send), file: &Path) -> Result<(), 
     writeln!(written, "{}", postgres.url(OWNER, database)).map_err(io)?;
     writeln!(
         out,
-        "PostgreSQL {version} with the tables of OpenRegister {generation}, private, removed at the end.\n\
-         Its connection string is in {}: ORW_DATABASE_URL_FILE={0}\n\
-         It stays until you press Ctrl-C.",
+        "PostgreSQL {version} runs, with the tables of OpenRegister {generation}.\n\
+         Its connection string is in the file {}.\n\
+         It stays until you press Ctrl-C, and is removed then.",
         file.display()
     )?;
     out.flush()?;

@@ -98,7 +98,7 @@ impl std::fmt::Debug for LocalAccounts {
 }
 
 impl LocalAccounts {
-    /// Administrators, and users who may log in and do nothing.
+    /// Administrators, and users who may log in to look at the page; the API answers them nothing.
     ///
     /// # Errors
     /// If there is no administrator, or a hash cannot be read.
@@ -161,7 +161,16 @@ impl LocalAccounts {
         }
     }
 
-    async fn check(&self, user: &str, password: &SecretString, client: IpAddr) -> Result<Session, Denied> {
+    /// Checks a user's password.
+    ///
+    /// # Errors
+    /// [`Denied`] if it is wrong, or cannot be checked now.
+    pub(crate) async fn check(
+        &self,
+        user: &str,
+        password: &SecretString,
+        client: IpAddr,
+    ) -> Result<Session, Denied> {
         let text = password.expose_secret();
         if user.len() > LONGEST || text.len() > LONGEST {
             return Err(Denied::Wrong);

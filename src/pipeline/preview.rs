@@ -157,6 +157,18 @@ pub async fn last_event<C: GenericClient + Sync>(
     Ok(event.map(|event| StoredEvent::Event(Box::new(event))))
 }
 
+/// A stored event; `None` if it is not kept any more, or cannot be read.
+///
+/// # Errors
+/// If the query fails.
+pub async fn event_at<C: GenericClient + Sync>(
+    client: &C,
+    place: EventRef,
+) -> Result<Option<StoredEvent>, Error> {
+    let event = read(client, &[place]).await?.pop();
+    Ok(event.map(|event| StoredEvent::Event(Box::new(event))))
+}
+
 /// The body that a webhook of each format would get, with these options.
 #[must_use]
 pub fn bodies(event: &StoredEvent, mode: DataMode, options: &BodyOptions, source: &EventSource) -> Vec<Body> {

@@ -1,7 +1,7 @@
 //! The registrations as every part holds them: read from memory, changed in the database.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as Atomically};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -20,6 +20,10 @@ use super::{sealing, store};
 
 /// How often a process looks whether another one changed something.
 const POLL: Duration = Duration::from_millis(500);
+
+/// What is stored now, by its stamp.
+static STORED: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {STAMP} FROM openregister_webhooks.registry r"));
 
 /// How often it is looked whether one lives.
 const LOOK_FOR_OLDER: Duration = Duration::from_secs(5);
@@ -76,7 +80,10 @@ impl Registry {
     /// Where the database cannot be read.
     pub async fn refresh(&self) -> Result<Arc<Snapshot>, RegistryError> {
         let client = self.pool.get().await?;
-        self.refresh_with(&**client).await
+        // Every process asks twice a second, so it is planned once in each connection.
+        let stored = client.prepare_cached(&STORED).await?;
+        let row = client.query_one(&stored, &[]).await?;
+        self.refresh_from(&**client, &row).await
     }
 
     /// The registrations as of now, read in a transaction, which must be READ COMMITTED: what it sees committed, it sees
@@ -105,16 +112,20 @@ impl Registry {
         &self,
         client: &C,
     ) -> Result<Arc<Snapshot>, RegistryError> {
-        let row = client
-            .query_one(
-                &format!("SELECT {STAMP} FROM openregister_webhooks.registry r"),
-                &[],
-            )
-            .await?;
-        if let Some(current) = self.if_current(&row) {
+        let row = client.query_one(STORED.as_str(), &[]).await?;
+        self.refresh_from(client, &row).await
+    }
+
+    /// The registrations as of now; the stamp in `row` was read by this connection just before.
+    async fn refresh_from<C: GenericClient>(
+        &self,
+        client: &C,
+        row: &Row,
+    ) -> Result<Arc<Snapshot>, RegistryError> {
+        if let Some(current) = self.if_current(row) {
             return Ok(current);
         }
-        let (seen, stored) = (self.snapshot(), Stamp::of(&row));
+        let (seen, stored) = (self.snapshot(), Stamp::of(row));
         // What another history had registered is no stand-in for what cannot be read.
         let before = seen.stamp().is_akin(&stored).then_some(&*seen);
         let load = store::load(client, &self.vault, &self.defaults, now(), before, &self.readings);

@@ -21,6 +21,7 @@ mod manual;
 mod monitoring;
 mod ocs;
 mod operations;
+mod page;
 mod pages;
 mod processes;
 mod proxy;

@@ -1,8 +1,10 @@
 //! The sections, in the order in which they run.
 
+pub(crate) mod delivery;
 pub(crate) mod filter;
 mod latency;
 mod proxy;
+mod reader;
 mod writer;
 
 use std::pin::Pin;
@@ -30,10 +32,22 @@ pub(crate) const SECTIONS: &[Section] = &[
         run: |scope| Box::pin(writer::run(scope)),
     },
     Section {
+        name: "reader",
+        about: "what it costs to read changes and to enqueue deliveries",
+        gated: true,
+        run: |scope| Box::pin(reader::run(scope)),
+    },
+    Section {
         name: "latency",
         about: "the time from the write to the receiver",
         gated: false,
         run: |scope| Box::pin(latency::run(scope)),
+    },
+    Section {
+        name: "delivery",
+        about: "from the commit to the receipt: time, CPU of each process, throughput",
+        gated: false,
+        run: |scope| Box::pin(delivery::run(scope)),
     },
     Section {
         name: "filter",

@@ -188,7 +188,7 @@ impl Variant {
 }
 
 /// Waits until the sidecar has read everything.
-async fn until_read(client: &tokio_postgres::Client) {
+pub(super) async fn until_read(client: &tokio_postgres::Client) {
     const UNREAD: &str = "
         SELECT EXISTS (SELECT FROM openregister_webhooks.change c WHERE NOT pg_visible_in_snapshot(c.xid, (
             SELECT snapshot::pg_snapshot FROM (SELECT * FROM openregister_webhooks.position_0

@@ -1,7 +1,10 @@
 //! Webhooks and their history, as the command line prints them.
 
+use std::io;
 use std::sync::Arc;
 
+use serde::Serialize as _;
+use serde_json::ser::Formatter;
 use serde_json::{Value, json};
 
 use crate::cli::output;
@@ -61,8 +64,33 @@ pub(super) fn show(webhook: &Webhook, json: bool) {
         match value {
             Value::Null => {}
             Value::String(text) => output::prose(format_args!("{name:15} {text}"), 16),
-            other => output::prose(format_args!("{name:15} {other}"), 16),
+            other => output::prose(format_args!("{name:15} {}", spaced(&other)), 16),
         }
+    }
+}
+
+/// JSON with a blank behind each comma and colon, where a line can be broken.
+fn spaced(value: &Value) -> String {
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut text, Spaced);
+    // Neither writing to memory nor a value that was read as JSON can fail.
+    drop(value.serialize(&mut writer));
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: io::Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        to.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: io::Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        to.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
+        to.write_all(b": ")
     }
 }
 

@@ -37,10 +37,8 @@ pub(super) async fn run(
             (None, None) => String::new(),
         };
         let word = if done.succeeded { "arrived" } else { "failed" };
-        output::say(format_args!(
-            "{word}: {result} after {} ms  {}  {}",
-            done.duration_ms, done.class, done.event_id
-        ));
+        output::say(format_args!("{word}: {result} after {} ms", done.duration_ms));
+        output::say(format_args!("  {}  {}", done.class, done.event_id));
         for text in response::lines(
             done.error.as_deref(),
             done.headers.as_ref(),

@@ -12,6 +12,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient};
 
 use super::conditions::Table;
+use super::delivery::EventRef;
 pub use super::entry::{AttemptEntry, Entry};
 use super::entry::{attempt, entry};
 pub use super::filter::{DeliveryFilter, Field};
@@ -112,6 +113,23 @@ fn join(parts: Vec<Part>, most: usize) -> Page {
         next: next.filter(|_| more),
         entries,
     }
+}
+
+/// Where the event of a delivery is stored, or was; `None` if there is no delivery with this id.
+///
+/// # Errors
+/// If the query fails.
+pub async fn event_of<C: GenericClient + Sync>(client: &C, id: i64) -> Result<Option<EventRef>, Error> {
+    let sql = "SELECT event_day, event_seq FROM openregister_webhooks.delivery WHERE id = $1 \
+        UNION ALL SELECT event_day, event_seq FROM openregister_webhooks.delivery_log WHERE id = $1 LIMIT 1";
+    let row = client.query_typed(sql, &[(&id, Type::INT8)]).await?.pop();
+    row.map(|row| {
+        Ok(EventRef {
+            day: row.try_get(0)?,
+            seq: row.try_get(1)?,
+        })
+    })
+    .transpose()
 }
 
 /// One delivery and its attempts, oldest first; `None` if there is no delivery with this id.

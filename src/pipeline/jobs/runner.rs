@@ -126,7 +126,7 @@ impl Runner {
         failing: &mut HashMap<i64, Failing>,
         stop: &CancellationToken,
     ) -> Result<Duration, StepError> {
-        let jobs = store::active(&**self.pool.get().await?).await?;
+        let jobs = store::active(&self.pool.get().await?).await?;
         let mut pause = if jobs.is_empty() { IDLE } else { WAITING };
         failing.retain(|job, _| jobs.contains(job));
         for job in jobs {

@@ -98,13 +98,14 @@ pub(crate) async fn cancel_all<C: GenericClient + Sync>(tx: &C, note: &str) -> R
 }
 
 /// The jobs that are at work, oldest first.
-pub(super) async fn active<C: GenericClient + Sync>(client: &C) -> Result<Vec<i64>, Error> {
-    let rows = client
-        .query_typed(
+pub(super) async fn active(client: &deadpool_postgres::Client) -> Result<Vec<i64>, Error> {
+    // Every process asks twice a second, so it is planned once in each connection.
+    let active = client
+        .prepare_cached(
             "SELECT id FROM openregister_webhooks.job WHERE state IN ('running', 'cancelling') ORDER BY id LIMIT 1000",
-            &[],
         )
         .await?;
+    let rows = client.query(&active, &[]).await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 

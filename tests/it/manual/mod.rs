@@ -6,10 +6,11 @@
 //! * `<!-- docs-test: not run: REASON -->`: it is not run, and the count at the end gives the reason;
 //! * `terminal until "TEXT"`: a terminal of its own, in which it goes on; the page goes on when it has printed the text;
 //! * `types "TEXT"`: what is typed; `exit N`: its exit code; `shows "TEXT"`: what it prints; `until "TEXT"`: it is repeated until it
-//!   prints that; `as the superuser`: for SQL.
+//!   prints that; `as the superuser`: for SQL; `in each terminal`: once in each of the four that the page has open.
 //!
 //! A comment that begins with `now` is what people do between blocks: `now write an object`, `now wait for "TEXT"` (in some terminal),
-//! `now end "TEXT"` (the terminal that runs this). The first line of a page may name its scene: `scene database` (there is one with
+//! `now end "TEXT"` (the terminal that runs this), `now in "second"` (they type there from here on; what was exported in another terminal
+//! does not hold there). The first line of a page may name its scene: `scene database` (there is one with
 //! OpenRegister's tables), `scene running` (the sidecar is installed and runs, with a webhook, for which the word `ID` stands, a file `secret`, and an event
 //! that was delivered).
 

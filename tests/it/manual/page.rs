@@ -1,7 +1,7 @@
 //! A page of the manual as steps: its blocks of commands, and what people do between them.
 
 /// The first word of a line that is a command to type, so that its block must say what becomes of it.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "openregister-webhooks",
     "curl",
     "make",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 19] = [
     "systemctl",
     "openssl",
     "python3",
+    "grep",
 ];
 
 /// A page.
@@ -64,6 +65,8 @@ pub(crate) struct Block {
     pub(crate) shows: Option<String>,
     pub(crate) until: Option<String>,
     pub(crate) superuser: bool,
+    /// It is typed in each of the four terminals.
+    pub(crate) each: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,8 @@ pub(crate) enum Action {
     WriteObject,
     WaitFor(String),
     End(String),
+    /// They turn to the terminal with this name.
+    TurnTo(String),
 }
 
 impl Page {
@@ -194,6 +199,7 @@ impl Action {
         quoted(text, "wait for ")
             .map(Self::WaitFor)
             .or_else(|| quoted(text, "end ").map(Self::End))
+            .or_else(|| quoted(text, "in ").map(Self::TurnTo))
             .ok_or_else(|| format!("{text:?} is nothing that can be done"))
     }
 }
@@ -211,6 +217,7 @@ impl Block {
             shows: None,
             until: None,
             superuser: false,
+            each: false,
         };
         for directive in directives {
             if let Some(reason) = directive.strip_prefix("not run: ") {
@@ -227,6 +234,8 @@ impl Block {
                 block.exit = code.parse().map_err(|_| format!("{code:?} is no exit code"))?;
             } else if *directive == "as the superuser" {
                 block.superuser = true;
+            } else if *directive == "in each terminal" {
+                block.each = true;
             } else {
                 return Err(format!("docs-test does not know {directive:?}"));
             }

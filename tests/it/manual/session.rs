@@ -10,17 +10,19 @@ use tokio::process::{Child, Command};
 use crate::support::wait::{PATIENCE, until_contains};
 
 /// Begins every block: takes over what the blocks before it have exported.
-const BEGIN: &str = "set -e -o pipefail\n[ ! -e \"$DOCS_TEST/exports\" ] || . \"$DOCS_TEST/exports\"\n\
-                     [ ! -e \"$DOCS_TEST/folder\" ] || cd \"$(cat \"$DOCS_TEST/folder\")\"\n";
+const BEGIN: &str = "set -e -o pipefail\n[ ! -e \"$DOCS_TEST.exports\" ] || . \"$DOCS_TEST.exports\"\n\
+                     [ ! -e \"$DOCS_TEST.folder\" ] || cd \"$(cat \"$DOCS_TEST.folder\")\"\n";
 /// Keeps what a block has exported.
 const KEEP: &str =
-    "trap 'code=$?; export -p >\"$DOCS_TEST/exports\"; pwd >\"$DOCS_TEST/folder\"; exit $code' EXIT\n";
+    "trap 'code=$?; export -p >\"$DOCS_TEST.exports\"; pwd >\"$DOCS_TEST.folder\"; exit $code' EXIT\n";
 
 /// The person.
 #[derive(Debug)]
 pub(super) struct Session {
     folder: tempfile::TempDir,
     environment: Vec<(String, String)>,
+    /// Where the next block is typed: what was exported elsewhere does not hold there.
+    at: String,
     terminals: Vec<Terminal>,
 }
 
@@ -45,8 +47,14 @@ impl Session {
         Self {
             folder: tempfile::tempdir().unwrap(),
             environment,
+            at: "first".to_owned(),
             terminals: Vec::new(),
         }
+    }
+
+    /// Turns to the terminal with this name.
+    pub(super) fn turn_to(&mut self, name: &str) {
+        name.clone_into(&mut self.at);
     }
 
     /// A file in the directory.
@@ -74,7 +82,7 @@ impl Session {
             )
             .env("HOME", &home)
             .env("TMPDIR", std::env::temp_dir())
-            .env("DOCS_TEST", own)
+            .env("DOCS_TEST", own.join(&self.at))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(home)
             .process_group(0)

@@ -16,6 +16,8 @@ const OBJECT: &str = "0190a5e4-3b7c-7c1e-9f1a-2d6f5b8c9e01";
 const URL: &str = "postgres://nextcloud:PASSWORD@localhost:5432/nextcloud?sslmode=disable";
 /// What is typed where a password is asked for.
 const PASSWORD: &str = "practice";
+/// What pages call the terminals that they tell people to open.
+const TERMINALS: [&str; 4] = ["first", "second", "third", "fourth"];
 
 pub(super) struct Stage {
     session: Session,
@@ -103,6 +105,17 @@ impl Stage {
     /// # Errors
     /// What it printed, and what it should have.
     pub(super) async fn run(&mut self, block: &Block) -> Result<(), String> {
+        if !block.each {
+            return self.run_here(block).await;
+        }
+        for name in TERMINALS {
+            self.session.turn_to(name);
+            self.run_here(block).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_here(&mut self, block: &Block) -> Result<(), String> {
         let text = self.adapted(&block.text);
         match (block.kind, &block.terminal) {
             (Kind::Sql, _) => {
@@ -150,6 +163,10 @@ impl Stage {
             }
             Action::WaitFor(text) => {
                 until(text, async || self.session.printed().contains(text)).await;
+                Ok(())
+            }
+            Action::TurnTo(name) => {
+                self.session.turn_to(name);
                 Ok(())
             }
             Action::End(text) => self.session.end(&self.adapted(text)).await,
