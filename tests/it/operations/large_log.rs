@@ -152,8 +152,8 @@ pub(super) async fn fill(client: &Client, size: &Size, first: i64) {
                      SELECT d, n, k, {first} + n % {WEBHOOKS}, began + (n - {from}) * step, 12, 200, NULL, '{{\"ok\":true}}' \
                      FROM generate_series({from}::bigint, {to}) n, generate_series(1, 1 + (n % 4 = 0)::int) k; \
                  IF {days_ago} < 3 THEN \
-                     INSERT INTO openregister_webhooks.event (day, seq, id, class, lane, at, pid, new, awaiting) OVERRIDING SYSTEM VALUE \
-                     SELECT d, n, 'evt_' || n, 'ObjectUpdatedEvent', 'object:' || n % {OBJECTS}, d, 1, '{{}}', false \
+                     INSERT INTO openregister_webhooks.event (day, seq, id, class, lane, at, pid, old, new, awaiting) OVERRIDING SYSTEM VALUE \
+                     SELECT d, n, 'evt_' || n, 'ObjectUpdatedEvent', 'object:' || n % {OBJECTS}, d, 1, '{{}}', '{{\"uuid\": \"o\"}}', false \
                      FROM generate_series({from}::bigint, {to}) n WHERE n % 97 = 0; \
                  END IF; \
              END $$",

@@ -46,6 +46,7 @@ async fn run(size: Size) {
     scene.latency(5).await;
     let empty_views = scene.views(0).await;
     let empty_latency = scene.latency(size.singles).await;
+    println!("empty log, latency: {empty_latency:.2?}");
     let empty_rate = scene.rate(size.burst).await;
     let began = Instant::now();
     fill(&scene.client, &size, scene.webhook).await;
@@ -62,8 +63,10 @@ async fn run(size: Size) {
     let bytes = scene.figure(BYTES).await;
     let full_views = scene.views(deliveries).await;
     let full_latency = scene.latency(size.singles).await;
-    let full_rate = scene.rate(size.burst).await;
+    println!("full log, latency: {full_latency:.2?}");
     let looked_at = scene.latency_while_looked_at(size.singles, deliveries).await;
+    println!("full log, latency while somebody looks: {looked_at:.2?}");
+    let full_rate = scene.rate(size.burst).await;
 
     println!("{:<48} {:>12} {:>12}", "median ms", "empty log", "full log");
     for ((name, empty), (_, full)) in empty_views.iter().zip(&full_views) {
