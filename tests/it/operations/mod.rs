@@ -10,3 +10,4 @@ mod large_log;
 mod log_size;
 mod search;
 mod states;
+mod views;

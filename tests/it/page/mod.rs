@@ -5,4 +5,4 @@ mod actions;
 mod attacks;
 mod browser;
 mod strangers;
-mod visitor;
+pub(crate) mod visitor;

@@ -10,36 +10,36 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-pub(super) const PAGE: &str = "/apps/openregister_webhooks";
+pub(crate) const PAGE: &str = "/apps/openregister_webhooks";
 
-pub(super) struct Visitor {
+pub(crate) struct Visitor {
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
-    pub(super) cookies: BTreeMap<String, String>,
+    pub(crate) cookies: BTreeMap<String, String>,
     /// Headers of every request.
-    pub(super) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(&'static str, String)>,
     /// The token of the last form that was shown.
-    pub(super) token: String,
+    pub(crate) token: String,
 }
 
 #[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Shown {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Shown {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    pub(super) fn has(&self, text: &str) -> bool {
+    pub(crate) fn has(&self, text: &str) -> bool {
         self.text.contains(text)
     }
 
     /// The forms that change something, by their actions.
-    pub(super) fn forms(&self) -> Vec<&str> {
+    pub(crate) fn forms(&self) -> Vec<&str> {
         let parts = self.text.split("<form ").skip(1);
         parts
             .filter_map(|form| form.split('>').next())
@@ -50,7 +50,7 @@ impl Shown {
 }
 
 impl Visitor {
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self {
             address,
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -61,7 +61,7 @@ impl Visitor {
     }
 
     /// With a session of Nextcloud's.
-    pub(super) fn with_cookie(address: SocketAddr, cookie: &str) -> Self {
+    pub(crate) fn with_cookie(address: SocketAddr, cookie: &str) -> Self {
         let mut visitor = Self::new(address);
         let (name, value) = cookie.split_once('=').unwrap();
         visitor.cookies.insert(name.to_owned(), value.to_owned());
@@ -69,7 +69,7 @@ impl Visitor {
     }
 
     /// Logged in to a sidecar that stands alone.
-    pub(super) async fn logged_in(address: SocketAddr, user: &str, password: &str) -> Self {
+    pub(crate) async fn logged_in(address: SocketAddr, user: &str, password: &str) -> Self {
         let mut visitor = Self::new(address);
         visitor.get("/login").await;
         let shown = visitor
@@ -134,19 +134,19 @@ impl Visitor {
         panic!("redirects without an end");
     }
 
-    pub(super) async fn get(&mut self, path: &str) -> Shown {
+    pub(crate) async fn get(&mut self, path: &str) -> Shown {
         let shown = self.send("GET", path, None).await;
         self.follow(shown).await
     }
 
     /// Sends a form with the token of the last one that was shown.
-    pub(super) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Shown {
+    pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Shown {
         let shown = self.post_once(path, fields).await;
         self.follow(shown).await
     }
 
     /// The same without following where it leads.
-    pub(super) async fn post_once(&mut self, path: &str, fields: &[(&str, &str)]) -> Shown {
+    pub(crate) async fn post_once(&mut self, path: &str, fields: &[(&str, &str)]) -> Shown {
         let token = self.token.clone();
         let mut form = vec![("token", token.as_str())];
         form.extend_from_slice(fields);
@@ -154,11 +154,11 @@ impl Visitor {
     }
 
     /// Sends a form as it is, without a token.
-    pub(super) async fn forge(&mut self, path: &str, fields: &[(&str, &str)]) -> Shown {
+    pub(crate) async fn forge(&mut self, path: &str, fields: &[(&str, &str)]) -> Shown {
         self.send("POST", path, Some(fields)).await
     }
 
-    pub(super) async fn method(&mut self, method: &str, path: &str) -> Shown {
+    pub(crate) async fn method(&mut self, method: &str, path: &str) -> Shown {
         self.send(method, path, None).await
     }
 }

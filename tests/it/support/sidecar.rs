@@ -86,6 +86,17 @@ impl Sidecar {
         self
     }
 
+    /// The same for requests alone: it starts and ends nothing.
+    pub(crate) fn seen(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            listen: self.listen,
+            metrics: self.metrics,
+            child: None,
+            log: None,
+        }
+    }
+
     /// Its settings, as environment variables.
     pub(crate) fn settings(&self) -> &[(String, String)] {
         &self.settings
