@@ -805,7 +805,7 @@ BEGIN
     GET DIAGNOSTICS step = ROW_COUNT;
     total := total + step;
 
-    -- Of a day, and of the hour until this runs again.
+    -- Figures of minutes are kept for a day, and for the hour that may pass until this runs again.
     DELETE FROM openregister_webhooks.minute_count WHERE ctid = ANY (ARRAY(
         SELECT c.ctid FROM openregister_webhooks.minute_count c WHERE c.minute < now - interval '25 hours'
         ORDER BY c.minute LIMIT most FOR UPDATE SKIP LOCKED));

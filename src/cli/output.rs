@@ -11,7 +11,7 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::process::ExitCode;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use super::failure::Failure;
 use super::pager;
@@ -54,9 +54,25 @@ pub(super) fn may_be_long() {
 
 /// Prints what was held, by a pager if it is longer than the screen.
 fn release() {
-    let Some(Held { result, notes }) = held().take() else {
-        return;
+    let Some(held) = held().take() else { return };
+    show_held(held);
+}
+
+/// Prints what was held, without a pager: something has failed, perhaps while it was being held.
+fn release_plainly() {
+    // Whoever panics may have it locked, and would wait for itself.
+    let held = match HELD.try_lock() {
+        Ok(mut held) => held.take(),
+        Err(TryLockError::Poisoned(held)) => held.into_inner().take(),
+        Err(TryLockError::WouldBlock) => None,
     };
+    if let Some(Held { result, notes }) = held {
+        written(io::stdout().lock().write_all(&result));
+        notes.iter().for_each(note);
+    }
+}
+
+fn show_held(Held { result, notes }: Held) {
     let screen = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_row));
     let lines = result.iter().filter(|byte| **byte == b'\n').count();
     let left = if lines >= screen && screen > 0 {
@@ -72,6 +88,8 @@ fn release() {
 
 /// Writes lines of the result, or holds them.
 fn put(text: impl Display) {
+    // Before the lock is taken: what is written here may panic, and a panic prints what is held.
+    let text = text.to_string();
     let mut held = held();
     let Some(holding) = held.as_mut() else {
         drop(held);
@@ -209,7 +227,7 @@ pub(super) fn note_page(text: impl Display) {
 /// Escapes the messages of panics: they may contain the text that caused them. `run` sends panics to the log instead.
 pub(super) fn escape_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        release();
+        release_plainly();
         note(format_args!("internal error, please report it: {panic}"));
         let backtrace = std::backtrace::Backtrace::capture();
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {

@@ -21,7 +21,7 @@ use crate::registry::{
 const REQUEST_RATE: HeaderName = HeaderName::from_static("webhook-request-rate");
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
-/// How long a receiver may take to answer, if the registration does not say so.
+/// How long a receiver may take to answer: at a registration that names no timeout of its own, and at most whenever it is asked again.
 pub const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why there is no permission.
@@ -99,7 +99,9 @@ pub async fn enable(
 ) -> Result<Changed, EnableError> {
     let snapshot = registry.refresh().await?;
     let made = match snapshot.get(id) {
-        Some(webhook) if webhook.status != Status::Enabled => before_enabling(client, webhook).await?,
+        Some(webhook) if webhook.status != Status::Enabled => before_enabling(client, webhook)
+            .await?
+            .map(|made| (webhook.revision, made)),
         _ => None,
     };
     Ok(registry.enable(by, id, made).await?)

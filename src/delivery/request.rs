@@ -3,7 +3,7 @@
 //! Guarantees: the signature covers the bytes that are sent. The registration's headers can override neither what is signed nor the
 //! headers that HTTP itself depends on. No error shows a header's value.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,9 +73,9 @@ pub(crate) fn render(
 
 /// How many templates are rendered at once; each takes one core for up to a second or two.
 const TEMPLATES_AT_ONCE: usize = 2;
-/// How long a template may wait for its turn and take. What takes longer is tried again later.
+/// How long a template may wait for its turn and take.
 const TEMPLATE_TIME: Duration = Duration::from_secs(15);
-static TEMPLATES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(TEMPLATES_AT_ONCE)));
+static TEMPLATES: Semaphore = Semaphore::const_new(TEMPLATES_AT_ONCE);
 
 /// The same, for what others wait beside: a template is rendered on a thread of its own, not on one that serves requests.
 pub(crate) async fn render_apart(
@@ -90,16 +90,19 @@ pub(crate) async fn render_apart(
     let (event, webhook) = (Arc::clone(event), Arc::clone(webhook));
     let (delivery, ids) = (delivery.clone(), ids.copied());
     let rendering = async {
-        let turn = Arc::clone(&TEMPLATES)
-            .acquire_owned()
-            .await
-            .map_err(|_| RenderError::Late)?;
+        let turn = TEMPLATES.acquire().await.map_err(|_| RenderError::Late)?;
         let work = tokio::task::spawn_blocking(move || {
             // It keeps its turn even if nobody waits for it any more.
             let _turn = turn;
             render(&event, &webhook, &delivery, ids.as_ref())
         });
-        work.await.map_err(|_| RenderError::Late)?
+        match work.await {
+            Ok(rendered) => rendered,
+            // A bug is not hidden: whoever waits treats it as a panic of its own.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The program ends.
+            Err(_) => Err(RenderError::Late),
+        }
     };
     tokio::time::timeout(TEMPLATE_TIME, rendering)
         .await

@@ -21,7 +21,7 @@ use crate::proxy::{Arrival, Body, Proxy, ProxyError, canonical};
 use crate::random::random;
 use crate::registry::{Registry, TargetPolicy};
 
-/// Where people look, below the path that Nextcloud is installed at.
+/// The path of the web page, below the path that Nextcloud is installed at.
 pub(crate) const PAGES: &str = "/apps/openregister_webhooks";
 
 /// The API, ready to serve.

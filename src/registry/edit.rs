@@ -1,6 +1,7 @@
 //! What a request changes of a stored registration.
 
 use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
 use orw_egress::ClientCertificate;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -171,11 +172,7 @@ pub(super) fn detail(record: &Record) -> Value {
     // A template is long: its digest tells one from another.
     let template = record.options.template.as_ref().map(|template| {
         let text = template.text();
-        let digest: Vec<String> = Sha256::digest(text)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        json!({"sha256": digest.concat(), "length": text.len()})
+        json!({"sha256": HEXLOWER.encode(&Sha256::digest(text)), "length": text.len()})
     });
     json!({
         "template": template,

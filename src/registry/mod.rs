@@ -10,6 +10,7 @@ pub(crate) mod audit;
 mod body;
 mod certificate;
 mod change;
+mod consent;
 mod defaults;
 mod edit;
 mod error;

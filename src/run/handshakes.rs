@@ -3,7 +3,7 @@
 //! Guarantees: a receiver that withdraws its permission gets nothing more, and its webhook is paused, so no event is lost. A withdrawal
 //! is an explicit refusal that lasts for an hour; a receiver that is silent or out of order keeps its permission, and is asked again
 //! later. What it answers is no change of the registration, unless it is another rate. At most [`AT_ONCE`] receivers are asked at once,
-//! so a slow one holds up nobody. Nothing is asked on behalf of a restored copy of the database.
+//! so a slow one delays the others by its timeout at most. Nothing is asked on behalf of a restored copy of the database.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ async fn ask(registry: &Registry, client: &Client, webhook: &Webhook) -> Result<
     };
     if Some(&before) != webhook.handshake.as_ref() {
         registry.show_handshake(id, revision, &before);
-        // What it was told counts for this process, too; it looks again in a while.
+        // The answer that another process got counts here as well. If the receiver is still due, it is asked later.
         return Ok(!before.is_due(Utc::now()));
     }
     let certificate = webhook.client_certificate.as_deref();

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::damaged;
-use super::requests::Requests;
+use super::requests::{NotMade, Requests};
 use crate::delivery::cause::{Cause, Failure};
 use crate::delivery::events::{self, EventError, Events};
 use crate::delivery::feed::{Feed, Watched};
+use crate::delivery::format::RenderError;
 use crate::delivery::metrics::Metrics;
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, OutcomeRecord, Reason};
 use crate::delivery::response_excerpt::{ResponseExcerpt, cut};
@@ -121,6 +122,15 @@ pub(super) async fn attempt(
         .requests
         .prepare(&webhook, &delivery, &event, ids.as_ref())
         .await;
+    let request = match request {
+        Ok(request) => Ok(request),
+        Err(NotMade::Failed(failure)) => Err(failure),
+        // Other webhooks' templates use up no attempt of this one.
+        Err(NotMade::Busy) => {
+            tracing::warn!(delivery = delivery.id, error = %RenderError::Late, "delivery put off");
+            return untried(delivery, Some(about), Outcome::PutOff(PUT_OFF));
+        }
+    };
     let made_at = match (&*event, delivery.reason) {
         (StoredEvent::Event(event), Reason::Live) => Some(event.at),
         _ => None,

@@ -1,10 +1,11 @@
 //! Counts outcomes by minute, in the table `openregister_webhooks.minute_count`.
 //!
 //! Guarantees: at most one write in [`INTERVAL`], whatever the rate, of the rows that have changed, as a whole: so a write can be
-//! repeated. A row for all webhooks, and one for each of [`WEBHOOKS`] webhooks a minute at most. What was not written yet is lost if the
+//! repeated. A row for all webhooks, and one for each of [`MOST_WEBHOOKS`] webhooks a minute at most. What was not written yet is lost if the
 //! process is killed.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,15 +14,15 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::database::DatabaseError;
-use crate::delivery::figures::ALL;
+use crate::delivery::figures::{ALL, DELAY_SECONDS};
 use crate::delivery::histogram::Histogram;
 use crate::delivery::queue::{Outcome, OutcomeRecord};
 use crate::delivery::timed_query::timed_query;
 
 /// Between two writes.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(DELAY_SECONDS);
 /// Webhooks that get rows of their own in one minute; the others are in the row for all.
-const WEBHOOKS: usize = 1_000;
+const MOST_WEBHOOKS: usize = 1_000;
 /// Rows that wait for a database that is away; the oldest minutes go first.
 const KEPT: usize = 20_000;
 
@@ -42,6 +43,8 @@ pub(super) struct Minutes {
     writer: Uuid,
     /// By the beginning of the minute, in minutes since 1970, and webhook.
     counted: BTreeMap<(i64, i64), Minute>,
+    /// The minute that was counted last, and how many rows it has.
+    newest: (i64, usize),
     written: Instant,
     changed: bool,
 }
@@ -51,6 +54,7 @@ impl Minutes {
         Self {
             writer: Uuid::now_v7(),
             counted: BTreeMap::new(),
+            newest: (i64::MIN, 0),
             written: Instant::now(),
             changed: false,
         }
@@ -67,12 +71,18 @@ impl Minutes {
             return;
         }
         let minute = now.timestamp().div_euclid(60);
+        if self.newest.0 != minute {
+            self.newest = (minute, 0);
+        }
         for webhook in [ALL, record.delivery.webhook.0] {
-            let key = (minute, webhook);
-            if !self.counted.contains_key(&key) && self.of_minute(minute) > WEBHOOKS {
-                continue;
-            }
-            let one = self.counted.entry(key).or_default();
+            let one = match self.counted.entry((minute, webhook)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(_) if self.newest.1 > MOST_WEBHOOKS => continue,
+                Entry::Vacant(new) => {
+                    self.newest.1 += 1;
+                    new.insert(Minute::default())
+                }
+            };
             one.changed = true;
             one.failed = one.failed.saturating_add(i32::from(failed));
             match record.outcome {
@@ -91,13 +101,6 @@ impl Minutes {
         while self.counted.len() > KEPT {
             self.counted.pop_first();
         }
-    }
-
-    /// How many rows a minute has.
-    fn of_minute(&self, minute: i64) -> usize {
-        self.counted
-            .range((minute, i64::MIN)..=(minute, i64::MAX))
-            .count()
     }
 
     /// When the next write is due; `None` if there is nothing to write.

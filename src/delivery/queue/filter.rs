@@ -234,17 +234,7 @@ impl DeliveryFilter {
 
     /// Whether it names this field.
     pub(super) fn names(&self, field: Field) -> bool {
-        match field {
-            Field::Webhook => self.webhook.is_some(),
-            Field::State => !self.states.is_empty(),
-            Field::Class => self.class.is_some(),
-            Field::Object => self.object.is_some(),
-            Field::EventId => self.event_id.is_some(),
-            Field::Status => self.status.is_some(),
-            Field::Cause => self.cause.is_some(),
-            Field::Since => self.since.is_some(),
-            Field::Until => self.until.is_some(),
-        }
+        self.text(field).is_some()
     }
 
     /// The webhook that it names.

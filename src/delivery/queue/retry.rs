@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tokio::time::{Duration, Instant};
-use tokio_postgres::{Client, Error, GenericClient};
+use tokio_postgres::{Client, Error, GenericClient, Row};
 
 use super::delivery::{EventRef, NewDelivery, Reason};
 use super::due::notify_peers;
@@ -75,7 +75,23 @@ pub async fn retry_given_up<C: GenericClient + Sync>(
         RetrySelection::After(id) => (None, id),
     };
     let rows = tx.query(&sql, &[&webhook.0, &one, &limit, &after]).await?;
-    let deliveries: Vec<NewDelivery> = rows
+    Ok(Retried {
+        count: enqueue_again(tx, webhook, &rows, ordered).await?,
+        last: rows.last().map(|row| row.try_get(3)).transpose()?,
+    })
+}
+
+/// Puts what these rows of the log name (day and number of the event, lane) at the end of the queue; says how many deliveries.
+///
+/// # Errors
+/// If a query fails.
+pub(super) async fn enqueue_again<C: GenericClient + Sync>(
+    tx: &C,
+    webhook: WebhookId,
+    rows: &[Row],
+    ordered: bool,
+) -> Result<usize, Error> {
+    let again = rows
         .iter()
         .map(|row| {
             Ok(NewDelivery {
@@ -90,12 +106,9 @@ pub async fn retry_given_up<C: GenericClient + Sync>(
                 reason: Reason::Retry,
             })
         })
-        .collect::<Result<_, Error>>()?;
-    enqueue(tx, &deliveries).await?;
-    Ok(Retried {
-        count: deliveries.len(),
-        last: rows.last().map(|row| row.try_get(3)).transpose()?,
-    })
+        .collect::<Result<Vec<_>, Error>>()?;
+    enqueue(tx, &again).await?;
+    Ok(again.len())
 }
 
 /// Puts back one delivery, or everything of a webhook that was given up, in several transactions, each with its row in the

@@ -13,12 +13,9 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, GenericClient, Row};
 
 use super::conditions::{Parameters, Table, all, condition};
-use super::delivery::{EventRef, NewDelivery, Reason};
-use super::enqueue::enqueue;
 use super::filter::{DeliveryFilter, Field};
-use super::retry::CAN_BE_PUT_BACK;
+use super::retry::{CAN_BE_PUT_BACK, enqueue_again};
 use super::search::{Search, Shape, newest};
-use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
 
 /// The states from which a delivery can be put back.
@@ -243,22 +240,5 @@ pub(crate) async fn put_back<C: GenericClient + Sync>(
     let rows = tx
         .query_typed(&sql, &[(&deliveries, Type::INT8_ARRAY), (&webhook.0, Type::INT8)])
         .await?;
-    let again = rows
-        .iter()
-        .map(|row| {
-            Ok(NewDelivery {
-                webhook,
-                event: EventRef {
-                    day: row.try_get(0)?,
-                    seq: row.try_get(1)?,
-                },
-                lane: Lane::from_stored(row.try_get(2)?),
-                ordered,
-                await_user: None,
-                reason: Reason::Retry,
-            })
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    enqueue(tx, &again).await?;
-    Ok(again.len())
+    enqueue_again(tx, webhook, &rows, ordered).await
 }

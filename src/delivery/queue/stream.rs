@@ -56,18 +56,6 @@ pub struct StreamFilter {
     pub webhook: Option<i64>,
 }
 
-impl StreamFilter {
-    /// Whether it takes this event, whose webhooks are known.
-    pub(crate) fn takes(&self, event: &SeenEvent) -> bool {
-        let object = self.object.as_deref();
-        self.class.as_ref().is_none_or(|class| *class == event.class)
-            && object.is_none_or(|uuid| Lane::object(uuid).as_str() == event.lane)
-            && self
-                .webhook
-                .is_none_or(|webhook| event.webhooks.contains(&webhook))
-    }
-}
-
 /// The place before the first event whose change was made at `since` or later; without `since`, the place of the newest event.
 ///
 /// # Errors

@@ -16,9 +16,9 @@ const MOST_JOBS: usize = 1_000;
 /// What a request for a bulk retry made.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RetryStarted {
-    /// One for each webhook; none if there is nothing to put back.
+    /// One for each webhook that may have something to put back.
     pub jobs: Vec<Job>,
-    /// Webhooks that have something to put back, and get no job now.
+    /// Webhooks that may have something to put back, and get no job now.
     pub skipped: Vec<Skipped>,
 }
 
@@ -54,7 +54,7 @@ pub async fn start_retry(
     let webhooks = candidates(client, registrations, &filter).await?;
     if webhooks.len() > MOST_JOBS {
         return Err(StartError::Refused(format!(
-            "webhook: {} webhooks have something to put back, and {MOST_JOBS} jobs may be started at once: name one",
+            "webhook: {} webhooks may have something to put back, and {MOST_JOBS} jobs may be started at once: name one",
             webhooks.len()
         )));
     }
