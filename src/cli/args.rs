@@ -106,8 +106,8 @@ impl Args for SettingsArgs {
     }
 }
 
-/// The error without the name of a similar flag, if it is not similar: the many flags of the settings, which no help of a command shows, give
-/// far-fetched ones.
+/// Removes clap's suggestion if the suggested name differs too much. Hidden flags of the settings would otherwise be suggested for almost any
+/// mistake.
 pub(super) fn without_far_hint(mut error: clap::Error) -> clap::Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),

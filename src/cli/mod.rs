@@ -91,7 +91,7 @@ enum Command {
     Import(import::ImportArgs),
     /// Install the schema and the triggers in Nextcloud's database, or upgrade them
     Install(install::InstallArgs),
-    /// List replays and backfills, or cancel one
+    /// List replays, backfills and bulk retries, or cancel one
     Job(job::JobArgs),
     /// Write a manual page for each command to a directory
     Man(man::ManArgs),

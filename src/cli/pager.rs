@@ -1,7 +1,8 @@
 //! Shows a long result page by page.
 //!
 //! Guarantees: a pager is started only if standard output is a terminal that the result does not fit on, and only if `PAGER` does not say
-//! otherwise (empty, or `cat`). If it cannot be started, the result is printed without it.
+//! otherwise (empty, or `cat`). If it cannot be started, the result is printed without it. It does not get the variables of the
+//! settings, because some of them are secrets.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,6 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The pager of those who have not chosen one.
 const USUAL: &str = "less";
+/// How the variables of the settings begin.
+const OURS: &[u8] = b"ORW_";
 /// What `less` is told, as by git: end if the text fits on the screen, show colours, leave the text on the screen.
 const LESS: &str = "FRX";
 
@@ -48,6 +51,11 @@ pub(super) fn show(text: Vec<u8>) -> Result<(), Vec<u8>> {
 fn start(pager: &OsString) -> io::Result<Child> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(pager).stdin(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(OURS) {
+            command.env_remove(name);
+        }
+    }
     if std::env::var_os("LESS").is_none() {
         command.env("LESS", LESS);
     }

@@ -18,8 +18,8 @@ pub(super) fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
     format!("{}…", &text[..end]).into()
 }
 
-/// The line, broken between words. Words are left whole, so that they can be copied; one that is longer than a line goes on behind a
-/// short label before it.
+/// Breaks the line between words. A word is never split, so that it can be copied. If the first line would hold nothing but a label that is
+/// shorter than the indent, and the next word is longer than a line, that word is put behind its label.
 pub(super) fn wrapped(line: &str, width: usize, indent: usize) -> Vec<String> {
     let margin = " ".repeat(indent);
     let options = textwrap::Options::new(width)

@@ -6,12 +6,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::error::DemoError;
 use orw_testkit::Generation;
 use orw_testkit::nextcloud::{self, OWNER};
 use orw_testkit::postgres::{self, PrivatePostgres, Programs};
 
-/// Starts the database, writes its connection string to `file`, and keeps both until Ctrl-C.
+/// Starts the database, writes its connection string to `file`, and keeps both until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// If `file` exists, or something that is needed does not work.
@@ -20,6 +22,7 @@ pub async fn practice(out: &mut (impl Write + Send), file: &Path) -> Result<(), 
         what: file.display().to_string(),
         source,
     };
+    let mut terminate = signal(SignalKind::terminate())?;
     let programs = Programs::find()?;
     let version = programs.version()?;
     // What somebody else wrote there is not overwritten.
@@ -46,7 +49,11 @@ pub async fn practice(out: &mut (impl Write + Send), file: &Path) -> Result<(), 
         file.display()
     )?;
     out.flush()?;
-    tokio::signal::ctrl_c().await?;
+    tokio::select! {
+        stopped = tokio::signal::ctrl_c() => stopped?,
+        // The first process of a container gets no signal that it does not ask for.
+        _ = terminate.recv() => {}
+    }
     drop(remove);
     // This waits for the server.
     tokio::task::spawn_blocking(move || drop(postgres)).await?;

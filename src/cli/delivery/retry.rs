@@ -32,7 +32,7 @@ pub(super) struct RetryArgs {
     /// This delivery
     #[arg(value_parser = arguments::id, conflicts_with_all = ["webhook", "all"])]
     id: Option<i64>,
-    /// Everything that was given up, oldest first: of all webhooks, or of the one that --webhook names. With the flags below, what they show
+    /// Everything that was given up, oldest first. --webhook and the flags below limit it
     #[arg(long)]
     all: bool,
     /// Everything that was given up of this webhook
