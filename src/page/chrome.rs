@@ -24,8 +24,8 @@ pub(crate) struct Chrome {
     pub(crate) standalone: bool,
     /// Lets the page's own scripts run, and no other.
     pub(crate) nonce: String,
-    /// This view with the other language.
-    pub(crate) switch: String,
+    /// This view with the other language; `None` if the answer is of an action, whose path shows nothing.
+    pub(crate) switch: Option<String>,
     /// What was done a moment ago, by its name.
     pub(crate) notice: Option<String>,
     pub(crate) now: DateTime<Utc>,

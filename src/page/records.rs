@@ -56,9 +56,6 @@ pub(crate) struct Webhook {
     pub(crate) nlgov: Value,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-    /// Only in the answer to the request that set it.
-    #[serde(default)]
-    pub(crate) secret: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

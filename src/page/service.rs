@@ -197,7 +197,8 @@ impl Page {
             token: String::new(),
             standalone: !self.desk.door.inside.is_before_nextcloud(),
             nonce: new_id().map_err(unavailable)?,
-            switch: format!("?{}", query.with("lang", other.code())),
+            switch: (method == Method::GET || path == ["login"])
+                .then(|| format!("?{}", query.with("lang", other.code()))),
             notice: query.get("done").map(str::to_owned),
             now: Utc::now(),
         };

@@ -7,6 +7,7 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::registration::{self, Draft};
+use super::secret;
 use crate::catalogue;
 use crate::lifecycle::EventType;
 use crate::ocs::Refusal;
@@ -47,16 +48,6 @@ struct View<'a> {
 struct Part<'a> {
     p: &'a Chrome,
     checked: &'a Checked,
-}
-
-/// The secret of a webhook that was just made, which no other answer shows.
-#[derive(Template)]
-#[template(path = "made.html")]
-struct Made<'a> {
-    p: &'a Chrome,
-    webhook: &'a Webhook,
-    secret: &'a str,
-    warnings: &'a [String],
 }
 
 /// What is said of a draft before it is saved.
@@ -240,16 +231,7 @@ pub(crate) async fn create(desk: &Desk, visit: &Visit) -> Result<Response<Answer
     match desk.nextcloud(visit, &Method::POST, "/webhooks", fields).await {
         Ok((data, warnings)) => {
             let id = data.get("id").and_then(Value::as_i64).unwrap_or_default();
-            let secret = data.get("secret").and_then(Value::as_str).unwrap_or_default();
-            let path = format!("/webhooks/{id}");
-            let webhook: Webhook = read(desk.get(visit, &path, Map::new()).await?)?;
-            let view = Made {
-                p: &visit.chrome,
-                webhook: &webhook,
-                secret,
-                warnings: &warnings,
-            };
-            Ok(answer::html(StatusCode::OK, &visit.chrome, &view))
+            Ok(secret::show(&visit.chrome, id, &data, true, &warnings))
         }
         Err(problem) => Ok(form(visit, &draft, None, Some(&problem))),
     }

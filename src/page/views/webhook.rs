@@ -4,6 +4,7 @@ use askama::Template;
 use hyper::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::secret;
 use crate::delivery::figures;
 use crate::delivery::overview::{self, Overview as Day};
 use crate::ocs::Refusal;
@@ -35,8 +36,6 @@ struct View<'a> {
     headers: String,
     /// The answer of a test that was just made.
     trial: Option<&'a Trial>,
-    /// The new secret, shown this once.
-    secret: Option<&'a str>,
     /// Why something was not done.
     problem: Option<&'a str>,
     warnings: &'a [String],
@@ -47,7 +46,6 @@ struct View<'a> {
 #[derive(Default)]
 struct Done {
     trial: Option<Trial>,
-    secret: Option<String>,
     problem: Option<Refusal>,
     warnings: Vec<String>,
 }
@@ -98,7 +96,6 @@ async fn view(desk: &Desk, visit: &Visit, id: i64, done: Done) -> Result<Respons
         deliveries: &deliveries.deliveries,
         jobs: &jobs.jobs,
         trial: done.trial.as_ref(),
-        secret: done.secret.as_deref(),
         problem: done.problem.as_ref().map(|problem| problem.message.as_str()),
         warnings: &done.warnings,
         form: &visit.form,
@@ -169,14 +166,7 @@ pub(crate) async fn rotate(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
         fields.insert("overlapSeconds".to_owned(), hours.saturating_mul(3600).into());
     }
     match desk.post(visit, &format!("/webhooks/{id}/secret"), fields).await {
-        Ok((data, warnings)) => {
-            let done = Done {
-                secret: read::<Webhook>(data)?.secret,
-                warnings,
-                ..Done::default()
-            };
-            view(desk, visit, id, done).await
-        }
+        Ok((data, warnings)) => Ok(secret::show(&visit.chrome, id, &data, false, &warnings)),
         Err(problem) => refused(desk, visit, id, problem).await,
     }
 }
