@@ -215,12 +215,12 @@ impl Inside {
         }))
     }
 
-    /// Reads a form of bounded size, in a bounded time.
+    /// Reads a form of bounded size and with a bounded number of parameters, in a bounded time.
     ///
     /// # Errors
     /// The API's refusal.
     pub(crate) async fn read_form(&self, body: Incoming) -> Result<Vec<(String, String)>, Refusal> {
         let bytes = input::read_body(body).await?;
-        Ok(url::form_urlencoded::parse(&bytes).into_owned().collect())
+        Ok(input::parameters(&bytes)?.into_owned().collect())
     }
 }

@@ -116,6 +116,17 @@ async fn forged_forms_fixed_sessions_and_readers_change_nothing() {
         attacker.cookies["orw_page"], "chosen",
         "an id that is not ours is replaced"
     );
+    // A form has a bounded number of fields, before the login, too.
+    let many = vec![("user", "x"); 1001];
+    for visitor in [&mut Visitor::new(address), &mut admin] {
+        let refused = visitor.forge("/login", &many).await;
+        assert!(
+            refused.status == 400 && refused.has("more than 1000 parameters"),
+            "{}",
+            refused.text
+        );
+    }
+    assert_eq!(admin.forge("/webhooks/new", &many).await.status, 400);
     // A login that another site sends has no token of this browser.
     let mut forged = Visitor::new(address);
     assert_eq!(
