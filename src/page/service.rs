@@ -25,7 +25,7 @@ use super::form::Form;
 use super::language::Language;
 use super::routes;
 use super::tokens::{Tokens, is_id, new_id};
-use super::views::{failure, login};
+use super::views::{failure, live, login};
 use super::visit::Visit;
 use crate::capture::CaptureStatus;
 use crate::config::Settings;
@@ -34,6 +34,7 @@ use crate::delivery::Feed;
 use crate::ocs::{Inside, PAGES, Pages, Refusal};
 use crate::proxy::{self, Arrival, Body, FORWARDED_PROTO};
 use crate::random::NoRandom;
+use crate::shares::Shares;
 
 /// What the page is made from.
 pub struct Sources {
@@ -87,6 +88,7 @@ impl Page {
             examiner: Examiner::new(sources.settings, sources.database),
             pool: sources.pool,
             feed: sources.feed,
+            watching: Shares::new(live::MOST),
             status: sources.status,
             stop: sources.stop,
         };
