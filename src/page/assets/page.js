@@ -35,7 +35,7 @@
   });
   const stream = new EventSource(live.dataset.stream);
   stream.addEventListener("open", () => say(live.dataset.open));
-  stream.addEventListener("error", () => say(live.dataset.lost));
+  stream.addEventListener("error", () => say(stream.readyState === EventSource.CLOSED ? live.dataset.ended : live.dataset.lost));
   stream.addEventListener("missed", (event) => say(`${event.data} ${live.dataset.missed}`));
   stream.addEventListener("message", (event) => {
     if (!paused) return show(event.data);

@@ -49,6 +49,9 @@ struct View<'a> {
 
 pub(crate) async fn show(desk: &Desk, visit: &Visit) -> Result<Response<Body>, Refusal> {
     let mut query = visit.query.query(&["webhook", "class"]);
+    if Wanted::of(&visit.query).failures {
+        query.insert("state".to_owned(), "retrying,given_up".into());
+    }
     query.insert("limit".to_owned(), "25".into());
     let found: Deliveries = read(desk.get(visit, "/deliveries", query).await?)?;
     let view = View {
