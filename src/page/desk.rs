@@ -113,10 +113,7 @@ pub(crate) fn away(error: &dyn std::error::Error) -> Refusal {
         error = crate::error_text::chain(error),
         "a view of the page failed"
     );
-    Refusal {
-        status: 503,
-        message: "The database cannot be asked now; try again in a moment".to_owned(),
-    }
+    Refusal::new(503, "The database cannot be asked now; try again in a moment")
 }
 
 /// Shared by every request.

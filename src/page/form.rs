@@ -79,10 +79,8 @@ impl Form {
 /// # Errors
 /// 404 if it is no number.
 pub(crate) fn number(id: &str) -> Result<i64, Refusal> {
-    id.parse().ok().filter(|id| *id > 0).ok_or_else(|| Refusal {
-        status: 404,
-        message: format!("{id:?} is not an id"),
-    })
+    let parsed = id.parse().ok().filter(|id| *id > 0);
+    parsed.ok_or_else(|| Refusal::new(404, format!("{id:?} is not an id")))
 }
 
 #[cfg(test)]

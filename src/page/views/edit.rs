@@ -97,16 +97,7 @@ fn operators_only(visit: &Visit) -> Result<(), Refusal> {
     if visit.chrome.operator {
         return Ok(());
     }
-    Err(Refusal {
-        status: 403,
-        message: visit
-            .chrome
-            .t(
-                "You may look at everything here and change nothing.",
-                "U mag hier alles bekijken en niets wijzigen.",
-            )
-            .to_owned(),
-    })
+    Err(visit.chrome.only_looks())
 }
 
 fn form(
@@ -258,5 +249,5 @@ pub(crate) async fn update(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
 }
 
 fn refused(message: String) -> Refusal {
-    Refusal { status: 400, message }
+    Refusal::new(400, message)
 }

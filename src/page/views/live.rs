@@ -129,10 +129,10 @@ struct Watching {
 
 pub(crate) fn events(desk: &SharedDesk, visit: &Visit) -> Result<Response<Body>, Refusal> {
     let Some(place) = desk.watching.take(visit.client()) else {
-        return Err(Refusal {
-            status: 503,
-            message: "Too many people watch, in all or from your network; try again later".to_owned(),
-        });
+        return Err(Refusal::new(
+            503,
+            "Too many people watch, in all or from your network; try again later",
+        ));
     };
     let now = Instant::now();
     let watching = Watching {

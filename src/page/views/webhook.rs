@@ -37,7 +37,7 @@ struct View<'a> {
     /// The answer of a test that was just made.
     trial: Option<&'a Trial>,
     /// Why something was not done.
-    problem: Option<&'a str>,
+    problem: Option<&'a Refusal>,
     warnings: &'a [String],
     form: &'a Form,
 }
@@ -96,7 +96,7 @@ async fn view(desk: &Desk, visit: &Visit, id: i64, done: Done) -> Result<Respons
         deliveries: &deliveries.deliveries,
         jobs: &jobs.jobs,
         trial: done.trial.as_ref(),
-        problem: done.problem.as_ref().map(|problem| problem.message.as_str()),
+        problem: done.problem.as_ref(),
         warnings: &done.warnings,
         form: &visit.form,
     };
@@ -175,16 +175,11 @@ pub(crate) async fn rotate(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
 pub(crate) async fn delete(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
     let id = number(id)?;
     if visit.form.text("confirm") != id.to_string() {
-        let problem = Refusal {
-            status: 400,
-            message: visit
-                .chrome
-                .t(
-                    "Nothing was deleted: type the webhook's number to confirm.",
-                    "Er is niets verwijderd: typ het nummer van de webhook ter bevestiging.",
-                )
-                .to_owned(),
-        };
+        let problem = visit.chrome.refusal(
+            400,
+            "Nothing was deleted: type the webhook's number to confirm.",
+            "Er is niets verwijderd: typ het nummer van de webhook ter bevestiging.",
+        );
         return refused(desk, visit, id, problem).await;
     }
     let path = format!("/webhooks/{id}");

@@ -33,6 +33,16 @@ async fn stand_alone_one_logs_in_and_out_and_a_reader_only_looks() {
         assert_eq!(visitor.method("GET", path).await.status, 401, "{path}");
         visitor.headers.clear();
     }
+    // A part of a page is told in a part; what was typed into the rest stays.
+    visitor.headers = vec![("hx-request", "true".to_owned())];
+    let part = visitor.post_once("/webhooks/check", &[]).await;
+    assert!(
+        part.status == 401 && part.has("role=\"alert\"") && !part.has("<html"),
+        "{}",
+        part.text
+    );
+    assert_eq!(part.header("hx-refresh"), "");
+    visitor.headers.clear();
     visitor.get("/login").await;
     let wrong = visitor
         .post("/login", &[("user", ADMIN.0), ("password", "wrong")])
@@ -158,6 +168,10 @@ async fn before_nextcloud_its_session_opens_the_page_and_its_refusal_closes_it()
     let refused = admin.post(&format!("/webhooks/{id}/resume"), &[]).await;
     assert_eq!(refused.status, 403);
     assert_eq!(admin.get("/webhooks").await.status, 403);
+    admin.headers = vec![("hx-request", "true".to_owned())];
+    let part = admin.get("/?renew=1").await;
+    assert!(part.status == 403 && part.has("role=\"alert\"") && !part.has("<html"));
+    admin.headers.clear();
     assert_eq!(
         scene.json(&["webhook", "show", &id.to_string(), "--json"]).await["status"]["state"],
         "paused"

@@ -231,6 +231,18 @@ async fn every_answer_says_what_a_browser_may_do_with_it() {
         "{:?}",
         visitor.cookies
     );
+    // Two proxies that add to a list, the client's first.
+    let mut visitor = Visitor::new(behind.sidecar.listen);
+    visitor.headers = vec![
+        ("x-forwarded-proto", "https, https".to_owned()),
+        ("x-forwarded-for", "192.0.2.9".to_owned()),
+    ];
+    visitor.get("/login").await;
+    assert!(
+        visitor.cookies.contains_key("__Secure-orw_page"),
+        "{:?}",
+        visitor.cookies
+    );
     let style = admin
         .get("/")
         .await
@@ -244,4 +256,9 @@ async fn every_answer_says_what_a_browser_may_do_with_it() {
         .to_owned();
     let sheet = Visitor::new(address).get(&style).await;
     assert!(sheet.status == 200 && sheet.header("cache-control").contains("immutable"));
+    // By the name of another version it is this one, and not to be kept.
+    let other = Visitor::new(address)
+        .get("/assets/0123456789abcdef/page.css")
+        .await;
+    assert_eq!((other.status, other.header("cache-control")), (200, "no-store"));
 }
