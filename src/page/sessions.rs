@@ -173,25 +173,20 @@ mod tests {
             *passed.lock().unwrap() += Duration::from_secs(1);
             sessions.begin(&format!("bob {login}"), of("bob"));
         }
-        assert_eq!(sessions.get("bob 0", true), None);
-        assert_eq!(sessions.get("bob 1", true), Some(of("bob")));
-        // When every place is taken, whoever has a login gives one of their own.
+        assert_eq!(sessions.get("bob 0", false), None);
+        assert_eq!(sessions.get("bob 1", false), Some(of("bob")));
+        // When every place is taken, whoever has a login gives up one of their own.
         for login in MOST_OF_ONE..MOST {
             *passed.lock().unwrap() += Duration::from_millis(1);
-            sessions.begin(
-                &format!("other {login}"),
-                of(&format!("user {}", login / MOST_OF_ONE)),
-            );
+            let user = format!("user {}", login / MOST_OF_ONE);
+            sessions.begin(&format!("login {login}"), of(&user));
         }
-        assert_eq!(
-            sessions.get("ann", true),
-            None,
-            "the one that was used longest ago"
-        );
-        let kept = sessions.entries.lock().unwrap().len();
-        assert_eq!(kept, MOST);
-        sessions.begin("bob again", of("bob"));
-        assert_eq!(sessions.get("bob 2", true), None);
-        assert_eq!(sessions.get("other 20", true), Some(of("user 1")));
+        assert_eq!(sessions.entries.lock().unwrap().len(), MOST);
+        assert_eq!(sessions.get("login 980", false), None);
+        assert_eq!(sessions.get("ann", false), Some(of("ann")));
+        // Otherwise the one gives way that was used longest ago.
+        sessions.begin("new", of("somebody new"));
+        assert_eq!(sessions.get("ann", false), None);
+        assert_eq!(sessions.get("login 981", false), Some(of("user 49")));
     }
 }
