@@ -57,11 +57,11 @@ pub(crate) fn html(status: StatusCode, chrome: &Chrome, template: &impl Template
     }
 }
 
-/// What a browser may load and do: only what is the page's own. A script also has to know the nonce of this very answer, because other
+/// What a browser may load and do: only what is the page's own. A script and a style also have to know the nonce of this very answer, because other
 /// files of the same origin are Nextcloud's.
 fn policy(nonce: &str) -> String {
     format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src 'self'; form-action 'self'; \
          base-uri 'none'; frame-ancestors 'none'"
     )
 }

@@ -23,7 +23,7 @@ pub(crate) struct Chrome {
     pub(crate) token: String,
     /// Whether one logs in and out here, not in Nextcloud.
     pub(crate) standalone: bool,
-    /// Lets the page's own scripts run, and no other.
+    /// Lets the page's own scripts and style work, and no other.
     pub(crate) nonce: String,
     /// This view with the other language; `None` if the answer is of an action, whose path shows nothing.
     pub(crate) switch: Option<String>,
