@@ -166,7 +166,10 @@ impl Overview {
             ),
             CaptureStatus::Away(reason) => (
                 "bad",
-                format!("{}: {reason}", p.t("Capture is away", "Vastleggen staat stil")),
+                format!(
+                    "{}: {reason}",
+                    p.t("Capture is away", "Het vastleggen staat stil")
+                ),
             ),
             CaptureStatus::Held { .. } => (
                 "bad",
