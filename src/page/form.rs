@@ -52,6 +52,14 @@ impl Form {
             .collect()
     }
 
+    /// Those of these parameters that are there, with their names.
+    pub(crate) fn pairs<'a>(&self, names: &[&'a str]) -> Vec<(&'a str, &str)> {
+        names
+            .iter()
+            .filter_map(|name| Some((*name, self.get(name)?)))
+            .collect()
+    }
+
     /// Those of these parameters that are there, as a query of a URL without `?`.
     pub(crate) fn url_query(&self, names: &[&str]) -> String {
         let mut to = url::form_urlencoded::Serializer::new(String::new());

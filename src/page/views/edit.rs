@@ -12,6 +12,7 @@ use crate::catalogue;
 use crate::lifecycle::EventType;
 use crate::ocs::Refusal;
 use crate::page::answer;
+use crate::page::body::shown;
 use crate::page::chrome::Chrome;
 use crate::page::desk::{Desk, away};
 use crate::page::form::number;
@@ -192,11 +193,9 @@ async fn checked(desk: &Desk, draft: &Draft, fields: Map<String, Value>) -> Resu
         None => Vec::new(),
     };
     for body in &mut bodies {
-        if let Ok(value) = serde_json::from_str::<Value>(&body.body) {
-            body.body = format!("{value:#}");
-        }
-        if body.body.len() > SHOWN {
-            body.body.truncate(body.body.floor_char_boundary(SHOWN));
+        let (text, cut) = shown(std::mem::take(&mut body.body), SHOWN);
+        body.body = text;
+        if cut {
             body.body.push('…');
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::delivery::format::Rendered;
 use crate::delivery::queue::listing;
 use crate::ocs::Refusal;
+use crate::page::body;
 use crate::page::desk::{Desk, away};
 use crate::page::records::{Delivery, Webhook, header_lines};
 use crate::pipeline::preview;
@@ -84,14 +85,7 @@ pub(crate) async fn of(
         "orw-sequence: {}\norw-reason: {}\n",
         place.seq, delivery.reason
     ));
-    let mut body = String::from_utf8_lossy(&rendered.body).into_owned();
-    if let Ok(value) = serde_json::from_str::<serde_json::Value>(&body) {
-        body = format!("{value:#}");
-    }
-    let cut = body.len() > SHOWN;
-    if cut {
-        body.truncate(body.floor_char_boundary(SHOWN));
-    }
+    let (body, cut) = body::shown(String::from_utf8_lossy(&rendered.body).into_owned(), SHOWN);
     Ok(Some(Request {
         head,
         body,

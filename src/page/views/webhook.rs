@@ -2,7 +2,7 @@
 
 use askama::Template;
 use hyper::{Method, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
 use super::secret;
 use crate::delivery::figures;
@@ -143,7 +143,7 @@ pub(crate) async fn set_status(
 /// Sends a test event and shows what the receiver said.
 pub(crate) async fn test(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
     let id = number(id)?;
-    let fields = texts(&visit.form, &["class"]);
+    let fields = visit.form.query(&["class"]);
     match desk.post(visit, &format!("/webhooks/{id}/test"), fields).await {
         Ok((data, warnings)) => {
             let done = Done {
@@ -215,7 +215,7 @@ pub(crate) async fn start(
     } else {
         &["register", "schema", "table"]
     };
-    let fields = texts(&visit.form, names);
+    let fields = visit.form.query(names);
     match desk.post(visit, &format!("/webhooks/{id}/{kind}"), fields).await {
         Ok((data, _)) => {
             let job: Job = read(data)?;
@@ -224,12 +224,4 @@ pub(crate) async fn start(
         }
         Err(problem) => refused(desk, visit, id, problem).await,
     }
-}
-
-/// Those of these fields of a form that are filled in.
-fn texts(form: &Form, names: &[&str]) -> Map<String, Value> {
-    names
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), json!(form.get(name)?))))
-        .collect()
 }

@@ -6,18 +6,12 @@ use serde_json::json;
 use super::visitor::{PAGE, Visitor};
 use crate::support::nextcloud::Nextcloud;
 use crate::support::postgres::Db;
-use crate::support::scene::Scene;
+use crate::support::scene::{READER, Scene};
 use crate::support::sidecar::ADMIN;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stand_alone_one_logs_in_and_out_and_a_reader_only_looks() {
-    let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
-        .with("ORW_READERS", "rita:rita-password")
-        .running()
-        .await;
-    let id = scene
-        .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
-        .await;
+    let (scene, id) = Scene::with_a_reader().await;
     let mut visitor = Visitor::new(scene.sidecar.listen);
     // Every view leads to the login, and nothing of the installation is told.
     for path in ["", "/", "/webhooks", "/deliveries", "/audit", "/nothing"] {
@@ -72,7 +66,7 @@ async fn stand_alone_one_logs_in_and_out_and_a_reader_only_looks() {
     visitor.get("/?lang=en").await;
     assert!(visitor.get("/").await.has("Overview"));
 
-    let mut reader = Visitor::logged_in(scene.sidecar.listen, "rita", "rita-password").await;
+    let mut reader = Visitor::logged_in(scene.sidecar.listen, READER.0, READER.1).await;
     for path in [
         "/",
         "/webhooks",

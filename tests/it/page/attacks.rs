@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::visitor::{PAGE, Visitor};
 use crate::support::postgres::Db;
-use crate::support::scene::Scene;
+use crate::support::scene::{READER, Scene};
 use crate::support::sidecar::ADMIN;
 
 /// Every form of the page that changes something.
@@ -34,13 +34,7 @@ fn changes(id: i64) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_forms_fixed_sessions_and_readers_change_nothing() {
-    let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
-        .with("ORW_READERS", "rita:rita-password")
-        .running()
-        .await;
-    let id = scene
-        .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
-        .await;
+    let (scene, id) = Scene::with_a_reader().await;
     let revision = "SELECT revision::bigint FROM openregister_webhooks.registry";
     let before = scene.count(revision).await;
     let address = scene.sidecar.listen;
@@ -52,7 +46,7 @@ async fn forged_forms_fixed_sessions_and_readers_change_nothing() {
 
     let mut admin = Visitor::logged_in(address, ADMIN.0, ADMIN.1).await;
     admin.get("/").await;
-    let mut reader = Visitor::logged_in(address, "rita", "rita-password").await;
+    let mut reader = Visitor::logged_in(address, READER.0, READER.1).await;
     reader.get("/").await;
     let mut nobody = Visitor::new(address);
     nobody.get("/login").await;
