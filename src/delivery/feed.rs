@@ -65,12 +65,6 @@ impl Feed {
         }
     }
 
-    /// How many watch.
-    #[must_use]
-    pub fn watchers(&self) -> usize {
-        self.sender.receiver_count()
-    }
-
     /// Watches from now on.
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<Arc<Watched>> {

@@ -90,6 +90,21 @@ pub async fn series<C: GenericClient + Sync>(
     minutes: u16,
     step: u16,
 ) -> Result<Vec<Point>, Error> {
+    let (points, _) = series_and_whole(client, webhook, until, minutes, step).await?;
+    Ok(points)
+}
+
+/// The same, and the latency of the whole time.
+///
+/// # Errors
+/// If the query fails.
+pub async fn series_and_whole<C: GenericClient + Sync>(
+    client: &C,
+    webhook: Option<WebhookId>,
+    until: DateTime<Utc>,
+    minutes: u16,
+    step: u16,
+) -> Result<(Vec<Point>, Option<LatencyMs>), Error> {
     let step = step.clamp(1, MOST_MINUTES);
     let count = minutes.clamp(1, MOST_MINUTES).div_ceil(step);
     let step = i64::from(step);
@@ -125,8 +140,12 @@ pub async fn series<C: GenericClient + Sync>(
         });
         times.merge(&histogram(row)?);
     }
+    let mut whole = Histogram::default();
+    for (_, times) in &steps {
+        whole.merge(times);
+    }
     let mut at = first;
-    Ok(steps
+    let points = steps
         .into_iter()
         .map(|(outcomes, times)| {
             let point = Point {
@@ -137,7 +156,8 @@ pub async fn series<C: GenericClient + Sync>(
             at += width;
             point
         })
-        .collect())
+        .collect();
+    Ok((points, LatencyMs::of(&whole)))
 }
 
 fn histogram(row: &Row) -> Result<Histogram, Error> {

@@ -1,5 +1,4 @@
-//! A test of one webhook: sends an event now, outside the queue, and returns what the receiver answered. And the address guard's verdict
-//! on a `uri` alone.
+//! A test of one webhook: sends an event now, outside the queue, and returns what the receiver answered.
 //!
 //! Guarantees: the request is the one that a delivery would make (address guard, headers, signature, timeouts), with
 //! `ORW-Reason: test`; it works whatever the webhook's status, changes nothing of its health, and is not retried.
@@ -41,18 +40,6 @@ pub struct Trial {
     /// The beginning of the answer's body.
     pub response: Option<String>,
     pub duration_ms: u64,
-}
-
-/// Says where a request to this `uri` would go, as `host:port`, or why none would be made. Nothing is sent.
-///
-/// # Errors
-/// The reason, in words.
-pub async fn vet(client: &Client, uri: &str) -> Result<Vec<String>, String> {
-    let target = crate::registry::target(uri)?;
-    client
-        .vet(&target)
-        .await
-        .map_err(|error| crate::error_text::chain(&error))
 }
 
 /// Sends `event` to the webhook.

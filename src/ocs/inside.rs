@@ -41,16 +41,28 @@ pub struct Inside(Arc<Service>);
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) message: String,
+    /// The language of the message; the API's is English.
+    pub(crate) language: &'static str,
+}
+
+impl Refusal {
+    /// A refusal in English.
+    pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            language: "en",
+        }
+    }
 }
 
 impl From<Reply> for Refusal {
     fn from(reply: Reply) -> Self {
         match reply {
-            Reply::Failure(status, message) => Self { status, message },
-            Reply::Plain(..) | Reply::Empty(_) | Reply::Data(..) => Self {
-                status: 500,
-                message: "An internal error occurred".to_owned(),
-            },
+            Reply::Failure(status, message) => Self::new(status, message),
+            Reply::Plain(..) | Reply::Empty(_) | Reply::Data(..) => {
+                Self::new(500, "An internal error occurred")
+            }
         }
     }
 }
@@ -162,10 +174,7 @@ impl Inside {
         fields: Map<String, Value>,
     ) -> Result<(Value, Vec<String>), Refusal> {
         let Found::Route(route, params) = self.0.table.find(false, method, path) else {
-            return Err(Refusal {
-                status: 404,
-                message: "There is no such page".to_owned(),
-            });
+            return Err(Refusal::new(404, "There is no such page"));
         };
         let call = Call {
             parameter: input::last_parameter(&params),
@@ -215,12 +224,12 @@ impl Inside {
         }))
     }
 
-    /// Reads a form of bounded size, in a bounded time.
+    /// Reads a form of bounded size and with a bounded number of parameters, in a bounded time.
     ///
     /// # Errors
     /// The API's refusal.
     pub(crate) async fn read_form(&self, body: Incoming) -> Result<Vec<(String, String)>, Refusal> {
         let bytes = input::read_body(body).await?;
-        Ok(url::form_urlencoded::parse(&bytes).into_owned().collect())
+        Ok(input::parameters(&bytes)?.into_owned().collect())
     }
 }

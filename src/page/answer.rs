@@ -57,11 +57,11 @@ pub(crate) fn html(status: StatusCode, chrome: &Chrome, template: &impl Template
     }
 }
 
-/// What a browser may load and do: only what is the page's own. A script also has to know the nonce of this very answer, because other
+/// What a browser may load and do: only what is the page's own. A script and a style also have to know the nonce of this very answer, because other
 /// files of the same origin are Nextcloud's.
 fn policy(nonce: &str) -> String {
     format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src 'self'; form-action 'self'; \
          base-uri 'none'; frame-ancestors 'none'"
     )
 }
@@ -87,8 +87,8 @@ pub(crate) fn see_other(path: &str) -> Response<Body> {
     }
 }
 
-/// One of the page's files; it may be kept, because another version has another name.
-pub(crate) fn asset(asset: &Asset, headers: &HeaderMap) -> Response<Body> {
+/// One of the page's files. It may be kept if it was asked for by its own name, because another version has another name.
+pub(crate) fn asset(asset: &Asset, by_its_name: bool, headers: &HeaderMap) -> Response<Body> {
     let takes_gzip = headers
         .get(header::ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok())
@@ -105,7 +105,9 @@ pub(crate) fn asset(asset: &Asset, headers: &HeaderMap) -> Response<Body> {
     }
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.kind));
-    headers.insert(header::CACHE_CONTROL, FOR_EVER);
+    if by_its_name {
+        headers.insert(header::CACHE_CONTROL, FOR_EVER);
+    }
     close(headers);
     response
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::assets::{self, Asset};
 use super::language::Language;
 use super::when;
+use crate::ocs::Refusal;
 
 /// What every template is given.
 #[derive(Debug, Clone)]
@@ -22,10 +23,10 @@ pub(crate) struct Chrome {
     pub(crate) token: String,
     /// Whether one logs in and out here, not in Nextcloud.
     pub(crate) standalone: bool,
-    /// Lets the page's own scripts run, and no other.
+    /// Lets the page's own scripts and style work, and no other.
     pub(crate) nonce: String,
-    /// This view with the other language.
-    pub(crate) switch: String,
+    /// This view with the other language; `None` if the answer is of an action, whose path shows nothing.
+    pub(crate) switch: Option<String>,
     /// What was done a moment ago, by its name.
     pub(crate) notice: Option<String>,
     pub(crate) now: DateTime<Utc>,
@@ -42,6 +43,21 @@ impl Chrome {
     /// A text in the language of the page.
     pub(crate) const fn t<'a>(&self, english: &'a str, dutch: &'a str) -> &'a str {
         self.language.choose(english, dutch)
+    }
+
+    /// A refusal in the language of the page.
+    pub(crate) fn refusal(&self, status: u16, english: &str, dutch: &str) -> Refusal {
+        Refusal {
+            status,
+            message: self.t(english, dutch).to_owned(),
+            language: self.language.code(),
+        }
+    }
+
+    /// What a reader is told who wants to change something.
+    pub(crate) fn only_looks(&self) -> Refusal {
+        let dutch = "U mag hier alles bekijken en niets wijzigen.";
+        self.refusal(403, "You may look at everything here and change nothing.", dutch)
     }
 
     pub(crate) fn asset(&self, name: &str) -> String {

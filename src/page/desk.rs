@@ -15,6 +15,7 @@ use crate::capture::{CaptureStatus, OutboxLimits};
 use crate::delivery::Feed;
 use crate::ocs::Refusal;
 use crate::registry::EventSource;
+use crate::shares::Shares;
 
 /// What views are made from.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Desk {
     pub(crate) pool: Pool,
     /// The attempts of this process.
     pub(crate) feed: Feed,
+    /// The places of those who watch them.
+    pub(crate) watching: Arc<Shares>,
     /// What capture does in this process.
     pub(crate) status: watch::Receiver<CaptureStatus>,
     pub(crate) limits: OutboxLimits,
@@ -110,10 +113,7 @@ pub(crate) fn away(error: &dyn std::error::Error) -> Refusal {
         error = crate::error_text::chain(error),
         "a view of the page failed"
     );
-    Refusal {
-        status: 503,
-        message: "The database cannot be asked now; try again in a moment".to_owned(),
-    }
+    Refusal::new(503, "The database cannot be asked now; try again in a moment")
 }
 
 /// Shared by every request.

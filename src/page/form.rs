@@ -52,6 +52,14 @@ impl Form {
             .collect()
     }
 
+    /// Those of these parameters that are there, with their names.
+    pub(crate) fn pairs<'a>(&self, names: &[&'a str]) -> Vec<(&'a str, &str)> {
+        names
+            .iter()
+            .filter_map(|name| Some((*name, self.get(name)?)))
+            .collect()
+    }
+
     /// Those of these parameters that are there, as a query of a URL without `?`.
     pub(crate) fn url_query(&self, names: &[&str]) -> String {
         let mut to = url::form_urlencoded::Serializer::new(String::new());
@@ -79,10 +87,8 @@ impl Form {
 /// # Errors
 /// 404 if it is no number.
 pub(crate) fn number(id: &str) -> Result<i64, Refusal> {
-    id.parse().ok().filter(|id| *id > 0).ok_or_else(|| Refusal {
-        status: 404,
-        message: format!("{id:?} is not an id"),
-    })
+    let parsed = id.parse().ok().filter(|id| *id > 0);
+    parsed.ok_or_else(|| Refusal::new(404, format!("{id:?} is not an id")))
 }
 
 #[cfg(test)]

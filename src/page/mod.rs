@@ -7,6 +7,7 @@
 
 mod answer;
 pub(crate) mod assets;
+mod body;
 mod chart;
 mod chrome;
 mod cookies;

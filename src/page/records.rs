@@ -16,10 +16,7 @@ use crate::ocs::Refusal;
 pub(crate) fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Refusal> {
     serde_json::from_value(answer).map_err(|error| {
         tracing::error!(%error, "the page cannot read an answer of the API");
-        Refusal {
-            status: 500,
-            message: "An internal error occurred".to_owned(),
-        }
+        Refusal::new(500, "An internal error occurred")
     })
 }
 
@@ -56,9 +53,6 @@ pub(crate) struct Webhook {
     pub(crate) nlgov: Value,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
-    /// Only in the answer to the request that set it.
-    #[serde(default)]
-    pub(crate) secret: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -166,6 +160,12 @@ impl Delivery {
     /// The uuid of the object; of other kinds, which row it is.
     pub(crate) fn subject(&self) -> &str {
         self.lane.strip_prefix("object:").unwrap_or(&self.lane)
+    }
+
+    /// The uuid of the object, as the value of a query; `None` if it is not of an object.
+    pub(crate) fn object_of_query(&self) -> Option<String> {
+        let object = self.lane.strip_prefix("object:")?;
+        Some(url::form_urlencoded::byte_serialize(object.as_bytes()).collect())
     }
 
     pub(crate) fn short_class(&self) -> &str {

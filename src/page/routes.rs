@@ -66,11 +66,6 @@ async fn change(desk: &SharedDesk, visit: &Visit, path: &[&str]) -> Result<Respo
 }
 
 fn nothing(visit: &Visit) -> Refusal {
-    Refusal {
-        status: 404,
-        message: visit
-            .chrome
-            .t("There is no such page.", "Deze pagina bestaat niet.")
-            .to_owned(),
-    }
+    let dutch = "Deze pagina bestaat niet.";
+    visit.chrome.refusal(404, "There is no such page.", dutch)
 }

@@ -25,7 +25,7 @@ use super::form::Form;
 use super::language::Language;
 use super::routes;
 use super::tokens::{Tokens, is_id, new_id};
-use super::views::{failure, login};
+use super::views::{failure, live, login};
 use super::visit::Visit;
 use crate::capture::CaptureStatus;
 use crate::config::Settings;
@@ -34,6 +34,7 @@ use crate::delivery::Feed;
 use crate::ocs::{Inside, PAGES, Pages, Refusal};
 use crate::proxy::{self, Arrival, Body, FORWARDED_PROTO};
 use crate::random::NoRandom;
+use crate::shares::Shares;
 
 /// What the page is made from.
 pub struct Sources {
@@ -87,6 +88,7 @@ impl Page {
             examiner: Examiner::new(sources.settings, sources.database),
             pool: sources.pool,
             feed: sources.feed,
+            watching: Shares::new(live::MOST),
             status: sources.status,
             stop: sources.stop,
         };
@@ -106,11 +108,11 @@ impl Page {
             .filter(|segment| !segment.is_empty())
             .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
             .collect();
-        if let [folder, _, name] = segments.as_slice()
+        if let [folder, hash, name] = segments.as_slice()
             && folder == assets::FOLDER
         {
             return match Asset::find(name) {
-                Some(asset) => answer::asset(asset, request.headers()),
+                Some(asset) => answer::asset(asset, asset.hash() == hash, request.headers()),
                 None => answer::plain(StatusCode::NOT_FOUND, "There is no such file\n"),
             };
         }
@@ -159,10 +161,9 @@ impl Page {
         }
         let secure = arrival.secure
             || (arrival.trusted
-                && parts
-                    .headers
-                    .get(FORWARDED_PROTO)
-                    .is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https")));
+                && proxy::items(&parts.headers, &FORWARDED_PROTO)
+                    .next()
+                    .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https")));
         let jar = Jar {
             path: &self.base,
             secure,
@@ -197,7 +198,8 @@ impl Page {
             token: String::new(),
             standalone: !self.desk.door.inside.is_before_nextcloud(),
             nonce: new_id().map_err(unavailable)?,
-            switch: format!("?{}", query.with("lang", other.code())),
+            switch: (method == Method::GET || path == ["login"])
+                .then(|| format!("?{}", query.with("lang", other.code()))),
             notice: query.get("done").map(str::to_owned),
             now: Utc::now(),
         };
@@ -237,15 +239,15 @@ impl Page {
                 head.cookies.extend(cookies);
                 entry
             }
-            Err(denied) => return login::denied(&head.chrome, &denied),
+            Err(denied) => return login::denied(&head.chrome, &denied, head.part),
         };
         let session = match entry {
             Entry::Known(session) => session,
             Entry::Nobody => {
                 head.chrome.token = door.tokens.of(&head.pass.browser, "");
-                return login::nobody(&head.chrome, head.part);
+                return login::nobody(&head.chrome, head.part, is_change);
             }
-            Entry::NotAllowed(user) => return login::not_allowed(&head.chrome, user),
+            Entry::NotAllowed(user) => return login::not_allowed(&head.chrome, &user, head.part),
         };
         head.chrome.user = Some(session.user.clone());
         head.chrome.operator = session.admin;
@@ -285,25 +287,14 @@ impl Page {
         let form = Form::new(door.inside.read_form(body).await?);
         let user = head.chrome.user.as_deref().unwrap_or_default();
         if !door.tokens.fits(form.text("token"), &head.pass.browser, user) {
-            return Err(Refusal {
-                status: 403,
-                message: head.chrome.t(
-                    "This form is too old or was not made for you, so nothing was done. Open the view again and repeat what you did.",
-                    "Dit formulier is te oud of niet voor u gemaakt, dus er is niets gebeurd. Open de pagina opnieuw en herhaal wat u deed.",
-                ).to_owned(),
-            });
+            return Err(head.chrome.refusal(
+                403,
+                "This form is too old or was not made for you, so nothing was done. Open the view again and repeat what you did.",
+                "Dit formulier is te oud of niet voor u gemaakt, dus er is niets gebeurd. Open de pagina opnieuw en herhaal wat u deed.",
+            ));
         }
         if !head.chrome.operator && head.path != ["logout"] {
-            return Err(Refusal {
-                status: 403,
-                message: head
-                    .chrome
-                    .t(
-                        "You may look at everything here and change nothing.",
-                        "U mag hier alles bekijken en niets wijzigen.",
-                    )
-                    .to_owned(),
-            });
+            return Err(head.chrome.only_looks());
         }
         Ok(form)
     }
@@ -330,7 +321,7 @@ impl Page {
                 head.cookies.extend(self.jar(head).name_browser(&id));
                 answer::see_other(&format!("{}/", self.base))
             }
-            Err(denied) => login::denied(&head.chrome, &denied),
+            Err(denied) => login::denied(&head.chrome, &denied, head.part),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The logins of a sidecar that stands alone.
 //!
 //! Guarantees: a login ends when nobody used it for [`IDLE`], and after [`WHOLE`] in any case; ids are kept as hashes only; there are
-//! not too many. Logins are in memory: they end with the process.
+//! not too many, and nobody's logins end those of others before their own. Logins are in memory: they end with the process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,8 @@ pub(crate) const IDLE: Duration = Duration::from_secs(30 * 60);
 pub(crate) const WHOLE: Duration = Duration::from_secs(12 * 60 * 60);
 /// How many there are at most; the one that was used longest ago gives way.
 const MOST: usize = 1000;
+/// How many a user has at most; their own that was used longest ago gives way.
+const MOST_OF_ONE: usize = 20;
 
 struct Kept {
     session: Session,
@@ -71,13 +73,23 @@ impl Sessions {
         let now = (self.clock)();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|_, kept| !is_over(kept, now));
-        if entries.len() >= MOST
-            && let Some(oldest) = entries
+        let oldest = |of: Option<&str>| {
+            entries
                 .iter()
+                .filter(|(_, kept)| of.is_none_or(|user| kept.session.user == user))
                 .min_by_key(|(_, kept)| kept.used)
                 .map(|(key, _)| *key)
-        {
-            entries.remove(&oldest);
+        };
+        let own = entries.values().filter(|kept| kept.session.user == session.user);
+        let gives_way = if own.count() >= MOST_OF_ONE {
+            oldest(Some(&session.user))
+        } else if entries.len() >= MOST {
+            oldest(Some(&session.user)).or_else(|| oldest(None))
+        } else {
+            None
+        };
+        if let Some(key) = gives_way {
+            entries.remove(&key);
         }
         let kept = Kept {
             session,
@@ -140,5 +152,41 @@ mod tests {
         sessions.begin("one", ann);
         sessions.end("one");
         assert_eq!(sessions.get("one", true), None);
+    }
+
+    #[test]
+    fn a_user_ends_their_own_logins_and_not_those_of_others() {
+        let begun = Instant::now();
+        let passed = Arc::new(Mutex::new(Duration::ZERO));
+        let clock: Clock = {
+            let passed = Arc::clone(&passed);
+            Arc::new(move || begun + *passed.lock().unwrap())
+        };
+        let sessions = Sessions::with_clock(clock);
+        let of = |user: &str| Session {
+            user: user.to_owned(),
+            admin: false,
+            app_id: None,
+        };
+        sessions.begin("ann", of("ann"));
+        for login in 0..=MOST_OF_ONE {
+            *passed.lock().unwrap() += Duration::from_secs(1);
+            sessions.begin(&format!("bob {login}"), of("bob"));
+        }
+        assert_eq!(sessions.get("bob 0", false), None);
+        assert_eq!(sessions.get("bob 1", false), Some(of("bob")));
+        // When every place is taken, whoever has a login gives up one of their own.
+        for login in MOST_OF_ONE..MOST {
+            *passed.lock().unwrap() += Duration::from_millis(1);
+            let user = format!("user {}", login / MOST_OF_ONE);
+            sessions.begin(&format!("login {login}"), of(&user));
+        }
+        assert_eq!(sessions.entries.lock().unwrap().len(), MOST);
+        assert_eq!(sessions.get("login 980", false), None);
+        assert_eq!(sessions.get("ann", false), Some(of("ann")));
+        // Otherwise the one gives way that was used longest ago.
+        sessions.begin("new", of("somebody new"));
+        assert_eq!(sessions.get("ann", false), None);
+        assert_eq!(sessions.get("login 981", false), Some(of("user 49")));
     }
 }

@@ -15,9 +15,9 @@ use tokio_postgres::{Error, GenericClient};
 
 use super::document::Documented;
 use crate::delivery::EventRef;
-use crate::delivery::format;
+use crate::delivery::format::{self, RenderError, Rendered};
 use crate::lifecycle::{Event, StoredEvent, store};
-use crate::registry::{BodyOptions, DataMode, EventSource, Format};
+use crate::registry::{BodyOptions, DataMode, EventSource, Format, Webhook};
 use orw_filter::{Budget, Document, Filter};
 use orw_model::EventClass;
 
@@ -31,9 +31,9 @@ const BYTES: i64 = 32 << 20;
 const AT_ONCE: usize = 20;
 /// How long filters are evaluated.
 const TIME: Duration = Duration::from_secs(1);
-/// Bodies are rendered for one person at a time: a template may take a second of CPU time.
+/// What people look at is rendered for one of them at a time: a template may take a second of CPU time.
 static RENDERING: Semaphore = Semaphore::const_new(1);
-/// How long the bodies may take, waiting included.
+/// How long that may take, waiting included.
 const RENDERING_TIME: Duration = Duration::from_secs(10);
 
 /// How a filter did on the last events.
@@ -182,22 +182,46 @@ pub async fn bodies(
     options: BodyOptions,
     source: EventSource,
 ) -> Vec<Body> {
-    let written = async {
+    apart(move || write_bodies(&event, mode, &options, &source))
+        .await
+        .unwrap_or_default()
+}
+
+/// What a webhook gets of an event, as its settings are now, made outside of the threads that serve others. `None` if that took longer
+/// than `RENDERING_TIME`.
+///
+/// # Errors
+/// If the event cannot be written in the webhook's format.
+pub(crate) async fn rendered(
+    event: Arc<StoredEvent>,
+    webhook: Arc<Webhook>,
+    sequence: i64,
+) -> Result<Option<Rendered>, RenderError> {
+    if webhook.format != Format::Template {
+        return format::render(&event, &webhook, sequence).map(Some);
+    }
+    apart(move || format::render(&event, &webhook, sequence))
+        .await
+        .transpose()
+}
+
+/// Renders when it is its turn, on a thread of its own. `None` if that took longer than `RENDERING_TIME`.
+async fn apart<T: Send + 'static>(render: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let rendered = async {
         let turn = RENDERING.acquire().await.ok()?;
         let work = tokio::task::spawn_blocking(move || {
             // It keeps its turn even if nobody waits for it any more.
             let _turn = turn;
-            write_bodies(&event, mode, &options, &source)
+            render()
         });
         work.await
-            .inspect_err(|error| tracing::error!(%error, "bodies could not be shown; this is a bug"))
+            .inspect_err(|error| tracing::error!(%error, "a body could not be shown; this is a bug"))
             .ok()
     };
-    tokio::time::timeout(RENDERING_TIME, written)
+    tokio::time::timeout(RENDERING_TIME, rendered)
         .await
         .ok()
         .flatten()
-        .unwrap_or_default()
 }
 
 fn write_bodies(

@@ -217,16 +217,6 @@ impl Client {
         })
     }
 
-    /// The guard's verdict on a URL, without a connection: where a request to it would be sent, as `host:port`, after its name was looked
-    /// up. What is connected to later is judged again.
-    ///
-    /// # Errors
-    /// [`SendError`] if the guard refuses it, or its name has no address.
-    pub async fn vet(&self, uri: &hyper::Uri) -> Result<Vec<String>, SendError> {
-        let target = self.guard().target(uri)?;
-        Ok(self.0.connector().vet(&target).await?)
-    }
-
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,

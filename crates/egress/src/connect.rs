@@ -146,25 +146,6 @@ impl Connector {
         })
     }
 
-    /// Where a connection to `target` would lead, as `host:port`; nothing is connected to.
-    pub(crate) async fn vet(&self, target: &Target) -> Result<Vec<String>, ConnectError> {
-        let proxied = self.proxies.of(target.tls, &target.host, target.port).is_some();
-        let routes = timeout_at(Instant::now() + self.timeout, self.routes(target, proxied))
-            .await
-            .map_err(|_| ConnectError::Timeout {
-                host: target.host.clone(),
-                after: self.timeout,
-                step: "looking up its name",
-            })??;
-        Ok(routes
-            .into_iter()
-            .map(|route| match route {
-                Route::Direct(address) => address.to_string(),
-                Route::Tunnel(to) => to,
-            })
-            .collect())
-    }
-
     /// The routes to `target` that the guard accepts, at most [`MAX_ADDRESSES`].
     async fn routes(&self, target: &Target, proxied: bool) -> Result<Vec<Route>, ConnectError> {
         let host = || target.host.clone();

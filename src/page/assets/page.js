@@ -1,4 +1,4 @@
-// What moves by itself on the page: copying a secret, and the live view. Everything else works without scripts.
+// What moves by itself on the page: copying a secret, parts that change, and the live view. Everything else works without scripts.
 "use strict";
 (() => {
   for (const button of document.querySelectorAll("[data-copy]")) {
@@ -9,6 +9,20 @@
       button.textContent = "✓";
     });
   }
+
+  // A view that renews itself does not take the focus away: htmx gives it back to what has an id, and anything else is left in place.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { target, requestConfig } = event.detail;
+    const focused = document.activeElement;
+    const renews = requestConfig.verb === "get" && requestConfig.path.includes("renew=1");
+    if (renews && target.contains(focused) && !focused.id) event.detail.shouldSwap = false;
+  });
+  // Of a part that changed, a screen reader is told its short sentences only.
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const told = document.getElementById(event.detail.target.dataset.told);
+    const sentences = [...event.detail.target.querySelectorAll("[data-tell]")];
+    if (told) told.textContent = sentences.map((one) => one.textContent).join(" ");
+  });
 
   const live = document.getElementById("live");
   if (!live) return;
@@ -35,7 +49,7 @@
   });
   const stream = new EventSource(live.dataset.stream);
   stream.addEventListener("open", () => say(live.dataset.open));
-  stream.addEventListener("error", () => say(live.dataset.lost));
+  stream.addEventListener("error", () => say(stream.readyState === EventSource.CLOSED ? live.dataset.ended : live.dataset.lost));
   stream.addEventListener("missed", (event) => say(`${event.data} ${live.dataset.missed}`));
   stream.addEventListener("message", (event) => {
     if (!paused) return show(event.data);

@@ -63,10 +63,7 @@ pub(crate) async fn show(desk: &Desk, visit: &Visit) -> Result<Response<Body>, R
     let state = visit.query.text("state");
     let view = View {
         p: &visit.chrome,
-        conditions: retry::names()
-            .into_iter()
-            .filter_map(|name| Some((name, visit.query.get(name)?)))
-            .collect(),
+        conditions: visit.query.pairs(&retry::names()),
         retries: problem.is_none() && matches!(state, "" | "given_up" | "cancelled" | "given_up,cancelled"),
         query: &visit.query,
         states: &STATES,

@@ -7,10 +7,12 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::registration::{self, Draft};
+use super::secret;
 use crate::catalogue;
 use crate::lifecycle::EventType;
 use crate::ocs::Refusal;
 use crate::page::answer;
+use crate::page::body::shown;
 use crate::page::chrome::Chrome;
 use crate::page::desk::{Desk, away};
 use crate::page::form::number;
@@ -47,16 +49,6 @@ struct View<'a> {
 struct Part<'a> {
     p: &'a Chrome,
     checked: &'a Checked,
-}
-
-/// The secret of a webhook that was just made, which no other answer shows.
-#[derive(Template)]
-#[template(path = "made.html")]
-struct Made<'a> {
-    p: &'a Chrome,
-    webhook: &'a Webhook,
-    secret: &'a str,
-    warnings: &'a [String],
 }
 
 /// What is said of a draft before it is saved.
@@ -106,16 +98,7 @@ fn operators_only(visit: &Visit) -> Result<(), Refusal> {
     if visit.chrome.operator {
         return Ok(());
     }
-    Err(Refusal {
-        status: 403,
-        message: visit
-            .chrome
-            .t(
-                "You may look at everything here and change nothing.",
-                "U mag hier alles bekijken en niets wijzigen.",
-            )
-            .to_owned(),
-    })
+    Err(visit.chrome.only_looks())
 }
 
 fn form(
@@ -210,11 +193,9 @@ async fn checked(desk: &Desk, draft: &Draft, fields: Map<String, Value>) -> Resu
         None => Vec::new(),
     };
     for body in &mut bodies {
-        if let Ok(value) = serde_json::from_str::<Value>(&body.body) {
-            body.body = format!("{value:#}");
-        }
-        if body.body.len() > SHOWN {
-            body.body.truncate(body.body.floor_char_boundary(SHOWN));
+        let (text, cut) = shown(std::mem::take(&mut body.body), SHOWN);
+        body.body = text;
+        if cut {
             body.body.push('…');
         }
     }
@@ -240,16 +221,7 @@ pub(crate) async fn create(desk: &Desk, visit: &Visit) -> Result<Response<Answer
     match desk.nextcloud(visit, &Method::POST, "/webhooks", fields).await {
         Ok((data, warnings)) => {
             let id = data.get("id").and_then(Value::as_i64).unwrap_or_default();
-            let secret = data.get("secret").and_then(Value::as_str).unwrap_or_default();
-            let path = format!("/webhooks/{id}");
-            let webhook: Webhook = read(desk.get(visit, &path, Map::new()).await?)?;
-            let view = Made {
-                p: &visit.chrome,
-                webhook: &webhook,
-                secret,
-                warnings: &warnings,
-            };
-            Ok(answer::html(StatusCode::OK, &visit.chrome, &view))
+            Ok(secret::show(&visit.chrome, id, &data, true, &warnings))
         }
         Err(problem) => Ok(form(visit, &draft, None, Some(&problem))),
     }
@@ -276,5 +248,5 @@ pub(crate) async fn update(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
 }
 
 fn refused(message: String) -> Refusal {
-    Refusal { status: 400, message }
+    Refusal::new(400, message)
 }

@@ -50,10 +50,7 @@ pub(crate) async fn show(desk: &Desk, visit: &Visit, name: &str) -> Result<Respo
     let classes: Vec<EventClass> = read(desk.get(visit, "/events", Map::new()).await?)?;
     let known = orw_model::EventClass::from_short(name);
     let (Some(class), Some(known)) = (classes.iter().find(|class| class.short() == name), known) else {
-        return Err(Refusal {
-            status: 404,
-            message: format!("{name:?} is not an event class"),
-        });
+        return Err(Refusal::new(404, format!("{name:?} is not an event class")));
     };
     let view = One {
         p: &visit.chrome,

@@ -1,7 +1,7 @@
 //! Attempts as this process makes them, as server-sent events.
 //!
 //! Guarantees: watching delays no delivery ([`crate::delivery::Feed`]); who may look is asked again and again while somebody watches; a
-//! stream ends with the process, and after an hour; there are not too many.
+//! stream ends with the process, and after an hour; there are not too many, and one network cannot take every place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +25,15 @@ use crate::page::form::Form;
 use crate::page::records::{Deliveries, Delivery, read, short_class};
 use crate::page::visit::Visit;
 use crate::proxy::{Body, BoxError};
+use crate::shares::Place;
 use orw_model::EventClass;
 
 /// How often it is asked again whether the person may look; that is also the sign of life of a quiet stream.
 const ASK_EACH: Duration = Duration::from_secs(15);
 /// How long a stream lasts; the browser then asks for another.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// How many people may watch at the same time.
-const MOST: usize = 64;
+/// How many people may watch at the same time; one network gets at most half of these places.
+pub(crate) const MOST: usize = 128;
 /// Attempts that one event of the stream tells at most.
 const TOGETHER: usize = 100;
 
@@ -48,6 +49,9 @@ struct View<'a> {
 
 pub(crate) async fn show(desk: &Desk, visit: &Visit) -> Result<Response<Body>, Refusal> {
     let mut query = visit.query.query(&["webhook", "class"]);
+    if Wanted::of(&visit.query).failures {
+        query.insert("state".to_owned(), "retrying,given_up".into());
+    }
     query.insert("limit".to_owned(), "25".into());
     let found: Deliveries = read(desk.get(visit, "/deliveries", query).await?)?;
     let view = View {
@@ -110,6 +114,8 @@ impl Wanted {
 }
 
 struct Watching {
+    /// Given back at the end of the stream.
+    _place: Place,
     desk: SharedDesk,
     pass: Pass,
     user: String,
@@ -122,14 +128,15 @@ struct Watching {
 }
 
 pub(crate) fn events(desk: &SharedDesk, visit: &Visit) -> Result<Response<Body>, Refusal> {
-    if desk.feed.watchers() >= MOST {
-        return Err(Refusal {
-            status: 503,
-            message: "Too many people watch; try again later".to_owned(),
-        });
-    }
+    let Some(place) = desk.watching.take(visit.client()) else {
+        return Err(Refusal::new(
+            503,
+            "Too many people watch, in all or from your network; try again later",
+        ));
+    };
     let now = Instant::now();
     let watching = Watching {
+        _place: place,
         desk: Arc::clone(desk),
         pass: visit.pass.clone(),
         user: visit.session.user.clone(),

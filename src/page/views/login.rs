@@ -6,6 +6,7 @@ use askama::Template;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::failure;
 use crate::ocs::{Denied, PAGES};
 use crate::page::answer;
 use crate::page::chrome::Chrome;
@@ -45,7 +46,15 @@ pub(crate) fn again(chrome: &Chrome) -> Response<Body> {
 }
 
 /// Nobody is logged in.
-pub(crate) fn nobody(chrome: &Chrome, part: bool) -> Response<Body> {
+pub(crate) fn nobody(chrome: &Chrome, part: bool, is_change: bool) -> Response<Body> {
+    if part && is_change {
+        // Loading the view again would take away what was typed into it.
+        let why = chrome.t(
+            "You are not logged in any more. Log in in another tab, or copy what you wrote before you load this page again.",
+            "U bent niet meer ingelogd. Log in op een ander tabblad, of kopieer wat u schreef voordat u deze pagina opnieuw laadt.",
+        );
+        return failure::alert(chrome, StatusCode::UNAUTHORIZED, why);
+    }
     if part {
         // The view that renews itself is loaded as a whole, and that leads to the login.
         let mut response = answer::plain(StatusCode::UNAUTHORIZED, "");
@@ -78,7 +87,7 @@ pub(crate) fn nobody(chrome: &Chrome, part: bool) -> Response<Body> {
 }
 
 /// Somebody is logged in who may not manage webhooks.
-pub(crate) fn not_allowed(chrome: &Chrome, user: String) -> Response<Body> {
+pub(crate) fn not_allowed(chrome: &Chrome, user: &str, part: bool) -> Response<Body> {
     let why = match chrome.language {
         Language::English => {
             format!(
@@ -91,6 +100,9 @@ pub(crate) fn not_allowed(chrome: &Chrome, user: String) -> Response<Body> {
             )
         }
     };
+    if part {
+        return failure::alert(chrome, StatusCode::FORBIDDEN, &why);
+    }
     let template = Outside {
         p: chrome,
         title: chrome.t("Not for you", "Geen toegang"),
@@ -101,7 +113,7 @@ pub(crate) fn not_allowed(chrome: &Chrome, user: String) -> Response<Body> {
 }
 
 /// The caller cannot be let in now.
-pub(crate) fn denied(chrome: &Chrome, denied: &Denied) -> Response<Body> {
+pub(crate) fn denied(chrome: &Chrome, denied: &Denied, part: bool) -> Response<Body> {
     let (status, why): (_, Cow<'_, str>) = match denied {
         Denied::Wrong => (
             StatusCode::UNAUTHORIZED,
@@ -121,7 +133,7 @@ pub(crate) fn denied(chrome: &Chrome, denied: &Denied) -> Response<Body> {
                 )
                 .into(),
         ),
-        Denied::NoApiRequest => return from_elsewhere(chrome),
+        Denied::NoApiRequest => return from_elsewhere(chrome, part),
         Denied::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             chrome
@@ -133,7 +145,9 @@ pub(crate) fn denied(chrome: &Chrome, denied: &Denied) -> Response<Body> {
         ),
         Denied::Away(why) | Denied::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}.").into()),
     };
-    let mut response = if chrome.standalone {
+    let mut response = if part {
+        failure::alert(chrome, status, &why)
+    } else if chrome.standalone {
         let why = Some(why);
         answer::html(status, chrome, &Login { p: chrome, why })
     } else {
@@ -156,16 +170,18 @@ pub(crate) fn denied(chrome: &Chrome, denied: &Denied) -> Response<Body> {
 }
 
 /// A link of another site led here, so the browser kept Nextcloud's strict cookies back. The next click sends them.
-fn from_elsewhere(chrome: &Chrome) -> Response<Body> {
+fn from_elsewhere(chrome: &Chrome, part: bool) -> Response<Body> {
+    let why = chrome.t(
+        "You came here from another site, so your browser has not shown your session in Nextcloud yet.",
+        "U komt van een andere site, dus uw browser heeft uw sessie in Nextcloud nog niet getoond.",
+    );
+    if part {
+        return failure::alert(chrome, StatusCode::FORBIDDEN, why);
+    }
     let template = Outside {
         p: chrome,
         title: chrome.t("One more click", "Nog één klik"),
-        why: chrome
-            .t(
-                "You came here from another site, so your browser has not shown your session in Nextcloud yet.",
-                "U komt van een andere site, dus uw browser heeft uw sessie in Nextcloud nog niet getoond.",
-            )
-            .into(),
+        why: why.into(),
         way: Some((
             format!("{}/", chrome.base),
             chrome.t("Open the page", "Open de pagina"),

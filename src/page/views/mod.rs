@@ -13,5 +13,6 @@ pub(super) mod overview;
 pub(super) mod registration;
 mod request;
 pub(crate) mod retry;
+mod secret;
 pub(super) mod webhook;
 pub(super) mod webhooks;

@@ -68,6 +68,7 @@ struct Overview {
     outbox: Outbox,
     outbox_limit: u64,
     outbox_level: &'static str,
+    /// Every webhook; the last day is known of those that are listed.
     rows: Vec<Row>,
     workers: Vec<Worker>,
     gaps: Vec<Gap>,
@@ -165,7 +166,10 @@ impl Overview {
             ),
             CaptureStatus::Away(reason) => (
                 "bad",
-                format!("{}: {reason}", p.t("Capture is away", "Vastleggen staat stil")),
+                format!(
+                    "{}: {reason}",
+                    p.t("Capture is away", "Het vastleggen staat stil")
+                ),
             ),
             CaptureStatus::Held { .. } => (
                 "bad",
@@ -190,17 +194,16 @@ pub(crate) async fn show(desk: &Desk, visit: &Visit) -> Result<Response<Body>, R
 }
 
 async fn overview(desk: &Desk, visit: &Visit) -> Result<Overview, Refusal> {
-    let rows = webhooks::rows(desk, visit).await?;
+    let mut rows = webhooks::rows(desk, visit).await?;
+    let listed = rows.iter_mut().filter(|row| row.needs_attention()).take(LISTED);
+    webhooks::look_up_days(desk, listed.collect()).await?;
     let client = desk.database().await?;
     let p = &visit.chrome;
     let deliveries = overview::overall(&**client).await.map_err(|error| away(&error))?;
-    let points = figures::series(&**client, None, p.now, chart::MINUTES, chart::STEP)
+    let (points, whole) = figures::series_and_whole(&**client, None, p.now, chart::MINUTES, chart::STEP)
         .await
         .map_err(|error| away(&error))?;
-    let day = figures::series(&**client, None, p.now, chart::MINUTES, chart::MINUTES)
-        .await
-        .map_err(|error| away(&error))?;
-    let times = day.iter().rev().find_map(|point| point.latency_ms).map(|times| {
+    let times = whole.map(|times| {
         let text = |value| chart::time(value, p.language);
         (text(times.median), text(times.p99))
     });

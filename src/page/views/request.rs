@@ -2,13 +2,16 @@
 //!
 //! Guarantee: nothing secret is in it: credentials and signatures are masked, other headers are those that the API shows.
 
-use crate::delivery::format;
+use std::sync::Arc;
+
+use crate::delivery::format::Rendered;
 use crate::delivery::queue::listing;
 use crate::ocs::Refusal;
+use crate::page::body;
 use crate::page::desk::{Desk, away};
 use crate::page::records::{Delivery, Webhook, header_lines};
 use crate::pipeline::preview;
-use crate::registry::MASK;
+use crate::registry::{AuthMethod, MASK};
 
 /// The longest body that is shown whole.
 const SHOWN: usize = 64 * 1024;
@@ -20,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) body: String,
     /// There is more of the body.
     pub(crate) cut: bool,
+    /// The body was not made in time, so it is not shown.
+    pub(crate) late: bool,
 }
 
 /// The request of a delivery; `None` if its event or its webhook is no longer there.
@@ -43,19 +48,26 @@ pub(crate) async fn of(
         .await
         .map_err(|error| away(&error))?;
     drop(client);
-    let Some(event) = event else { return Ok(None) };
-    let Ok(rendered) = format::render(&event, &webhook, place.seq) else {
+    let Some(event) = event.map(Arc::new) else {
         return Ok(None);
     };
+    let Ok(rendered) = preview::rendered(Arc::clone(&event), Arc::clone(&webhook), place.seq).await else {
+        return Ok(None);
+    };
+    let late = rendered.is_none();
+    let rendered = rendered.unwrap_or_else(|| Rendered {
+        body: Vec::new(),
+        content_type: "",
+        headers: Vec::new(),
+    });
     let mut head = format!("{} {}\n", shown.http_method.to_uppercase(), shown.uri);
     if !rendered.content_type.is_empty() {
         head.push_str(&format!("content-type: {}\n", rendered.content_type));
     }
     head.push_str(&header_lines(Some(&shown.headers)));
-    let (_, names) = desk.door.inside.credential_names(shown.id).await?;
-    match shown.auth_method.as_str() {
-        "jwt" => head.push_str(&format!("authorization: Bearer {MASK}\n")),
-        _ => names
+    match webhook.auth.stored() {
+        (AuthMethod::Jwt, _) => head.push_str(&format!("authorization: Bearer {MASK}\n")),
+        (_, names) => names
             .iter()
             .for_each(|name| head.push_str(&format!("{name}: {MASK}\n"))),
     }
@@ -73,13 +85,11 @@ pub(crate) async fn of(
         "orw-sequence: {}\norw-reason: {}\n",
         place.seq, delivery.reason
     ));
-    let mut body = String::from_utf8_lossy(&rendered.body).into_owned();
-    if let Ok(value) = serde_json::from_str::<serde_json::Value>(&body) {
-        body = format!("{value:#}");
-    }
-    let cut = body.len() > SHOWN;
-    if cut {
-        body.truncate(body.floor_char_boundary(SHOWN));
-    }
-    Ok(Some(Request { head, body, cut }))
+    let (body, cut) = body::shown(String::from_utf8_lossy(&rendered.body).into_owned(), SHOWN);
+    Ok(Some(Request {
+        head,
+        body,
+        cut,
+        late,
+    }))
 }

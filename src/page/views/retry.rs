@@ -48,10 +48,7 @@ fn view(
     let names = names();
     let view = View {
         p: &visit.chrome,
-        conditions: names
-            .iter()
-            .filter_map(|name| Some((*name, visit.form.get(name)?)))
-            .collect(),
+        conditions: visit.form.pairs(&names),
         query: visit.form.url_query(&names),
         count,
         started,

@@ -2,8 +2,9 @@
 
 use askama::Template;
 use hyper::{Method, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
+use super::secret;
 use crate::delivery::figures;
 use crate::delivery::overview::{self, Overview as Day};
 use crate::ocs::Refusal;
@@ -35,10 +36,8 @@ struct View<'a> {
     headers: String,
     /// The answer of a test that was just made.
     trial: Option<&'a Trial>,
-    /// The new secret, shown this once.
-    secret: Option<&'a str>,
     /// Why something was not done.
-    problem: Option<&'a str>,
+    problem: Option<&'a Refusal>,
     warnings: &'a [String],
     form: &'a Form,
 }
@@ -47,7 +46,6 @@ struct View<'a> {
 #[derive(Default)]
 struct Done {
     trial: Option<Trial>,
-    secret: Option<String>,
     problem: Option<Refusal>,
     warnings: Vec<String>,
 }
@@ -98,8 +96,7 @@ async fn view(desk: &Desk, visit: &Visit, id: i64, done: Done) -> Result<Respons
         deliveries: &deliveries.deliveries,
         jobs: &jobs.jobs,
         trial: done.trial.as_ref(),
-        secret: done.secret.as_deref(),
-        problem: done.problem.as_ref().map(|problem| problem.message.as_str()),
+        problem: done.problem.as_ref(),
         warnings: &done.warnings,
         form: &visit.form,
     };
@@ -146,7 +143,7 @@ pub(crate) async fn set_status(
 /// Sends a test event and shows what the receiver said.
 pub(crate) async fn test(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
     let id = number(id)?;
-    let fields = texts(&visit.form, &["class"]);
+    let fields = visit.form.query(&["class"]);
     match desk.post(visit, &format!("/webhooks/{id}/test"), fields).await {
         Ok((data, warnings)) => {
             let done = Done {
@@ -169,14 +166,7 @@ pub(crate) async fn rotate(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
         fields.insert("overlapSeconds".to_owned(), hours.saturating_mul(3600).into());
     }
     match desk.post(visit, &format!("/webhooks/{id}/secret"), fields).await {
-        Ok((data, warnings)) => {
-            let done = Done {
-                secret: read::<Webhook>(data)?.secret,
-                warnings,
-                ..Done::default()
-            };
-            view(desk, visit, id, done).await
-        }
+        Ok((data, warnings)) => Ok(secret::show(&visit.chrome, id, &data, false, &warnings)),
         Err(problem) => refused(desk, visit, id, problem).await,
     }
 }
@@ -185,16 +175,11 @@ pub(crate) async fn rotate(desk: &Desk, visit: &Visit, id: &str) -> Result<Respo
 pub(crate) async fn delete(desk: &Desk, visit: &Visit, id: &str) -> Result<Response<Body>, Refusal> {
     let id = number(id)?;
     if visit.form.text("confirm") != id.to_string() {
-        let problem = Refusal {
-            status: 400,
-            message: visit
-                .chrome
-                .t(
-                    "Nothing was deleted: type the webhook's number to confirm.",
-                    "Er is niets verwijderd: typ het nummer van de webhook ter bevestiging.",
-                )
-                .to_owned(),
-        };
+        let problem = visit.chrome.refusal(
+            400,
+            "Nothing was deleted: type the webhook's number to confirm.",
+            "Er is niets verwijderd: typ het nummer van de webhook ter bevestiging.",
+        );
         return refused(desk, visit, id, problem).await;
     }
     let path = format!("/webhooks/{id}");
@@ -230,7 +215,7 @@ pub(crate) async fn start(
     } else {
         &["register", "schema", "table"]
     };
-    let fields = texts(&visit.form, names);
+    let fields = visit.form.query(names);
     match desk.post(visit, &format!("/webhooks/{id}/{kind}"), fields).await {
         Ok((data, _)) => {
             let job: Job = read(data)?;
@@ -239,12 +224,4 @@ pub(crate) async fn start(
         }
         Err(problem) => refused(desk, visit, id, problem).await,
     }
-}
-
-/// Those of these fields of a form that are filled in.
-fn texts(form: &Form, names: &[&str]) -> Map<String, Value> {
-    names
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), json!(form.get(name)?))))
-        .collect()
 }

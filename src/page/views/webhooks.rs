@@ -83,7 +83,7 @@ impl Row {
     }
 }
 
-/// Every webhook with its figures.
+/// Every webhook with its figures; what waits and the last day are not looked up yet.
 ///
 /// # Errors
 /// The API's refusal.
@@ -91,25 +91,40 @@ pub(crate) async fn rows(desk: &Desk, visit: &Visit) -> Result<Vec<Row>, Refusal
     let webhooks: Vec<Webhook> = read(desk.get(visit, "/webhooks", Map::new()).await?)?;
     let figures: Vec<Statistics> = read(desk.get(visit, "/statistics", Map::new()).await?)?;
     let mut figures: HashMap<i64, Statistics> = figures.into_iter().map(|one| (one.webhook, one)).collect();
-    let ids: Vec<i64> = webhooks.iter().map(|webhook| webhook.id).collect();
+    Ok(webhooks
+        .into_iter()
+        .map(|webhook| Row {
+            figures: figures.remove(&webhook.id).unwrap_or_default(),
+            day: Day::default(),
+            webhook,
+        })
+        .collect())
+}
+
+/// Looks up what waits for these webhooks and what came of their last day.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub(crate) async fn look_up_days(desk: &Desk, rows: Vec<&mut Row>) -> Result<(), Refusal> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = rows.iter().map(|row| row.webhook.id).collect();
     let client = desk.database().await?;
     let days = overview::of(&**client, &ids)
         .await
         .map_err(|error| away(&error))?;
     drop(client);
     let mut days: HashMap<i64, Day> = days.into_iter().collect();
-    Ok(webhooks
-        .into_iter()
-        .map(|webhook| Row {
-            figures: figures.remove(&webhook.id).unwrap_or_default(),
-            day: days.remove(&webhook.id).unwrap_or_default(),
-            webhook,
-        })
-        .collect())
+    for row in rows {
+        row.day = days.remove(&row.webhook.id).unwrap_or_default();
+    }
+    Ok(())
 }
 
 pub(crate) async fn show(desk: &Desk, visit: &Visit) -> Result<Response<Body>, Refusal> {
     let mut rows = rows(desk, visit).await?;
+    look_up_days(desk, rows.iter_mut().collect()).await?;
     let all = rows.len();
     let (query, p) = (&visit.query, &visit.chrome);
     rows.retain(|row| matches(row, query));

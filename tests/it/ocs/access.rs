@@ -4,13 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use orw_model::EventClass;
-use orw_testkit::Generation;
 use serde_json::{Value, json};
 
 use super::routes::{LISTENERS, OWN, registration};
 use crate::support::api::Service;
-use crate::support::postgres::Db;
-use crate::support::scene::Scene;
+use crate::support::scene::{READER, Scene};
 use crate::support::sidecar::send;
 
 /// Every route of the document, as method and path.
@@ -78,13 +76,7 @@ async fn nobody_who_may_not_reads_or_changes_anything() {
 /// A reader may look at the page; over the API an account of `ORW_READERS` changes nothing, and is told nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_writes_nothing_over_the_api() {
-    let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
-        .with("ORW_READERS", "rita:rita-password")
-        .running()
-        .await;
-    let id = scene
-        .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
-        .await;
+    let (scene, id) = Scene::with_a_reader().await;
     let changed = "SELECT (SELECT revision FROM openregister_webhooks.registry)::bigint * 1000 \
         + (SELECT count(*) FROM openregister_webhooks.job) + (SELECT count(*) FROM openregister_webhooks.delivery)";
     let before = scene.count(changed).await;
@@ -97,7 +89,7 @@ async fn a_reader_writes_nothing_over_the_api() {
             .header("host", "localhost")
             .header(
                 "authorization",
-                format!("Basic {}", STANDARD.encode("rita:rita-password")),
+                format!("Basic {}", STANDARD.encode(format!("{}:{}", READER.0, READER.1))),
             )
             .header("ocs-apirequest", "true")
             .header("accept", "application/json")

@@ -6,18 +6,12 @@ use serde_json::json;
 use super::visitor::{PAGE, Visitor};
 use crate::support::nextcloud::Nextcloud;
 use crate::support::postgres::Db;
-use crate::support::scene::Scene;
+use crate::support::scene::{READER, Scene};
 use crate::support::sidecar::ADMIN;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stand_alone_one_logs_in_and_out_and_a_reader_only_looks() {
-    let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
-        .with("ORW_READERS", "rita:rita-password")
-        .running()
-        .await;
-    let id = scene
-        .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
-        .await;
+    let (scene, id) = Scene::with_a_reader().await;
     let mut visitor = Visitor::new(scene.sidecar.listen);
     // Every view leads to the login, and nothing of the installation is told.
     for path in ["", "/", "/webhooks", "/deliveries", "/audit", "/nothing"] {
@@ -33,6 +27,16 @@ async fn stand_alone_one_logs_in_and_out_and_a_reader_only_looks() {
         assert_eq!(visitor.method("GET", path).await.status, 401, "{path}");
         visitor.headers.clear();
     }
+    // A part of a page is told in a part; what was typed into the rest stays.
+    visitor.headers = vec![("hx-request", "true".to_owned())];
+    let part = visitor.post_once("/webhooks/check", &[]).await;
+    assert!(
+        part.status == 401 && part.has("role=\"alert\"") && !part.has("<html"),
+        "{}",
+        part.text
+    );
+    assert_eq!(part.header("hx-refresh"), "");
+    visitor.headers.clear();
     visitor.get("/login").await;
     let wrong = visitor
         .post("/login", &[("user", ADMIN.0), ("password", "wrong")])
@@ -62,7 +66,7 @@ async fn stand_alone_one_logs_in_and_out_and_a_reader_only_looks() {
     visitor.get("/?lang=en").await;
     assert!(visitor.get("/").await.has("Overview"));
 
-    let mut reader = Visitor::logged_in(scene.sidecar.listen, "rita", "rita-password").await;
+    let mut reader = Visitor::logged_in(scene.sidecar.listen, READER.0, READER.1).await;
     for path in [
         "/",
         "/webhooks",
@@ -158,6 +162,10 @@ async fn before_nextcloud_its_session_opens_the_page_and_its_refusal_closes_it()
     let refused = admin.post(&format!("/webhooks/{id}/resume"), &[]).await;
     assert_eq!(refused.status, 403);
     assert_eq!(admin.get("/webhooks").await.status, 403);
+    admin.headers = vec![("hx-request", "true".to_owned())];
+    let part = admin.get("/?renew=1").await;
+    assert!(part.status == 403 && part.has("role=\"alert\"") && !part.has("<html"));
+    admin.headers.clear();
     assert_eq!(
         scene.json(&["webhook", "show", &id.to_string(), "--json"]).await["status"]["state"],
         "paused"

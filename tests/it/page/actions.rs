@@ -156,6 +156,10 @@ async fn a_webhook_lives_its_whole_life_on_the_page() {
     assert!(tested.has("The test arrived"), "{}", tested.text);
     let rotated = visitor.post(&format!("{one}/secret"), &[("overlap", "1")]).await;
     assert_ne!(secret_in(&rotated.text), secret);
+    assert!(
+        shown.has("hreflang") && !rotated.has("hreflang"),
+        "a link on it leads to no view, and the secret would be gone"
+    );
     assert!(!visitor.get(&one).await.has("id=\"secret\""));
     for (action, told) in [
         ("pause", "paused"),

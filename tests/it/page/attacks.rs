@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::visitor::{PAGE, Visitor};
 use crate::support::postgres::Db;
-use crate::support::scene::Scene;
+use crate::support::scene::{READER, Scene};
 use crate::support::sidecar::ADMIN;
 
 /// Every form of the page that changes something.
@@ -34,13 +34,7 @@ fn changes(id: i64) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_forms_fixed_sessions_and_readers_change_nothing() {
-    let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
-        .with("ORW_READERS", "rita:rita-password")
-        .running()
-        .await;
-    let id = scene
-        .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
-        .await;
+    let (scene, id) = Scene::with_a_reader().await;
     let revision = "SELECT revision::bigint FROM openregister_webhooks.registry";
     let before = scene.count(revision).await;
     let address = scene.sidecar.listen;
@@ -52,7 +46,7 @@ async fn forged_forms_fixed_sessions_and_readers_change_nothing() {
 
     let mut admin = Visitor::logged_in(address, ADMIN.0, ADMIN.1).await;
     admin.get("/").await;
-    let mut reader = Visitor::logged_in(address, "rita", "rita-password").await;
+    let mut reader = Visitor::logged_in(address, READER.0, READER.1).await;
     reader.get("/").await;
     let mut nobody = Visitor::new(address);
     nobody.get("/login").await;
@@ -116,6 +110,17 @@ async fn forged_forms_fixed_sessions_and_readers_change_nothing() {
         attacker.cookies["orw_page"], "chosen",
         "an id that is not ours is replaced"
     );
+    // A form has a bounded number of fields, before the login, too.
+    let many = vec![("user", "x"); 1001];
+    for visitor in [&mut Visitor::new(address), &mut admin] {
+        let refused = visitor.forge("/login", &many).await;
+        assert!(
+            refused.status == 400 && refused.has("more than 1000 parameters"),
+            "{}",
+            refused.text
+        );
+    }
+    assert_eq!(admin.forge("/webhooks/new", &many).await.status, 400);
     // A login that another site sends has no token of this browser.
     let mut forged = Visitor::new(address);
     assert_eq!(
@@ -220,6 +225,18 @@ async fn every_answer_says_what_a_browser_may_do_with_it() {
         "{:?}",
         visitor.cookies
     );
+    // Two proxies that add to a list, the client's first.
+    let mut visitor = Visitor::new(behind.sidecar.listen);
+    visitor.headers = vec![
+        ("x-forwarded-proto", "https, https".to_owned()),
+        ("x-forwarded-for", "192.0.2.9".to_owned()),
+    ];
+    visitor.get("/login").await;
+    assert!(
+        visitor.cookies.contains_key("__Secure-orw_page"),
+        "{:?}",
+        visitor.cookies
+    );
     let style = admin
         .get("/")
         .await
@@ -233,4 +250,9 @@ async fn every_answer_says_what_a_browser_may_do_with_it() {
         .to_owned();
     let sheet = Visitor::new(address).get(&style).await;
     assert!(sheet.status == 200 && sheet.header("cache-control").contains("immutable"));
+    // By the name of another version it is this one, and not to be kept.
+    let other = Visitor::new(address)
+        .get("/assets/0123456789abcdef/page.css")
+        .await;
+    assert_eq!((other.status, other.header("cache-control")), (200, "no-store"));
 }

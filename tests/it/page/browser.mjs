@@ -108,6 +108,12 @@ async function keys() {
     const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
     expect(outline !== "none", `no focus is seen at stop ${stop}`);
   }
+  // What renews itself leaves the focus where it is.
+  await page.goto(`${base}/`);
+  await page.locator("#now .scroll").first().focus();
+  await page.waitForResponse((answer) => answer.url().includes("renew=1"));
+  await page.waitForTimeout(500);
+  expect((await page.evaluate(() => document.activeElement.className)) === "scroll", "the focus is lost when the overview renews itself");
   await page.context().close();
 }
 
@@ -178,6 +184,7 @@ async function act(javaScriptEnabled) {
   await page.fill("#uri", `${facts.receiver}?js=${javaScriptEnabled}`);
   if (javaScriptEnabled) await page.waitForSelector("#checked .alert.good");
   if (javaScriptEnabled) await page.waitForSelector("#checked .would");
+  if (javaScriptEnabled) expect((await page.textContent("#checked-told")).includes("such events would have matched"), "a screen reader is not told what the check says");
   else await press(page, "Check");
   await said(page, "such events would have matched");
   await said(page, "The body in each format");
