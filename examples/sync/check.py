@@ -1,6 +1,6 @@
 """Proves that the table of sync.py is equal to OpenRegister's objects: the same uuids, and the same content of each.
 
-    SOURCE_URL=URL-OF-NEXTCLOUDS-DATABASE COPY_URL=URL-OF-THE-COPY python check.py
+    SOURCE_DATABASE_URL=URL-OF-NEXTCLOUDS-DATABASE COPY_DATABASE_URL=URL-OF-THE-COPY python check.py
 
 It reads Nextcloud's tables themselves, not events, and decides by rules of its own. Both sides are read in the order of the uuid, so it
 needs little memory, however many objects there are. Nextcloud may go on writing: objects that differ are looked at again until they are
@@ -177,8 +177,8 @@ def connect(url):
 def main():
     options = argparse.ArgumentParser(description="Compares the table of sync.py with OpenRegister's objects.")
     for flag, variable, what in (
-        ("--source", "SOURCE_URL", "URL of Nextcloud's database, such as the sidecar's ORW_DATABASE_URL; only read"),
-        ("--copy", "COPY_URL", "URL of the copy's database"),
+        ("--source", "SOURCE_DATABASE_URL", "URL of Nextcloud's database, such as the sidecar's ORW_DATABASE_URL; only read"),
+        ("--copy", "COPY_DATABASE_URL", "URL of the copy's database"),
     ):
         given = os.environ.get(variable)
         options.add_argument(flag, default=given, required=not given, help=f"{what}; better in the variable {variable}")
