@@ -4,8 +4,6 @@
 need_cargo
 need_tools
 
-step() { say "== $1"; }
-
 step "formatting"
 cargo fmt --all -- --check
 step "unused and misplaced dependencies"
@@ -17,12 +15,18 @@ cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 step "files of docker/ and deploy/"
-for script in docker/*.sh docker/*/*.sh tests/image/*.sh deploy/systemd/debian/*; do sh -n "$script"; done
+for script in scripts/*.sh docker/*.sh docker/*/*.sh tests/image/*.sh deploy/systemd/debian/*; do sh -n "$script"; done
 if python_environment "$target/python/deployment" check-jsonschema==0.39.0 kubernetes-validate==1.37.0; then
     "$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec docker/*.yaml
     for file in deploy/kubernetes/base/*.yaml; do
         case "$file" in */kustomization.yaml) ;; *) "$venv/bin/kubernetes-validate" --quiet --strict "$file" ;; esac
     done
+    # What the chart puts into Nextcloud's pod, in a pod of its own.
+    pod=$(mktemp --suffix=.yaml)
+    { printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: nextcloud}\nspec:\n'
+      sed -n -e 's/^  extraSidecarContainers:/  containers:/' -e 's/^  extraVolumes:/  volumes:/' -e '/^  /p' deploy/kubernetes/nextcloud-helm-values.yaml; } >"$pod"
+    "$venv/bin/kubernetes-validate" --quiet --strict "$pod"
+    rm -f "$pod"
 else
     say "the files of docker/ and deploy/ were NOT CHECKED against the schemas of Compose and Kubernetes: PyPI cannot be reached from here"
 fi

@@ -211,3 +211,27 @@ find_engine() {
     done
     return 1
 }
+
+# Who answers for images and packages, unless MAINTAINER says it: the one place is Cargo.toml.
+maintainer() { sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml; }
+
+step() { say "== $1"; }
+
+# Waits until a command succeeds, for some minutes at most: until_true WHAT COMMAND… Then it says what it waited for, after `show_logs`,
+# which a script defines if it has logs.
+until_true() {
+    what=$1
+    shift
+    tries=0
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 900 ]; then
+            ! command -v show_logs >/dev/null 2>&1 || show_logs >&2 || true
+            fail "waited in vain: $what"
+        fi
+        sleep 0.2
+    done
+}
+
+# Some 190 random bits in letters and digits.
+random() { od -A n -N 24 -t x1 /dev/urandom | tr -d ' \n'; }

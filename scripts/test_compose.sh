@@ -23,7 +23,6 @@ cd "$work"
 export ORW_IMAGE="$image" POSTGRES_IMAGE=openregister-webhooks-test-postgres NEXTCLOUD_IMAGE=openregister-webhooks-test-standin
 export N8N_IMAGE="$NEXTCLOUD_IMAGE" CONTAINER_ENGINE="$engine"
 root=$OLDPWD
-step() { say "== $1"; }
 only="-p orw-test-$$ -f docker/compose.yaml"
 front="$only -f docker/compose.front.yaml"
 clean() {
@@ -35,17 +34,8 @@ clean() {
 }
 trap clean EXIT
 trap 'exit 1' INT TERM
-until_true() {
-    what=$1
-    shift
-    tries=0
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        # shellcheck disable=SC2086
-        [ "$tries" -le 300 ] || { $compose $only logs 2>&1 | tail -n 60 >&2; fail "waited in vain: $what"; }
-        sleep 1
-    done
-}
+# shellcheck disable=SC2086
+show_logs() { $compose $only logs 2>&1 | tail -n 60; }
 
 step "stand-ins"
 # shellcheck disable=SC2086

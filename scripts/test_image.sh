@@ -18,21 +18,8 @@ clean() {
 }
 trap clean EXIT
 trap 'exit 1' INT TERM
-step() { say "== $1"; }
-
-# Waits until a command succeeds; says what it waited for if it never does.
-until_true() {
-    what=$1
-    shift
-    tries=0
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 600 ]; then
-            for name in db sidecar receiver; do say "-- log of $name"; "$engine" logs --tail 20 "$id-$name" >&2 || true; done
-            fail "waited in vain: $what"
-        fi
-        sleep 0.2
-    done
+show_logs() {
+    for name in db sidecar receiver; do say "-- log of $name"; "$engine" logs --tail 20 "$id-$name" || true; done
 }
 
 postgres=${POSTGRES_IMAGE:-docker.io/library/postgres:17}
@@ -44,7 +31,6 @@ if ! "$engine" image inspect "$postgres" >/dev/null 2>&1 && ! "$engine" pull --q
 fi
 
 step "secrets"
-random() { od -A n -N 24 -t x1 /dev/urandom | tr -d ' \n'; }
 mkdir -m 0755 "$work/secrets"
 put() { cat >"$work/secrets/$1" && chmod 0444 "$work/secrets/$1"; }
 password=$(random)

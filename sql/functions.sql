@@ -706,6 +706,36 @@ BEGIN
     RETURN dropped;
 END $$;
 
+-- Makes one index of the log that a day does not have yet (see migration 26), the newest day first, and says how many it made: until 0, call it
+-- again. Where "most" is given, only days that take so many bytes or less. Writers of that day wait meanwhile; a day that is over has none.
+CREATE OR REPLACE FUNCTION openregister_webhooks.index_log(most bigint DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' SET client_min_messages = warning AS $$
+DECLARE
+    missing record;
+    name    text;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('openregister_webhooks.partitions', 0)) THEN
+        RETURN 0;
+    END IF;
+    SELECT i.oid::regclass AS parent, i.relname AS index, c.relname AS day, pg_get_indexdef(i.oid) AS definition INTO missing
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+    JOIN pg_inherits p ON p.inhparent = x.indrelid JOIN pg_class c ON c.oid = p.inhrelid
+    WHERE x.indrelid = 'openregister_webhooks.delivery_log'::regclass AND NOT x.indisvalid
+      AND (most IS NULL OR pg_relation_size(c.oid) <= most)
+      AND NOT EXISTS (SELECT FROM pg_inherits a JOIN pg_index d ON d.indexrelid = a.inhrelid
+                      WHERE a.inhparent = i.oid AND d.indrelid = c.oid)
+    ORDER BY c.relname DESC, i.relname LIMIT 1;
+    IF missing IS NULL THEN
+        RETURN 0;
+    END IF;
+    name := missing.day || replace(missing.index, 'delivery_log', '');
+    EXECUTE regexp_replace(missing.definition, '^CREATE INDEX .* ON ONLY .* USING ',
+        format('CREATE INDEX %I ON openregister_webhooks.%I USING ', name, missing.day));
+    EXECUTE format('ALTER INDEX %s ATTACH PARTITION openregister_webhooks.%I', missing.parent, name);
+    RETURN 1;
+END $$;
+
 -- Removes what is kept no longer (docs/storage.md has the whole list), at most "most" rows of each table a call, and says how many
 -- rows that were: until 0, call it again. Does nothing where another process is at it. What is still needed stays whatever its
 -- age: gaps that nobody was told of, jobs at work, what is known of an erased object while older changes are unread. "log_days" is for
@@ -772,6 +802,13 @@ BEGIN
     -- Figures are of 30 days.
     DELETE FROM openregister_webhooks.webhook_count WHERE ctid = ANY (ARRAY(
         SELECT c.ctid FROM openregister_webhooks.webhook_count c WHERE c.day < today - 31 LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS step = ROW_COUNT;
+    total := total + step;
+
+    -- Figures of minutes are kept for a day, and for the hour that may pass until this runs again.
+    DELETE FROM openregister_webhooks.minute_count WHERE ctid = ANY (ARRAY(
+        SELECT c.ctid FROM openregister_webhooks.minute_count c WHERE c.minute < now - interval '25 hours'
+        ORDER BY c.minute LIMIT most FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS step = ROW_COUNT;
     total := total + step;
 
@@ -887,8 +924,8 @@ CREATE OR REPLACE VIEW openregister_webhooks.show_webhooks AS
     FROM openregister_webhooks.webhook w;
 
 CREATE OR REPLACE VIEW openregister_webhooks.show_deliveries AS
-    SELECT d.id, d.webhook, d.state, e.class, e.id AS event_id, d.lane, d.reason, d.attempt AS attempts, NULL::integer AS status,
-           NULL::text AS cause, d.created_at, d.due_at, NULL::timestamptz AS finished_at
+    SELECT d.id, d.webhook, d.state, e.class, e.id AS event_id, d.lane, d.reason, d.attempt AS attempts, d.status,
+           d.cause, d.created_at, d.due_at, NULL::timestamptz AS finished_at
     FROM openregister_webhooks.delivery d
     LEFT JOIN openregister_webhooks.event e ON e.day = d.event_day AND e.seq = d.event_seq
     UNION ALL
@@ -1008,6 +1045,16 @@ BEGIN
         'openregister_webhooks.store(text, "char", text, text, text), openregister_webhooks.appconfig_hook(), openregister_webhooks.check_sealed(), '
         'openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text), openregister_webhooks.revoke_lookup(text), '
         'openregister_webhooks.lookups(), openregister_webhooks.outdated_lookups(), openregister_webhooks.set_capture_all(boolean) FROM %I', runtime);
+END $$;
+
+-- Days of the log with few rows get at once what indexes they miss; the others get them while the sidecar runs.
+DO $$
+BEGIN
+    FOR i IN 1..1000 LOOP
+        EXIT WHEN openregister_webhooks.index_log(8388608) = 0;
+    END LOOP;
+EXCEPTION WHEN lock_not_available THEN
+    NULL;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA openregister_webhooks FROM PUBLIC;

@@ -52,7 +52,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 22) AS m22,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 23) AS m23,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 24) AS m24,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 25) AS m25 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 25) AS m25,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 26) AS m26 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -152,6 +153,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (24, 'format_
 \if :m25
 \ir migrations/0025_handshake.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (25, 'handshake');
+\endif
+\if :m26
+\ir migrations/0026_search.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (26, 'search');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

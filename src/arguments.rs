@@ -39,7 +39,7 @@ pub(crate) fn class(name: &str) -> Result<EventClass, String> {
         .or_else(|| EventClass::from_short(name))
         .ok_or_else(|| {
             let hint = did_you_mean(name);
-            format!("{name:?} is not an event class{hint}; `openregister-webhooks events` lists them")
+            format!("{name:?} is not an event class{hint}`openregister-webhooks events` lists them")
         })
 }
 
@@ -47,13 +47,14 @@ pub(crate) fn class(name: &str) -> Result<EventClass, String> {
 pub(crate) fn event_type(name: &str) -> Result<EventType, String> {
     EventType::parse(name).ok_or_else(|| {
         let hint = did_you_mean(name);
-        format!("{name:?} is not an event{hint}; `openregister-webhooks events` lists them")
+        format!("{name:?} is not an event{hint}`openregister-webhooks events` lists them")
     })
 }
 
-/// `; did you mean …?`, if an event class has a similar name; else nothing.
+/// `; did you mean …? `, if an event class has a similar name; else `; `.
 fn did_you_mean(name: &str) -> String {
-    orw_model::similar_class(name).map_or_else(String::new, |class| format!("; did you mean {class}?"))
+    orw_model::similar_class(name)
+        .map_or_else(|| "; ".to_owned(), |class| format!("; did you mean {class}? "))
 }
 
 /// The id of a webhook, a delivery or a job, in an argument.

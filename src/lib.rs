@@ -24,6 +24,7 @@ pub mod lifecycle;
 pub mod listener_tls;
 mod measure;
 pub mod ocs;
+pub mod page;
 pub mod patience;
 pub mod pipeline;
 pub mod proxy;

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use orw_testkit::port::HeldPort;
+
 use crate::server::Database;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_openregister-webhooks");
@@ -46,9 +48,8 @@ impl Environment {
 
     /// Starts the program; returns when it listens.
     pub(crate) async fn run(&self) -> Sidecar {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let port = HeldPort::take().unwrap();
+        let address = port.address();
         let child = self
             .command()
             .arg("run")

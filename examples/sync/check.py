@@ -1,16 +1,18 @@
 """Proves that the table of sync.py is equal to OpenRegister's objects: the same uuids, and the same content of each.
 
-    python check.py --source URL-OF-NEXTCLOUDS-DATABASE --copy URL-OF-THE-COPY
+    SOURCE_DATABASE_URL=URL-OF-NEXTCLOUDS-DATABASE COPY_DATABASE_URL=URL-OF-THE-COPY python check.py
 
 It reads Nextcloud's tables themselves, not events, and decides by rules of its own. Both sides are read in the order of the uuid, so it
 needs little memory, however many objects there are. Nextcloud may go on writing: objects that differ are looked at again until they are
-equal or `--wait` is over.
+equal or `--wait` is over. The flags `--source` and `--copy` take the URLs as well, but every user of the machine can read flags in the list
+of processes.
 
 Exit codes: 0 they are equal, 1 they differ, 2 it could not be found out.
 """
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -19,6 +21,7 @@ from decimal import Decimal
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 MOST_DIFFERENCES = 10_000
 EMPTY = (None, "", [], {})
@@ -166,16 +169,25 @@ def repair(copy, gone):
         return sum(copy.execute(statement, row).rowcount for row in gone.items())
 
 
+def connect(url):
+    """A connection; it waits for 10 s at most, unless the URL says otherwise."""
+    return psycopg.connect(autocommit=True, **{"connect_timeout": 10, **conninfo_to_dict(url)})
+
+
 def main():
     options = argparse.ArgumentParser(description="Compares the table of sync.py with OpenRegister's objects.")
-    options.add_argument("--source", required=True, help="URL of Nextcloud's database, such as the sidecar's ORW_DATABASE_URL; only read")
-    options.add_argument("--copy", required=True, help="URL of the copy's database")
+    for flag, variable, what in (
+        ("--source", "SOURCE_DATABASE_URL", "URL of Nextcloud's database, such as the sidecar's ORW_DATABASE_URL; only read"),
+        ("--copy", "COPY_DATABASE_URL", "URL of the copy's database"),
+    ):
+        given = os.environ.get(variable)
+        options.add_argument(flag, default=given, required=not given, help=f"{what}; better in the variable {variable}")
     options.add_argument("--prefix", default="oc_", help="the prefix of Nextcloud's tables")
     options.add_argument("--register", type=int, help="only the objects of the register with this numeric id")
     options.add_argument("--wait", type=float, default=60, help="how many seconds differences may take to go away")
     options.add_argument("--repair", action="store_true", help="mark as deleted in the copy what OpenRegister does not have any more")
     options = options.parse_args()
-    with psycopg.connect(options.source, autocommit=True) as source, psycopg.connect(options.copy, autocommit=True) as copy:
+    with connect(options.source) as source, connect(options.copy) as copy:
         source.read_only = True
         found = tables(source, options.prefix, options.register)
         if not found:

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
 use crate::config::{SETTINGS, Setting, Sources};
@@ -104,6 +105,23 @@ impl Args for SettingsArgs {
         Self::augment_args(command)
     }
 }
+
+/// Removes clap's suggestion if the suggested name differs too much. Hidden flags of the settings would otherwise be suggested for almost any
+/// mistake.
+pub(super) fn without_far_hint(mut error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let pair = text(ContextKind::InvalidArg).zip(text(ContextKind::SuggestedArg));
+    if pair.is_some_and(|(given, hint)| strsim::levenshtein(&given, &hint) > FAR) {
+        error.remove(ContextKind::SuggestedArg);
+    }
+    error
+}
+
+/// Names that differ in more characters are not similar.
+const FAR: usize = 3;
 
 /// The same flags, shown: for `config`, whose help is the list of all settings.
 #[derive(Debug, Clone, Default)]

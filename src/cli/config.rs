@@ -26,6 +26,7 @@ pub(super) fn run(args: ConfigArgs) -> anyhow::Result<ExitCode> {
         .as_ref()
         .err()
         .map_or(&[][..], |error| &error.problems);
+    output::may_be_long();
     if args.json {
         output::json(&as_json(&loaded.effective, problems));
     } else {

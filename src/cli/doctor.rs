@@ -19,6 +19,9 @@ pub(super) struct DoctorArgs {
     settings: SettingsArgs,
 }
 
+/// Where the text of a finding begins.
+const HANGING: usize = 22;
+
 /// Examines the installation; the exit code is 1 if there is an error.
 pub(super) fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let given = args.settings.clone();
@@ -28,6 +31,7 @@ pub(super) fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 async fn doctor(settings: &Settings, args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let database = database::database(settings)?;
     let report = doctor::examine(&database, settings).await;
+    output::may_be_long();
     if args.json {
         output::json(&report.json());
     } else {
@@ -43,16 +47,12 @@ async fn doctor(settings: &Settings, args: &DoctorArgs) -> Result<ExitCode, Fail
 /// Each finding in one line, with its cause and remedy below it; the totals come last.
 fn table(report: &Report) {
     for finding in &report.findings {
-        output::say(format_args!(
-            "{:8} {:12} {}",
-            finding.level.name(),
-            finding.check,
-            finding.what
-        ));
+        let head = format!("{:8} {:12} {}", finding.level.name(), finding.check, finding.what);
+        output::prose(head, HANGING);
         let more = [("cause", &finding.cause), ("remedy", &finding.remedy)];
         for (name, text) in more {
             if let Some(text) = text {
-                output::say(format_args!("{:21} {name}: {text}", ""));
+                output::prose(format_args!("{:HANGING$}{name}: {text}", ""), HANGING + 2);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::follow_events::{self, FollowArgs};
-use super::output::{json, page, say};
+use super::output::{self, json, page, prose, say};
 use crate::catalogue;
 use crate::lifecycle::EventType;
 use crate::registry::{DataMode, Format};
@@ -40,6 +40,7 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     if args.follow.follow {
         return follow_events::run(args.follow, args.json);
     }
+    output::may_be_long();
     if let Some(name) = &args.example {
         let rendered = catalogue::sample(
             &catalogue::example_of(event_type(name)?),
@@ -62,12 +63,12 @@ pub(crate) fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
     } else {
         for class in EventClass::all() {
             say(class.name());
-            say(format_args!("    {}", catalogue::when(class)));
+            prose(format_args!("    {}", catalogue::when(class)), 4);
         }
-        say("\nOpenRegister has more events, which its rows do not tell:");
+        page("\nOpenRegister has more events, which its rows do not tell:");
         for group in &UNAVAILABLE {
-            say(group.classes.join(", "));
-            say(format_args!("    {}", group.reason));
+            prose(group.classes.join(", "), 0);
+            prose(format_args!("    {}", group.reason), 4);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -75,7 +75,9 @@ impl Failure {
     /// What the database said, if a query failed.
     fn sqlstate(&self) -> Option<&SqlState> {
         match self {
-            Self::Query(error) | Self::Registry(RegistryError::Database(error)) => error.code(),
+            Self::Query(error)
+            | Self::Registry(RegistryError::Database(error))
+            | Self::Run(RunError::Registry(RegistryError::Database(error))) => error.code(),
             _ => None,
         }
     }

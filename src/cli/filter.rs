@@ -193,7 +193,7 @@ fn check(text: &[u8], as_json: bool) -> ExitCode {
             } else {
                 output::say("OK");
                 for warning in filter.warnings() {
-                    output::say(format_args!("warning: {warning}"));
+                    output::prose(format_args!("warning: {warning}"), 2);
                 }
             }
             ExitCode::SUCCESS
@@ -202,7 +202,7 @@ fn check(text: &[u8], as_json: bool) -> ExitCode {
             if as_json {
                 output::json_line(&json!({ "ok": false, "place": place, "reason": reason }));
             } else {
-                output::say(format_args!("refused: {place}: {reason}"));
+                output::prose(format_args!("refused: {place}: {reason}"), 2);
             }
             ExitCode::FAILURE
         }

@@ -89,10 +89,11 @@ fn show(event: &SeenEvent, json: bool) {
         [one] => format!("webhook {one}"),
         more => format!("webhooks {}", more.join(", ")),
     };
-    output::say(format_args!(
+    let lane = event.lane.strip_prefix("object:").unwrap_or(&event.lane);
+    output::one_line(format_args!(
         "{}  {:<26}  {}  {to}",
         event.at.format("%T%.3f"),
         event.class,
-        event.lane.strip_prefix("object:").unwrap_or(&event.lane),
+        output::short(lane),
     ));
 }

@@ -1,4 +1,5 @@
-//! `hash-password`: the argon2id hash of a password, for `ORW_ADMINS` and `ORW_ADMINS_FILE`.
+//! `hash-password`: the argon2id hash of a password, for `ORW_ADMINS` and `ORW_ADMINS_FILE`; or, with `--scram`, the SCRAM-SHA-256 hash
+//! that `ORW_CONSOLE_USERS_FILE` asks for.
 //!
 //! Guarantees: the password comes from a prompt without echo or from standard input, never from the command line, which every
 //! user of the machine can read; it is in no output and no error.
@@ -14,16 +15,27 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::output;
+use crate::console::{self, ConsoleUser, Role};
 use crate::random::random;
 
-/// The longest password that the API checks, in bytes.
+/// The longest password that the API and the console check, in bytes.
 const LONGEST: usize = 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct HashPasswordArgs {
-    /// Print the whole entry USER:HASH, as ORW_ADMINS and a line of ORW_ADMINS_FILE have it
+    /// Print the whole entry USER:HASH, as ORW_ADMINS and a line of ORW_ADMINS_FILE or ORW_CONSOLE_USERS_FILE have it
     #[arg(value_parser = user)]
     user: Option<String>,
+    /// Make a SCRAM-SHA-256 hash, for ORW_CONSOLE_USERS_FILE
+    #[arg(long)]
+    scram: bool,
+    /// What the user of the console may do: reader (the default) or operator
+    #[arg(long, value_parser = role, requires = "scram", requires = "user")]
+    role: Option<Role>,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::parse(text).ok_or_else(|| "the roles are reader and operator".to_owned())
 }
 
 /// A name that can stand before the colon of an entry.
@@ -40,21 +52,36 @@ fn user(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: HashPasswordArgs) -> anyhow::Result<ExitCode> {
-    let hashed = if io::stdin().is_terminal() {
+    let read = if io::stdin().is_terminal() {
         prompted()
     } else {
         from(io::stdin().lock())
-    }
-    .and_then(|password| hash(&password));
-    match (hashed, args.user) {
-        (Ok(hash), Some(user)) => output::say(format_args!("{user}:{hash}")),
-        (Ok(hash), None) => output::say(hash),
-        (Err(failure), _) => {
+    };
+    match read.and_then(|password| entry(&args, &password)) {
+        Ok(entry) => output::say(entry),
+        Err(failure) => {
             output::print_failure(&failure);
             return Ok(failure.code());
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is printed: the hash, or the whole entry of a user.
+fn entry(args: &HashPasswordArgs, password: &SecretString) -> Result<String, Failure> {
+    check(password)?;
+    if !args.scram {
+        let hash = argon2id(password)?;
+        return Ok(match &args.user {
+            Some(user) => format!("{user}:{hash}"),
+            None => hash,
+        });
+    }
+    let hash = console::scram_hash(password).map_err(|error| Failure::Failed(error.to_string()))?;
+    match &args.user {
+        Some(user) => ConsoleUser::line(user, &hash, args.role).map_err(Failure::Usage),
+        None => Ok(hash),
+    }
 }
 
 /// Asks twice, without echo.
@@ -95,8 +122,9 @@ fn from(input: impl Read) -> Result<SecretString, Failure> {
     Ok(SecretString::from(line))
 }
 
-fn hash(password: &SecretString) -> Result<String, Failure> {
-    let bytes = password.expose_secret().as_bytes();
+/// That it is a password which the API and the console take.
+fn check(password: &SecretString) -> Result<(), Failure> {
+    let bytes = password.expose_secret();
     if bytes.is_empty() {
         return Err(Failure::Usage(
             "the password is empty; type one, or send it to standard input".to_owned(),
@@ -104,9 +132,14 @@ fn hash(password: &SecretString) -> Result<String, Failure> {
     }
     if bytes.len() > LONGEST {
         return Err(Failure::Usage(format!(
-            "the password is longer than {LONGEST} bytes, the most that the API accepts"
+            "the password is longer than {LONGEST} bytes, the most that is accepted"
         )));
     }
+    Ok(())
+}
+
+fn argon2id(password: &SecretString) -> Result<String, Failure> {
+    let bytes = password.expose_secret().as_bytes();
     let salt = random::<16>().map_err(|error| Failure::Failed(error.to_string()))?;
     // The default parameters of the crate are OWASP's: 19 MiB, two passes, one lane.
     SaltString::encode_b64(&salt)
@@ -131,14 +164,14 @@ mod tests {
         assert_eq!(read("secret").unwrap(), "secret");
         assert_eq!(read("two\nlines\n").unwrap_err().code(), ExitCode::from(2));
         let longest = "ä".repeat(LONGEST / 2);
-        assert!(hash(&from(format!("{longest}\r\n").as_bytes()).unwrap()).is_ok());
+        assert!(check(&from(format!("{longest}\r\n").as_bytes()).unwrap()).is_ok());
         for wrong in [
             String::new(),
             "\n".to_owned(),
             format!("{longest}x\n"),
             "x".repeat(1 << 20),
         ] {
-            let refused = from(wrong.as_bytes()).and_then(|password| hash(&password));
+            let refused = from(wrong.as_bytes()).and_then(|password| check(&password));
             assert_eq!(refused.unwrap_err().code(), ExitCode::from(2));
         }
     }
@@ -146,7 +179,7 @@ mod tests {
     #[test]
     fn the_hash_is_of_this_password_and_salted() {
         let secret = SecretString::from("secret");
-        let (one, two) = (hash(&secret).unwrap(), hash(&secret).unwrap());
+        let (one, two) = (argon2id(&secret).unwrap(), argon2id(&secret).unwrap());
         assert!(
             one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && one != two,
             "{one} {two}"

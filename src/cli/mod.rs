@@ -25,8 +25,12 @@ mod health;
 mod import;
 mod install;
 mod job;
+mod man;
 mod output;
+mod pager;
 mod receive;
+#[cfg(test)]
+mod reference;
 mod registry;
 mod response;
 mod rotate_key;
@@ -34,8 +38,10 @@ mod run;
 mod status;
 mod table;
 mod template_check;
+mod times;
 mod uninstall;
 mod webhook;
+mod width;
 
 use std::process::ExitCode;
 
@@ -47,7 +53,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or there are findings; 2
 
 /// Durable, ordered, signed webhooks for OpenRegister on Nextcloud.
 #[derive(Debug, Parser)]
-#[command(name = "openregister-webhooks", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "openregister-webhooks", version, arg_required_else_help = true, after_help = EXIT_CODES, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -77,7 +83,7 @@ enum Command {
     Events(events::EventsArgs),
     /// Evaluate filters, or check one
     Filter(filter::FilterArgs),
-    /// Hash a password for ORW_ADMINS; it is read from a prompt or from standard input
+    /// Hash a password for ORW_ADMINS or the console; it is read from a prompt or from standard input
     HashPassword(hash_password::HashPasswordArgs),
     /// Ask the sidecar on this machine whether it does its work; the exit code is the answer
     Health(health::HealthArgs),
@@ -85,8 +91,10 @@ enum Command {
     Import(import::ImportArgs),
     /// Install the schema and the triggers in Nextcloud's database, or upgrade them
     Install(install::InstallArgs),
-    /// List replays and backfills, or cancel one
+    /// List replays, backfills and bulk retries, or cancel one
     Job(job::JobArgs),
+    /// Write a manual page for each command to a directory
+    Man(man::ManArgs),
     /// Deliver again what was stored since a time
     Replay(job::ReplayArgs),
     /// Receive events on this machine, and print each and whether its signature is good
@@ -109,7 +117,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli.command,
         // The message repeats the arguments, which may come from somebody's data.
         Err(error) if error.use_stderr() => {
-            output::note_page(error.render());
+            output::note_page(args::without_far_hint(error).render());
             return ExitCode::from(2);
         }
         Err(error) => error.exit(),
@@ -131,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(args),
         Command::Install(args) => install::run(args),
         Command::Job(args) => job::run(args),
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::Replay(args) => job::run_replay(args),
         Command::Receive(args) => receive::run(args),
         Command::RotateKey(args) => rotate_key::run(args),

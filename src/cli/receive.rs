@@ -185,13 +185,14 @@ fn describe(received: &Received, secret: Option<&SecretString>, brief: bool) -> 
             signed.0
         },
     );
+    let line = output::broken(line, 4);
     match &body {
-        _ if brief => Line(line).to_string(),
+        _ if brief => line,
         serde_json::Value::Null => {
             let body = String::from_utf8_lossy(&received.body);
-            format!("{}\n{}", Line(line), Line(body))
+            format!("{line}\n{}", Line(body))
         }
-        body => format!("{}\n{:#}", Line(line), Json(body)),
+        body => format!("{line}\n{:#}", Json(body)),
     }
 }
 

@@ -20,6 +20,8 @@ use crate::registry::{Registry, Status};
 
 /// So many webhooks that need attention are listed.
 const LISTED: usize = 8;
+/// How far the lines of a finding after its first are indented.
+const HANGING: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -52,6 +54,7 @@ async fn status(settings: &Settings, json: bool) -> Result<ExitCode, Failure> {
     let registry = registry::open(settings).await?;
     let client = database::connect(&database).await?;
     let overview = overview(&client, &registry, report).await?;
+    output::may_be_long();
     if json {
         output::json(&overview.json());
     } else {
@@ -149,14 +152,13 @@ impl Overview {
             .filter(|finding| finding.level >= Level::Warning)
         {
             output::say("");
-            output::page(format_args!(
-                "{}: {}",
-                finding.level.name(),
-                crate::terminal::Line(finding.what.as_str())
-            ));
+            output::prose(
+                format_args!("{}: {}", finding.level.name(), finding.what),
+                HANGING,
+            );
             for (name, text) in [("cause: ", &finding.cause), ("remedy:", &finding.remedy)] {
                 if let Some(text) = text {
-                    output::say(format_args!("  {name} {text}"));
+                    output::prose(format_args!("  {name} {text}"), HANGING);
                 }
             }
         }

@@ -222,6 +222,23 @@ impl Reader {
             parse::admins,
             parse::admins_file,
         );
+        self.set_or_file(
+            "readers",
+            "readers_file",
+            &mut s.readers,
+            parse::admins,
+            parse::admins_file,
+        );
+        if let Some((user, _)) = s
+            .readers
+            .iter()
+            .find(|(user, _)| s.admins.iter().any(|(admin, _)| admin == user))
+        {
+            self.problems.push(Problem::new(
+                "ORW_READERS",
+                format!("names {user:?}, which ORW_ADMINS names, too; a user has one role"),
+            ));
+        }
         let key = |text: &str| parse::master_key(text).map(Some);
         self.set_or_file("master_key", "master_key_file", &mut s.master_key, key, key);
         let path = |text: &str| Ok(PathBuf::from(text));

@@ -178,6 +178,16 @@ pub const SETTINGS: &[Setting] = &[
         "A file with one user:password per line, instead of admins",
     ),
     hidden(
+        "readers",
+        Visibility::Secret,
+        "Standalone: who may look at the page and change nothing: user:password[,user:password]",
+    ),
+    open(
+        "readers_file",
+        None,
+        "A file with one user:password per line, instead of readers",
+    ),
+    hidden(
         "master_key",
         Visibility::Secret,
         "The key that encrypts secrets at rest: 32 random bytes in base64, or at least 48 random hexadecimal digits",

@@ -61,6 +61,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// `ORW_ADMINS` / `ORW_ADMINS_FILE`: `user:password`, the password plain or an argon2id hash (`$argon2id$…`).
     pub admins: Vec<(String, SecretString)>,
+    /// `ORW_READERS` / `ORW_READERS_FILE`: the same, for those who may look at the page and change nothing.
+    pub readers: Vec<(String, SecretString)>,
     /// `ORW_MASTER_KEY` / `ORW_MASTER_KEY_FILE`: 32 bytes in base64, or several with commas between them.
     pub master_key: Option<SecretString>,
     /// `ORW_TLS_CERT_FILE` and `ORW_TLS_KEY_FILE`: TLS for the API and the console. Both or none.
@@ -132,6 +134,7 @@ impl Settings {
             nextcloud_timeout: Duration::from_hours(1),
             trusted_proxies: Vec::new(),
             admins: Vec::new(),
+            readers: Vec::new(),
             master_key: None,
             tls: None,
             targets_allow: Vec::new(),

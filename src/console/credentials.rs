@@ -12,6 +12,7 @@ use sha2::Sha256;
 
 use super::role::Role;
 use super::users::{ConsoleUser, Secret, Verifier};
+use crate::random::{NoRandom, random};
 
 type Digest = [u8; 32];
 
@@ -121,6 +122,14 @@ impl Credentials {
     }
 }
 
+/// The hash of a password as a line of `ORW_CONSOLE_USERS_FILE` has it, and as PostgreSQL stores it.
+///
+/// # Errors
+/// If the operating system gives no random bytes.
+pub fn scram_hash(password: &SecretString) -> Result<String, NoRandom> {
+    Ok(from_password(password, &random::<SALT>()?).to_string())
+}
+
 fn secret(verifier: Verifier) -> ScramSecret {
     ScramSecret::Verifier {
         salt: verifier.salt,
@@ -174,6 +183,21 @@ mod tests {
         match credentials.expected(user).secret {
             ScramSecret::Verifier { salt, iterations, .. } => (salt, iterations),
             ScramSecret::SaltedPassword { .. } => panic!("only verifiers are used"),
+        }
+    }
+
+    /// Another program's hash of the same password with the same salt is the same, whatever the letters.
+    #[test]
+    fn a_hash_is_postgresqls() {
+        // The last two are written otherwise before they are hashed (RFC 4013), or cannot be.
+        for password in ["secret", "p\u{e4}ss:w\u{f6}rd", "a\u{2168}\u{ad}b", "\u{7}bell"] {
+            let stored = postgres_protocol::password::scram_sha_256(password.as_bytes());
+            let verifier = Verifier::parse(&stored).unwrap();
+            let password = SecretString::from(password);
+            assert_eq!(from_password(&password, &verifier.salt).to_string(), stored);
+            let (one, two) = (scram_hash(&password).unwrap(), scram_hash(&password).unwrap());
+            assert_ne!(one, two);
+            assert!(Verifier::parse(&one).is_some(), "{one}");
         }
     }
 

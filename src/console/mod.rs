@@ -28,8 +28,10 @@ mod value;
 mod wire;
 
 pub use commands::{Context, ShownSetting, ShownSettings};
+pub use credentials::scram_hash;
 pub use limits::Limits;
 pub use opening::ALPN;
+pub use role::Role;
 pub use server::Console;
 pub use users::ConsoleUser;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What a user of the console may do; a later one may do everything that an earlier one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub enum Role {
     /// Looks: `SHOW`, `LISTEN`.
     Reader,
     /// Changes, too: `PAUSE`, `RETRY`, `REPLAY`, …
@@ -13,7 +13,8 @@ pub(super) enum Role {
 
 impl Role {
     /// The role of this name.
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
         [Self::Reader, Self::Operator]
             .into_iter()
             .find(|role| role.name() == name)

@@ -72,6 +72,19 @@ impl ConsoleUser {
         Ok(users)
     }
 
+    /// The line of the file for a user whose password has this hash; without a role it is a reader.
+    ///
+    /// # Errors
+    /// If the file cannot name such a user.
+    pub fn line(name: &str, hash: &str, role: Option<Role>) -> Result<String, String> {
+        let role = role.map(|role| format!(":{role}")).unwrap_or_default();
+        let line = format!("{name}:{hash}{role}");
+        match Self::parse_all(&line)?.as_slice() {
+            [user] if user.name == name => Ok(line),
+            _ => Err("a user's name has no colon, no blank at an end and no # at its beginning".to_owned()),
+        }
+    }
+
     fn parse(line: &str) -> Result<Self, String> {
         let (name, rest) = line
             .split_once(':')
@@ -125,8 +138,16 @@ fn looks_hashed(secret: &str, prefix: &str) -> bool {
     })
 }
 
+impl std::fmt::Display for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |bytes: &[u8]| STANDARD.encode(bytes);
+        let (salt, stored, server) = (text(&self.salt), text(&self.stored_key), text(&self.server_key));
+        write!(f, "{VERIFIER}{}:{salt}${stored}:{server}", self.rounds)
+    }
+}
+
 impl Verifier {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (head, keys) = text.strip_prefix(VERIFIER)?.split_once('$')?;
         let (rounds, salt) = head.split_once(':')?;
         let (stored, server) = keys.split_once(':')?;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -142,10 +141,9 @@ impl Metrics {
         self.queue_wait.observe(time.as_secs_f64());
     }
 
-    /// Counts a live event of the time `at` that has arrived.
-    pub(crate) fn arrived(&self, at: DateTime<Utc>) {
-        let took = (Utc::now() - at).to_std().unwrap_or_default();
-        self.latency.observe(took.as_secs_f64());
+    /// Counts a live event that has arrived so long after its change.
+    pub(crate) fn arrived(&self, latency: Duration) {
+        self.latency.observe(latency.as_secs_f64());
     }
 
     /// Counts a delivery that left the queue; `cause` is that of its last attempt, if it was given up.

@@ -2,14 +2,14 @@
 //!
 //! Guarantees: a day's partition exists before the day begins (if it does not, the default partition takes the rows, and they are
 //! deleted one by one later). No event is dropped while a delivery of it is pending, and no delivery is pending for longer than
-//! events are kept. The SQL functions `ensure_partitions`, `drop_partitions` and `trim_partitions` run with the rights of the schema's
+//! events are kept. The SQL functions `ensure_partitions`, `index_log`, `drop_partitions` and `trim_partitions` run with the rights of the schema's
 //! owner; `docs/storage.md` has the settings.
 
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, GenericClient};
+use tokio_postgres::{Error, GenericClient, Row};
 
 use super::queue;
 
@@ -40,6 +40,24 @@ impl Default for Retention {
 /// How often to try to lock a partition that is in use, and the pause between two attempts. Each attempt waits 200 ms at most.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Indexes of the log that one run makes at most: those of a year.
+const INDEXES: usize = 2_000;
+
+/// Makes indexes that days of the log do not have yet, one day at a time: an upgrade does not make those of a long log. Safe at any
+/// time, in any process.
+///
+/// # Errors
+/// If a query fails; the next run makes up for it.
+pub async fn index_log<C: GenericClient + Sync>(client: &C) -> Result<(), Error> {
+    for _ in 0..INDEXES {
+        let rows = patiently(client, "SELECT openregister_webhooks.index_log()", &[]).await?;
+        if rows.first().map_or(Ok(0), |row| row.try_get::<_, i32>(0))? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
 
 /// Makes the coming days' partitions. Gives up deliveries of events that are older than the retention, and drops these events and the
 /// log's oldest days. Then it drops whole days, the oldest first and never today's, until the rest is within its size. Safe at any
@@ -78,15 +96,15 @@ async fn patiently<C: GenericClient + Sync>(
     client: &C,
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
-) -> Result<(), Error> {
+) -> Result<Vec<Row>, Error> {
     let mut attempt = 1;
     loop {
-        match client.execute(sql, params).await {
+        match client.query(sql, params).await {
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && attempt < ATTEMPTS => {
                 attempt += 1;
                 tokio::time::sleep(PAUSE).await;
             }
-            done => return done.map(drop),
+            done => return done,
         }
     }
 }

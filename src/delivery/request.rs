@@ -3,18 +3,22 @@
 //! Guarantees: the signature covers the bytes that are sent. The registration's headers can override neither what is signed nor the
 //! headers that HTTP itself depends on. No error shows a header's value.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Method, Request};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
 
 use super::format::RenderError;
 use super::queue::Claimed;
 use super::sign::{LEGACY_HEADER, legacy_signature, signatures};
 use crate::lifecycle::StoredEvent;
-use crate::registry::{Auth, HttpMethod, Webhook};
+use crate::registry::{Auth, Format, HttpMethod, Webhook};
 use crate::traces::DeliveryIds;
 
 pub(super) const AGENT: &str = concat!("openregister-webhooks/", env!("CARGO_PKG_VERSION"));
@@ -65,6 +69,44 @@ pub(crate) fn render(
         content_type: rendered.content_type,
         headers: rendered.headers,
     })
+}
+
+/// How many templates are rendered at once; each takes one core for up to a second or two.
+const TEMPLATES_AT_ONCE: usize = 2;
+/// How long a template may wait for its turn and take.
+const TEMPLATE_TIME: Duration = Duration::from_secs(15);
+static TEMPLATES: Semaphore = Semaphore::const_new(TEMPLATES_AT_ONCE);
+
+/// The same, for what others wait beside: a template is rendered on a thread of its own, not on one that serves requests.
+pub(crate) async fn render_apart(
+    event: &Arc<StoredEvent>,
+    webhook: &Arc<Webhook>,
+    delivery: &Claimed,
+    ids: Option<&DeliveryIds>,
+) -> Result<Payload, RenderError> {
+    if webhook.format != Format::Template {
+        return render(event, webhook, delivery, ids);
+    }
+    let (event, webhook) = (Arc::clone(event), Arc::clone(webhook));
+    let (delivery, ids) = (delivery.clone(), ids.copied());
+    let rendering = async {
+        let turn = TEMPLATES.acquire().await.map_err(|_| RenderError::Late)?;
+        let work = tokio::task::spawn_blocking(move || {
+            // It keeps its turn even if nobody waits for it any more.
+            let _turn = turn;
+            render(&event, &webhook, &delivery, ids.as_ref())
+        });
+        match work.await {
+            Ok(rendered) => rendered,
+            // A bug is not hidden: whoever waits treats it as a panic of its own.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The program ends.
+            Err(_) => Err(RenderError::Late),
+        }
+    };
+    tokio::time::timeout(TEMPLATE_TIME, rendering)
+        .await
+        .unwrap_or(Err(RenderError::Late))
 }
 
 /// Why a request cannot be made.

@@ -3,6 +3,7 @@
 //! Guarantees: the request is the one that a delivery would make (address guard, headers, signature, timeouts), with
 //! `ORW-Reason: test`; it works whatever the webhook's status, changes nothing of its health, and is not retried.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{NaiveDate, Utc};
@@ -42,7 +43,12 @@ pub struct Trial {
 }
 
 /// Sends `event` to the webhook.
-pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent, traces: &Traces) -> Trial {
+pub async fn send(
+    client: &Client,
+    webhook: &Arc<Webhook>,
+    event: &Arc<StoredEvent>,
+    traces: &Traces,
+) -> Trial {
     let delivery = Claimed {
         worker: WorkerId::new(),
         id: 0,
@@ -65,7 +71,8 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent, trace
     let ids = traces.delivery(event.id().as_str(), delivery.id, delivery.fence);
     let at = Utc::now();
     let begun = Instant::now();
-    let made = request::render(event, webhook, &delivery, ids.as_ref())
+    let made = request::render_apart(event, webhook, &delivery, ids.as_ref())
+        .await
         .map_err(|error| Failure {
             cause: Cause::Event,
             error: error.to_string(),
@@ -96,6 +103,7 @@ pub async fn send(client: &Client, webhook: &Webhook, event: &StoredEvent, trace
         error: None,
         answer: ResponseExcerpt::default(),
         probe: false,
+        latency: None,
     };
     let verdict = judge(sent, webhook, &mut record);
     if let Some(ids) = ids {

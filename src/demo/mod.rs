@@ -1,4 +1,4 @@
-//! The demo shows the program at work.
+//! The demo shows the program at work; a part of it, the database, is there to practise with.
 //!
 //! Guarantees: it uses only what it starts itself, and leaves nothing behind; it reports success only if exactly the
 //! events that its writes must cause have arrived, signed and in order.
@@ -6,6 +6,7 @@
 mod client;
 mod error;
 mod plan;
+mod practice;
 mod report;
 mod sidecar;
 
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use self::client::{Administrator, ROUTE};
 pub use self::error::DemoError;
+pub use self::practice::practice;
 use self::report::{Registered, Tally, Webhooks};
 use self::sidecar::{Environment, Sidecar};
 use orw_model::EntityKind;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::error::DemoError;
 use orw_testkit::guardian::Guardian;
+use orw_testkit::port::HeldPort;
 
 /// How long the sidecar may take to shut down.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,7 +24,7 @@ pub(super) type Environment = Vec<(&'static str, String)>;
 pub(super) struct Sidecar {
     child: Child,
     guardian: Option<Guardian>,
-    address: SocketAddr,
+    port: HeldPort,
     log: PathBuf,
 }
 
@@ -35,7 +36,7 @@ impl Sidecar {
             what: log.display().to_string(),
             source,
         };
-        let address = free_address().map_err(io)?;
+        let port = HeldPort::take().map_err(io)?;
         let mut install = command("install", environment, &log).map_err(io)?;
         let status = install.status().map_err(io)?;
         if !status.success() {
@@ -46,18 +47,21 @@ impl Sidecar {
             });
         }
         let mut run = command("run", environment, &log).map_err(io)?;
-        let child = run.env("ORW_LISTEN", address.to_string()).spawn().map_err(io)?;
+        let child = run
+            .env("ORW_LISTEN", port.address().to_string())
+            .spawn()
+            .map_err(io)?;
         let guardian = Guardian::of_process(child.id()).map_err(io)?;
         Ok(Self {
             child,
             guardian: Some(guardian),
-            address,
+            port,
             log,
         })
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// The file that it logs to.
@@ -117,10 +121,6 @@ fn command(name: &str, environment: &Environment, log: &Path) -> io::Result<Comm
         .stderr(log)
         .process_group(0);
     Ok(command)
-}
-
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 /// The end of a log.

@@ -97,7 +97,7 @@ async fn deliveries(examined: &Examined<'_>) -> Result<Finding, tokio_postgres::
     let waiting = queue::count(examined.client, None, COUNTED).await?;
     let workers = queue::living_workers(examined.client).await?;
     let what = format!(
-        "{} deliveries are unfinished; {workers} processes deliver",
+        "unfinished deliveries: {}; processes that deliver: {workers}",
         number(waiting)
     );
     let finding = if waiting > 0 && workers == 0 {

@@ -1,6 +1,6 @@
 //! The front door: which of the routes answers a request, and which requests go on to Nextcloud.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hyper::body::Incoming;
@@ -11,6 +11,7 @@ use super::auth::Authenticator;
 use super::fixed_answers;
 use super::handlers::context::{Context, DeliveryContext};
 use super::input;
+use super::inside::{Inside, Pages};
 use super::ocs_path::OcsPath;
 use super::reply::{Dialect, Syntax, Version};
 use super::routes::Found;
@@ -20,9 +21,14 @@ use crate::proxy::{Arrival, Body, Proxy, ProxyError, canonical};
 use crate::random::random;
 use crate::registry::{Registry, TargetPolicy};
 
+/// The path of the web page, below the path that Nextcloud is installed at.
+pub(crate) const PAGES: &str = "/apps/openregister_webhooks";
+
 /// The API, ready to serve.
 pub struct Api {
-    service: Service,
+    service: Arc<Service>,
+    /// Answers below [`PAGES`].
+    pages: Option<Arc<dyn Pages>>,
     /// Answers what is not ours.
     proxy: Option<Arc<Proxy>>,
 }
@@ -50,19 +56,41 @@ impl Api {
         let context = Context {
             registry,
             targets,
-            deliveries: None,
+            deliveries: OnceLock::new(),
         };
         Ok(Self {
-            service: Service::new(authenticator, context)?,
+            service: Arc::new(Service::new(authenticator, context)?),
+            pages: None,
             proxy,
         })
     }
 
     /// Serves the routes about deliveries and jobs too.
     #[must_use]
-    pub fn with_deliveries(mut self, deliveries: DeliveryContext) -> Self {
-        self.service.context.deliveries = Some(deliveries);
+    pub fn with_deliveries(self, deliveries: DeliveryContext) -> Self {
+        // Only this function sets it, and it takes the API before it serves.
+        let _ = self.service.context.deliveries.set(deliveries);
         self
+    }
+
+    /// Serves pages for people, too.
+    #[must_use]
+    pub fn with_pages(mut self, pages: Arc<dyn Pages>) -> Self {
+        self.pages = Some(pages);
+        self
+    }
+
+    /// The API as another face in this process uses it.
+    #[must_use]
+    pub fn inside(&self) -> Inside {
+        Inside::new(Arc::clone(&self.service))
+    }
+
+    /// Who answers a path for people; nobody, if it is another path.
+    fn pages(&self, path: &str, base: &str) -> Option<&dyn Pages> {
+        let rest = path.strip_prefix(base)?.strip_prefix(PAGES)?;
+        let below = rest.is_empty() || rest.starts_with('/');
+        self.pages.as_deref().filter(|_| below)
     }
 
     /// Answers one request.
@@ -70,10 +98,14 @@ impl Api {
         let begun = Instant::now();
         let (method, route) = (request.method().clone(), self.route_name(&request));
         let mut response = match &self.proxy {
-            None => match OcsPath::parse(request.uri().path(), "") {
-                Some(path) => self.service.answer(request, path, arrival).await,
-                None => answer_alone(&request),
-            },
+            None => {
+                let path = request.uri().path();
+                match (OcsPath::parse(path, ""), self.pages(path, "")) {
+                    (Some(path), _) => self.service.answer(request, path, arrival).await,
+                    (None, Some(pages)) => pages.answer(request, arrival).await,
+                    (None, None) => answer_alone(&request),
+                }
+            }
             Some(proxy) => self.answer_in_front(proxy, request, arrival).await,
         };
         add_request_id(response.headers_mut());
@@ -113,6 +145,9 @@ impl Api {
                 || self.is_here_without_slash(ocs, request.method(), path))
         {
             return self.service.answer(request, ocs, arrival).await;
+        }
+        if let Some(pages) = self.pages(path, base) {
+            return pages.answer(request, arrival).await;
         }
         if let Err(error) = self.refuse_disguised(path, base) {
             return fixed_answers::gateway(&error, request.uri(), request.headers(), base);

@@ -91,16 +91,23 @@ fn json_object(body: &[u8]) -> Result<Map<String, Value>, Reply> {
     }
 }
 
+/// The parameters of a query or form, in their order.
+pub(super) fn parameters(text: &[u8]) -> Result<url::form_urlencoded::Parse<'_>, Reply> {
+    let all = url::form_urlencoded::parse(text);
+    let mut counted = all;
+    if counted.nth(MOST_PARAMETERS).is_some() {
+        return Err(Reply::failure(
+            400,
+            format!("There are more than {MOST_PARAMETERS} parameters"),
+        ));
+    }
+    Ok(all)
+}
+
 /// A query or form such as `a=1&b[c]=2&d[]=3`; brackets make objects and lists as in PHP.
 pub(crate) fn form(text: &[u8]) -> Result<Map<String, Value>, Reply> {
     let mut root = Map::new();
-    for (at, (name, value)) in url::form_urlencoded::parse(text).enumerate() {
-        if at >= MOST_PARAMETERS {
-            return Err(Reply::failure(
-                400,
-                format!("There are more than {MOST_PARAMETERS} parameters"),
-            ));
-        }
+    for (name, value) in parameters(text)? {
         let (first, keys) = split_name(&name);
         if keys.len() > DEEPEST {
             return Err(Reply::failure(

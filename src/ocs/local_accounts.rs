@@ -1,4 +1,4 @@
-//! The accounts of the configuration (`ORW_ADMINS`), for a sidecar without Nextcloud.
+//! The accounts of the configuration (`ORW_ADMINS` and `ORW_READERS`), for a sidecar without Nextcloud.
 //!
 //! Guarantees: neither the time nor the words of a refusal tell existing users from others; guessing is slowed down by address;
 //! passwords are kept as keyed hashes only.
@@ -38,9 +38,13 @@ const LONGEST: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     #[error(
-        "ORW_ADMINS: the password hash of {user} cannot be read: {reason}; a hash looks like $argon2id$v=19$m=19456,t=2,p=1$…"
+        "{setting}: the password hash of {user} cannot be read: {reason}; a hash looks like $argon2id$v=19$m=19456,t=2,p=1$…"
     )]
-    Hash { user: String, reason: String },
+    Hash {
+        setting: &'static str,
+        user: String,
+        reason: String,
+    },
     #[error(
         "ORW_ADMINS is empty, so nobody could register a webhook: set it to user:password, or set ORW_NEXTCLOUD_URL to Nextcloud's \
          address, and Nextcloud decides who may"
@@ -98,7 +102,7 @@ impl std::fmt::Debug for LocalAccounts {
 }
 
 impl LocalAccounts {
-    /// Administrators, and users who may log in and do nothing.
+    /// Administrators (`ORW_ADMINS`), and users who may log in to look at the page (`ORW_READERS`); the API answers these nothing.
     ///
     /// # Errors
     /// If there is no administrator, or a hash cannot be read.
@@ -118,8 +122,10 @@ impl LocalAccounts {
             .chain(users.iter().map(|u| (u, false)));
         for ((user, password), admin) in both {
             let text = password.expose_secret();
+            let setting = if admin { "ORW_ADMINS" } else { "ORW_READERS" };
             let password = if text.starts_with("$argon2") {
                 check_hash(text).map_err(|reason| AuthError::Hash {
+                    setting,
                     user: user.clone(),
                     reason,
                 })?;
@@ -129,6 +135,7 @@ impl LocalAccounts {
             } else {
                 tracing::warn!(
                     user,
+                    setting,
                     "this password is configured in clear text; an argon2id hash ($argon2id$…) is safer"
                 );
                 Password::Keyed(keyed(&key, b"password", text))
@@ -161,7 +168,16 @@ impl LocalAccounts {
         }
     }
 
-    async fn check(&self, user: &str, password: &SecretString, client: IpAddr) -> Result<Session, Denied> {
+    /// Checks a user's password.
+    ///
+    /// # Errors
+    /// [`Denied`] if it is wrong, or cannot be checked now.
+    pub(crate) async fn check(
+        &self,
+        user: &str,
+        password: &SecretString,
+        client: IpAddr,
+    ) -> Result<Session, Denied> {
         let text = password.expose_secret();
         if user.len() > LONGEST || text.len() > LONGEST {
             return Err(Denied::Wrong);

@@ -125,6 +125,14 @@ impl NextcloudAccounts {
         outcome
     }
 
+    /// Who the caller is: always asked for, whatever is remembered.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub(crate) async fn confirm(&self, credentials: &Credentials) -> Result<Identified, Denied> {
+        self.list(credentials, Some(nextcloud_api::NO_URI)).await
+    }
+
     /// Which fields a webhook has in Nextcloud's answers to this caller, who may list them. Nextcloud is asked if nothing is known;
     /// a failure leaves it open.
     pub(crate) async fn webhook_keys(&self, credentials: &Credentials) -> Keys {

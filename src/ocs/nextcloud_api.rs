@@ -21,7 +21,7 @@ use crate::proxy::{
 const WEBHOOKS: &str = "/ocs/v2.php/apps/webhook_listeners/api/v1/webhooks?format=json";
 const USER: &str = "/ocs/v2.php/cloud/user?format=json";
 /// No webhook has this `uri`, so the answer is short if only the caller is asked for.
-const NO_URI: &str = "urn:openregister-webhooks:nobody";
+pub(super) const NO_URI: &str = "urn:openregister-webhooks:nobody";
 pub(super) const LATE: &str = "Nextcloud, which knows who you are, does not answer in time";
 /// How long a caller has to wait after a 429 of Nextcloud that does not say how long.
 const WAIT: Duration = Duration::from_secs(30);

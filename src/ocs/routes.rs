@@ -90,7 +90,7 @@ macro_rules! own {
 }
 
 /// Every route.
-pub(crate) const ROUTES: [Route; 30] = [
+pub(crate) const ROUTES: [Route; 31] = [
     nextcloud!(
         GET,
         "/apps/webhook_listeners/api/v1/webhooks",
@@ -173,6 +173,9 @@ pub(crate) const ROUTES: [Route; 30] = [
         context.deliveries()?,
         call.delivery_query()?
     )),
+    own!(POST, "/deliveries/retry", |context, call| {
+        deliveries::retry_matching(context, context.deliveries()?, &call)
+    }),
     own!(GET, "/deliveries/{id}", |context, call| deliveries::show(
         context.deliveries()?,
         call.id()

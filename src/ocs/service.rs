@@ -34,7 +34,7 @@ const HANDLER_TIME: Duration = Duration::from_secs(60);
 /// The routes below `/ocs/`.
 #[derive(Debug)]
 pub(super) struct Service {
-    table: Table,
+    pub(super) table: Table,
     pub(super) authenticator: Authenticator,
     pub(super) context: Context,
 }
@@ -206,7 +206,7 @@ impl Service {
     }
 
     /// Runs the handler, for a bounded time.
-    async fn handle(&self, route: &Route, call: Call) -> Reply {
+    pub(super) async fn handle(&self, route: &Route, call: Call) -> Reply {
         match tokio::time::timeout(HANDLER_TIME, (route.handler)(&self.context, call)).await {
             Ok(answer) => answer.unwrap_or_else(HandlerError::into_reply),
             Err(_) => Reply::failure(503, "The database did not answer in time; try again in a moment"),

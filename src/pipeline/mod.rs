@@ -15,6 +15,7 @@ mod gaps;
 pub mod jobs;
 mod matching;
 mod metrics;
+pub mod preview;
 mod webhooks;
 
 pub use activity::{ActivityFinder, ActivityRequests};

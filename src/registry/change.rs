@@ -11,7 +11,6 @@ use super::body::BodyOptions;
 use super::edit::{apply, detail};
 use super::error::{Refused, RegistryError};
 use super::extras::SecretChoice;
-use super::handshake::Handshake;
 use super::live::Registry;
 use super::open_transactions::wait_for_open_transactions;
 use super::record::Record;
@@ -124,7 +123,7 @@ impl Registry {
         .await
     }
 
-    /// Enables, pauses or disables a webhook.
+    /// Enables, pauses or disables a webhook whose receiver need not be asked; [`Self::enable`] keeps what it answered.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] where there is none.
@@ -166,35 +165,12 @@ impl Registry {
             None,
             Vec::new(),
             |record, time| {
-                if record.revision != revision {
-                    return Err(RegistryError::Changed(id));
-                }
+                record.must_be_of(revision)?;
                 record.status = Status::Disabled { reason, since: time };
                 record.status_since = time;
                 Ok(())
             },
         )
-        .await
-    }
-
-    /// Keeps what a receiver allowed when it was asked again.
-    ///
-    /// # Errors
-    /// [`RegistryError::Changed`] if the registration was changed since, [`RegistryError::NotFound`] if it is gone: then nothing is done.
-    pub async fn renew_handshake(
-        &self,
-        id: WebhookId,
-        revision: i64,
-        made: Handshake,
-    ) -> Result<Changed, RegistryError> {
-        let by = Caller::system();
-        self.change(&by, id, "handshake", None, Vec::new(), |record, _| {
-            if record.revision != revision {
-                return Err(RegistryError::Changed(id));
-            }
-            record.handshake = Some(made);
-            Ok(())
-        })
         .await
     }
 
@@ -302,7 +278,8 @@ impl Registry {
         Ok(removed.len())
     }
 
-    async fn change(
+    /// One change of one webhook.
+    pub(super) async fn change(
         &self,
         by: &Caller,
         id: WebhookId,

@@ -1,9 +1,11 @@
 //! What a request changes of a stored registration.
 
 use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
 use orw_egress::ClientCertificate;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::audit::Caller;
 use super::certificate::CertificateChoice;
@@ -166,7 +168,16 @@ pub(super) fn detail(record: &Record) -> Value {
         Status::Paused => ("paused", None),
         Status::Disabled { reason, .. } => ("disabled", Some(reason)),
     };
+    let [_, zgw, nlgov] = record.options.shown();
+    // A template is long: its digest tells one from another.
+    let template = record.options.template.as_ref().map(|template| {
+        let text = template.text();
+        json!({"sha256": HEXLOWER.encode(&Sha256::digest(text)), "length": text.len()})
+    });
     json!({
+        "template": template,
+        "zgw": zgw.1,
+        "nlgov": nlgov.1,
         "httpMethod": record.http_method,
         "uri": record.uri,
         "event": record.event.as_str(),

@@ -62,6 +62,14 @@ impl Fields {
         }
     }
 
+    /// A text, or a number as text.
+    pub(crate) fn scalar(&self, name: &str) -> Result<Option<String>, InvalidField> {
+        match self.get(name) {
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            _ => Ok(self.text(name)?.map(str::to_owned)),
+        }
+    }
+
     /// Text of at most `most` characters.
     pub(crate) fn short_text(&self, name: &str, most: usize) -> Result<Option<&str>, InvalidField> {
         match self.text(name)? {

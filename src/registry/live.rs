@@ -13,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::defaults::Defaults;
 use super::error::RegistryError;
+use super::handshake::Handshake;
 use super::reading::{Readings, STAMP, Stamp, replaces};
 use super::snapshot::Snapshot;
 use super::vault::Vault;
+use super::webhook::WebhookId;
 use super::{sealing, store};
 
 /// How often a process looks whether another one changed something.
@@ -148,6 +150,15 @@ impl Registry {
             }
         });
         Ok(fresh)
+    }
+
+    /// Puts what is stored of a handshake into the registrations in memory, if they are of the same revision.
+    pub(crate) fn show_handshake(&self, id: WebhookId, revision: i64, made: &Handshake) {
+        self.snapshot
+            .rcu(|current| match current.with_handshake(id, revision, made) {
+                Some(newer) => Arc::new(newer),
+                None => Arc::clone(current),
+            });
     }
 
     async fn bind(&self, waited: Duration) -> Result<(), RegistryError> {

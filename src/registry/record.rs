@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::body::BodyOptions;
 use super::defaults::Defaults;
+use super::error::RegistryError;
 use super::event_pattern::EventPattern;
 use super::fields::InvalidField;
 use super::format::{DataMode, Format};
@@ -58,6 +59,15 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// An error if it is not of this revision, that is, if it was changed since somebody read it.
+    pub(super) fn must_be_of(&self, revision: i64) -> Result<(), RegistryError> {
+        if self.revision == revision {
+            Ok(())
+        } else {
+            Err(RegistryError::Changed(self.id))
+        }
+    }
+
     /// Whether its format can render what it is registered for.
     pub(super) fn check(&self, defaults: &Defaults) -> Result<(), InvalidField> {
         let shape = (self.format, self.data_mode);

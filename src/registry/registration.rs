@@ -59,10 +59,13 @@ impl Registration {
         match &self.extras.handshake {
             Some(HandshakeChoice::Ask(wish)) => Some(wish.clone()),
             Some(HandshakeChoice::Made(_) | HandshakeChoice::Remove) => None,
-            None => stored
-                .filter(|webhook| webhook.target != self.target)
-                .and_then(|webhook| webhook.handshake.as_ref())
-                .map(|made| made.wish.clone()),
+            None => {
+                let webhook = stored?;
+                let made = webhook.handshake.as_ref()?;
+                let enables = self.extras.enabled == Some(true) && !webhook.collects();
+                let asks = webhook.target != self.target || (enables && made.is_due(chrono::Utc::now()));
+                asks.then(|| made.wish.clone())
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use super::handshake::Handshake;
 use super::reading::{Reading, Stamp};
 use super::webhook::{Webhook, WebhookId};
 use orw_filter::Needs;
@@ -68,6 +69,22 @@ impl Snapshot {
             unreadable,
             next_expiry,
         }
+    }
+
+    /// The same with this handshake in the webhook, if that is of this revision.
+    pub(super) fn with_handshake(&self, id: WebhookId, revision: i64, made: &Handshake) -> Option<Self> {
+        let webhook = self.get(id).filter(|webhook| webhook.revision == revision)?;
+        let mut newer = Webhook::clone(webhook);
+        newer.handshake = Some(made.clone());
+        let newer = Arc::new(newer);
+        let all = self.all.iter();
+        let all = all.map(|webhook| Arc::clone(if webhook.id == id { &newer } else { webhook }));
+        Some(Self::new(
+            (self.stamp.clone(), self.reading),
+            all.collect(),
+            self.unreadable.clone(),
+            self.next_expiry,
+        ))
     }
 
     /// Grows with every change of any registration, as long as the database is not restored.

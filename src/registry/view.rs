@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
@@ -130,9 +131,16 @@ pub(crate) fn shown(secret: &SecretString) -> Value {
     secret.expose_secret().into()
 }
 
+/// Why a webhook was paused, if its receiver no longer allows requests.
+fn paused_by(webhook: &Webhook) -> Option<String> {
+    let made = webhook.handshake.as_ref()?;
+    made.withdrawn(Utc::now()).map(ToOwned::to_owned)
+}
+
 fn own(webhook: &Webhook) -> Map<String, Value> {
     let (reason, since) = match &webhook.status {
-        Status::Enabled | Status::Paused => (None, None),
+        Status::Enabled => (None, None),
+        Status::Paused => (paused_by(webhook), None),
         Status::Disabled { reason, since } => (Some(reason.clone()), Some(since.to_rfc3339())),
     };
     let [template, zgw, nlgov] = webhook.options.shown();

@@ -91,6 +91,9 @@ async fn keep_partitions(pool: Pool, retention: partitions::Retention) {
                 if let Err(error) = partitions::maintain(&mut **client, retention).await {
                     tracing::warn!(error = %crate::error_text::chain(&error), "partitions could not be made or dropped; the next try is in an hour");
                 }
+                if let Err(error) = partitions::index_log(&**client).await {
+                    tracing::warn!(error = %crate::error_text::chain(&error), "the log could not be indexed; the next try is in an hour");
+                }
                 if let Err(error) = locks::trim(&**client, locks::MOST).await {
                     tracing::warn!(error = %crate::error_text::chain(&error), "the oldest remembered locks could not be removed; the next try is in an hour");
                 }

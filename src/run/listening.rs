@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::console::{self, Console};
 use crate::listener_tls::ListenerTls;
 use crate::ocs::{Api, Authenticator, DeliveryContext, LocalAccounts, NextcloudAccounts, Server};
+use crate::page::{Page, Sources};
 use crate::proxy::{Proxy, Upstream};
 use crate::supervise::{Board, Supervisor};
 use crate::telemetry::{self, Health, Readiness};
@@ -77,6 +78,16 @@ async fn start_api(shared: &Shared, supervisor: &mut Supervisor) -> Result<(), R
             table_prefix: Arc::clone(&shared.table_prefix),
         },
     );
+    let page = Page::new(Sources {
+        inside: api.inside(),
+        settings: Arc::clone(&shared.settings),
+        database: shared.database.clone(),
+        pool: shared.pool.clone(),
+        feed: shared.feed.clone(),
+        status: shared.status.subscribe(),
+        stop: supervisor.shutdown().clone(),
+    })?;
+    let api = api.with_pages(Arc::new(page));
     let address = settings.listen;
     let mut server = Server::bind(address, settings.trusted_proxies.clone())
         .await
@@ -139,7 +150,7 @@ fn authenticator(settings: &Settings, tls: rustls::ClientConfig) -> Result<Authe
     let Some(url) = &settings.nextcloud_url else {
         return Ok(Authenticator::Standalone(LocalAccounts::new(
             &settings.admins,
-            &[],
+            &settings.readers,
         )?));
     };
     if !settings.admins.is_empty() {

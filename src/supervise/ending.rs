@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn the_manual_gives_containers_longer_than_the_end_may_take() {
-        let manual = include_str!("../../README.md");
+        let manual = include_str!("../../docs/how-to/stop.md");
         assert!(manual.contains(&format!("That takes {} s at most", WHOLE.as_secs())));
         let period = "stop_grace_period: ";
         let given = manual

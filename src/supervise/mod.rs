@@ -88,6 +88,11 @@ impl Supervisor {
         }
     }
 
+    /// Cancelled when the process ends.
+    pub(crate) const fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
     /// Starts a part. `make` is called for every start; the future that it makes ends at the shutdown, or after it has reported a
     /// failure.
     pub fn start<M, W>(&mut self, name: &'static str, make: M)

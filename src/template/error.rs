@@ -54,6 +54,47 @@ pub enum TemplateError {
     NotJson { place: Place, reason: String },
 }
 
+pub(super) const NO_TEST: &str = "there is no test of this name here";
+pub(super) const NO_MAP: &str = "this is no map";
+pub(super) const LONG_PATH: &str = "this attribute has too many parts";
+pub(super) const NO_JSON: &str = "this cannot be written as JSON";
+
+/// What an error may say beside its kind: texts without values.
+const HARMLESS: [&str; 4] = [NO_TEST, NO_MAP, LONG_PATH, NO_JSON];
+
+/// What is wrong, by the kind of error alone.
+const fn reason_of(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidOperation => {
+            "this cannot be done with these values: an operator, filter or test got one of another type, too large or out of range, \
+             or a number was divided by zero"
+        }
+        ErrorKind::NonPrimitive => "a text, number or truth value is needed here, and this is a list or map",
+        ErrorKind::NonKey => "this cannot be the name of a part",
+        ErrorKind::TooManyArguments => {
+            "a filter or test has too many arguments, or one that it does not know"
+        }
+        ErrorKind::MissingArgument => "a filter or test lacks an argument",
+        ErrorKind::UnknownFilter => "this filter is unknown here",
+        ErrorKind::UnknownTest => "this test is unknown here",
+        ErrorKind::UnknownFunction | ErrorKind::UnknownMethod => "functions are not available",
+        ErrorKind::UndefinedError => "there is nothing here to compute with",
+        ErrorKind::CannotUnpack => "the loop names another number of parts than an item has",
+        ErrorKind::WriteFailure | ErrorKind::BadSerialization => NO_JSON,
+        _ => "this fails with the values of this event",
+    }
+}
+
+fn place_of(text: &str, error: &Error) -> Place {
+    match error.range() {
+        Some(range) => Place::of(text, range.start),
+        None => Place {
+            line: error.line().unwrap_or(1),
+            column: 1,
+        },
+    }
+}
+
 impl TemplateError {
     pub(super) fn wrong(place: Place, reason: &str) -> Self {
         Self::Wrong {
@@ -62,22 +103,26 @@ impl TemplateError {
         }
     }
 
-    /// What the engine says of the template `text`.
+    /// What the engine says of the template `text` when it reads it: there is no data yet.
     pub(super) fn of_engine(text: &str, error: &Error) -> Self {
-        let place = match error.range() {
-            Some(range) => Place::of(text, range.start),
-            None => Place {
-                line: error.line().unwrap_or(1),
-                column: 1,
-            },
-        };
-        if error.kind() == ErrorKind::OutOfFuel {
-            return Self::TooMuch(place);
-        }
+        let place = place_of(text, error);
         match error.detail() {
             Some(reason) => Self::wrong(place, reason),
             None => Self::wrong(place, &error.kind().to_string()),
         }
+    }
+
+    /// What the engine says of the template `text` when it renders it. What it adds may hold values of the data, so only what is known
+    /// to hold none is shown.
+    pub(super) fn of_rendering(text: &str, error: &Error) -> Self {
+        let place = place_of(text, error);
+        if error.kind() == ErrorKind::OutOfFuel {
+            return Self::TooMuch(place);
+        }
+        let known = error
+            .detail()
+            .and_then(|detail| HARMLESS.into_iter().find(|known| *known == detail));
+        Self::wrong(place, known.unwrap_or_else(|| reason_of(error.kind())))
     }
 
     /// What the reader of JSON says of a result.

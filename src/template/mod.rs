@@ -5,10 +5,11 @@
 //! names the place in the template and shows no value of the data.
 //!
 //! Four limits work together: only a part of the language is allowed (`allowed`), so a template makes nothing that is nested; the engine's
-//! fuel pays for steps and bytes; lists and maps are compared in one step (`values`); a value is written into a bounded place (`writing`).
+//! fuel pays for steps and bytes, also for those that a filter compares (`filters`); lists and maps are compared in one step (`values`); a value is written into a bounded place (`writing`).
 
 mod allowed;
 mod error;
+mod filters;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -17,8 +18,7 @@ mod writing;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use minijinja::value::Kwargs;
-use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value as Json};
 
@@ -45,8 +45,7 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for name in ["debug", "dict", "namespace", "range"] {
         language.remove_global(name);
     }
-    // The engine's own would take the name of any filter.
-    language.add_filter("map", pluck);
+    filters::add(&mut language);
     language
 });
 
@@ -108,7 +107,7 @@ impl Template {
         let body = language
             .template_from_str(&self.text)
             .and_then(|template| template.render(data.context))
-            .map_err(|error| TemplateError::of_engine(&self.text, &error))?;
+            .map_err(|error| TemplateError::of_rendering(&self.text, &error))?;
         let body = body.trim();
         if body.len() > LARGEST {
             return Err(TemplateError::TooLarge(body.len()));
@@ -118,15 +117,4 @@ impl Template {
             Err(error) => Err(TemplateError::of_result(&error)),
         }
     }
-}
-
-/// The filter `map(attribute="name")`: this part of each item.
-fn pluck(list: &Value, options: Kwargs) -> Result<Vec<Value>, Error> {
-    let attribute: &str = options.get("attribute")?;
-    options.assert_all_used()?;
-    let part = |item: Value| match item.is_undefined() {
-        true => Ok(item),
-        false => item.get_attr(attribute),
-    };
-    list.try_iter()?.map(part).collect()
 }

@@ -44,6 +44,11 @@ impl Data {
     }
 }
 
+/// Whether comparing this value takes one step, however much it holds.
+pub(super) fn compares_in_one_step(value: &Value) -> bool {
+    value.downcast_object_ref::<List>().is_some() || value.downcast_object_ref::<Fields>().is_some()
+}
+
 /// A number with a fraction is a double here, so 9.90 is written as 9.9.
 fn value(json: &Json, longest: &mut usize) -> Value {
     match json {

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Output, State, Value};
 
-use super::error::LARGEST;
+use super::error::{LARGEST, NO_JSON};
 
 /// The engine's formatter.
 pub(super) fn write(output: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
@@ -17,7 +17,7 @@ pub(super) fn write(output: &mut Output<'_>, _: &mut State<'_, '_>, value: &Valu
     };
     json(value, &mut bounded).map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => Error::from(ErrorKind::OutOfFuel),
-        _ => Error::new(ErrorKind::WriteFailure, "this cannot be written as JSON"),
+        _ => Error::new(ErrorKind::WriteFailure, NO_JSON),
     })
 }
 

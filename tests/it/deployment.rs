@@ -109,6 +109,42 @@ async fn the_manual_page_names_every_command() {
     }
 }
 
+/// One page for each command, which a formatter reads without a complaint.
+#[tokio::test]
+async fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("man");
+    let said = Cli::new("")
+        .run(&["man", "--dir", &dir.display().to_string()])
+        .await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let page =
+        |name: &str| std::fs::read_to_string(dir.join(format!("openregister-webhooks{name}.8"))).unwrap();
+    assert!(page("").contains(".SH EXIT STATUS"));
+    assert!(
+        page("-delivery-list").contains("\\-\\-absolute"),
+        "{}",
+        page("-delivery-list")
+    );
+    assert!(page("-webhook-rotate-secret").contains("openregister\\-webhooks webhook rotate\\-secret"));
+    let pages: Vec<PathBuf> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(pages.len() > 40, "{}", pages.len());
+    match Command::new("groff")
+        .args(["-Kutf8", "-man", "-Tutf8", "-ww", "-z"])
+        .args(&pages)
+        .output()
+    {
+        Ok(done) => {
+            let complaints = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.success() && complaints.is_empty(), "{complaints}");
+        }
+        Err(error) => skipped("the layout of the manual pages", &format!("groff: {error}")),
+    }
+}
+
 #[test]
 fn all_in_one_accepts_its_container() {
     let schema: Value = serde_json::from_str(&text("tests/fixtures/aio-container.json")).unwrap();
@@ -130,6 +166,32 @@ fn all_in_one_accepts_its_container() {
     let environment = service["environment"].to_string();
     let used: Vec<&str> = environment.split('%').skip(1).step_by(2).collect();
     assert_eq!(used, secrets);
+}
+
+/// The one placeholder of a registry, which `docs/deployment.md` says how to replace, and the version of this source.
+#[test]
+fn the_image_has_one_name_and_one_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, image) in [
+        (
+            "deploy/kubernetes/base/deployment.yaml",
+            "image: openregister-webhooks\n".to_owned(),
+        ),
+        (
+            "deploy/kubernetes/example/kustomization.yaml",
+            format!("newName: registry.example.org/openregister-webhooks\n    newTag: {version}\n"),
+        ),
+        (
+            "deploy/kubernetes/nextcloud-helm-values.yaml",
+            format!("image: registry.example.org/openregister-webhooks:{version}\n"),
+        ),
+        (
+            "deploy/aio/openregister-webhooks.json",
+            "\"image\": \"ghcr.io/example/openregister-webhooks\"".to_owned(),
+        ),
+    ] {
+        assert!(text(file).contains(&image), "{file} has no {image}");
+    }
 }
 
 #[test]
@@ -177,4 +239,123 @@ fn the_service_is_confined() {
             &format!("systemd-analyze: {error}"),
         ),
     }
+}
+
+/// What kustomize makes of the example: it once wrote the sidecar's own label over those of PostgreSQL and Nextcloud, and the sidecar
+/// would have reached neither.
+#[test]
+fn the_network_policy_of_the_example_lets_the_sidecar_reach_what_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    let kubernetes = root().join("deploy/kubernetes");
+    files_in(&kubernetes, &mut files);
+    for file in files {
+        let copy = folder.path().join(file.strip_prefix(&kubernetes).unwrap());
+        std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        std::fs::copy(file, copy).unwrap();
+    }
+    let example = folder.path().join("example");
+    for secret in ["owner-database-url", "database-url", "master-key", "admins"] {
+        std::fs::write(example.join(secret), "x").unwrap();
+    }
+    let made = match Command::new("kubectl").arg("kustomize").arg(&example).output() {
+        Ok(done) => {
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            String::from_utf8(done.stdout).unwrap()
+        }
+        Err(error) => {
+            return skipped(
+                "what kustomize makes of deploy/kubernetes",
+                &format!("kubectl: {error}"),
+            );
+        }
+    };
+    let object = |kind: &str| {
+        made.split("\n---\n")
+            .find(|object| object.contains(&format!("\nkind: {kind}\n")))
+            .unwrap_or_else(|| panic!("no {kind} in\n{made}"))
+    };
+    let label = |name: &str| format!("app.kubernetes.io/name: {name}");
+    let policy = object("NetworkPolicy");
+    let (before, egress) = policy.split_once("  egress:\n").unwrap();
+    let (egress, after) = egress.split_once("  ingress:\n").unwrap();
+    for name in ["postgresql", "nextcloud"] {
+        assert!(egress.contains(&label(name)), "{name}: {egress}");
+    }
+    let own = label("openregister-webhooks");
+    assert!(!egress.contains(&own), "{egress}");
+    assert!(before.contains(&own) && after.contains(&own), "{policy}");
+    // Whatever selects the sidecar's pods finds them.
+    for (kind, times) in [
+        ("Deployment", 4),
+        ("PodDisruptionBudget", 2),
+        ("Service", 2),
+        ("ServiceMonitor", 2),
+    ] {
+        assert_eq!(
+            object(kind).matches(own.as_str()).count(),
+            times,
+            "{}",
+            object(kind)
+        );
+    }
+}
+
+/// Whether `.dockerignore` keeps this path out of what the image is built from: the last line that fits it decides.
+fn ignored(lines: &str, path: &str) -> bool {
+    let mut ignored = false;
+    for line in lines.lines() {
+        let (pattern, keep) = line.strip_prefix('!').map_or((line, false), |rest| (rest, true));
+        let Some(place) = pattern.strip_prefix('/') else {
+            continue;
+        };
+        let fits = match place.strip_suffix("/*") {
+            Some(folder) => path.starts_with(&format!("{folder}/")),
+            None => path == place || path.starts_with(&format!("{place}/")),
+        };
+        if fits {
+            ignored = !keep;
+        }
+    }
+    ignored
+}
+
+/// A file that the program carries, and that the build in the container does not get, breaks `make image` and nothing else.
+#[test]
+fn the_image_is_built_from_every_file_that_the_program_carries() {
+    let lines = text(".dockerignore");
+    assert!(ignored(&lines, "docs/events.md") && ignored(&lines, "deploy/aio/openregister-webhooks.json"));
+    let mut sources = Vec::new();
+    files_in(&root().join("src"), &mut sources);
+    let mut carried = 0;
+    for source in sources
+        .iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "rs"))
+    {
+        let code = std::fs::read_to_string(source).unwrap();
+        // What only tests read is not there, and not needed.
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        let tests =
+            source.components().any(|part| part.as_os_str() == "tests") || source.ends_with("tests.rs");
+        for name in ["include_str!(\"", "include_bytes!(\""] {
+            for rest in code.split(name).skip(1).filter(|_| !tests) {
+                let named = source.parent().unwrap().join(rest.split('"').next().unwrap());
+                let file = named
+                    .canonicalize()
+                    .unwrap_or_else(|error| panic!("{}: {error}", named.display()));
+                let path = file
+                    .strip_prefix(root().canonicalize().unwrap())
+                    .unwrap()
+                    .to_str()
+                    .unwrap();
+                assert!(
+                    !ignored(&lines, path),
+                    "{path}, which {} carries, is in .dockerignore",
+                    source.display()
+                );
+                carried += 1;
+            }
+        }
+    }
+    assert!(carried > 3, "{carried}");
 }

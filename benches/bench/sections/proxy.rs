@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use openregister_webhooks::capture::{InstallOptions, install};
 use orw_testkit::Generation;
 use orw_testkit::nextcloud::{self, OWNER};
+use orw_testkit::port::HeldPort;
 use orw_testkit::postgres::{Options, PrivatePostgres, Programs};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::NoTls;
@@ -109,11 +110,6 @@ async fn serve() -> SocketAddr {
     address
 }
 
-fn free_port() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 async fn reachable(address: SocketAddr) {
     let begun = Instant::now();
     while TcpStream::connect(address).await.is_err() {
@@ -139,7 +135,8 @@ async fn sidecar(postgres: &PrivatePostgres, backend: SocketAddr) -> (Process, S
         capture_all: false,
     };
     install(&mut client, &options, |_, _| {}).await.unwrap();
-    let listen = free_port();
+    let port = HeldPort::take().unwrap();
+    let listen = port.address();
     let child = Command::new(PROGRAM)
         .arg("run")
         .env_clear()
@@ -162,7 +159,8 @@ async fn nginx(folder: &Path, backend: SocketAddr) -> Option<(Process, String, S
         .into_iter()
         .find(|path| Path::new(path).exists())?;
     let version = Command::new(program).arg("-v").output().ok()?.stderr;
-    let listen = free_port();
+    let port = HeldPort::take().unwrap();
+    let listen = port.address();
     let at = folder.display();
     let config = format!(
         "daemon off; master_process on; worker_processes auto; pid {at}/pid; error_log {at}/error.log;\n\

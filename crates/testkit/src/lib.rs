@@ -15,6 +15,7 @@ pub mod guardian;
 pub mod lossy;
 mod mutex;
 pub mod nextcloud;
+pub mod port;
 pub mod postgres;
 pub mod receiver;
 pub mod writer;

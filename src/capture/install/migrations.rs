@@ -134,4 +134,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "handshake",
         sql: include_str!("../../../sql/migrations/0025_handshake.sql"),
     },
+    Migration {
+        version: 26,
+        name: "search",
+        sql: include_str!("../../../sql/migrations/0026_search.sql"),
+    },
 ];

@@ -48,13 +48,14 @@ pub async fn uninstall(
     client
         .execute("UPDATE openregister_webhooks.settings SET detaching = true", &[])
         .await?;
+    // Those of our own tables go with the schema.
     // Twice: an attach that began before `detaching` was set may have ended after the first look.
     for _ in 0..2 {
         each_table(
             client,
             "SELECT c.relname::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
              JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace \
-             WHERE n.nspname = 'openregister_webhooks' ORDER BY t.tgname DESC",
+             WHERE n.nspname = 'openregister_webhooks' AND c.relnamespace <> n.oid ORDER BY t.tgname DESC",
             "SELECT openregister_webhooks.detach($1)",
             &mut progress,
         )

@@ -56,7 +56,7 @@ fn show(entry: &Entry, json: bool) {
     if json {
         output::json_line(&json!(entry));
     } else {
-        output::say(print::line(entry, Utc::now()));
+        output::one_line(print::line(entry, Utc::now()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `delivery`: what is waiting, what was delivered and what was given up; and retries by hand.
 
+mod filter;
 mod find;
 mod follow;
 mod print;
@@ -7,18 +8,18 @@ mod retry;
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio_postgres::Client;
 
 use super::args::CommonArgs;
 use super::failure::Failure;
+use super::times::TimesArgs;
 use super::{database, output};
 use crate::arguments;
 use crate::config::Settings;
-use crate::delivery::queue::listing::{self, MAX_PAGE, Query, STATES};
-use crate::lifecycle::EventType;
+use crate::delivery::queue::listing::{self, MAX_PAGE, Query};
 
 #[derive(Debug, Args)]
 pub(super) struct DeliveryArgs {
@@ -32,7 +33,7 @@ enum Action {
     List(ListArgs),
     /// Show a delivery with every attempt
     Show(ShowArgs),
-    /// Put what was given up or cancelled back into the queue, at the end of its object's lane
+    /// Put what was given up or cancelled back into the queue, at the end of its object's lane: one delivery, or all that match
     Retry(retry::RetryArgs),
 }
 
@@ -41,18 +42,8 @@ struct ListArgs {
     /// Only those of this webhook
     #[arg(long, value_name = "ID", value_parser = arguments::id)]
     webhook: Option<i64>,
-    /// Only those of the object with this uuid
-    #[arg(long, value_name = "UUID")]
-    object: Option<String>,
-    /// Only those in this state
-    #[arg(long, value_parser = STATES)]
-    state: Option<String>,
-    /// Only those of this class, such as ObjectCreatedEvent; or openregister-webhooks.gap
-    #[arg(long, value_parser = arguments::event_type)]
-    class: Option<EventType>,
-    /// Only those put into the queue since then: a time (2026-11-25T10:00:00Z) or an age (90m, 12h, 3d)
-    #[arg(long, value_parser = arguments::since)]
-    since: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    filter: filter::FilterArgs,
     /// Only those older than this one: goes on where the last list ended
     #[arg(long, value_name = "ID")]
     before: Option<i64>,
@@ -62,6 +53,8 @@ struct ListArgs {
     /// How many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PAGE)))]
     limit: u16,
+    #[command(flatten)]
+    times: TimesArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -98,18 +91,14 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
     match action {
         Action::List(args) => list(&client, args).await?,
         Action::Show(args) => show(&client, &args).await?,
-        Action::Retry(args) => return retry::run(&mut client, &args).await,
+        Action::Retry(args) => return retry::run(settings, &mut client, &args).await,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
     let query = Query {
-        webhook: args.webhook,
-        state: args.state,
-        class: args.class.map(|class| class.to_string()),
-        object: args.object,
-        since: args.since,
+        filter: args.filter.read(args.webhook)?,
         before: args.before,
         limit: args.limit,
     };
@@ -117,6 +106,7 @@ async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
         return follow::run(client, query, args.common.json).await;
     }
     let page = listing::list(client, &query).await?;
+    output::may_be_long();
     if args.common.json {
         output::json(&json!({"deliveries": page.entries, "before": page.next}));
         return Ok(());
@@ -124,7 +114,8 @@ async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
     if page.entries.is_empty() && page.next.is_none() {
         output::note("there are no such deliveries");
     }
-    print::table(&page.entries, Utc::now()).print();
+    let now = Utc::now();
+    print::table(&page.entries, args.times.as_of(now), now).print();
     if let Some(next) = page.next {
         output::note(format_args!("there may be more: --before {next}"));
     }
@@ -133,11 +124,13 @@ async fn list(client: &Client, args: ListArgs) -> Result<(), Failure> {
 
 async fn show(client: &Client, args: &ShowArgs) -> Result<(), Failure> {
     let (entry, attempts) = find::find(client, args.id).await?;
+    output::may_be_long();
     if args.common.json {
         output::json(&json!({"delivery": entry, "attempts": attempts}));
     } else {
         print::details(&entry).into_iter().for_each(output::say);
-        attempts.iter().flat_map(print::attempt).for_each(output::say);
+        let lines = attempts.iter().flat_map(print::attempt);
+        lines.for_each(|line| output::prose(line, print::ATTEMPT));
     }
     Ok(())
 }

@@ -2,18 +2,21 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::cli::response;
 use crate::cli::table::{Cell, Column, Table, Tone, ago};
+use crate::cli::times::Times;
+use crate::cli::{output, response};
 use crate::delivery::queue::listing::{AttemptEntry, Entry};
 
+/// How far what belongs to an attempt is indented.
+pub(super) const ATTEMPT: usize = 5;
 /// Stands for the class of an event that is no longer kept.
 const GONE: &str = "(event gone)";
 
 /// Deliveries, one in each row.
-pub(super) fn table(entries: &[Entry], now: DateTime<Utc>) -> Table<8> {
+pub(super) fn table(entries: &[Entry], times: Times, now: DateTime<Utc>) -> Table<8> {
     let mut table = Table::new([
         Column::number("ID"),
-        Column::number("AGE"),
+        Column::number(times.header()),
         Column::text("STATE"),
         Column::number("WEBHOOK"),
         Column::long("EVENT"),
@@ -24,7 +27,7 @@ pub(super) fn table(entries: &[Entry], now: DateTime<Utc>) -> Table<8> {
     for entry in entries {
         table.row([
             entry.id.into(),
-            ago(entry.created_at, now).into(),
+            times.shown(entry.created_at).into(),
             state(entry),
             entry.webhook.into(),
             entry.class.as_deref().unwrap_or(GONE).into(),
@@ -40,12 +43,12 @@ pub(super) fn table(entries: &[Entry], now: DateTime<Utc>) -> Table<8> {
 pub(super) fn line(entry: &Entry, now: DateTime<Utc>) -> String {
     format!(
         "{}  {}  {:<13}  webhook {}  {}  {}  tries {}  {}",
-        entry.id,
         now.format("%T"),
+        entry.id,
         entry.state,
         entry.webhook,
         entry.class.as_deref().unwrap_or(GONE),
-        object(entry),
+        output::short(object(entry)),
         entry.attempts,
         result(entry, now),
     )

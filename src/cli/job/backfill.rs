@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
 
-use super::progress::{follow, refused, show_job, started};
+use super::progress::{refused, watch_all};
 use crate::cli::args::CommonArgs;
 use crate::cli::failure::Failure;
-use crate::cli::{caller, database, output, registry};
+use crate::cli::{caller, database, registry};
 use crate::config::Settings;
 use crate::pipeline::jobs::{BackfillRequest, start_backfill};
 use orw_model::{Action, EventClass, TableName};
@@ -74,25 +73,7 @@ async fn backfill(settings: &Settings, args: BackfillArgs) -> Result<ExitCode, F
         let job = start_backfill(&mut client, &settings.table_prefix, webhook, &ask, &by)
             .await
             .map_err(refused)?;
-        started(&job);
         jobs.push(job);
     }
-    if args.background {
-        if let [job] = jobs.as_slice() {
-            show_job(job, args.common.json);
-        } else if args.common.json {
-            output::json(&json!(jobs));
-        } else {
-            jobs.iter().for_each(|job| show_job(job, false));
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut code = ExitCode::SUCCESS;
-    for job in jobs {
-        let ended = follow(&client, job, args.common.json).await?;
-        if ended != ExitCode::SUCCESS {
-            code = ended;
-        }
-    }
-    Ok(code)
+    watch_all(&client, jobs, args.background, args.common.json).await
 }

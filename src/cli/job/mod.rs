@@ -1,4 +1,4 @@
-//! `job`, `replay` and `backfill`: long work that running sidecars do. It is started, watched and cancelled from here.
+//! `job`, `replay` and `backfill`: long work that running sidecars do; so is a bulk retry, which `delivery retry` starts. It is started, watched and cancelled from here.
 
 mod backfill;
 mod progress;
@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 
 use super::args::CommonArgs;
 use super::failure::Failure;
+use super::times::TimesArgs;
 use super::{caller, database, output};
 use crate::config::Settings;
 use crate::pipeline::jobs::{self, JobState};
@@ -21,6 +22,7 @@ use crate::registry::WebhookId;
 use progress::{find, follow, show_job, unknown};
 
 pub(super) use backfill::{BackfillArgs, run as run_backfill};
+pub(super) use progress::{refused, watch_all};
 pub(super) use replay::{ReplayArgs, run as run_replay};
 
 #[derive(Debug, Args)]
@@ -31,7 +33,7 @@ pub(super) struct JobArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List replays and backfills, newest first
+    /// List replays, backfills and bulk retries, newest first
     List(ListArgs),
     /// Show a job, and follow it to its end with --follow
     Show(ShowArgs),
@@ -47,6 +49,11 @@ struct ListArgs {
     /// How many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
+    /// Only those older than this one: goes on where the last list ended
+    #[arg(long, value_name = "ID", value_parser = crate::arguments::id)]
+    before: Option<i64>,
+    #[command(flatten)]
+    times: TimesArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -100,14 +107,18 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
 }
 
 async fn list(client: &Client, args: &ListArgs) -> Result<ExitCode, Failure> {
-    let all = jobs::list(client, args.webhook.map(WebhookId), None, args.limit).await?;
+    let all = jobs::list(client, args.webhook.map(WebhookId), args.before, args.limit).await?;
+    output::may_be_long();
     if args.common.json {
         output::json(&json!(all));
     } else {
         if all.is_empty() {
-            output::note("there are no replays or backfills");
+            output::note("there are no replays, backfills or bulk retries");
         }
-        progress::table(&all, Utc::now()).print();
+        progress::table(&all, args.times.as_of(Utc::now())).print();
+        if let Some(last) = all.last().filter(|_| all.len() == usize::from(args.limit)) {
+            output::note(format_args!("there may be more: --before {}", last.id));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

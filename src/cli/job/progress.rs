@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::cli::failure::Failure;
 use crate::cli::output;
-use crate::cli::table::{Cell, Column, Table, Tone, ago, one_unit};
+use crate::cli::table::{Cell, Column, Table, Tone, one_unit};
+use crate::cli::times::Times;
 use crate::pipeline::jobs::{self, Job, JobKind, JobState, StartError};
 
 /// How often a job that is followed is read.
@@ -59,6 +60,34 @@ pub(super) async fn follow(client: &Client, mut job: Job, json: bool) -> Result<
     })
 }
 
+/// Says that jobs were started, and follows them to their ends, unless they stay in the background.
+pub(in crate::cli) async fn watch_all(
+    client: &Client,
+    jobs: Vec<Job>,
+    background: bool,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    jobs.iter().for_each(started);
+    if background {
+        if let [job] = jobs.as_slice() {
+            show_job(job, json);
+        } else if json {
+            output::json(&json!(jobs));
+        } else {
+            jobs.iter().for_each(|job| show_job(job, false));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut code = ExitCode::SUCCESS;
+    for job in jobs {
+        let ended = follow(client, job, json).await?;
+        if ended != ExitCode::SUCCESS {
+            code = ended;
+        }
+    }
+    Ok(code)
+}
+
 /// Says that a job was started.
 pub(super) fn started(job: &Job) {
     output::note(format_args!(
@@ -71,7 +100,7 @@ pub(super) fn started(job: &Job) {
 }
 
 /// Why a job was not started.
-pub(super) fn refused(error: StartError) -> Failure {
+pub(in crate::cli) fn refused(error: StartError) -> Failure {
     match error {
         StartError::Refused(text) => Failure::Usage(text),
         StartError::Query(error) => Failure::Query(error),
@@ -91,10 +120,10 @@ pub(super) fn show_job(job: &Job, json: bool) {
 }
 
 /// Jobs, one in each row.
-pub(super) fn table(jobs: &[Job], now: DateTime<Utc>) -> Table<7> {
+pub(super) fn table(jobs: &[Job], times: Times) -> Table<7> {
     let mut table = Table::new([
         Column::number("ID"),
-        Column::number("AGE"),
+        Column::number(times.header()),
         Column::text("JOB"),
         Column::text("STATE"),
         Column::number("WEBHOOK"),
@@ -109,7 +138,7 @@ pub(super) fn table(jobs: &[Job], now: DateTime<Utc>) -> Table<7> {
         };
         table.row([
             job.id.into(),
-            ago(job.created_at, now).into(),
+            times.shown(job.created_at).into(),
             job.kind.name().into(),
             Cell::toned(job.state.name(), tone),
             job.webhook.into(),
@@ -140,6 +169,7 @@ fn progress(job: &Job) -> String {
     let what = match job.kind {
         JobKind::Replay => "events",
         JobKind::Backfill => "rows",
+        JobKind::Retry => "deliveries",
     };
     let of = match job.expected {
         Some(expected) if expected > 0 && !job.state.is_over() => format!(" of about {expected}"),
@@ -184,9 +214,19 @@ fn asked(job: &Job) -> String {
         let value = job.request.get(name)?.as_str()?;
         Some(format!("{name} {value}"))
     };
-    let all: Vec<String> = ["since", "class", "object", "register", "schema", "table"]
-        .into_iter()
-        .filter_map(said)
-        .collect();
+    let names = [
+        "since",
+        "until",
+        "state",
+        "class",
+        "object",
+        "webhookId",
+        "status",
+        "cause",
+        "register",
+        "schema",
+        "table",
+    ];
+    let all: Vec<String> = names.into_iter().filter_map(said).collect();
     all.join(", ")
 }

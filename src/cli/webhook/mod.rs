@@ -6,6 +6,7 @@ mod send_test;
 mod statistics;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -15,7 +16,7 @@ use super::failure::Failure;
 use super::registry::{find, open, unknown};
 use super::{caller, database, given};
 use crate::config::Settings;
-use crate::delivery::handshake;
+use crate::delivery::handshake::{self, EnableError};
 use crate::lifecycle::EventType;
 use crate::registry::{
     Changed, Fields, Refused, Registration, Registry, RegistryError, Status, Webhook, WebhookId, parse_secret,
@@ -107,6 +108,9 @@ enum Action {
         /// How many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
         limit: u16,
+        /// Only changes older than this one: goes on where the last list ended
+        #[arg(long, value_name = "ID", value_parser = crate::arguments::id)]
+        before: Option<i64>,
         #[command(flatten)]
         common: CommonArgs,
     },
@@ -161,7 +165,7 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
         }
         Action::Remove(one) => remove(&registry, one.id, json).await?,
         Action::Enable(one) | Action::Resume(one) => {
-            set_status(&registry, one.id, Status::Enabled, json).await?;
+            enable(settings, &registry, one.id, json).await?;
         }
         Action::Pause(one) => set_status(&registry, one.id, Status::Paused, json).await?,
         Action::Disable { reason, one } => {
@@ -175,12 +179,16 @@ async fn execute(settings: &Settings, action: Action) -> Result<ExitCode, Failur
         Action::Test { class, template, one } => {
             let webhook = find(&registry, one.id)?;
             let template = template.as_deref().map(flags::template).transpose()?;
-            let webhook = template.map_or_else(|| (*webhook).clone(), |it| webhook.with_template(it));
+            let webhook =
+                template.map_or_else(|| Arc::clone(&webhook), |it| Arc::new(webhook.with_template(it)));
             return send_test::run(settings, &webhook, class, json).await;
         }
         Action::Statistics { id, .. } => statistics::run(settings, &registry, id, json).await?,
-        Action::Audit { id, limit, .. } => {
-            print::history(&registry.audit(id.map(WebhookId), None, limit).await?, json);
+        Action::Audit {
+            id, limit, before, ..
+        } => {
+            let entries = registry.audit(id.map(WebhookId), before, limit).await?;
+            print::history(&entries, limit, json);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -229,6 +237,18 @@ async fn remove(registry: &Registry, id: i64, json: bool) -> Result<(), Failure>
     Ok(())
 }
 
+/// Enables or resumes a webhook, if its receiver allows that.
+async fn enable(settings: &Settings, registry: &Registry, id: i64, json: bool) -> Result<(), Failure> {
+    let client = Client::new(settings.outgoing(orw_egress::client_config(settings.ca_file.as_deref())?));
+    let done = handshake::enable(&client, registry, &caller::caller(), WebhookId(id)).await;
+    let changed = done.map_err(|error| match error {
+        EnableError::Registry(error) => unknown(error),
+        EnableError::Handshake(error) => Failure::Failed(error.to_string()),
+    })?;
+    print::changed(&changed, json);
+    Ok(())
+}
+
 async fn set_status(registry: &Registry, id: i64, status: Status, json: bool) -> Result<(), Failure> {
     let changed = registry
         .set_status(&caller::caller(), WebhookId(id), status)
@@ -265,8 +285,9 @@ fn registration(settings: &Settings, fields: &Fields) -> Result<Registration, Fa
     let guard = Guard::new(settings.targets_allow.clone(), settings.targets_allow_http);
     Registration::parse(fields, &guard).map_err(|refused| {
         Failure::Usage(match refused {
+            // The message may end with a question ("did you mean …?"), so that what follows is in brackets.
             Refused::Event(_) => format!(
-                "{refused}; `openregister-webhooks events` lists those that are, and gap events come with --gap-events true"
+                "{refused} (`openregister-webhooks events` lists those that are; gap events come with --gap-events true)"
             ),
             other => other.to_string(),
         })

@@ -1,7 +1,10 @@
 //! Webhooks and their history, as the command line prints them.
 
+use std::io;
 use std::sync::Arc;
 
+use serde::Serialize as _;
+use serde_json::ser::Formatter;
 use serde_json::{Value, json};
 
 use crate::cli::output;
@@ -9,6 +12,7 @@ use crate::cli::table::{Cell, Column, Table, Tone};
 use crate::registry::{AuditEntry, Changed, Status, Webhook, view};
 
 pub(super) fn list(all: &[Arc<Webhook>], json: bool) {
+    output::may_be_long();
     if json {
         let all: Vec<_> = all
             .iter()
@@ -51,6 +55,7 @@ fn short_event(webhook: &Webhook) -> &str {
 }
 
 pub(super) fn show(webhook: &Webhook, json: bool) {
+    output::may_be_long();
     let fields = view::whole(webhook);
     if json {
         return output::json(&fields.into());
@@ -58,9 +63,34 @@ pub(super) fn show(webhook: &Webhook, json: bool) {
     for (name, value) in fields {
         match value {
             Value::Null => {}
-            Value::String(text) => output::say(format_args!("{name:15} {text}")),
-            other => output::say(format_args!("{name:15} {other}")),
+            Value::String(text) => output::prose(format_args!("{name:15} {text}"), 16),
+            other => output::prose(format_args!("{name:15} {}", spaced(&other)), 16),
         }
+    }
+}
+
+/// JSON with a blank behind each comma and colon, where a line can be broken.
+fn spaced(value: &Value) -> String {
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut text, Spaced);
+    // Neither writing to memory nor a value that was read as JSON can fail.
+    drop(value.serialize(&mut writer));
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: io::Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        to.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: io::Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
+        to.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
+        to.write_all(b": ")
     }
 }
 
@@ -103,7 +133,8 @@ pub(super) fn removed(id: i64, json: bool) {
 }
 
 /// The changes in the audit table, one line each.
-pub(super) fn history(entries: &[AuditEntry], json: bool) {
+pub(super) fn history(entries: &[AuditEntry], limit: u16, json: bool) {
+    output::may_be_long();
     if json {
         return output::json(&entries.iter().map(view::audited).collect());
     }
@@ -127,4 +158,7 @@ pub(super) fn history(entries: &[AuditEntry], json: bool) {
         ]);
     }
     table.print();
+    if let Some(last) = entries.last().filter(|_| entries.len() == usize::from(limit)) {
+        output::note(format_args!("there may be more: --before {}", last.id));
+    }
 }

@@ -24,6 +24,7 @@ pub(super) async fn run(
     };
     let client = database::connect(&database::database(settings)?).await?;
     let all = statistics::of(&client, &ids).await?;
+    output::may_be_long();
     if json {
         output::json(&json!(all));
         return Ok(());

@@ -1,5 +1,6 @@
 //! The commands that change something, and `TEST`. The audit table says who did it, as it does for the API.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -15,6 +16,7 @@ use crate::console::login::User;
 use crate::console::role::Role;
 use crate::console::statement::{Change, Replay};
 use crate::console::value::{Table, Value};
+use crate::delivery::handshake::{self, EnableError};
 use crate::delivery::queue::{self, listing};
 use crate::delivery::trial;
 use crate::lifecycle::EventType;
@@ -44,7 +46,7 @@ pub(in crate::console) async fn run(
     let by = &caller(user);
     let rows = match wanted {
         Change::Pause(id) => set_status(context, by, *id, Status::Paused).await?,
-        Change::Resume(id) | Change::Enable(id) => set_status(context, by, *id, Status::Enabled).await?,
+        Change::Resume(id) | Change::Enable(id) => enable(context, by, *id).await?,
         Change::Disable { webhook, reason } => {
             let reason = match reason {
                 Some(reason) => short("reason", reason, LONGEST_REASON)?,
@@ -84,6 +86,15 @@ async fn set_status(context: &Context, by: &Caller, id: i64, status: Status) -> 
     Ok(Rows::new())
 }
 
+/// Enables or resumes a webhook, if its receiver allows that.
+async fn enable(context: &Context, by: &Caller, id: i64) -> Result<Rows, ConsoleError> {
+    match handshake::enable(&context.client, &context.registry, by, WebhookId(id)).await {
+        Ok(_) => Ok(Rows::new()),
+        Err(EnableError::Registry(error)) => Err(error.into()),
+        Err(EnableError::Handshake(error)) => Err(ConsoleError::new(code::NOT_IN_STATE, error.to_string())),
+    }
+}
+
 async fn test(context: &Context, id: i64, class: Option<&str>) -> Result<Rows, ConsoleError> {
     let webhook = find(context, id).await?;
     let class = match class {
@@ -101,7 +112,7 @@ async fn test(context: &Context, id: i64, class: Option<&str>) -> Result<Rows, C
                 )
             })?,
     };
-    let event = catalogue::test_event(class)?;
+    let event = Arc::new(catalogue::test_event(class)?);
     let done = trial::send(&context.client, &webhook, &event, &context.traces).await;
     Ok(vec![vec![
         done.succeeded.into(),

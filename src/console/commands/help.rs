@@ -8,7 +8,7 @@ const OPERATOR: &str = "operator";
 const COMMANDS: &[(&str, &str, &str)] = &[
     ("SHOW WEBHOOKS", READER, "the registered webhooks"),
     (
-        "SHOW DELIVERIES [WEBHOOK id] [STATE state] [CLASS class] [SINCE time] [BEFORE delivery] [LIMIT n]",
+        "SHOW DELIVERIES [WEBHOOK id] [STATE state] [CLASS class] [OBJECT uuid] [EVENT webhook-id] [STATUS status] [CAUSE cause] [SINCE time] [UNTIL time] [BEFORE delivery] [LIMIT n]",
         READER,
         "deliveries, waiting and finished, newest first; 50 unless LIMIT says more, 500 at most",
     ),
@@ -34,7 +34,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         READER,
         "stretches of time from which events may be missing",
     ),
-    ("SHOW JOBS", READER, "replays and backfills, newest first"),
+    (
+        "SHOW JOBS",
+        READER,
+        "replays, backfills and bulk retries, newest first",
+    ),
     (
         "SHOW CONFIG",
         READER,

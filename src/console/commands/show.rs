@@ -4,15 +4,14 @@ use super::columns::of_show;
 use super::context::{Context, ShownSetting};
 use super::failure::no_webhook;
 use super::{help, views};
-use crate::arguments;
 use crate::capture::inspection;
 use crate::console::error::{ConsoleError, code};
 use crate::console::statement::{Deliveries, Show};
 use crate::console::value::{Table, Value};
-use crate::delivery::queue::listing::{self, AttemptEntry, Entry, MAX_PAGE, Query, STATES};
+use crate::delivery::queue::listing::{self, AttemptEntry, DeliveryFilter, Entry, Field, MAX_PAGE, Query};
 use crate::delivery::statistics::{self, Statistics};
 use crate::pipeline::jobs::{self, Job};
-use crate::registry::{Status, Webhook, WebhookId};
+use crate::registry::{InvalidField, Status, Webhook, WebhookId};
 
 /// Deliveries and jobs that are shown unless more are asked for.
 const USUAL: i64 = 50;
@@ -94,16 +93,6 @@ fn webhook(webhook: &std::sync::Arc<Webhook>) -> Vec<Value> {
 
 /// Which deliveries; what is not valid is refused.
 fn query(wanted: &Deliveries) -> Result<Query, ConsoleError> {
-    let state = match &wanted.state {
-        Some(state) if !STATES.contains(&state.to_lowercase().as_str()) => {
-            return Err(ConsoleError::new(
-                code::BAD_PARAMETER,
-                format!("{state:?} is not a state of a delivery"),
-            )
-            .with_hint(format!("the states are {}", STATES.join(", "))));
-        }
-        state => state.as_ref().map(|state| state.to_lowercase()),
-    };
     let limit = wanted.limit.unwrap_or(USUAL);
     let limit = u16::try_from(limit)
         .ok()
@@ -115,21 +104,24 @@ fn query(wanted: &Deliveries) -> Result<Query, ConsoleError> {
             )
             .with_hint("BEFORE and the last id of a page begin the next one")
         })?;
-    let class = wanted.class.as_deref().map(arguments::event_type).transpose();
-    let since = wanted.since.as_deref().map(arguments::since).transpose();
+    let mut filter = DeliveryFilter::default();
+    for (field, text) in &wanted.filter {
+        // Words of a command may be written in capitals.
+        let text = match field {
+            Field::State => &text.to_lowercase(),
+            _ => text,
+        };
+        filter.set(*field, text).map_err(bad)?;
+    }
     Ok(Query {
-        webhook: wanted.webhook,
-        state,
-        class: class.map_err(bad)?.map(|class| class.to_string()),
-        since: since.map_err(bad)?,
+        filter,
         before: wanted.before,
         limit,
-        ..Query::default()
     })
 }
 
-fn bad(reason: String) -> ConsoleError {
-    ConsoleError::new(code::BAD_PARAMETER, reason)
+fn bad(error: InvalidField) -> ConsoleError {
+    ConsoleError::new(code::BAD_PARAMETER, error.to_string())
 }
 
 pub(super) fn no_delivery(id: i64) -> ConsoleError {

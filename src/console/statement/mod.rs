@@ -9,6 +9,7 @@ pub(crate) mod token;
 pub(super) use parse::{Parsed, parse};
 
 use super::value::Column;
+use crate::delivery::queue::Field;
 
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +50,8 @@ pub(super) enum Show {
 /// Which deliveries; what is not given does not restrict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Deliveries {
-    pub(super) webhook: Option<i64>,
-    pub(super) state: Option<String>,
-    pub(super) class: Option<String>,
-    pub(super) since: Option<String>,
+    /// As written; whether they are valid is not known yet.
+    pub(super) filter: Vec<(Field, String)>,
     pub(super) before: Option<i64>,
     pub(super) limit: Option<i64>,
 }

@@ -5,6 +5,7 @@ use super::token::Token;
 use super::{Change, Deliveries, Replay, Session, Show, Statement};
 use crate::console::error::{ConsoleError, code};
 use crate::console::value::Kind;
+use crate::delivery::queue::Field;
 
 /// What can stand for a placeholder while its value is not known.
 const NO_NUMBER: i64 = 0;
@@ -117,16 +118,36 @@ impl Words<'_> {
         let mut wanted = Deliveries::default();
         while !self.rest.is_empty() {
             match self.keyword()?.as_str() {
-                "WEBHOOK" => wanted.webhook = Some(self.number("the id of a webhook")?),
-                "STATE" => wanted.state = Some(self.text("a state")?),
-                "CLASS" => wanted.class = Some(self.text("an event class")?),
-                "SINCE" => wanted.since = Some(self.text("a time or an age")?),
                 "BEFORE" => wanted.before = Some(self.number("the number of a delivery")?),
                 "LIMIT" => wanted.limit = Some(self.number("a number of rows")?),
-                other => return Err(self.unknown(other, "WEBHOOK, STATE, CLASS, SINCE, BEFORE or LIMIT")),
+                other => {
+                    let (field, text) = self.filter(other)?;
+                    wanted.filter.push((field, text));
+                }
             }
         }
         Ok(wanted)
+    }
+
+    /// A part of a filter, after its keyword.
+    fn filter(&mut self, keyword: &str) -> Result<(Field, String), ConsoleError> {
+        const KEYWORDS: &str =
+            "WEBHOOK, STATE, CLASS, OBJECT, EVENT, STATUS, CAUSE, SINCE, UNTIL, BEFORE or LIMIT";
+        Ok(match keyword {
+            "WEBHOOK" => (Field::Webhook, self.number("the id of a webhook")?.to_string()),
+            "STATE" => (Field::State, self.text("a state, or several in quotes")?),
+            "CLASS" => (Field::Class, self.text("an event class")?),
+            "OBJECT" => (Field::Object, self.text("the uuid of an object")?),
+            "EVENT" => (Field::EventId, self.text("a webhook-id")?),
+            "STATUS" => (
+                Field::Status,
+                self.number_or_text("an HTTP status, such as 503 or 5xx")?,
+            ),
+            "CAUSE" => (Field::Cause, self.text("a cause")?),
+            "SINCE" => (Field::Since, self.text("a time or an age")?),
+            "UNTIL" => (Field::Until, self.text("a time or an age")?),
+            other => return Err(self.unknown(other, KEYWORDS)),
+        })
     }
 
     fn change(&mut self, word: &str) -> Result<Change, ConsoleError> {
@@ -271,6 +292,16 @@ impl Words<'_> {
         }
     }
 
+    fn number_or_text(&mut self, what: &str) -> Result<String, ConsoleError> {
+        match self.rest {
+            [Token::Number(number), rest @ ..] => {
+                self.rest = rest;
+                Ok(number.to_string())
+            }
+            _ => self.text(what),
+        }
+    }
+
     fn optional(&mut self, what: &str) -> Result<Option<String>, ConsoleError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -331,9 +362,11 @@ mod tests {
         assert_eq!(
             statement("SHOW DELIVERIES STATE given_up WEBHOOK 7 LIMIT 10 SINCE '2026-11-25T10:00:00Z'"),
             Statement::Show(Show::Deliveries(Deliveries {
-                webhook: Some(7),
-                state: Some("given_up".to_owned()),
-                since: Some("2026-11-25T10:00:00Z".to_owned()),
+                filter: vec![
+                    (Field::State, "given_up".to_owned()),
+                    (Field::Webhook, "7".to_owned()),
+                    (Field::Since, "2026-11-25T10:00:00Z".to_owned()),
+                ],
                 limit: Some(10),
                 ..Deliveries::default()
             }))

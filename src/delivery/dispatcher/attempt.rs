@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::damaged;
-use super::requests::Requests;
+use super::requests::{NotMade, Requests};
 use crate::delivery::cause::{Cause, Failure};
 use crate::delivery::events::{self, EventError, Events};
 use crate::delivery::feed::{Feed, Watched};
+use crate::delivery::format::RenderError;
 use crate::delivery::metrics::Metrics;
 use crate::delivery::queue::{AttemptRecord, Claimed, Outcome, OutcomeRecord, Reason};
 use crate::delivery::response_excerpt::{ResponseExcerpt, cut};
@@ -116,12 +117,20 @@ pub(super) async fn attempt(
         .traces
         .delivery(&about.0, delivery.id, delivery.fence)
         .map(|ids| traced::delivery(ids, &delivery, &event));
-    let request = context.requests.prepare(
-        &webhook,
-        &delivery,
-        &event,
-        trace.as_ref().map(|trace| &trace.ids),
-    );
+    let ids = trace.as_ref().map(|trace| trace.ids);
+    let request = context
+        .requests
+        .prepare(&webhook, &delivery, &event, ids.as_ref())
+        .await;
+    let request = match request {
+        Ok(request) => Ok(request),
+        Err(NotMade::Failed(failure)) => Err(failure),
+        // Other webhooks' templates use up no attempt of this one.
+        Err(NotMade::Busy) => {
+            tracing::warn!(delivery = delivery.id, error = %RenderError::Late, "delivery put off");
+            return untried(delivery, Some(about), Outcome::PutOff(PUT_OFF));
+        }
+    };
     let made_at = match (&*event, delivery.reason) {
         (StoredEvent::Event(event), Reason::Live) => Some(event.at),
         _ => None,
@@ -139,11 +148,14 @@ pub(super) async fn attempt(
         error: None,
         answer: ResponseExcerpt::default(),
         probe: !delivery.due,
+        latency: None,
     };
     let verdict = judge(sent, &webhook, &mut record);
     context.metrics.attempt(record.cause, duration);
     if let (Verdict::Good, Some(made_at)) = (&verdict, made_at) {
-        context.metrics.arrived(made_at);
+        let latency = (Utc::now() - made_at).to_std().unwrap_or_default();
+        context.metrics.arrived(latency);
+        record.latency = Some(latency);
     }
     let outcome = match &verdict {
         Verdict::Good => {
@@ -305,6 +317,7 @@ pub(super) fn broken(delivery: Claimed) -> OutcomeRecord {
         error: Some("the attempt failed inside; the log has more".to_owned()),
         answer: ResponseExcerpt::default(),
         probe: false,
+        latency: None,
     };
     let policy = RetryPolicy::default();
     let wait = retry_schedule::delay(&policy, delivery.id, delivery.attempt + 1, None);
@@ -358,6 +371,7 @@ fn without_answer(delivery: Claimed, error: &EventError, outcome: Outcome) -> At
         error: Some(cut(error.to_string())),
         answer: ResponseExcerpt::default(),
         probe: false,
+        latency: None,
     };
     Attempted {
         record: OutcomeRecord {

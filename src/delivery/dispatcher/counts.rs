@@ -1,4 +1,5 @@
-//! Counts the outcomes of each webhook's deliveries, in the table `openregister_webhooks.webhook_count`.
+//! Counts the outcomes of each webhook's deliveries, in the table `openregister_webhooks.webhook_count`; `minutes` beside it counts
+//! them by minute.
 //!
 //! Guarantees: at most one write a second, whatever the rate; one row for each webhook, day and outcome. What was not written yet
 //! is lost if the process is killed.
@@ -6,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::Utc;
 use deadpool_postgres::Pool;
 use tokio::time::Instant;
 
+use super::minutes::Minutes;
 use crate::database::DatabaseError;
 use crate::delivery::queue::{Outcome, OutcomeRecord};
 use crate::delivery::timed_query::timed_query;
@@ -21,6 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Counts {
     counted: BTreeMap<(i64, &'static str), (i64, i64)>,
     written: Instant,
+    minutes: Minutes,
 }
 
 impl Counts {
@@ -28,11 +32,13 @@ impl Counts {
         Self {
             counted: BTreeMap::new(),
             written: Instant::now(),
+            minutes: Minutes::new(),
         }
     }
 
     /// Counts an outcome that was recorded.
     pub(super) fn add(&mut self, record: &OutcomeRecord) {
+        self.minutes.add(record, Utc::now());
         let webhook = record.delivery.webhook.0;
         let took = record.attempt.as_ref().map_or(0, |attempt| {
             i64::try_from(attempt.duration.as_millis()).unwrap_or(i64::MAX)
@@ -58,11 +64,13 @@ impl Counts {
 
     /// When the next write is due; `None` if there is nothing to write.
     pub(super) fn due(&self) -> Option<Instant> {
-        (!self.counted.is_empty()).then(|| self.written + INTERVAL)
+        let counts = (!self.counted.is_empty()).then(|| self.written + INTERVAL);
+        counts.into_iter().chain(self.minutes.due()).min()
     }
 
     /// Writes if a write is due, or `always`.
     pub(super) async fn write(&mut self, pool: &Pool, query_timeout: Duration, always: bool) {
+        self.minutes.write(pool, query_timeout, always).await;
         if self.counted.is_empty() || (!always && self.written.elapsed() < INTERVAL) {
             return;
         }

@@ -12,6 +12,7 @@ mod damaged;
 mod grants;
 mod health;
 mod keeper;
+mod minutes;
 mod options;
 mod recorder;
 mod requests;

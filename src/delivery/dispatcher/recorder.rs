@@ -113,7 +113,7 @@ impl Recorder {
                 received = self.outcomes.recv_many(&mut self.batch, BATCH) => if received == 0 {
                     return false;
                 },
-                () = until(self.counts.due()) => self.counts.write(&self.pool, self.query_timeout, true).await,
+                () = until(self.counts.due()) => self.counts.write(&self.pool, self.query_timeout, false).await,
             }
         }
         let company = self.wrote + COMPANY;
@@ -157,9 +157,10 @@ impl Recorder {
             }
             passed_over
         });
-        self.counts.write(&self.pool, self.query_timeout, false).await;
         // After a failure of the scheduler nobody listens, and what is known is written nevertheless.
         let _ = self.report.send(written);
+        // What was counted waits for the deliveries, not they for it.
+        self.counts.write(&self.pool, self.query_timeout, false).await;
     }
 
     async fn failed(&mut self, error: &DatabaseError) {

@@ -3,7 +3,7 @@
 //! Guarantee: at most one line a minute for each webhook, whatever the rate of failures; the delivery log has every one.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use hyper::Request;
 use tokio::time::Instant;
 
 use crate::delivery::cause::{Cause, Failure};
+use crate::delivery::format::RenderError;
 use crate::delivery::queue::Claimed;
 use crate::delivery::request;
 use crate::lifecycle::StoredEvent;
@@ -28,26 +29,39 @@ const MOST_REMEMBERED: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Requests(Mutex<BTreeMap<WebhookId, (i64, Instant)>>);
 
+/// Why there is no request.
+#[derive(Debug)]
+pub(super) enum NotMade {
+    /// The machine or other templates are busy: a later try may succeed.
+    Busy,
+    /// It cannot be made from this event and this registration.
+    Failed(Failure),
+}
+
 impl Requests {
     /// The request of an attempt.
-    pub(super) fn prepare(
+    pub(super) async fn prepare(
         &self,
-        webhook: &Webhook,
+        webhook: &Arc<Webhook>,
         delivery: &Claimed,
-        event: &StoredEvent,
+        event: &Arc<StoredEvent>,
         ids: Option<&DeliveryIds>,
-    ) -> Result<Request<Full<Bytes>>, Failure> {
-        let payload = request::render(event, webhook, delivery, ids).map_err(|error| {
+    ) -> Result<Request<Full<Bytes>>, NotMade> {
+        let rendered = request::render_apart(event, webhook, delivery, ids).await;
+        let payload = rendered.map_err(|error| {
+            if error == RenderError::Late {
+                return NotMade::Busy;
+            }
             if self.is_news(webhook.id, webhook.revision, Instant::now()) {
                 tracing::warn!(
                     webhook = %webhook.id, delivery = delivery.id, event = %event.id(), %error,
                     "an event cannot be written in the webhook's format: change the registration, and what waits is sent"
                 );
             }
-            Failure {
+            NotMade::Failed(Failure {
                 cause: Cause::Event,
                 error: error.to_string(),
-            }
+            })
         })?;
         request::build(
             webhook,
@@ -58,9 +72,11 @@ impl Requests {
             payload,
             ids,
         )
-        .map_err(|error| Failure {
-            cause: Cause::Request,
-            error: error.to_string(),
+        .map_err(|error| {
+            NotMade::Failed(Failure {
+                cause: Cause::Request,
+                error: error.to_string(),
+            })
         })
     }
 

@@ -228,13 +228,38 @@ impl Slot {
 
 fn limiter(limits: Limits, clock: &QuantaClock) -> DefaultDirectRateLimiter {
     let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-    let per_minute = u64::from(limits.per_second).saturating_mul(60);
+    let per_second = at_least_one(limits.per_second);
+    // One by one, so that no minute has more than the receiver allows, whichever of the two rates is the smaller one.
     let quota = match limits.per_minute.and_then(NonZeroU32::new) {
-        // One by one, so that no minute has more.
-        Some(allowed) if u64::from(allowed.get()) < per_minute => {
+        Some(allowed) if u64::from(allowed.get()) < u64::from(per_second.get()) * 60 => {
             Quota::per_minute(allowed).allow_burst(NonZeroU32::MIN)
         }
-        _ => Quota::per_second(at_least_one(limits.per_second)).allow_burst(at_least_one(limits.burst)),
+        Some(_) => Quota::per_second(per_second).allow_burst(NonZeroU32::MIN),
+        None => Quota::per_second(per_second).allow_burst(at_least_one(limits.burst)),
     };
     RateLimiter::direct_with_clock(quota, clock.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowed_rate_leaves_no_burst_whichever_rate_is_smaller() {
+        let clock = QuantaClock::default();
+        let two = NonZeroU32::MIN.saturating_add(1);
+        let two_at_once = |per_minute| {
+            let limits = Limits {
+                per_second: 1,
+                burst: 200,
+                per_minute,
+                ..Limits::default()
+            };
+            limiter(limits, &clock).check_n(two).is_ok()
+        };
+        assert!(two_at_once(None));
+        for allowed in [1, 59, 60, 61, 6_000] {
+            assert!(!two_at_once(Some(allowed)), "{allowed}");
+        }
+    }
 }

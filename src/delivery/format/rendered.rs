@@ -34,6 +34,8 @@ pub enum RenderError {
     Unfit(&'static str, String),
     #[error("the registration has no {0}")]
     NoOptions(&'static str),
+    #[error("the template was not rendered in time, since this machine or other templates are busy")]
+    Late,
     #[error("the settings ORW_OIN and ORW_EVENT_SOURCE are missing")]
     NoSource,
 }

@@ -49,16 +49,33 @@ pub(crate) async fn clean_some<C: GenericClient + Sync>(
     client: &mut C,
     events: Option<u32>,
 ) -> Result<Option<u64>, Error> {
+    match clean_by(client, events, Ending::untried_of_event).await {
+        Err(error) if error.code().is_some_and(|code| code.code().starts_with("XX")) => {
+            // An event is damaged: what it was is not worth keeping its delivery for.
+            clean_by(client, events, Ending::untried).await
+        }
+        cleaned => cleaned,
+    }
+}
+
+/// What the log says of a delivery that ends without an attempt.
+type Untried = fn(&'static str, &'static str) -> Ending;
+
+async fn clean_by<C: GenericClient + Sync>(
+    client: &mut C,
+    events: Option<u32>,
+    ending: Untried,
+) -> Result<Option<u64>, Error> {
     let tx = client.transaction().await?;
     // Every statement has an index; the table's statistics may be of a time when the queue was empty.
     tx.batch_execute("SET LOCAL enable_seqscan = off").await?;
-    let mut count = cancel_orphans(&tx, CLEAN).await?;
+    let mut count = cancel_orphans(&tx, CLEAN, ending).await?;
     let room = CLEAN - i64::try_from(count).unwrap_or(CLEAN);
     if let Some(days) = events
         && room > 0
     {
         let days = i32::try_from(days).unwrap_or(i32::MAX).min(100_000);
-        count += give_up_expired(&tx, days, room).await?;
+        count += give_up_expired(&tx, days, room, ending).await?;
     }
     tx.commit().await?;
     Ok((count > 0).then_some(count))
@@ -66,7 +83,7 @@ pub(crate) async fn clean_some<C: GenericClient + Sync>(
 
 /// Cancels deliveries of webhooks that were deleted, leased or not: the outcome of a request in flight finds no row. Nothing is
 /// promoted, since every row of such a webhook goes.
-async fn cancel_orphans<C: GenericClient + Sync>(tx: &C, most: i64) -> Result<u64, Error> {
+async fn cancel_orphans<C: GenericClient + Sync>(tx: &C, most: i64, ending: Untried) -> Result<u64, Error> {
     let sql = format!(
         "WITH RECURSIVE {WEBHOOKS} SELECT q.webhook FROM queued q WHERE q.webhook IS NOT NULL \
          AND NOT EXISTS (SELECT FROM openregister_webhooks.webhook w WHERE w.id = q.webhook)"
@@ -77,7 +94,7 @@ async fn cancel_orphans<C: GenericClient + Sync>(tx: &C, most: i64) -> Result<u6
     }
     let finish = finish(
         "WHERE d.id = ANY (ARRAY(SELECT c.id FROM chosen c))",
-        &Ending::untried("'cancelled'", "'the webhook was deleted'"),
+        &ending("'cancelled'", "'the webhook was deleted'"),
     );
     let sql = format!(
         "WITH chosen AS MATERIALIZED (
@@ -92,10 +109,15 @@ async fn cancel_orphans<C: GenericClient + Sync>(tx: &C, most: i64) -> Result<u6
 }
 
 /// Gives up deliveries of events that are older than `days`, whole UTC days. Leased rows are left to their worker.
-async fn give_up_expired<C: GenericClient + Sync>(tx: &C, days: i32, most: i64) -> Result<u64, Error> {
+async fn give_up_expired<C: GenericClient + Sync>(
+    tx: &C,
+    days: i32,
+    most: i64,
+    ending: Untried,
+) -> Result<u64, Error> {
     let finish = finish(
         "WHERE d.id = ANY (ARRAY(SELECT c.id FROM chosen c))",
-        &Ending::untried("'given_up'", "'expired'"),
+        &ending("'given_up'", "'expired'"),
     );
     let sql = format!(
         "WITH chosen AS MATERIALIZED (

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Error, GenericClient};
+use tokio_postgres::{Error, GenericClient, Row};
 
+use super::transition::WEBHOOKS;
 use crate::registry::WebhookId;
 
 /// How many deliveries are unfinished, of one webhook or of all: `most` if there are so many or more.
@@ -25,6 +26,71 @@ pub(crate) async fn count<C: GenericClient + Sync>(
         }
     };
     rows.first().map_or(Ok(0), |row| row.try_get(0))
+}
+
+/// What waits in the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// Unfinished deliveries.
+    pub count: i64,
+    /// There are more than `count`: no more were counted.
+    pub more: bool,
+    /// When the oldest of them was put into the queue.
+    pub oldest: Option<DateTime<Utc>>,
+    /// When the next of them may be attempted: of those that are the first of their lanes. It may be in the past.
+    pub next_attempt: Option<DateTime<Utc>>,
+}
+
+impl Waiting {
+    /// Reads the columns `count`, `oldest` and `next_attempt`.
+    fn read(row: &Row, most: i64) -> Result<Self, Error> {
+        let count: i64 = row.try_get("count")?;
+        Ok(Self {
+            count: count.min(most),
+            more: count > most,
+            oldest: row.try_get("oldest")?,
+            next_attempt: row.try_get("next_attempt")?,
+        })
+    }
+}
+
+/// What waits in the whole queue, counted up to `most`.
+pub(crate) async fn waiting<C: GenericClient + Sync>(client: &C, most: i64) -> Result<Waiting, Error> {
+    // Ids ascend with the time, so the first is the oldest. The first that is due is looked up for each webhook.
+    let sql = format!(
+        "WITH RECURSIVE {WEBHOOKS} SELECT (SELECT count(*) FROM (SELECT FROM openregister_webhooks.delivery LIMIT $1 + 1) d) AS count, \
+            (SELECT d.created_at FROM openregister_webhooks.delivery d ORDER BY d.id LIMIT 1) AS oldest, \
+            (SELECT min(n.due_at) FROM queued q CROSS JOIN LATERAL ( \
+                SELECT d.due_at FROM openregister_webhooks.delivery d WHERE d.webhook = q.webhook AND d.head ORDER BY d.due_at LIMIT 1 \
+            ) n WHERE q.webhook IS NOT NULL) AS next_attempt"
+    );
+    let rows = client.query_typed(&sql, &[(&most, Type::INT8)]).await?;
+    rows.first()
+        .map_or_else(|| Ok(Waiting::default()), |row| Waiting::read(row, most))
+}
+
+/// What waits for each of these webhooks, counted up to `most`; the oldest is that of those that were counted.
+pub(crate) async fn waiting_of<C: GenericClient + Sync>(
+    client: &C,
+    webhooks: &[i64],
+    most: i64,
+) -> Result<Vec<(i64, Waiting)>, Error> {
+    let sql = "SELECT w.webhook, c.count, least(c.oldest, n.created_at) AS oldest, n.due_at AS next_attempt \
+        FROM unnest($1::bigint[]) AS w (webhook) CROSS JOIN LATERAL ( \
+            SELECT count(*) AS count, min(d.created_at) AS oldest FROM ( \
+                SELECT d.created_at FROM openregister_webhooks.delivery d WHERE d.webhook = w.webhook \
+                ORDER BY d.webhook, d.lane, d.id + 0 LIMIT $2 + 1) d \
+        ) c LEFT JOIN LATERAL ( \
+            SELECT d.due_at, d.created_at FROM openregister_webhooks.delivery d WHERE d.webhook = w.webhook AND d.head \
+            ORDER BY d.due_at LIMIT 1 \
+        ) n ON true";
+    let rows = client
+        .query_typed(sql, &[(&webhooks, Type::INT8_ARRAY), (&most, Type::INT8)])
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("webhook")?, Waiting::read(row, most)?)))
+        .collect()
 }
 
 /// How many processes deliver.

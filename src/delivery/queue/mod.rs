@@ -11,10 +11,13 @@
 
 mod cancel;
 mod claim;
+mod conditions;
 mod counts;
 mod delivery;
 mod due;
 mod enqueue;
+mod entry;
+mod filter;
 mod health;
 pub mod listing;
 #[cfg(test)]
@@ -23,20 +26,26 @@ mod outcome;
 mod reconcile;
 mod record;
 mod retry;
+mod retry_many;
+mod search;
 pub mod stream;
 mod transition;
+mod ways;
 mod worker;
 
 pub use cancel::{cancel_all, clean};
-pub use counts::Latency;
+pub use counts::{Latency, Waiting};
 pub use delivery::{EventRef, NewDelivery, Reason};
 pub use due::{notify_peers, resolve_user};
 pub use enqueue::{enqueue, enqueue_locked, lock};
+pub use filter::{DeliveryFilter, Field};
 pub use retry::{Retried, RetrySelection, count_given_up, retry, retry_given_up};
+pub use retry_many::{RETRIED, RetryCount, count_retryable};
+pub(crate) use retry_many::{RetryBounds, bounds, look, put_back, webhooks_of_failures};
 
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};
 pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};
-pub(crate) use counts::{count, groups, latencies, living_workers, unfinished};
+pub(crate) use counts::{count, groups, latencies, living_workers, unfinished, waiting, waiting_of};
 pub(crate) use delivery::{Claimed, LeaseKey};
 pub(crate) use due::{due_now, queued, resolve_user_sql};
 pub(crate) use enqueue::{LOCK, LeaseAtOnce, TODAY, enqueue_and_lease};

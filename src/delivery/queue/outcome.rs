@@ -43,6 +43,8 @@ pub(crate) struct AttemptRecord {
     pub(crate) error: Option<String>,
     pub(crate) answer: ResponseExcerpt,
     pub(crate) probe: bool,
+    /// From the change to the receipt, if a live event has arrived.
+    pub(crate) latency: Option<Duration>,
 }
 
 impl AttemptRecord {

@@ -49,6 +49,7 @@ fn record_sql() -> String {
 ), {finish}, given_back AS (
     UPDATE openregister_webhooks.delivery d
     SET {give_back},
+        status = CASE WHEN m.at IS NULL THEN d.status ELSE m.status END, cause = CASE WHEN m.at IS NULL THEN d.cause ELSE m.cause END,
         due_at = CASE m.outcome WHEN 'retry' THEN clock_timestamp() + make_interval(secs => m.wait)
             WHEN 'put_off' THEN greatest(d.due_at, clock_timestamp() + make_interval(secs => m.wait)) ELSE d.due_at END
     FROM mine m

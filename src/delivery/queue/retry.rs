@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tokio::time::{Duration, Instant};
-use tokio_postgres::{Client, Error, GenericClient};
+use tokio_postgres::{Client, Error, GenericClient, Row};
 
 use super::delivery::{EventRef, NewDelivery, Reason};
 use super::due::notify_peers;
@@ -33,7 +33,7 @@ pub enum RetrySelection {
 
 /// The condition for a row `l` of the log: its event is kept, and it was not put back already. What was put back has a later row, in the
 /// queue or in the log.
-const CAN_BE_PUT_BACK: &str = "AND EXISTS (SELECT FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq) \
+pub(super) const CAN_BE_PUT_BACK: &str = "EXISTS (SELECT FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq) \
     AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery_log o WHERE o.lane = l.lane AND o.id > l.id \
         AND o.webhook = l.webhook AND o.event_seq = l.event_seq) \
     AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery d WHERE d.webhook = l.webhook AND d.lane = l.lane \
@@ -46,7 +46,7 @@ const CAN_BE_PUT_BACK: &str = "AND EXISTS (SELECT FROM openregister_webhooks.eve
 pub async fn count_given_up(client: &Client, webhook: WebhookId, most: i64) -> Result<i64, Error> {
     let sql = format!(
         "SELECT count(*) FROM (SELECT FROM openregister_webhooks.delivery_log l \
-         WHERE l.webhook = $1 AND l.state = 'given_up' {CAN_BE_PUT_BACK} LIMIT $2) counted"
+         WHERE l.webhook = $1 AND l.state = 'given_up' AND {CAN_BE_PUT_BACK} LIMIT $2) counted"
     );
     client.query_one(&sql, &[&webhook.0, &most]).await?.try_get(0)
 }
@@ -68,14 +68,30 @@ pub async fn retry_given_up<C: GenericClient + Sync>(
     let sql = format!(
         "SELECT l.event_day, l.event_seq, l.lane, l.id FROM openregister_webhooks.delivery_log l \
          WHERE l.webhook = $1 AND l.state IN ('given_up', 'cancelled') AND CASE WHEN $2::bigint IS NULL \
-             THEN l.state = 'given_up' ELSE l.id = $2 END AND l.id > $4 {CAN_BE_PUT_BACK} ORDER BY l.id LIMIT $3"
+             THEN l.state = 'given_up' ELSE l.id = $2 END AND l.id > $4 AND {CAN_BE_PUT_BACK} ORDER BY l.id LIMIT $3"
     );
     let (one, after) = match which {
         RetrySelection::One(id) => (Some(id), i64::MIN),
         RetrySelection::After(id) => (None, id),
     };
     let rows = tx.query(&sql, &[&webhook.0, &one, &limit, &after]).await?;
-    let deliveries: Vec<NewDelivery> = rows
+    Ok(Retried {
+        count: enqueue_again(tx, webhook, &rows, ordered).await?,
+        last: rows.last().map(|row| row.try_get(3)).transpose()?,
+    })
+}
+
+/// Puts what these rows of the log name (day and number of the event, lane) at the end of the queue; says how many deliveries.
+///
+/// # Errors
+/// If a query fails.
+pub(super) async fn enqueue_again<C: GenericClient + Sync>(
+    tx: &C,
+    webhook: WebhookId,
+    rows: &[Row],
+    ordered: bool,
+) -> Result<usize, Error> {
+    let again = rows
         .iter()
         .map(|row| {
             Ok(NewDelivery {
@@ -90,12 +106,9 @@ pub async fn retry_given_up<C: GenericClient + Sync>(
                 reason: Reason::Retry,
             })
         })
-        .collect::<Result<_, Error>>()?;
-    enqueue(tx, &deliveries).await?;
-    Ok(Retried {
-        count: deliveries.len(),
-        last: rows.last().map(|row| row.try_get(3)).transpose()?,
-    })
+        .collect::<Result<Vec<_>, Error>>()?;
+    enqueue(tx, &again).await?;
+    Ok(again.len())
 }
 
 /// Puts back one delivery, or everything of a webhook that was given up, in several transactions, each with its row in the

@@ -45,6 +45,16 @@ impl Ending {
             status: "NULL::integer",
         }
     }
+
+    /// The same, and the log names the event, so that it is found by it when the event itself is gone. It fails if the row of the event
+    /// is damaged.
+    pub(super) const fn untried_of_event(state: &'static str, cause: &'static str) -> Self {
+        Self {
+            event_id: "(SELECT e.id FROM openregister_webhooks.event e WHERE e.day = d.event_day AND e.seq = d.event_seq LIMIT 1)",
+            class: "(SELECT e.class FROM openregister_webhooks.event e WHERE e.day = d.event_day AND e.seq = d.event_seq LIMIT 1)",
+            ..Self::untried(state, cause)
+        }
+    }
 }
 
 /// → `succeeded`, `given_up`, `cancelled`, or gone: two parts of a `WITH`, `gone` and `logged`, which delete rows of the queue and

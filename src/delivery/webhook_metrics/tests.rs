@@ -47,6 +47,7 @@ fn record(webhook: i64, failed: bool) -> OutcomeRecord {
             error: None,
             answer: ResponseExcerpt::default(),
             probe: false,
+            latency: None,
         }),
         event: None,
     }

@@ -1,7 +1,7 @@
 //! What handlers work on, and the request that they answer.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use deadpool_postgres::Pool;
 use serde_json::{Map, Value};
@@ -21,7 +21,7 @@ pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     pub(crate) targets: Arc<dyn TargetPolicy>,
     /// What the routes about deliveries and jobs need; without it they answer 503.
-    pub(crate) deliveries: Option<DeliveryContext>,
+    pub(crate) deliveries: OnceLock<DeliveryContext>,
 }
 
 /// What the routes about deliveries and jobs work on.
@@ -50,7 +50,7 @@ impl Context {
     /// 503 if this API is served without it.
     pub(crate) fn deliveries(&self) -> Result<&DeliveryContext, HandlerError> {
         self.deliveries
-            .as_ref()
+            .get()
             .ok_or_else(|| HandlerError::new(503, "This process serves registrations only"))
     }
 

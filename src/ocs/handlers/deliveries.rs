@@ -9,12 +9,14 @@ use serde_json::json;
 
 use super::context::{Call, Context, DeliveryContext};
 use super::error::{Answer, HandlerError};
-use super::parameters::{PathId, cursor, type_of};
+use super::jobs::not_started;
+use super::parameters::{PathId, cursor, delivery_filter, type_of};
 use crate::catalogue;
 use crate::delivery::queue::{self, listing};
 use crate::delivery::{statistics, trial};
 use crate::lifecycle::EventType;
 use crate::ocs::reply::Reply;
+use crate::pipeline::jobs;
 use crate::registry::{Ordering, Webhook};
 use crate::template::Template;
 
@@ -63,6 +65,30 @@ pub(crate) async fn retry_webhook(context: &Context, deliveries: &DeliveryContex
     put_back(deliveries, &webhook, None, call).await
 }
 
+/// Counts what a filter shows and can be put back, or starts jobs that put it back.
+pub(crate) async fn retry_matching(context: &Context, deliveries: &DeliveryContext, call: &Call) -> Answer {
+    let filter = delivery_filter(&call.fields)?;
+    let dry_run = call.fields.boolean("dryRun")?.unwrap_or_default();
+    let mut client = deliveries.pool.get().await?;
+    if dry_run {
+        let counted = jobs::count_retry(&mut client, &filter)
+            .await
+            .map_err(not_started)?;
+        return Ok(Reply::data(json!(counted)));
+    }
+    let registrations = context.registry.refresh().await?;
+    let started = jobs::start_retry(&mut client, &registrations, &filter, &call.caller())
+        .await
+        .map_err(not_started)?;
+    if started.jobs.is_empty() && started.skipped.is_empty() {
+        return Err(HandlerError::new(
+            409,
+            "There is nothing to retry: no delivery matches that was given up, whose event is kept and that was not put back already",
+        ));
+    }
+    Ok(Reply::data(json!(started)))
+}
+
 async fn put_back(
     deliveries: &DeliveryContext,
     webhook: &Webhook,
@@ -106,7 +132,7 @@ pub(crate) async fn test(context: &Context, deliveries: &DeliveryContext, call: 
         Some(template) => Arc::new(webhook.with_template(template)),
         None => webhook,
     };
-    let event = catalogue::test_event(class)?;
+    let event = Arc::new(catalogue::test_event(class)?);
     let result = trial::send(&deliveries.client, &webhook, &event, &deliveries.traces).await;
     Ok(Reply::data(json!(result)))
 }

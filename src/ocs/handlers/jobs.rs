@@ -1,4 +1,4 @@
-//! Routes about replays and backfills: long work that goes on in the background and is asked for by its job.
+//! Routes about replays, backfills and other jobs: long work that goes on in the background and is asked for by its job.
 
 use serde_json::json;
 
@@ -45,11 +45,18 @@ fn started(job: Result<Job, StartError>) -> Answer {
             let note = job.note.clone();
             Ok(Reply::Data(json!(job), note.into_iter().collect()))
         }
-        Err(StartError::Query(error)) => Err(error.into()),
-        Err(StartError::Refused(text)) => Err(HandlerError::new(400, text)),
-        Err(
-            error @ (StartError::AtWork { .. } | StartError::Disabled(_) | StartError::NotSubscribed(..)),
-        ) => Err(HandlerError::new(409, error.to_string())),
+        Err(error) => Err(not_started(error)),
+    }
+}
+
+/// The answer if a job was not started.
+pub(super) fn not_started(error: StartError) -> HandlerError {
+    match error {
+        StartError::Query(error) => error.into(),
+        StartError::Refused(text) => HandlerError::new(400, text),
+        error @ (StartError::AtWork { .. } | StartError::Disabled(_) | StartError::NotSubscribed(..)) => {
+            HandlerError::new(409, error.to_string())
+        }
     }
 }
 

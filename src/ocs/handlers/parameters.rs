@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::error::HandlerError;
 use crate::arguments;
-use crate::delivery::queue::listing::{self, STATES};
+use crate::delivery::queue::listing::{self, DeliveryFilter, Field};
 use crate::lifecycle::EventType;
 use crate::registry::{Fields, WebhookId};
 use orw_model::EventClass;
@@ -99,24 +99,24 @@ impl ListQuery {
 /// Which deliveries are asked for.
 pub(super) fn delivery_query(query: &Fields) -> Result<listing::Query, HandlerError> {
     let page = Page::of(query)?;
-    let state = match query.text("state")? {
-        Some(state) if !STATES.contains(&state) => {
-            return Err(HandlerError::field(
-                "state",
-                format!("must be one of {}", STATES.join(", ")),
-            ));
-        }
-        state => state.map(str::to_owned),
-    };
     Ok(listing::Query {
-        webhook: webhook_of(query)?,
-        state,
-        class: type_of(query)?.map(|class| class.to_string()),
-        object: query.text("object")?.map(str::to_owned),
-        since: since_of(query)?,
+        filter: delivery_filter(query)?,
         before: page.before,
         limit: page.limit,
     })
+}
+
+/// The filter that a query or a body names, field by field.
+pub(super) fn delivery_filter(fields: &Fields) -> Result<DeliveryFilter, HandlerError> {
+    let mut filter = DeliveryFilter::default();
+    for field in Field::ALL {
+        if let Some(text) = fields.scalar(field.name())?
+            && !text.trim().is_empty()
+        {
+            filter.set(field, &text)?;
+        }
+    }
+    Ok(filter)
 }
 
 /// `webhook`, in the queries of every list.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::context::{Call, Context};
-use super::error::Answer;
+use super::error::{Answer, HandlerError};
 use super::parameters::{ListQuery, PathId};
+use crate::delivery::handshake::{self, EnableError};
 use crate::ocs::reply::Reply;
 use crate::registry::{RegistryError, Status, parse_secret, view};
 
@@ -32,7 +33,19 @@ pub(crate) async fn show(context: &Context, id: PathId<'_>) -> Answer {
 
 /// Enables a webhook, or resumes one that is paused.
 pub(crate) async fn enable(context: &Context, call: &Call) -> Answer {
-    set_status(context, call, Status::Enabled).await
+    let id = call.id();
+    let stored = context.find_webhook(id.webhook().0).await?;
+    if stored.is_none_or(|webhook| webhook.handshake.is_none()) {
+        // There is nobody to ask, so nothing that sends requests is needed.
+        return set_status(context, call, Status::Enabled).await;
+    }
+    let client = &context.deliveries()?.client;
+    match handshake::enable(client, &context.registry, &call.caller(), id.webhook()).await {
+        Ok(changed) => Ok(Reply::data(view::whole(&changed.webhook))),
+        Err(EnableError::Registry(RegistryError::NotFound(_))) => Err(id.missing("Webhook")),
+        Err(EnableError::Registry(error)) => Err(error.into()),
+        Err(EnableError::Handshake(error)) => Err(HandlerError::field("handshake", error.to_string())),
+    }
 }
 
 pub(crate) async fn pause(context: &Context, call: &Call) -> Answer {

@@ -16,15 +16,20 @@ pub enum JobKind {
     Replay,
     /// Delivers the current entities as Created.
     Backfill,
+    /// Puts back what failed and matches a filter.
+    Retry,
 }
 
 impl JobKind {
+    const ALL: [Self; 3] = [Self::Replay, Self::Backfill, Self::Retry];
+
     /// The name, as it is stored and shown.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Replay => "replay",
             Self::Backfill => "backfill",
+            Self::Retry => "retry",
         }
     }
 }
@@ -62,9 +67,7 @@ impl JobState {
 impl JobKind {
     /// The kind with this name.
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Replay, Self::Backfill]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -114,11 +117,12 @@ pub struct Job {
     /// The request, as JSON of `progress`.
     #[serde(rename = "ask")]
     pub request: Value,
-    /// The event or the row that was looked at last, as JSON of `progress`.
+    /// The event, the row or the delivery that was looked at last, as JSON of `progress`.
     pub place: Value,
-    /// For a backfill: how many rows there were at the start, as PostgreSQL estimates.
+    /// For a backfill: how many rows there were at the start, as PostgreSQL estimates. For a retry: how many deliveries could be put
+    /// back at the start, if they were counted.
     pub expected: Option<i64>,
-    /// How many events or rows were looked at.
+    /// How many events or rows were looked at; for a retry, how many deliveries that match.
     pub seen: i64,
     /// How many deliveries were enqueued.
     pub enqueued: i64,
@@ -139,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_stored_name_is_read_strictly() {
-        for kind in [JobKind::Replay, JobKind::Backfill] {
+        for kind in JobKind::ALL {
             assert_eq!(
                 JobKind::from_sql(&Type::TEXT, kind.name().as_bytes()).unwrap(),
                 kind

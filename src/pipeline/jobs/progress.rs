@@ -1,8 +1,12 @@
 //! What is stored with a job as JSON: the request and the progress.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::queue::{DeliveryFilter, RetryBounds};
+use crate::registry::InvalidField;
 use orw_model::{Store, TableName};
 
 /// The key of a stored event, or a place between two.
@@ -57,6 +61,45 @@ pub(super) struct RowPlace {
     pub(super) table: Option<String>,
     /// The numeric id of its last row.
     pub(super) after: Option<i64>,
+}
+
+/// The request of a bulk retry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StoredRetry {
+    /// The filter's fields, by their names.
+    #[serde(flatten)]
+    fields: BTreeMap<String, String>,
+    newest: i64,
+    at: DateTime<Utc>,
+}
+
+impl StoredRetry {
+    pub(super) fn new(filter: &DeliveryFilter, bounds: RetryBounds) -> Self {
+        let named = filter.fields().into_iter();
+        Self {
+            fields: named.map(|(name, text)| (name.to_owned(), text)).collect(),
+            newest: bounds.newest,
+            at: bounds.at,
+        }
+    }
+
+    pub(super) fn filter(&self) -> Result<DeliveryFilter, InvalidField> {
+        let fields = self.fields.iter();
+        DeliveryFilter::parse(fields.map(|(name, text)| (name.as_str(), text.as_str())))
+    }
+
+    pub(super) const fn bounds(&self) -> RetryBounds {
+        RetryBounds {
+            newest: self.newest,
+            at: self.at,
+        }
+    }
+}
+
+/// The progress of a bulk retry: the last delivery that was looked at.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(super) struct RetryPlace {
+    pub(super) after: i64,
 }
 
 /// As JSON. The structures of this file always are.

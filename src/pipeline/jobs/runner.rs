@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::{Job, JobKind, JobState};
 use super::step::{StepContext, StepError};
 use super::step_size::StepSize;
-use super::{backfill, replay, store};
+use super::{backfill, replay, retry, store};
 use crate::backoff::Backoff;
 use crate::delivery::{Wake, queue};
 use crate::lifecycle::HostConnection;
@@ -112,7 +112,7 @@ impl Runner {
                     pause
                 }
                 Err(error) => {
-                    tracing::warn!(error = %crate::error_text::chain(&error), "replays and backfills cannot go on; tried again");
+                    tracing::warn!(error = %crate::error_text::chain(&error), "replays, backfills and bulk retries cannot go on; tried again");
                     again.next()
                 }
             };
@@ -228,6 +228,7 @@ impl Runner {
         match job.kind {
             JobKind::Replay => replay::step(&context, tx, webhook, job).await.map(|()| None),
             JobKind::Backfill => backfill::step(&context, tx, webhook, job).await,
+            JobKind::Retry => retry::step(&context, tx, webhook, job).await,
         }
     }
 }

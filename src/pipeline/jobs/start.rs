@@ -19,7 +19,7 @@ pub enum StartError {
     #[error("{0}")]
     Refused(String),
     #[error(
-        "job {job} of webhook {webhook} is at work; a webhook has one replay or backfill at a time: wait until it has ended, or cancel it"
+        "job {job} of webhook {webhook} is at work; a webhook has one replay, backfill or bulk retry at a time: wait until it has ended, or cancel it"
     )]
     AtWork { webhook: WebhookId, job: i64 },
     #[error("webhook {0} is disabled; enable it first")]

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use crate::database::DatabaseError;
 use crate::lifecycle::{HostConnection, HostError, LookupError};
 use crate::pipeline::metrics::Metrics;
-use crate::registry::RegistryError;
+use crate::registry::{InvalidField, RegistryError};
 
 /// Why a step was not made. Nothing of it was committed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,8 @@ pub(super) enum StepError {
     Panicked(String),
     #[error("the stored job cannot be read: {0}; cancel it and start another")]
     Stored(serde_json::Error),
+    #[error("the stored filter cannot be read: {0}; cancel the job and start another")]
+    Filter(InvalidField),
 }
 
 impl From<deadpool_postgres::PoolError> for StepError {

@@ -1,7 +1,6 @@
 //! What the format `nlgov` needs to know: the NL GOV profile for CloudEvents 1.0.
 
 use serde_json::{Value, json};
-use url::Url;
 
 use super::placeholders::{Filled, Path};
 use crate::registry::fields::{Fields, InvalidField, invalid, within};
@@ -69,16 +68,12 @@ impl NlGov {
                 return Ok(None);
             };
             let filled = Filled::parse(name, text)?;
-            let like = filled.like();
-            let absolute =
-                Url::parse(&like).is_ok_and(|url| matches!(url.scheme(), "https" | "http" | "urn"));
-            let below = relative && like.starts_with('/') && !like.starts_with("//");
-            if (absolute || below) && like.is_ascii() && !like.contains(char::is_whitespace) {
+            if filled.is_url(&["https", "http", "urn"], relative) {
                 Ok(Some(filled))
             } else {
                 Err(invalid(
                     name,
-                    "must be a URL such as https://cloud.example/objects/{uuid}",
+                    "must be a URL such as https://cloud.example/objects/{uuid}, without a user, and without braces before its path",
                 ))
             }
         };

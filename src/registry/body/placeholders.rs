@@ -4,6 +4,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use url::Url;
 
 use crate::registry::fields::{InvalidField, invalid};
 
@@ -145,11 +146,20 @@ impl Filled {
     /// The same, as a URL.
     ///
     /// # Errors
-    /// If a value is missing.
+    /// If a value is missing, or a part of the path would be `.` or `..`, which is another place.
     pub fn fill_url(&self, field: &'static str, entity: &Value) -> Result<String, NoValue> {
-        self.fill_with(field, entity, |value| {
+        let url = self.fill_with(field, entity, |value| {
             utf8_percent_encode(value, IN_URL).to_string()
-        })
+        })?;
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let moves = |text: &str| text.split('/').any(|part| matches!(part, "." | ".."));
+        match self.paths().next() {
+            Some(first) if moves(path) => Err(NoValue {
+                field,
+                path: first.as_str().to_owned(),
+            }),
+            _ => Ok(url),
+        }
     }
 
     pub(crate) fn fill_with(
@@ -171,6 +181,34 @@ impl Filled {
                     }),
             })
             .collect()
+    }
+
+    /// Whether it is a URL, or with `relative` a path on the same host, that no value can point to another host: no path stands before
+    /// the end of the authority, and there is no user in it.
+    pub(super) fn is_url(&self, schemes: &[&str], relative: bool) -> bool {
+        let like = self.like();
+        if !like.is_ascii() || like.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+            return false;
+        }
+        if relative && like.starts_with('/') && !like.starts_with("//") {
+            // A value is encoded, so none makes a second slash of it.
+            return true;
+        }
+        let Ok(url) = Url::parse(&like) else {
+            return false;
+        };
+        let Some(Piece::Text(fixed)) = self.pieces.first() else {
+            return false;
+        };
+        if !schemes.contains(&url.scheme()) || !url.username().is_empty() || url.password().is_some() {
+            return false;
+        }
+        match fixed.split_once("://") {
+            // What follows the host and its port is a path, a query or a fragment.
+            Some((_, rest)) => url.has_host() && (rest.contains(['/', '?', '#']) || self.pieces.len() == 1),
+            // A URN has no authority, and begins with its namespace.
+            None => !url.has_authority() && fixed.matches(':').count() > 1,
+        }
     }
 
     /// The text with `x` for each value, to see what it is like.
@@ -204,6 +242,40 @@ mod tests {
         for none in ["{data.tags}", "{data.none}", "{uuid.x}"] {
             let error = fill(none).unwrap_err().to_string();
             assert!(error.starts_with("f: there is no text or number at "), "{error}");
+        }
+        for dots in [".", ".."] {
+            let entity = json!({"a": dots, "b": "x"});
+            let filled = Filled::parse("f", "https://e.nl/{b}/{a}/c").unwrap();
+            assert!(filled.fill_url("f", &entity).is_err(), "{dots}");
+            let filled = Filled::parse("f", "https://e.nl/{b}?q={a}").unwrap();
+            assert!(filled.fill_url("f", &entity).is_ok(), "{dots}");
+        }
+        let is_url = |text: &str| Filled::parse("f", text).unwrap().is_url(&["https", "urn"], true);
+        for good in [
+            "https://e.nl/{a}",
+            "https://e.nl",
+            "https://e.nl?q={a}",
+            "urn:nld:{a}",
+            "/a/{b}",
+            "/{b}",
+        ] {
+            assert!(is_url(good), "{good}");
+        }
+        for wrong in [
+            "https://{a}/b",
+            "https://e.nl{a}/b",
+            "https://{a}.nl/b",
+            "https://e.nl:{p}/b",
+            "https://u@e.nl/{a}",
+            "https://e.nl@{a}/",
+            "https://e.nl/\n{a}",
+            "{a}://e.nl/",
+            "urn:{a}",
+            "//e.nl/{a}",
+            "ftp://e.nl/",
+            "https:{a}",
+        ] {
+            assert!(!is_url(wrong), "{wrong}");
         }
         for wrong in ["", "{", "}", "{}", "{a..b}", "{a b}", "{{a}}", &"x".repeat(1001)] {
             assert!(Filled::parse("f", wrong).is_err(), "{wrong}");

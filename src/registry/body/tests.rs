@@ -63,6 +63,22 @@ fn faults_name_the_field() {
             json!({"zgw": {"kanaal": "a", "resourceUrl": "https://e.nl/", "kenmerken": {"b": 5}}}),
             "zgw.kenmerken.b: must be a path",
         ),
+        (
+            json!({"zgw": {"kanaal": "a", "resourceUrl": "https://{data.host}/"}}),
+            "zgw.resourceUrl: must be a URL",
+        ),
+        (
+            json!({"zgw": {"kanaal": "a", "resourceUrl": "https://user@e.nl/{uuid}"}}),
+            "zgw.resourceUrl: must be a URL",
+        ),
+        (
+            json!({"zgw": {"kanaal": "a", "resourceUrl": "https://e.nl/", "kenmerken": {"k".repeat(101): "id"}}}),
+            "zgw.kenmerken: has a name",
+        ),
+        (
+            json!({"nlgov": {"dataref": "https://e.nl{uuid}/"}}),
+            "nlgov.dataref: must be a URL",
+        ),
         (json!({"zgw": {"kanal": "a"}}), "zgw.kanal: is not known"),
         (
             json!({"nlgov": {"type": "Zaken"}}),

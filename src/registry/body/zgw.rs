@@ -3,7 +3,6 @@
 //! The fields and their limits are those of the Notificaties API 1.0 of VNG Realisatie.
 
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use super::placeholders::{Filled, Path};
 use crate::registry::fields::{Fields, InvalidField, invalid, within};
@@ -84,13 +83,14 @@ impl Zgw {
                 return Ok(None);
             };
             let filled = Filled::parse(name, text)?;
-            match Url::parse(&filled.like()) {
-                Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() => Ok(Some(filled)),
-                _ => Err(invalid(
-                    name,
-                    "must be a URL that starts with https://, with paths of the entity in braces, such as https://cloud.example/objects/{uuid}",
-                )),
+            if filled.is_url(&["https", "http"], false) {
+                return Ok(Some(filled));
             }
+            Err(invalid(
+                name,
+                "must be a URL that starts with https://, without a user, and with paths of the entity in braces after the host only, \
+                 such as https://cloud.example/objects/{uuid}",
+            ))
         };
         let required = |name: &str| invalid(name, "is required");
         let kanaal = Filled::parse("kanaal", given.text("kanaal")?.ok_or_else(|| required("kanaal"))?)?;
@@ -104,6 +104,15 @@ impl Zgw {
         }
         let mut kenmerken = Vec::new();
         for (name, path) in given.object("kenmerken")?.unwrap_or_default() {
+            let length = name.chars().count();
+            if !(1..=LONGEST_RESOURCE).contains(&length) || name.chars().any(char::is_control) {
+                return Err(invalid(
+                    "kenmerken",
+                    format!(
+                        "has a name that is empty, has control characters or more than {LONGEST_RESOURCE} characters"
+                    ),
+                ));
+            }
             let field = format!("kenmerken.{name}");
             let Value::String(path) = path else {
                 return Err(invalid(

@@ -8,7 +8,7 @@ use super::super::allowed::{FILTERS, TESTS};
 use super::*;
 
 /// Templates that want too much, each with a hole for a piece of another one.
-const GREEDY: [&str; 25] = [
+const GREEDY: [&str; 32] = [
     "{% for a in list %}{% for b in list %}{% for c in list %}{{ § }}{% endfor %}{% endfor %}{% endfor %}",
     "{% for a in text %}{% for b in text %}{{ § ~ a }}{% endfor %}{% endfor %}",
     "{% set s = text ~ text %}{% set s = s ~ s %}{% set s = s ~ s %}{% set s = s ~ s %}{% set s = s ~ s %}{{ s ~ § }}",
@@ -33,6 +33,13 @@ const GREEDY: [&str; 25] = [
     "{{ 999999999999999999999999999999999999999 - -999999999999999999999999999 - 1 // 0 % § }}",
     "{{ text | round(1000000000) ~ (1e308 - -1e308) / § }}",
     "{{ text | title | capitalize | lower | upper | trim | trim(text) | lines | list | length - § }}",
+    "{% set l = (text ~ 'ΣΣΣΣ') | split(',') | list %}{% for a in list %}{% if l | unique %}{% endif %}{{ § }}{% endfor %}",
+    "{% set l = (text ~ ',' ~ text) | split(',') | list %}{% for a in list %}{% if l | sort %}{% endif %}{{ § }}{% endfor %}",
+    "{% set l = (text ~ ',' ~ text) | split(',') | list %}{% for a in list %}{% if l | max == l | min %}{% endif %}{{ § }}{% endfor %}",
+    "{% for a in list %}{% if wide | dictsort(by='value') %}{% endif %}{{ § }}{% endfor %}",
+    "{% for a in list %}{% if list | sort(attribute='n.n.n.n.n.n.n.n,t,t,t,t,t,t') %}{% endif %}{{ § }}{% endfor %}",
+    "{% for a in list %}{{ text[5:6] ~ text[-2] ~ § }}{% endfor %}",
+    "{% for a in list %}{% if list | selectattr('t', 'in', text) %}{% endif %}{{ § }}{% endfor %}",
     "{{ (text ~ text) is endingwith(text) and (text ~ §) is startingwith(text ~ text) or text in text2 ~ text }}",
 ];
 const PIECES: [&str; 10] = [
@@ -260,6 +267,38 @@ fn a_thousand_hostile_templates_stay_within_their_limits() {
         assert!(at_limit > 100 && made > 20 && refused < 300);
         assert!(peak < 256 * 1024, "{peak} KiB");
     });
+}
+
+/// A template of 8 KB that folded 400 KB again and again, and one that does the same by each filter that compares.
+#[test]
+fn texts_that_a_template_makes_are_paid_for_when_they_are_folded_and_compared() {
+    let data = json!({"a": 1});
+    for used in [
+        "unique",
+        "sort",
+        "min",
+        "max",
+        "sort(case_sensitive=true)",
+        "unique(case_sensitive=true)",
+        "select('in', s)",
+        "reject('endingwith', s)",
+        "join(s)",
+    ] {
+        let text = format!(
+            "{{% set s = '{}' %}}{}{{% set l = s | split(',') | list %}}{{% for c in '{}' %}}{{% if l | {used} %}}{{% endif %}}{{% endfor %}}1",
+            "Σ".repeat(3_125),
+            "{% set s = s ~ s %}".repeat(6),
+            "x".repeat(1_500),
+        );
+        let begun = cpu();
+        let result = render(&text, &data);
+        let took = cpu() - begun;
+        assert!(
+            matches!(result, Err(TemplateError::TooMuch(_))),
+            "{used}: {result:?}"
+        );
+        assert!(took < Duration::from_secs(3), "{used} took {took:?}");
+    }
 }
 
 #[test]

@@ -131,7 +131,11 @@ fn faults_name_their_place() {
             "line 1, column 13: ",
             "nosuch is unknown",
         ),
-        ("1\n{{ count }}\n {{ title - count }}", "line 3, column ", "-"),
+        (
+            "1\n{{ count }}\n {{ title - count }}",
+            "line 3, column ",
+            "another type",
+        ),
         ("{{ title", "line 1, column ", "unexpected"),
         ("{% if 1 %}", "line 1, column ", "unexpected"),
         ("\"{{ title }}\"", "what it gives is not JSON: ", "line 1"),
@@ -200,6 +204,50 @@ fn what_could_grow_is_refused_where_it_stands() {
     assert!(fails("{{ a | map('batch', 2) }}", &json!({"a": [1]})).starts_with("line 1, column "));
 }
 
+#[test]
+fn a_test_is_reached_by_its_name_only_if_a_template_may_use_it() {
+    let data = json!({"l": [{"n": 1}, {"n": 2}], "n": [1, 2, 3]});
+    assert_eq!(rendered("{{ n | select('odd') | list }}", &data), json!([1, 3]));
+    assert_eq!(
+        rendered("{{ l | rejectattr('n', 'even') | map(attribute='n') }}", &data),
+        json!([1])
+    );
+    for name in ["sameas", "filter", "test", "eq", "none", "lt", "escaped"] {
+        let error = fails(&format!("{{{{ n | select('{name}', 1) }}}}"), &data);
+        assert!(error.contains("no test of this name"), "{name}: {error}");
+        assert!(fails(&format!("{{{{ l | selectattr('n', '{name}') }}}}"), &data).contains("no test"));
+    }
+}
+
+#[test]
+fn lists_are_sorted_and_compared_without_regard_to_case() {
+    let data = json!({"l": ["b", "A", "a", "C"], "p": [{"n": "B", "a": 2}, {"n": "a", "a": 2}, {"n": "c", "a": 1}],
+        "m": {"b": 1, "A": 2}});
+    for (text, result) in [
+        ("{{ l | sort }}", json!(["A", "a", "b", "C"])),
+        (
+            "{{ l | sort(case_sensitive=true, reverse=true) }}",
+            json!(["b", "a", "C", "A"]),
+        ),
+        ("{{ l | unique }}", json!(["b", "A", "C"])),
+        ("{{ l | unique(case_sensitive=true) | list | length }}", json!(4)),
+        ("{{ (l | min) ~ (l | max) }}", json!("AC")),
+        (
+            "{{ p | sort(attribute='a, n') | join('-', attribute='n') }}",
+            json!("c-a-B"),
+        ),
+        ("{{ (p | max(attribute='a')).n }}", json!("B")),
+        ("{{ m | dictsort }}", json!([["A", 2], ["b", 1]])),
+        (
+            "{{ m | dictsort(by='value') | map(attribute='0') | list | length }}",
+            json!(2),
+        ),
+        ("{{ nothing | sort }}", json!([])),
+    ] {
+        assert_eq!(rendered(text, &data), result, "{text}");
+    }
+}
+
 /// Every filter and test exists, and none of them puts a value of the data into its message.
 #[test]
 fn no_error_shows_the_data() {
@@ -207,6 +255,28 @@ fn no_error_shows_the_data() {
     let filters = FILTERS.map(|name| format!("| {name}"));
     let tests = TESTS.map(|name| format!("is {name}"));
     let mut failed = 0;
+    for operator in [
+        "~", "-", "/", "//", "%", "==", "!=", "<", ">=", "in", "not in", "and", "or",
+    ] {
+        for a in ["text", "map", "list", "number", "nothing", "0"] {
+            for b in ["text", "map", "list", "number", "nothing", "0"] {
+                for text in [
+                    format!("{{% set x = {a} {operator} {b} %}}1"),
+                    format!("{{% for x, y in {a} %}}{{{{ -({a} {operator} {b}) }}}}{{% endfor %}}1"),
+                    format!("{{% set x = {a}[{b}:{a}] %}}1"),
+                ] {
+                    if let Err(error) = render(&text, &data) {
+                        failed += 1;
+                        let error = error.to_string();
+                        assert!(
+                            !error.contains("secret") && !error.contains("424242"),
+                            "{text}: {error}"
+                        );
+                    }
+                }
+            }
+        }
+    }
     for applied in filters.iter().chain(&tests) {
         for argument in [
             "",

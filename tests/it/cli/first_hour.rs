@@ -1,33 +1,14 @@
 //! What containers, packages and the first hour rely on: `health`, `hash-password`, `ORW_INSTALL_AT_START`.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::support::cli::Cli;
+use crate::support::cli::{Cli, hash_password};
 use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::sidecar::{ADMIN, Sidecar, free_port};
-
-/// What `hash-password` prints for this standard input, and its exit code.
-fn hash_password(arguments: &[&str], input: &str) -> (i32, String, String) {
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_openregister-webhooks"))
-        .arg("hash-password")
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let done = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
-}
 
 #[tokio::test]
 async fn one_container_installs_runs_and_knows_the_hashed_password() {
@@ -64,6 +45,24 @@ fn a_password_is_read_from_standard_input_and_never_from_an_argument() {
     assert!(code == 2 && out.is_empty(), "{said}");
     let (code, out, said) = hash_password(&["admin"], "");
     assert!(code == 2 && out.is_empty() && said.contains("empty"), "{said}");
+
+    // For the console, which reads its own hashes.
+    let (code, hash, _) = hash_password(&["--scram"], "secret\n");
+    assert!(code == 0 && hash.starts_with("SCRAM-SHA-256$4096:"), "{hash}");
+    let (_, line, _) = hash_password(&["--scram", "ann", "--role", "operator"], "secret\n");
+    assert!(
+        line.starts_with("ann:SCRAM-SHA-256$") && line.ends_with(":operator\n"),
+        "{line}"
+    );
+    for wrong in [
+        &["ann", "--role", "operator"][..],
+        &["--scram", "--role", "operator"],
+        &["--scram", "ann", "--role", "admin"],
+        &["--scram", &"a".repeat(129)],
+    ] {
+        let (code, out, said) = hash_password(wrong, "secret\n");
+        assert!(code == 2 && out.is_empty() && !said.contains("secret"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -20,8 +20,10 @@ async fn a_command_shows_its_own_options_and_config_shows_the_settings() {
         for help in ["-h", "--help"] {
             let (code, out, _) = program().cli(&[command, &[help]].concat()).await;
             assert!(code == 0 && out.contains("--json"), "{command:?}: {out}");
+            // Help is broken between words.
+            let words = out.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(
-                out.contains("`openregister-webhooks config --help` lists them"),
+                words.contains("`openregister-webhooks config --help` lists them"),
                 "{out}"
             );
             assert!(

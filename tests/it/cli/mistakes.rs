@@ -20,6 +20,7 @@ async fn without_the_schema_each_command_says_how_to_install_it() {
         &["job", "list"],
         &["events", "--follow"],
         &["status"],
+        &["run"],
     ] {
         let (code, _, err) = sidecar.cli(command).await;
         assert!(
@@ -64,6 +65,17 @@ async fn wrong_ids_and_misspelt_events_are_named() {
             "{command:?}: {err}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_flag_that_does_not_exist_is_answered_with_a_similar_one_or_none() {
+    let sidecar = on("postgres://nobody@127.0.0.1:1/none");
+    let (code, _, err) = sidecar.cli(&["delivery", "list", "--stat", "x"]).await;
+    assert!(code == 2 && err.contains("'--state'"), "{err}");
+    let (code, _, err) = sidecar.cli(&["status", "--lissten", "x"]).await;
+    assert!(code == 2 && err.contains("'--listen'"), "{err}");
+    let (code, _, err) = sidecar.cli(&["erase", "x", "--yes"]).await;
+    assert!(code == 2 && !err.contains("similar"), "{err}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The commands of the built program.
 
+mod columns;
 mod demo;
 mod filter;
 mod first_hour;

@@ -1,7 +1,7 @@
 //! Who gets in, and what everybody else is told.
 
 use super::raw::{Raw, startup};
-use super::scene::{OPERATOR, READER, Served};
+use super::scene::{HASHED, OPERATOR, READER, Served};
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_user_are_refused_alike() {
@@ -26,8 +26,8 @@ async fn a_wrong_password_and_an_unknown_user_are_refused_alike() {
     }
     refused.dedup();
     assert_eq!(refused.len(), 1, "{refused:?}");
-    // Both kinds of accounts get in, and the database has one name.
-    for user in [OPERATOR, READER] {
+    // All kinds of accounts get in, and the database has one name.
+    for user in [OPERATOR, READER, HASHED] {
         Raw::logged_in(&console, user, 21).await;
     }
     let mut raw = Raw::connect(&console, 21).await;

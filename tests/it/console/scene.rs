@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::capture::{install, options};
+use crate::support::cli::hash_password;
 use crate::support::postgres::{DBA, Db, NEXTCLOUD, PASSWORD};
 use crate::support::scene::Scene;
 use crate::support::sidecar::{MASTER_KEY, free_port};
@@ -24,6 +25,8 @@ use crate::support::sidecar::{MASTER_KEY, free_port};
 pub(super) const OPERATOR: (&str, &str) = ("op", "op:password");
 /// As PostgreSQL stores the password.
 pub(super) const READER: (&str, &str) = ("reader", PASSWORD);
+/// As `hash-password` makes it.
+pub(super) const HASHED: (&str, &str) = ("hashed", "p\u{e4}ssword");
 
 /// A console that is served until it is dropped.
 pub(super) struct Served {
@@ -67,8 +70,11 @@ pub(super) async fn users(db: &Db) -> String {
     let row = db.client_as(DBA).await.query_one(sql, &[&role]).await.unwrap();
     let stored: String = row.get(0);
     assert!(stored.starts_with("SCRAM-SHA-256$"), "{stored}");
+    let asked = ["--scram", HASHED.0, "--role", "operator"];
+    let (code, hashed, said) = hash_password(&asked, HASHED.1);
+    assert_eq!(code, 0, "{said}");
     format!(
-        "# users\n{}:{}:operator\n{}:{stored}\n",
+        "# users\n{}:{}:operator\n{}:{stored}\n{hashed}",
         OPERATOR.0, OPERATOR.1, READER.0
     )
 }

@@ -108,7 +108,7 @@ async fn a_receiver_is_asked_before_a_webhook_is_saved_and_its_rate_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handshake_is_renewed_and_a_withdrawn_permission_ends_deliveries() {
+async fn a_handshake_is_renewed_and_a_withdrawn_permission_pauses_the_webhook() {
     let scene = scene().await;
     scene.receiver.always(allows("*"));
     let (_, made) = register(&scene, json!({})).await;
@@ -131,37 +131,59 @@ async fn a_handshake_is_renewed_and_a_withdrawn_permission_ends_deliveries() {
     };
     age().await;
     scene.receiver.wait_for(2, PATIENCE).await.unwrap();
-    let renewed = "SELECT count(*) FROM openregister_webhooks.audit WHERE action = 'handshake'";
+    // A renewal is no change of the registration.
+    let renewed = "SELECT count(*) FROM openregister_webhooks.webhook WHERE handshake NOT LIKE '%\"2001-%'";
     scene.until(renewed, 1).await;
+    let changed = "SELECT count(*) FROM openregister_webhooks.audit WHERE action = 'handshake'";
+    assert_eq!(scene.count(changed).await, 0);
     // It does not answer: what it allowed still counts.
     scene.receiver.always(Answer::Cut);
     age().await;
     scene.receiver.wait_for(3, PATIENCE).await.unwrap();
     let enabled = "SELECT count(*) FROM openregister_webhooks.webhook WHERE status = 'enabled'";
     assert_eq!(scene.count(enabled).await, 1);
-    // It answers, and no longer allows it: as soon as it is asked the next time.
-    scene.receiver.always(Answer::Status(200));
     let path = format!("{LISTENERS}/{id}");
+    // It is out of order: that is no answer either.
+    scene.receiver.always(Answer::Status(503));
     let elsewhere = json!({"httpMethod": "POST", "uri": scene.receiver.url("/elsewhere"), "event": CREATED});
     let refused = scene.sidecar.api("POST", &path, elsewhere).await;
     assert_eq!(refused.status, 400, "another uri is asked for itself");
-    let (_, second) = {
-        scene.receiver.next([allows("600")]);
-        register(&scene, json!({"uri": scene.receiver.url("/second")})).await
-    };
     age().await;
-    let second = second["id"].as_i64().unwrap();
-    scene
-        .until(
-            "SELECT count(*) FROM openregister_webhooks.webhook WHERE status = 'disabled'",
-            1,
-        )
-        .await;
+    scene.receiver.wait_for(5, PATIENCE).await.unwrap();
+    assert_eq!(scene.count(enabled).await, 1);
+    // It refuses: that counts once it has done so for an hour.
+    scene.receiver.always(Answer::Status(405));
+    age().await;
+    let refused =
+        "SELECT count(*) FROM openregister_webhooks.webhook WHERE handshake LIKE '%refusedSince\":\"2%'";
+    scene.until(refused, 1).await;
+    assert_eq!(scene.count(enabled).await, 1);
+    age().await;
+    let paused = "SELECT count(*) FROM openregister_webhooks.webhook WHERE status = 'paused'";
+    scene.until(paused, 1).await;
     let shown = scene
         .sidecar
-        .api("GET", &format!("{API}/webhooks/{second}"), json!({}))
+        .api("GET", &format!("{API}/webhooks/{id}"), json!({}))
         .await;
     let shown: Value = serde_json::from_str(&shown.body).unwrap();
     let reason = shown["ocs"]["data"]["status"]["reason"].as_str().unwrap();
     assert!(reason.contains("does not allow requests"), "{reason}");
+    // Events go on being collected, and it is asked before anything is sent again.
+    rows::insert(&scene.client, "oc_openregister_sources").await;
+    scene
+        .until("SELECT count(*) FROM openregister_webhooks.delivery", 1)
+        .await;
+    let resume = ["webhook", "resume", &id.to_string()];
+    let (code, _, errors) = scene.sidecar.cli(&resume).await;
+    assert!(
+        code == 1 && errors.contains("does not allow requests"),
+        "{errors}"
+    );
+    assert_eq!(scene.count(paused).await, 1);
+    let before = scene.receiver.count();
+    scene.receiver.always(allows("*"));
+    let (code, _, errors) = scene.sidecar.cli(&resume).await;
+    assert_eq!(code, 0, "{errors}");
+    let got = scene.receiver.wait_for(before + 2, PATIENCE).await.unwrap();
+    assert!(asked(&got[before]) && !asked(&got[before + 1]));
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 
 use super::rig::client;
 use crate::support::receiver::{Answer, Options, Receiver, https};
+use crate::support::sidecar::free_port;
 use crate::support::wait::PATIENCE;
 
 /// The timeout for receivers that are meant to exceed it.
@@ -120,9 +121,7 @@ async fn silence_and_resets_have_their_cause() {
     receiver.next([Answer::Hang, Answer::Cut]);
     assert_eq!(cause(post_within(&client, &url, LIMIT).await), Cause::Timeout);
     assert_eq!(cause(post(&client, &url).await), Cause::Protocol);
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = taken.local_addr().unwrap();
-    drop(taken);
+    let nobody = free_port();
     let refused = post(&client, &format!("https://{nobody}/")).await;
     assert_eq!(cause(refused), Cause::Connect);
     let unknown = post(&client, "https://no-such-name.invalid/").await;

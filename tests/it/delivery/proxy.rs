@@ -9,7 +9,6 @@ use orw_egress::AllowedTarget;
 use orw_egress::{Cause, Client, Guard, Outgoing};
 use orw_egress::{ConnectBy, NoProxy, Proxies};
 use orw_testkit::certificate::Authority;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::hostile::{LIMIT, cause, post};
@@ -17,6 +16,7 @@ use super::net::{ConnectProxy, Names, Then, outgoing, proxies, strict};
 use super::rig::{Rig, database, webhook};
 use crate::support::cli::Cli;
 use crate::support::receiver::{Receiver, https};
+use crate::support::sidecar::free_port;
 use crate::support::wait::PATIENCE;
 
 /// A name that leads somewhere public, where nothing of ours goes.
@@ -129,9 +129,7 @@ async fn faults_of_the_proxy_are_called_that_and_show_no_credentials() {
         assert!(failure.error.contains(words), "{}: {words}", failure.error);
         assert!(!failure.error.contains("hidden"), "{}", failure.error);
     }
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = format!("http://{}", taken.local_addr().unwrap());
-    drop(taken);
+    let nobody = format!("http://{}", free_port());
     for url in [nobody.as_str(), "http://no-such-proxy.invalid:3128"] {
         let client = strict(&receiver.ca_pem(), &public(), proxies(url));
         let failure = post(&client, &receiver.url("/")).await.unwrap_err();

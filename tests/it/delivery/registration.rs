@@ -149,11 +149,10 @@ async fn what_was_given_up_can_be_retried_by_hand() {
     running.stop().await;
     let client = rig.pool.get().await.unwrap();
     let page = |state: Option<&str>, before, limit| listing::Query {
-        webhook: Some(1),
-        state: state.map(str::to_owned),
+        filter: listing::DeliveryFilter::parse([("webhook", "1"), ("state", state.unwrap_or_default())])
+            .unwrap(),
         before,
         limit,
-        ..listing::Query::default()
     };
     let all = listing::list(&**client, &page(None, None, 100))
         .await

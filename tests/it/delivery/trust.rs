@@ -18,6 +18,7 @@ use super::hostile::{Failed, post};
 use super::net::{Names, lenient, outgoing};
 use super::rig::client;
 use crate::support::receiver::{Options, Receiver, https};
+use crate::support::sidecar::free_port;
 use crate::support::skipped::skipped;
 use crate::support::wait::PATIENCE;
 
@@ -166,9 +167,7 @@ async fn a_real_server_of_tls_1_1_is_refused() {
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&cert, leaf.certificate_pem()).unwrap();
     std::fs::write(&key, leaf.key_pem()).unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_port().port();
     let started = Command::new("openssl")
         .args(["s_server", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-quiet"])
         .args(["-accept", &format!("127.0.0.1:{port}")])

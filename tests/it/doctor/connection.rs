@@ -12,6 +12,7 @@ use orw_testkit::postgres::Options;
 use super::common::{assert_says, examine, examine_trusting, only_error};
 use crate::support::cli::Cli;
 use crate::support::postgres::{DBA, NEXTCLOUD, PASSWORD, Server, connect};
+use crate::support::sidecar::free_port;
 use crate::support::wait::PATIENCE;
 
 #[tokio::test]
@@ -71,9 +72,7 @@ async fn each_reason_for_no_connection_is_its_own() {
         "ssl = on",
     );
 
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_port().port();
     let closed = format!("postgres://nextcloud:x@127.0.0.1:{port}/nextcloud");
     assert_says(
         only_error(&examine(&closed, |_| {}).await),

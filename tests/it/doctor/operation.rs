@@ -110,7 +110,7 @@ async fn what_is_late_lost_or_held_open_is_found() {
     );
     assert_says(
         find("deliveries"),
-        "1 deliveries are unfinished; 0 processes",
+        "unfinished deliveries: 1; processes that deliver: 0",
         "no sidecar runs",
         "run",
     );

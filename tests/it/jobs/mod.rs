@@ -1,4 +1,4 @@
-//! Replays, backfills and erasing: what is sent, in which order, and what happens when processes die.
+//! Replays, backfills, bulk retries and erasing: what is sent, in which order, and what happens when processes die.
 
 mod backfill;
 mod backfill_live;
@@ -6,3 +6,4 @@ mod ending;
 mod erase;
 mod erase_quarantine;
 mod replay;
+mod retry;

@@ -1,4 +1,5 @@
-//! A real Prometheus scrapes two running sidecars. Each alert is silent while all is well, and fires when what it watches breaks.
+//! A real Prometheus scrapes two running sidecars. All alerts are silent while all is well; twelve of them are broken here, and fire. The
+//! other eight are tested by `promtool` alone (`deploy/monitoring/alerts.test.yaml`).
 
 use std::path::PathBuf;
 
@@ -103,10 +104,33 @@ impl Watched {
     async fn execute(&self, sql: &str) {
         self.owner.batch_execute(sql).await.unwrap();
     }
+
+    /// A receiver that is gone for good, a change that cannot be read, and a registration that cannot be read.
+    async fn webhooks_that_get_nothing(&self, webhook: &str) {
+        let gone = json!({"uri": self.scene.receiver.url("/gone")});
+        self.scene.register(r"OCA\OpenRegister\Event\Object*", gone).await;
+        self.scene.objects(60, 60).await;
+        self.fires("OrwWebhookDisabled", &[]).await;
+        self.execute(&format!(
+            "BEGIN; INSERT INTO {TABLE} (_uuid, _register, _schema) VALUES ('spoilt', '1', '1'); \
+             UPDATE openregister_webhooks.change_0 SET new = '{{' WHERE xid = pg_current_xact_id(); \
+             UPDATE openregister_webhooks.change_1 SET new = '{{' WHERE xid = pg_current_xact_id(); \
+             UPDATE openregister_webhooks.change_2 SET new = '{{' WHERE xid = pg_current_xact_id(); COMMIT"
+        ))
+        .await;
+        self.fires("OrwQuarantine", &[]).await;
+        self.execute(&format!(
+            "UPDATE openregister_webhooks.webhook SET secrets = '\\x0200' WHERE id = {webhook}; \
+             UPDATE openregister_webhooks.registry SET revision = revision + 1, state = gen_random_uuid()"
+        ))
+        .await;
+        self.scene.objects(61, 61).await;
+        self.fires("OrwWebhookUnreadable", &[]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_alert_fires_when_what_it_watches_breaks_and_is_silent_before() {
+async fn alerts_fire_when_what_they_watch_breaks_and_are_silent_before() {
     let Some(mut watched) = Watched::start().await else {
         return;
     };
@@ -139,7 +163,7 @@ async fn each_alert_fires_when_what_it_watches_breaks_and_is_silent_before() {
         .await;
     // By now there is something to see in every panel.
     dashboard::every_query_shows_something(&watched.prometheus).await;
-    watched.scene.receiver.always(Answer::Status(200));
+    watched.scene.receiver.always(Answer::Status(410));
 
     // A trigger that was dropped is back at once, and what was written meanwhile is a gap.
     watched
@@ -160,6 +184,7 @@ async fn each_alert_fires_when_what_it_watches_breaks_and_is_silent_before() {
             "ALTER TABLE {TABLE} ENABLE TRIGGER openregister_webhooks_capture"
         ))
         .await;
+    watched.webhooks_that_get_nothing(&webhook).await;
 
     // The leader is killed while somebody else waits for its lock: the other process cannot take over.
     let stranger = watched.scene.db.client().await;

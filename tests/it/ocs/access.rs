@@ -1,10 +1,15 @@
 //! Who may do what, which fields are answered, and which registrations are refused.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use orw_model::EventClass;
 use serde_json::{Value, json};
 
 use super::routes::{LISTENERS, OWN, registration};
 use crate::support::api::Service;
+use crate::support::scene::{READER, Scene};
+use crate::support::sidecar::send;
 
 /// Every route of the document, as method and path.
 fn routes() -> Vec<(String, String)> {
@@ -66,6 +71,44 @@ async fn nobody_who_may_not_reads_or_changes_anything() {
     }
     assert!(tried >= 20, "{tried}");
     assert_eq!(service.registry.refresh().await.unwrap().revision(), before);
+}
+
+/// A reader may look at the page; over the API an account of `ORW_READERS` changes nothing, and is told nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_writes_nothing_over_the_api() {
+    let (scene, id) = Scene::with_a_reader().await;
+    let changed = "SELECT (SELECT revision FROM openregister_webhooks.registry)::bigint * 1000 \
+        + (SELECT count(*) FROM openregister_webhooks.job) + (SELECT count(*) FROM openregister_webhooks.delivery)";
+    let before = scene.count(changed).await;
+    let mut tried = Vec::new();
+    for (method, path) in routes().into_iter().filter(|(method, _)| method != "GET") {
+        let path = path.replace("{id}", &id.to_string()).replace("{appid}", "app");
+        let request = hyper::Request::builder()
+            .method(method.as_str())
+            .uri(&path)
+            .header("host", "localhost")
+            .header(
+                "authorization",
+                format!("Basic {}", STANDARD.encode(format!("{}:{}", READER.0, READER.1))),
+            )
+            .header("ocs-apirequest", "true")
+            .header("accept", "application/json")
+            .header("content-type", "application/json")
+            .body(Bytes::from(registration().to_string()).into())
+            .unwrap();
+        let reply = send(scene.sidecar.listen, request).await.unwrap();
+        let status = if path.contains("v1.php") { 200 } else { 403 };
+        assert_eq!(reply.status, status, "{method} {path}");
+        let answer = reply.json();
+        assert_eq!(answer["ocs"]["meta"]["statuscode"], 403, "{method} {path}");
+        assert_eq!(answer["ocs"]["data"], json!([]), "{method} {path}");
+        tried.push(path);
+    }
+    assert!(
+        tried.iter().any(|path| path.ends_with("/deliveries/retry")),
+        "{tried:?}"
+    );
+    assert_eq!(scene.count(changed).await, before);
 }
 
 #[tokio::test]

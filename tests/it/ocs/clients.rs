@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::manual::page::{Page, Step};
 use crate::proxy::THEIRS;
 use crate::support::api::installed;
 use crate::support::nextcloud::Nextcloud;
@@ -11,23 +12,16 @@ use crate::support::postgres::{Db, NEXTCLOUD};
 use crate::support::sidecar::{ADMIN, Sidecar};
 use crate::support::skipped::skipped;
 
-/// The `curl` commands of the README for a sidecar on the same machine: each an indented block.
+/// The `curl` commands of the README for a sidecar on the same machine.
 fn curls() -> Vec<String> {
-    let mut found = Vec::new();
-    let mut block: Option<String> = None;
-    for line in include_str!("../../../README.md").lines().chain([""]) {
-        match (line.strip_prefix("    "), &mut block) {
-            (Some(code), Some(block)) => {
-                block.push('\n');
-                block.push_str(code);
-            }
-            (Some(code), None) if code.starts_with("curl ") => block = Some(code.to_owned()),
-            (None, _) => found.extend(block.take()),
-            _ => {}
-        }
-    }
-    found.retain(|command| !command.contains("docker/"));
-    found
+    let page = Page::parse("README.md", include_str!("../../../README.md")).unwrap();
+    let blocks = page.steps.iter().filter_map(|step| match step {
+        Step::Block(block) => Some(block.text.as_str()),
+        Step::Now { .. } => None,
+    });
+    let commands = blocks.flat_map(|block| block.split("\n\n"));
+    let ours = commands.filter(|command| command.starts_with("curl ") && !command.contains("docker/"));
+    ours.map(ToOwned::to_owned).collect()
 }
 
 /// Runs a command of the README in this folder, with this host in place of the README's, and with the password that curl asks for.

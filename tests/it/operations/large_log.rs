@@ -3,8 +3,6 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
-use openregister_webhooks::delivery::queue::listing;
-use openregister_webhooks::delivery::statistics;
 use orw_testkit::Generation;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -14,6 +12,8 @@ use crate::support::scene;
 use crate::support::wait::PATIENCE;
 
 pub(super) const WEBHOOKS: i64 = 20;
+/// Objects that the deliveries are about.
+pub(super) const OBJECTS: i64 = 100_000;
 
 /// Days with a partition of their own, today not among them.
 pub(super) const DAYS: i64 = 5;
@@ -33,9 +33,11 @@ impl Size {
     }
 }
 
-/// The scene, with one webhook for created objects; the program runs.
+/// The scene, with [`WEBHOOKS`] webhooks, of which the first gets objects that are created; the program runs.
 pub(super) struct Scene {
     scene: scene::Scene,
+    /// The first webhook.
+    pub(super) webhook: i64,
     /// How many objects were written.
     pub(super) written: usize,
 }
@@ -62,10 +64,19 @@ impl Scene {
             .with("ORW_LOG_RETENTION_DAYS", "365")
             .running()
             .await;
-        scene
+        let webhook = scene
             .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
             .await;
-        Self { scene, written: 0 }
+        for _ in 1..WEBHOOKS {
+            scene
+                .register(r"OCA\OpenRegister\Event\SourceDeletedEvent", json!({}))
+                .await;
+        }
+        Self {
+            scene,
+            webhook,
+            written: 0,
+        }
     }
 
     pub(super) async fn write(&mut self, count: usize) {
@@ -109,88 +120,19 @@ impl Scene {
     pub(super) async fn figure(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
-
-    /// The median time of a question, of seven, in ms; and what it answered last.
-    pub(super) async fn asked<T>(&self, ask: impl AsyncFn(&Client) -> T) -> (f64, T) {
-        let mut took = Vec::new();
-        loop {
-            let began = Instant::now();
-            let answer = ask(&self.client).await;
-            took.push(began.elapsed().as_secs_f64() * 1000.0);
-            if took.len() == 7 {
-                took.sort_by(f64::total_cmp);
-                return (took[3], answer);
-            }
-        }
-    }
-
-    /// The pages that people ask for, and the statistics: what each took.
-    pub(super) async fn pages(&self, deliveries: i64) -> Vec<(&'static str, f64)> {
-        let query = |change: fn(&mut listing::Query), before: Option<i64>| {
-            let mut query = listing::Query {
-                limit: 100,
-                before,
-                ..listing::Query::default()
-            };
-            change(&mut query);
-            query
-        };
-        let asks = [
-            ("first page", query(|_| {}, None)),
-            ("page in the middle", query(|_| {}, Some(deliveries / 2))),
-            ("last page", query(|_| {}, Some(101))),
-            ("one webhook", query(|q| q.webhook = Some(7), None)),
-            (
-                "one webhook, given up",
-                query(
-                    |q| {
-                        q.webhook = Some(7);
-                        q.state = Some("given_up".to_owned());
-                    },
-                    None,
-                ),
-            ),
-            ("given up", query(|q| q.state = Some("given_up".to_owned()), None)),
-            (
-                "a class that is not there",
-                query(|q| q.class = Some("AgentDeletedEvent".to_owned()), None),
-            ),
-        ];
-        let mut figures = Vec::new();
-        for (name, query) in asks {
-            let (ms, page) = self
-                .asked(async |client| listing::list(client, &query).await.unwrap())
-                .await;
-            let fits = |entry: &listing::Entry| {
-                query.webhook.is_none_or(|webhook| entry.webhook == webhook)
-                    && query.state.as_ref().is_none_or(|state| entry.state == *state)
-                    && query.before.is_none_or(|before| entry.id < before)
-            };
-            assert!(page.entries.iter().all(fits), "{name}");
-            if deliveries > 0 && name != "a class that is not there" {
-                assert!(!page.entries.is_empty(), "{name}");
-            }
-            figures.push((name, ms));
-        }
-        let webhooks: Vec<i64> = (1..=WEBHOOKS).collect();
-        let (ms, all) = self
-            .asked(async |client| statistics::of(client, &webhooks).await.unwrap())
-            .await;
-        assert_eq!(all.len(), webhooks.len());
-        figures.push(("statistics of 20 webhooks", ms));
-        figures
-    }
 }
 
-/// A log of the last days, whole days each, and of today.
-pub(super) async fn fill(client: &Client, size: &Size) {
+/// A log of the last days, whole days each, and of today, for [`WEBHOOKS`] webhooks from `first` on; the events of the failures of the last days;
+/// and the figures of each minute of a day.
+pub(super) async fn fill(client: &Client, size: &Size, first: i64) {
     let deliveries = size.deliveries();
     for days_ago in (0..=DAYS).rev() {
         let from = deliveries * (DAYS - days_ago) / (DAYS + 1) + 1;
         let to = deliveries * (DAYS - days_ago + 1) / (DAYS + 1);
         let sql = format!(
-            "DO $$ DECLARE d date := (clock_timestamp() AT TIME ZONE 'UTC')::date - {days_ago}; p text; BEGIN \
-                 FOREACH p IN ARRAY ARRAY['delivery_log', 'attempt'] LOOP \
+            "DO $$ DECLARE d date := (clock_timestamp() AT TIME ZONE 'UTC')::date - {days_ago}; p text; began timestamptz := d::timestamp AT TIME ZONE 'UTC'; \
+                 step interval := (least(clock_timestamp(), began + interval '1 day') - began) / {count}; BEGIN \
+                 FOREACH p IN ARRAY ARRAY['delivery_log', 'attempt', 'event'] LOOP \
                      IF to_regclass(format('openregister_webhooks.%s_%s', p, to_char(d, 'YYYYMMDD'))) IS NULL THEN \
                          EXECUTE format('CREATE TABLE openregister_webhooks.%s_%s PARTITION OF openregister_webhooks.%s FOR VALUES FROM (%L) TO (%L)', \
                              p, to_char(d, 'YYYYMMDD'), p, d, d + 1); \
@@ -198,19 +140,33 @@ pub(super) async fn fill(client: &Client, size: &Size) {
                  END LOOP; \
                  INSERT INTO openregister_webhooks.delivery_log (day, id, webhook, event_day, event_seq, event_id, class, lane, state, reason, \
                          attempt, status, cause, created_at, finished_at) \
-                     SELECT d, n, 1 + n % {WEBHOOKS}, d, n, 'evt_' || md5(n::text), 'ObjectUpdatedEvent', 'object:' || md5((n % 100000)::text), \
-                            CASE WHEN n % 97 = 0 THEN 'given_up' ELSE 'succeeded' END, 'live', 1 + (n % 4 = 0)::int, 200, \
-                            CASE WHEN n % 97 = 0 THEN 'status' END, d + interval '1 min', d + interval '1 min 1 s' \
+                     SELECT d, n, {first} + n % {WEBHOOKS}, d, n, 'evt_' || n, \
+                            CASE WHEN n % 9973 = 0 THEN 'AgentDeletedEvent' WHEN n % 3 = 0 THEN 'ObjectCreatedEvent' ELSE 'ObjectUpdatedEvent' END, \
+                            'object:' || n % {OBJECTS}, CASE WHEN n % 97 = 0 THEN 'given_up' ELSE 'succeeded' END, 'live', 1 + (n % 4 = 0)::int, \
+                            CASE WHEN n % 97 = 0 THEN CASE n % 5 WHEN 0 THEN NULL WHEN 1 THEN 500 WHEN 2 THEN 404 ELSE 503 END \
+                                WHEN n % 2003 = 0 THEN 204 ELSE 200 END, \
+                            CASE WHEN n % 97 = 0 THEN CASE n % 5 WHEN 0 THEN 'timeout' ELSE 'status' END END, \
+                            began + (n - {from}) * step, began + (n - {from}) * step + interval '1 s' \
                      FROM generate_series({from}::bigint, {to}) n; \
                  INSERT INTO openregister_webhooks.attempt (day, delivery, number, webhook, at, duration_ms, status, cause, response) \
-                     SELECT d, n, k, 1 + n % {WEBHOOKS}, d + interval '1 min', 12, 200, NULL, '{{\"ok\":true}}' \
+                     SELECT d, n, k, {first} + n % {WEBHOOKS}, began + (n - {from}) * step, 12, 200, NULL, '{{\"ok\":true}}' \
                      FROM generate_series({from}::bigint, {to}) n, generate_series(1, 1 + (n % 4 = 0)::int) k; \
-             END $$"
+                 IF {days_ago} < 3 THEN \
+                     INSERT INTO openregister_webhooks.event (day, seq, id, class, lane, at, pid, old, new, awaiting) OVERRIDING SYSTEM VALUE \
+                     SELECT d, n, 'evt_' || n, 'ObjectUpdatedEvent', 'object:' || n % {OBJECTS}, d, 1, '{{}}', '{{\"uuid\": \"o\"}}', false \
+                     FROM generate_series({from}::bigint, {to}) n WHERE n % 97 = 0; \
+                 END IF; \
+             END $$",
+            count = to - from + 1,
         );
         client.batch_execute(&sql).await.unwrap();
     }
-    client
-        .batch_execute("ANALYZE openregister_webhooks.delivery_log; ANALYZE openregister_webhooks.attempt")
-        .await
-        .unwrap();
+    let minutes = format!(
+        "INSERT INTO openregister_webhooks.minute_count (webhook, minute, writer, succeeded, given_up, failed, last_success, buckets, counts) \
+             SELECT w, date_trunc('minute', clock_timestamp()) - m * interval '1 min', gen_random_uuid(), 10, 1, 2, clock_timestamp() - m * interval '1 min', \
+                    ARRAY(SELECT generate_series(10, 80, 2)), ARRAY(SELECT generate_series(1, 36)) \
+             FROM generate_series(1, 1439) m, (SELECT 0 AS w UNION ALL SELECT generate_series({first}, {first} + {WEBHOOKS} - 1)) w; \
+         ANALYZE openregister_webhooks.delivery_log; ANALYZE openregister_webhooks.attempt"
+    );
+    client.batch_execute(&minutes).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! A delivery log that has grown large: pages and statistics of it, its retention by age and by size, and live delivery
+//! A delivery log that has grown large: what the page asks of it, its retention by age and by size, and live delivery
 //! meanwhile. `SOAK_ARGS=soak_five_million make soak` prints the figures of 5,000,000 attempts.
 
 use std::time::{Duration, Instant};
@@ -44,11 +44,12 @@ async fn run(size: Size) {
     let deliveries = size.deliveries();
     scene.client.execute(NUMBERS, &[&(deliveries + 1)]).await.unwrap();
     scene.latency(5).await;
-    let empty_pages = scene.pages(0).await;
+    let empty_views = scene.views(0).await;
     let empty_latency = scene.latency(size.singles).await;
+    println!("empty log, latency: {empty_latency:.2?}");
     let empty_rate = scene.rate(size.burst).await;
     let began = Instant::now();
-    fill(&scene.client, &size).await;
+    fill(&scene.client, &size, scene.webhook).await;
     println!(
         "{} attempts of {deliveries} deliveries in {} days made in {:.1} s",
         size.attempts,
@@ -60,22 +61,28 @@ async fn run(size: Size) {
         .await;
     assert!(attempts >= size.attempts, "{attempts}");
     let bytes = scene.figure(BYTES).await;
-    let full_pages = scene.pages(deliveries).await;
+    let full_views = scene.views(deliveries).await;
     let full_latency = scene.latency(size.singles).await;
+    println!("full log, latency: {full_latency:.2?}");
+    let looked_at = scene.latency_while_looked_at(size.singles, deliveries).await;
+    println!("full log, latency while somebody looks: {looked_at:.2?}");
     let full_rate = scene.rate(size.burst).await;
 
-    println!("{:<32} {:>12} {:>12}", "median ms", "empty log", "full log");
-    for ((name, empty), (_, full)) in empty_pages.iter().zip(&full_pages) {
-        println!("{name:<32} {empty:>12.2} {full:>12.2}");
+    println!("{:<48} {:>12} {:>12}", "median ms", "empty log", "full log");
+    for ((name, empty), (_, full)) in empty_views.iter().zip(&full_views) {
+        println!("{name:<48} {empty:>12.2} {full:>12.2}");
     }
     for (n, name) in ["latency: median", "latency: p99", "latency: max"]
         .iter()
         .enumerate()
     {
-        println!("{name:<32} {:>12.2} {:>12.2}", empty_latency[n], full_latency[n]);
+        println!(
+            "{name:<48} {:>12.2} {:>12.2}, while somebody looks: {:.2}",
+            empty_latency[n], full_latency[n], looked_at[n]
+        );
     }
     println!(
-        "{:<32} {empty_rate:>12.0} {full_rate:>12.0}",
+        "{:<48} {empty_rate:>12.0} {full_rate:>12.0}",
         "deliveries a second"
     );
 

@@ -8,4 +8,6 @@ mod figures;
 mod follow;
 mod large_log;
 mod log_size;
+mod search;
 mod states;
+mod views;

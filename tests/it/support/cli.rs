@@ -1,5 +1,6 @@
 //! The program's commands, run to their end.
 
+use std::io::Write as _;
 use std::process::Stdio;
 
 use openregister_webhooks::capture::{self, InstallOptions, Installed};
@@ -55,6 +56,24 @@ impl Cli {
             err: String::from_utf8(done.stderr).unwrap(),
         }
     }
+}
+
+/// What `hash-password` prints for this standard input, and its exit code.
+pub(crate) fn hash_password(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_openregister-webhooks"))
+        .arg("hash-password")
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command line that it refuses is refused before anything is read.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    let done = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
 }
 
 /// Installs as the owner, with the library; registers, schemas and every other kind are captured.

@@ -1,7 +1,7 @@
 //! A private PgBouncer on a loopback port; it ends when it is dropped.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::postgres::{Db, NEXTCLOUD, PASSWORD, Server};
+use crate::support::sidecar::free_port;
 use crate::support::wait::PATIENCE;
 
 /// Where Debian puts it, which is not in every PATH.
@@ -47,9 +48,7 @@ impl Bouncer {
         };
         let dir = tempfile::tempdir().unwrap();
         let (upstream, database) = (server.postgres.port(), db.name());
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port().port();
         let users = dir.path().join("users");
         std::fs::write(&users, format!("\"{NEXTCLOUD}\" \"{PASSWORD}\"\n")).unwrap();
         let file = dir.path().join("pgbouncer.ini");

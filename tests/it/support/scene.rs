@@ -17,6 +17,9 @@ use super::wait::{number, until_number};
 /// The path of our own API.
 pub(crate) const API: &str = "/ocs/v2.php/apps/openregister_webhooks/api/v1";
 
+/// The account that may look only, in a scene that has one, and its password.
+pub(crate) const READER: (&str, &str) = ("rita", "rita-password");
+
 /// Deliveries that are not done.
 const QUEUED: &str = "SELECT count(*) FROM openregister_webhooks.delivery";
 
@@ -112,6 +115,18 @@ impl Scene {
             .fast()
             .installed()
             .await
+    }
+
+    /// Running, with the account [`READER`] that may look only; and the id of a webhook for created objects.
+    pub(crate) async fn with_a_reader() -> (Self, i64) {
+        let scene = Self::on(Db::openregister(Generation::V0_2_13).await)
+            .with("ORW_READERS", &format!("{}:{}", READER.0, READER.1))
+            .running()
+            .await;
+        let id = scene
+            .register(r"OCA\OpenRegister\Event\ObjectCreatedEvent", json!({}))
+            .await;
+        (scene, id)
     }
 
     /// One more process with the usual settings, on the same database; it does not run yet.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::support::wait::PATIENCE;
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
+use orw_testkit::port::HeldPort;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -25,6 +27,8 @@ pub(crate) struct Sidecar {
     pub(crate) metrics: SocketAddr,
     child: Option<Child>,
     log: Option<std::path::PathBuf>,
+    /// Theirs also while it does not run.
+    ports: [HeldPort; 2],
 }
 
 /// An answer of the program.
@@ -43,7 +47,8 @@ impl Reply {
 impl Sidecar {
     /// Not yet running, on this database; delivers to loopback, trusts the certificate authority in `ca_file`.
     pub(crate) fn new(database_url: &str, ca_file: &std::path::Path) -> Self {
-        let (listen, metrics) = (free_port(), free_port());
+        let ports = [HeldPort::take().unwrap(), HeldPort::take().unwrap()];
+        let [listen, metrics] = ports.each_ref().map(HeldPort::address);
         let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let settings = vec![
             set("ORW_DATABASE_URL", database_url),
@@ -64,6 +69,7 @@ impl Sidecar {
             metrics,
             child: None,
             log: None,
+            ports,
         }
     }
 
@@ -84,6 +90,23 @@ impl Sidecar {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
         self
+    }
+
+    /// The same for requests alone: it starts and ends nothing.
+    pub(crate) fn seen(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            listen: self.listen,
+            metrics: self.metrics,
+            child: None,
+            log: None,
+            ports: self.ports.clone(),
+        }
+    }
+
+    /// Its settings, as environment variables.
+    pub(crate) fn settings(&self) -> &[(String, String)] {
+        &self.settings
     }
 
     fn command(&self) -> Command {
@@ -256,12 +279,13 @@ fn value(text: &str, name: &str) -> f64 {
     line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
 }
 
-/// A port that was free a moment ago.
+/// A port for a server of this test. Nobody else gets it before the process ends.
 pub(crate) fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    static HELD: Mutex<Vec<HeldPort>> = Mutex::new(Vec::new());
+    let port = HeldPort::take().unwrap();
+    let address = port.address();
+    HELD.lock().unwrap().push(port);
+    address
 }
 
 pub(crate) async fn get(address: SocketAddr, path: &str) -> std::io::Result<Reply> {

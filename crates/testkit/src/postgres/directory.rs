@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -99,11 +98,4 @@ fn unprivileged_user(dir: &Path) -> Result<RunAs, PostgresError> {
             let text = "PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody";
             io_error(dir, io::Error::other(text))
         })
-}
-
-pub(super) fn free_port(dir: &Path) -> Result<u16, PostgresError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|e| io_error(dir, e))
 }

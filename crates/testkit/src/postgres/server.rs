@@ -8,11 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::directory::{RunAs, command_as, free_port, make_directory};
+use super::directory::{RunAs, command_as, make_directory};
 use super::error::{PATIENCE, PostgresError, io_error};
 use super::programs::Programs;
 use crate::guardian::Guardian;
 use crate::mutex::lock;
+use crate::port::HeldPort;
 
 /// The superuser of the private server. Over the socket nobody needs a password; over TCP every role does.
 pub const SUPERUSER: &str = "postgres";
@@ -43,6 +44,8 @@ pub struct PrivatePostgres {
     /// Holds `data/`, `s/` (the socket) and `log`.
     dir: PathBuf,
     port: u16,
+    /// Keeps the port while the server is stopped; none without TCP.
+    _held: Option<HeldPort>,
     server: Mutex<Option<Child>>,
     guardian: Option<Guardian>,
 }
@@ -54,7 +57,9 @@ impl PrivatePostgres {
     /// If the programs fail.
     pub fn start(programs: Programs, options: Options) -> Result<Self, PostgresError> {
         let (dir, run_as) = make_directory()?;
-        let port = if options.tcp { free_port(&dir)? } else { 5432 };
+        let held = options.tcp.then(HeldPort::take).transpose();
+        let held = held.map_err(|e| io_error(&dir, e))?;
+        let port = held.as_ref().map_or(5432, |held| held.address().port());
         // From here on the guardian removes the directory, whatever happens.
         let guardian = spawn_guardian(&programs, &dir, run_as)?;
         let this = Self {
@@ -63,6 +68,7 @@ impl PrivatePostgres {
             run_as,
             dir,
             port,
+            _held: held,
             server: Mutex::new(None),
             guardian: Some(guardian),
         };

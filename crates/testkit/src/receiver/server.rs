@@ -16,6 +16,8 @@ use super::received::Received;
 use super::record::Record;
 use crate::certificate::{Authority, CertificateError, Flaw};
 use crate::mutex::lock;
+#[cfg(feature = "faults")]
+use crate::port::HeldPort;
 
 /// The receiver could not be started, or a wait ended without result.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,9 @@ pub struct Receiver {
     record: Arc<Record>,
     acceptor: Option<TlsAcceptor>,
     listening: Mutex<Option<JoinHandle<()>>>,
+    /// Keeps the port while the receiver is paused; none if the caller named the port.
+    #[cfg(feature = "faults")]
+    _held: Option<HeldPort>,
 }
 
 impl std::fmt::Debug for Receiver {
@@ -87,12 +92,19 @@ impl Receiver {
         } else {
             None
         };
+        #[cfg(feature = "faults")]
+        let held = hold(options.address)?;
         let mut this = Self {
+            #[cfg(feature = "faults")]
+            address: held.as_ref().map_or(options.address, HeldPort::address),
+            #[cfg(not(feature = "faults"))]
             address: options.address,
             authority,
             record: Arc::new(Record::new()),
             acceptor,
             listening: Mutex::new(None),
+            #[cfg(feature = "faults")]
+            _held: held,
         };
         this.address = this.listen().await?;
         Ok(this)
@@ -222,7 +234,7 @@ impl Receiver {
     /// Listens again, on the same port.
     ///
     /// # Errors
-    /// If another process has taken the port.
+    /// If the system refuses it.
     #[cfg(feature = "faults")]
     pub async fn resume(&self) -> Result<(), ReceiverError> {
         self.listen().await.map(|_| ())
@@ -241,6 +253,14 @@ impl Receiver {
         }
         Ok(address)
     }
+}
+
+/// A port that stays the receiver's own while it is paused, if any port will do.
+#[cfg(feature = "faults")]
+fn hold(address: SocketAddr) -> Result<Option<HeldPort>, ReceiverError> {
+    let any = address.port() == 0;
+    let held = any.then(|| HeldPort::take_at(address.ip())).transpose();
+    held.map_err(|source| ReceiverError::Listen { address, source })
 }
 
 impl Drop for Receiver {

@@ -129,6 +129,7 @@ impl World {
             error: None,
             answer: ResponseExcerpt::default(),
             probe: !delivery.due,
+            latency: None,
         };
         self.workers[worker].outcomes.push(OutcomeRecord {
             delivery,

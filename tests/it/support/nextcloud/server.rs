@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::api::{caller, ocs};
 use super::pages::{Body, cut, download, drip, echo, hops, plain, trailers, upload, websocket};
 use super::state::{self, Mood, Seen, State};
+use crate::support::sidecar::free_port;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -43,7 +44,7 @@ impl Nextcloud {
     pub(crate) async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let account = |user: &str| (user.to_owned(), format!("{user}-password"));
         let mut nextcloud = Self {
-            address: "127.0.0.1:0".parse().unwrap(),
+            address: free_port(),
             state: Arc::new(Mutex::new(State {
                 passwords: HashMap::from([account("admin"), account("bob")]),
                 mood: Mood {
