@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::cause::{Cause, Failure};
 use super::dispatcher::attempt::{Verdict, judge};
-use super::queue::{AttemptRecord, Claimed, EventRef, Outcome, Reason, WorkerId};
+use super::queue::{AttemptRecord, Claimed, EventRef, Followed, Outcome, Reason, WorkerId};
 use super::response_excerpt::ResponseExcerpt;
 use super::{request, traced};
 use crate::lifecycle::StoredEvent;
@@ -66,7 +66,7 @@ pub async fn send(
         due_since: Instant::now(),
         overdue: false,
         size: 0,
-        followed: false,
+        followed: Followed::default(),
     };
     let ids = traces.delivery(event.id().as_str(), delivery.id, delivery.fence);
     let at = Utc::now();

@@ -17,7 +17,7 @@ use crate::capture::{Answer, BatchTransaction, Change, Consumer, Fault, Gap, Qua
 use crate::database::Write;
 use crate::delivery::queue;
 use crate::delivery::{EventRef, Grant, NewDelivery, Reason, Wake};
-use crate::lifecycle::{self, ActivityLookup, Event, Lifecycle, Outcome};
+use crate::lifecycle::{self, ActivityLookup, Event, Lane, Lifecycle, Outcome};
 use crate::registry::{Ordering, Registry, WebhookId};
 use crate::traces::{self, StoredIn, Traces};
 
@@ -56,6 +56,8 @@ struct Batch {
     classified: bool,
     /// How many deliveries were enqueued for each webhook.
     webhooks: BTreeMap<WebhookId, u64>,
+    /// The lanes that they were put into.
+    lanes: Vec<(WebhookId, Lane)>,
     /// Some of them are leased at once, for the dispatcher of this process.
     leased: Option<(Grant, Answer)>,
     changes: u64,
@@ -157,6 +159,8 @@ impl Pipeline {
         self.batch.enqueued = deliveries.len() as u64;
         let activities = std::mem::take(&mut processed.activities);
         self.batch.activities = activity_requests(activities, &stored, &deliveries);
+        let ordered = deliveries.into_iter().filter(|delivery| delivery.ordered);
+        self.batch.lanes = ordered.map(|delivery| (delivery.webhook, delivery.lane)).collect();
         Ok(())
     }
 
@@ -246,6 +250,7 @@ impl Consumer for Pipeline {
         let mut batch = std::mem::take(&mut self.batch);
         // At once, so that what is leased is sent while the rest of this is done.
         let mut webhooks = std::mem::take(&mut batch.webhooks);
+        self.wake.put_behind(std::mem::take(&mut batch.lanes));
         if let Some((grant, leased)) = batch.leased.take() {
             for webhook in grant.hand_over(leased.into_rows()) {
                 webhooks.entry(webhook).and_modify(|left| *left -= 1);

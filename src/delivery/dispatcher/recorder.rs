@@ -2,15 +2,16 @@
 //!
 //! Guarantees: while one batch is written the next one gathers; an outcome is kept until the database has it; how many
 //! wait is bounded by the scheduler, which stops sending. An outcome that others wait for (the next of its lane, or whoever looks at a
-//! delivery that was not sent) is written at once; others wait for company, [`COMPANY`] at most. Beside them it writes what it counted,
-//! once a second.
+//! delivery that was not sent) is written at once, also if the next of its lane comes later ([`Outcomes::hurry`]). Others wait for
+//! company, [`COMPANY`] at most. Beside them it writes what it counted, once a second.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until};
 
 use super::counts::Counts;
 use crate::backoff::Backoff;
@@ -27,8 +28,47 @@ const BATCH: usize = 512;
 const WAITS: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
 /// Between two attempts while another transaction holds every row of the batch: one that enqueues, which ends within milliseconds.
 const LOCKED: Duration = Duration::from_millis(2);
-/// From the begin of one write to the next, unless somebody waits for it: a write costs the same for one outcome as for ten.
-const COMPANY: Duration = Duration::from_millis(10);
+/// From the begin of one write to the next, unless somebody waits for it: a write costs the same for one outcome as for ten. After a
+/// SIGKILL what was delivered in this time is delivered again.
+const COMPANY: Duration = Duration::from_millis(100);
+/// So many outcomes need no more company. Claims pass over the rows of those that are not written.
+const ENOUGH: usize = 64;
+
+/// Where outcomes are handed over to be written; the recorder ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Outcomes {
+    sender: mpsc::UnboundedSender<OutcomeRecord>,
+    hurry: Arc<Notify>,
+}
+
+/// The recorder's end of [`Outcomes`].
+pub(super) struct Handed {
+    outcomes: mpsc::UnboundedReceiver<OutcomeRecord>,
+    hurry: Arc<Notify>,
+}
+
+impl Outcomes {
+    pub(super) fn channel() -> (Self, Handed) {
+        // Unbounded in type only: the scheduler counts what it has handed over and not heard of.
+        let (sender, outcomes) = mpsc::unbounded_channel();
+        let hurry = Arc::new(Notify::new());
+        let handed = Handed {
+            outcomes,
+            hurry: Arc::clone(&hurry),
+        };
+        (Self { sender, hurry }, handed)
+    }
+
+    pub(super) fn hand_over(&self, outcome: OutcomeRecord) {
+        // The recorder lives as long as this.
+        let _ = self.sender.send(outcome);
+    }
+
+    /// Somebody waits for an outcome that was handed over already: what is there is written at once.
+    pub(super) fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+}
 
 /// What the scheduler learns of a batch.
 #[derive(Debug)]
@@ -45,18 +85,14 @@ pub(super) fn start(
     pool: Pool,
     query_timeout: Duration,
     metrics: Metrics,
-) -> (
-    mpsc::UnboundedSender<OutcomeRecord>,
-    mpsc::UnboundedReceiver<Written>,
-) {
-    // Unbounded in type only: the scheduler counts what it has handed over and not heard of.
-    let (sender, outcomes) = mpsc::unbounded_channel();
+) -> (Outcomes, mpsc::UnboundedReceiver<Written>) {
+    let (sender, handed) = Outcomes::channel();
     let (report, reports) = mpsc::unbounded_channel();
     let recorder = Recorder {
         pool,
         query_timeout,
         metrics,
-        outcomes,
+        handed,
         report,
         batch: Vec::with_capacity(BATCH),
         counts: Counts::new(),
@@ -72,7 +108,7 @@ struct Recorder {
     pool: Pool,
     query_timeout: Duration,
     metrics: Metrics,
-    outcomes: mpsc::UnboundedReceiver<OutcomeRecord>,
+    handed: Handed,
     report: mpsc::UnboundedSender<Written>,
     /// What is to be written next; what was passed over by the last write is first in it.
     batch: Vec<OutcomeRecord>,
@@ -110,22 +146,29 @@ impl Recorder {
         while self.batch.is_empty() {
             tokio::select! {
                 biased;
-                received = self.outcomes.recv_many(&mut self.batch, BATCH) => if received == 0 {
+                received = self.handed.outcomes.recv_many(&mut self.batch, BATCH) => if received == 0 {
                     return false;
                 },
                 () = until(self.counts.due()) => self.counts.write(&self.pool, self.query_timeout, false).await,
             }
         }
         let company = self.wrote + COMPANY;
+        let mut waited_for = self.batch.iter().any(is_waited_for);
         while self.batch.len() < BATCH {
-            let more = match self.outcomes.try_recv() {
+            let more = match self.handed.outcomes.try_recv() {
                 Ok(more) => more,
-                Err(_) if self.batch.iter().any(is_waited_for) => break,
-                Err(_) => match timeout_at(company, self.outcomes.recv()).await {
-                    Ok(Some(more)) => more,
-                    Ok(None) | Err(_) => break,
+                Err(_) if waited_for || self.batch.len() >= ENOUGH => break,
+                Err(_) => tokio::select! {
+                    more = self.handed.outcomes.recv() => match more {
+                        Some(more) => more,
+                        None => break,
+                    },
+                    // The mark was set before: one that was set after this outcome was looked at is not overlooked.
+                    () = self.handed.hurry.notified() => break,
+                    () = sleep_until(company) => break,
                 },
             };
+            waited_for |= is_waited_for(&more);
             self.batch.push(more);
         }
         true
@@ -170,8 +213,8 @@ impl Recorder {
 }
 
 /// Whether somebody waits until this is written.
-const fn is_waited_for(one: &OutcomeRecord) -> bool {
-    one.delivery.followed || !one.outcome.is_final()
+fn is_waited_for(one: &OutcomeRecord) -> bool {
+    one.delivery.followed.get() || !one.outcome.is_final()
 }
 
 async fn until(due: Option<Instant>) {

@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 
 use super::grants::{Ended, Grants};
 use crate::delivery::queue::{Claim, LeaseAtOnce, NewDelivery};
+use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
 
 /// Wakes the dispatcher when there is work; cheap to clone.
@@ -17,27 +18,45 @@ pub struct Wake(Arc<Woken>);
 
 #[derive(Debug, Default)]
 struct Woken {
-    webhooks: Mutex<BTreeSet<WebhookId>>,
+    work: Mutex<Work>,
     notify: Notify,
     grants: Mutex<Grants>,
 }
+
+/// Where there is work.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) webhooks: BTreeSet<WebhookId>,
+    /// Lanes that got a delivery, [`MOST_LANES`] at most: of the others nobody in a hurry is known of.
+    pub(super) lanes: Vec<(WebhookId, Lane)>,
+}
+
+/// Most lanes that are remembered until the scheduler takes them.
+const MOST_LANES: usize = 4096;
 
 impl Wake {
     /// Says that there are new deliveries for these webhooks, or that a webhook was changed, enabled or resumed. Call it after the
     /// commit; it never waits.
     pub fn wake(&self, webhooks: impl IntoIterator<Item = WebhookId>) {
-        self.0
-            .webhooks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(webhooks);
+        self.work().webhooks.extend(webhooks);
         self.0.notify.notify_one();
     }
 
-    /// Waits until there is work, and says for which webhooks. Cancel-safe.
-    pub(super) async fn woken(&self) -> BTreeSet<WebhookId> {
+    /// Says that these lanes got a delivery; to be called before what was leased of them is handed over, and before [`Self::wake`].
+    pub(crate) fn put_behind(&self, lanes: Vec<(WebhookId, Lane)>) {
+        let mut work = self.work();
+        let room = MOST_LANES.saturating_sub(work.lanes.len());
+        work.lanes.extend(lanes.into_iter().take(room));
+    }
+
+    /// Waits until there is work, and says where. Cancel-safe.
+    pub(super) async fn woken(&self) -> Work {
         self.0.notify.notified().await;
-        std::mem::take(&mut *self.0.webhooks.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.work())
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Which of these deliveries are to be leased for the dispatcher of this process in the transaction that enqueues them; `None` if

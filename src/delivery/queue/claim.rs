@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
-use super::delivery::{Claimed, EventRef};
+use super::delivery::{Claimed, EventRef, Followed};
 use super::transition::TAKE_LEASE;
 use super::worker::{SUSPECT, WorkerId, alive, is_dead};
 use crate::error_text::chain;
@@ -273,7 +273,7 @@ fn read(row: &Row, id: i64, webhook: WebhookId, worker: WorkerId) -> Result<Clai
         due: row.try_get(11)?,
         overdue: row.try_get(12)?,
         size: u64::try_from(row.try_get::<_, i32>(13)?).unwrap_or_default(),
-        followed: row.try_get(14)?,
+        followed: Followed::new(row.try_get(14)?),
         due_since: ago(row.try_get(15)?),
     })
 }

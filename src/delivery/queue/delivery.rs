@@ -1,6 +1,8 @@
 //! A delivery: as it is put into the queue, and as a worker holds it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -100,8 +102,31 @@ pub(crate) struct Claimed {
     pub(crate) overdue: bool,
     /// Bytes of the event's states, as stored.
     pub(crate) size: u64,
-    /// More waited behind it in its lane when it was taken.
-    pub(crate) followed: bool,
+    /// Whether more waits behind it in its lane.
+    pub(crate) followed: Followed,
+}
+
+/// Whether something waits behind a delivery in its lane: known from the lease, or learned since. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Followed(Arc<AtomicBool>);
+
+impl Followed {
+    pub(crate) fn new(followed: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(followed)))
+    }
+
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether a clone of it is somewhere else.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
 }
 
 impl Claimed {

@@ -46,7 +46,7 @@ pub(crate) use retry_many::{RetryBounds, bounds, look, put_back, webhooks_of_fai
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};
 pub(crate) use claim::{Claim, ClaimRequest, EventsToo, Taken, claim};
 pub(crate) use counts::{count, groups, latencies, living_workers, unfinished, waiting, waiting_of};
-pub(crate) use delivery::{Claimed, LeaseKey};
+pub(crate) use delivery::{Claimed, Followed, LeaseKey};
 pub(crate) use due::{due_now, queued, resolve_user_sql};
 pub(crate) use enqueue::{LOCK, LeaseAtOnce, TODAY, enqueue_and_lease};
 pub(crate) use health::{

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate};
 use proptest::prelude::*;
 
 use super::*;
-use crate::delivery::queue::{AttemptRecord, Claimed, EventRef, Reason, WorkerId};
+use crate::delivery::queue::{AttemptRecord, Claimed, EventRef, Followed, Reason, WorkerId};
 use crate::delivery::response_excerpt::ResponseExcerpt;
 use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
@@ -29,7 +29,7 @@ fn record(webhook: i64, failed: bool) -> OutcomeRecord {
         due_since: Instant::now(),
         overdue: false,
         size: 1,
-        followed: false,
+        followed: Followed::default(),
     };
     OutcomeRecord {
         delivery,

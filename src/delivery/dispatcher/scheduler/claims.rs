@@ -195,6 +195,7 @@ impl Scheduler {
         let id = ready.delivery.webhook;
         self.held += 1;
         self.held_bytes += ready.bytes();
+        self.lanes.insert(&ready.delivery);
         let current = self.session.current();
         match self.slots.get_mut(&id) {
             Some(slot) if Some(ready.delivery.worker) == current => {

@@ -8,6 +8,7 @@
 
 mod claims;
 mod drain;
+mod lanes;
 mod look;
 mod outcomes;
 mod reconcile;
@@ -62,11 +63,14 @@ impl Scheduler {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 woken = wake.woken() => {
+                    self.put_behind(&woken.lanes);
                     self.take_leased();
-                    woken.into_iter().for_each(|id| self.woken(id));
+                    woken.webhooks.into_iter().for_each(|id| self.woken(id));
                 }
                 () = peer_notified(&session, next_look) => {
                     next_look = Instant::now() + PEER_INTERVAL;
+                    // It does not say for which lanes.
+                    self.outcomes.hurry();
                     self.look_everywhere();
                 }
                 Some(done) = self.tasks.join_next_with_id() => self.ended(done),

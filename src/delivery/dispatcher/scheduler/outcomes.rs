@@ -13,6 +13,7 @@ use super::super::slot::Ready;
 use super::state::Scheduler;
 use crate::delivery::queue::{self, Outcome, OutcomeRecord};
 use crate::delivery::timed_query::timed_query;
+use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
 
 /// The longest pause that a receiver can ask for the whole webhook.
@@ -148,8 +149,18 @@ impl Scheduler {
             _ => {}
         }
         self.unrecorded.insert(record.lease());
-        // The recorder lives as long as this sender.
-        let _ = self.outcomes.send(record);
+        self.outcomes.hand_over(record);
+    }
+
+    /// Something was put into these lanes: what is in hand of them is waited for.
+    pub(super) fn put_behind(&mut self, lanes: &[(WebhookId, Lane)]) {
+        let mut waited_for = false;
+        for lane in lanes {
+            waited_for |= self.lanes.put_behind(lane);
+        }
+        if waited_for {
+            self.outcomes.hurry();
+        }
     }
 
     /// Outcomes were written.

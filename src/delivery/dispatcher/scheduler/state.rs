@@ -4,19 +4,20 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use deadpool_postgres::Pool;
-use tokio::sync::mpsc;
 use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::super::attempt::{Attempted, Context};
 use super::super::health::Reports;
 use super::super::options::Options;
+use super::super::recorder::Outcomes;
 use super::super::session::WorkerSession;
 use super::super::slot::Slot;
 use super::super::wake::Wake;
+use super::lanes::Lanes;
 use crate::database::DatabaseError;
 use crate::delivery::queue::{
-    Claim, ClaimRequest, Claimed, EventsToo, LeaseKey, OutcomeRecord, Reconciled, StoredHealth,
+    Claim, ClaimRequest, Claimed, EventsToo, LeaseKey, Reconciled, StoredHealth,
 };
 use crate::delivery::webhooks::Webhooks;
 use crate::registry::WebhookId;
@@ -59,7 +60,7 @@ pub(in crate::delivery::dispatcher) struct Scheduler {
     pub(super) part: Part,
     /// A task of the scheduler failed: the scheduler ends.
     pub(super) broken: Option<Reported>,
-    pub(super) outcomes: mpsc::UnboundedSender<OutcomeRecord>,
+    pub(super) outcomes: Outcomes,
     pub(super) health: Reports,
     pub(super) stored: HashMap<WebhookId, StoredHealth>,
     pub(super) slots: HashMap<WebhookId, Slot>,
@@ -88,6 +89,8 @@ pub(in crate::delivery::dispatcher) struct Scheduler {
     pub(super) asked_last: WebhookId,
     /// The leases whose outcomes are handed over and not written yet.
     pub(super) unrecorded: HashSet<LeaseKey>,
+    /// The lanes of what is in hand or unrecorded.
+    pub(super) lanes: Lanes,
     pub(super) reconciling: Option<Reconciling>,
     /// When to look for leases that nobody knows of.
     pub(super) reconcile_at: Instant,
@@ -108,7 +111,7 @@ impl Scheduler {
         wake: Wake,
         session: WorkerSession,
         part: Part,
-        outcomes: mpsc::UnboundedSender<OutcomeRecord>,
+        outcomes: Outcomes,
         health: Reports,
         stored: Vec<(WebhookId, StoredHealth)>,
     ) -> Self {
@@ -143,6 +146,7 @@ impl Scheduler {
             claiming: None,
             asked_last: WebhookId(i64::MIN),
             unrecorded: HashSet::new(),
+            lanes: Lanes::default(),
             reconciling: None,
             reconcile_at: Instant::now(),
             reconciled_below,

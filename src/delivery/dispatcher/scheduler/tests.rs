@@ -8,14 +8,14 @@ use serde_json::json;
 
 use super::super::attempt::Context;
 use super::super::options::Options;
+use super::super::recorder::Outcomes;
 use super::super::wake::Wake;
 use super::*;
 use crate::database::Database;
 use crate::delivery::dispatcher::slot::Ready;
 use crate::delivery::dispatcher::{health, session};
 use crate::delivery::events::Events;
-use crate::delivery::queue::Claimed;
-use crate::delivery::queue::{EventRef, Reason, Taken, WorkerId};
+use crate::delivery::queue::{Claimed, EventRef, Followed, Reason, Taken, WorkerId};
 use crate::delivery::webhooks::Webhooks;
 use crate::lifecycle::{Event, Lane};
 use crate::registry::WebhookId;
@@ -104,7 +104,7 @@ fn webhook() -> Webhook {
     }
 }
 
-fn leased(worker: WorkerId, id: i64) -> Claimed {
+pub(super) fn leased(worker: WorkerId, id: i64) -> Claimed {
     Claimed {
         worker,
         id,
@@ -122,7 +122,7 @@ fn leased(worker: WorkerId, id: i64) -> Claimed {
         due_since: Instant::now(),
         overdue: false,
         size: 1,
-        followed: false,
+        followed: Followed::default(),
     }
 }
 
@@ -144,7 +144,7 @@ fn scheduler(crew: &mut Crew, session: WorkerSession, one: One) -> Scheduler {
         feed: crate::delivery::Feed::default(),
         requests: crate::delivery::dispatcher::requests::Requests::default(),
     };
-    let (outcomes, _) = mpsc::unbounded_channel();
+    let (outcomes, _) = Outcomes::channel();
     Scheduler::new(
         pool.clone(),
         Arc::clone(&webhooks),
