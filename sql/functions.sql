@@ -80,9 +80,9 @@ BEGIN
         FOR step IN 0..2 LOOP
             target := (openregister_webhooks.slot() + step) % 3;
             BEGIN
-                IF target = 0 THEN LOCK TABLE openregister_webhooks.change_0 IN ROW EXCLUSIVE MODE NOWAIT;
-                ELSIF target = 1 THEN LOCK TABLE openregister_webhooks.change_1 IN ROW EXCLUSIVE MODE NOWAIT;
-                ELSE LOCK TABLE openregister_webhooks.change_2 IN ROW EXCLUSIVE MODE NOWAIT;
+                IF target = 0 THEN LOCK TABLE ONLY openregister_webhooks.change_0 IN ROW EXCLUSIVE MODE NOWAIT;
+                ELSIF target = 1 THEN LOCK TABLE ONLY openregister_webhooks.change_1 IN ROW EXCLUSIVE MODE NOWAIT;
+                ELSE LOCK TABLE ONLY openregister_webhooks.change_2 IN ROW EXCLUSIVE MODE NOWAIT;
                 END IF;
                 IF NOT pg_try_advisory_xact_lock_shared(5715726729067189317) AND pg_notification_queue_usage() < 0.5 THEN
                     PERFORM pg_notify('openregister_webhooks', '');
@@ -167,85 +167,105 @@ BEGIN
     END IF;
 END $$;
 
+-- What the short way below leaves to store(): "trouble" is why. Whether an image could not be made shows in what is missing.
+CREATE OR REPLACE FUNCTION openregister_webhooks.store_unusual(host_table text, made_by text, before text, after text, trouble text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    fault text;
+BEGIN
+    IF (before IS NULL AND made_by <> 'INSERT') OR (after IS NULL AND made_by <> 'DELETE') THEN
+        fault := 'the row cannot be written as JSON: ' || trouble;
+    END IF;
+    PERFORM openregister_webhooks.store(host_table, CASE WHEN fault IS NULL AND before = after THEN 'N' ELSE made_by::"char" END, before, after, fault);
+END $$;
+
 -- The short way. What it costs beside a trigger that does nothing but INSERT two row_to_json: docs/BENCHMARKS.md.
--- What each part costs, and what was tried: docs/decisions/0012-short-way.md.
+-- What each part costs, and what was tried: docs/decisions/0012-short-way.md and 0020-cost-of-the-trigger.md.
 --  * No argument and no SET search_path, which together cost more than the decision that nothing is to be captured. SET is what else
 --    makes a function with the owner's rights safe in a session of somebody else; here it is that every function, operator, type and table
 --    is named with its schema, and that nothing is used which finds one by itself (IN, LIKE, BETWEEN, NULLIF, IS DISTINCT FROM). A test reads it.
---  * Few statements: a session of PHP makes few changes, and its first one plans each of them.
+--  * Few statements, and few functions and operators in them: a session of PHP makes few changes, and its first one plans each of them. Later
+--    ones make each ready to run again in every transaction, which includes the question whether the caller may call it. What kinds(), slot()
+--    and outbox_limit() decide is folded into a constant, so the function has one path for each change table instead of a variable.
+--  * ONLY: without it, LOCK TABLE looks for tables that inherit.
 --  * The lock is taken again with each row, which is cheaper than to remember it in a setting. A transaction may so use two change
 --    tables, each under its lock.
---  * Whatever is unusual is left to store().
--- "place" is the change table in use as long as its lock is held, else 3.
+--  * Whatever is unusual is left to store(), by an error (the block's handler runs after its subtransaction, so what it writes is not part of one).
 DO $do$
 DECLARE
     short_way text := $template$
 CREATE OR REPLACE FUNCTION openregister_webhooks.{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
-    before    pg_catalog.text;
-    after     pg_catalog.text;
-    operation pg_catalog."char";
-    place     pg_catalog.int4;
-    fault     pg_catalog.text;
+    before  pg_catalog.text;
+    after   pg_catalog.text;
+    trouble pg_catalog.text;
 BEGIN
     IF openregister_webhooks.kinds() OPERATOR(pg_catalog.&) 1 OPERATOR(pg_catalog.=) 0 THEN
         RETURN NULL;   -- no registration names objects
     END IF;
-    BEGIN
-        before := pg_catalog.row_to_json(OLD);   -- NULL where there is none
-        after := pg_catalog.row_to_json(NEW);
-        {operation}
-        place := CASE WHEN pg_catalog.octet_length(before) OPERATOR(pg_catalog.>) 16777216
-                        OR pg_catalog.octet_length(after) OPERATOR(pg_catalog.>) 16777216
-                        OR openregister_webhooks.outbox_limit() OPERATOR(pg_catalog.>) 0 THEN 3
-                      ELSE openregister_webhooks.slot() END;
-        IF place OPERATOR(pg_catalog.=) 0 THEN
-            LOCK TABLE openregister_webhooks.change_0 IN ROW EXCLUSIVE MODE NOWAIT;
-        ELSIF place OPERATOR(pg_catalog.=) 1 THEN
-            LOCK TABLE openregister_webhooks.change_1 IN ROW EXCLUSIVE MODE NOWAIT;
-        ELSIF place OPERATOR(pg_catalog.=) 2 THEN
-            LOCK TABLE openregister_webhooks.change_2 IN ROW EXCLUSIVE MODE NOWAIT;
-        END IF;
-        IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(5715726729067189317)
-           AND pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8 THEN
-            PERFORM pg_catalog.pg_notify('openregister_webhooks', '');
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
-        IF operation IS NULL THEN
-            fault := 'the row cannot be written as JSON: ' OPERATOR(pg_catalog.||) SQLERRM;
-        END IF;
-        place := 3;
-    END;
-
-    IF place OPERATOR(pg_catalog.=) 0 THEN
-        INSERT INTO openregister_webhooks.change_0 VALUES (pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_xact_id(), 0,
-            TG_TABLE_NAME, operation, false, CASE WHEN operation OPERATOR(pg_catalog.<>) 'N'::pg_catalog."char" THEN before END, after, NULL,
-            pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp());
-    ELSIF place OPERATOR(pg_catalog.=) 1 THEN
-        INSERT INTO openregister_webhooks.change_1 VALUES (pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_xact_id(), 0,
-            TG_TABLE_NAME, operation, false, CASE WHEN operation OPERATOR(pg_catalog.<>) 'N'::pg_catalog."char" THEN before END, after, NULL,
-            pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp());
-    ELSIF place OPERATOR(pg_catalog.=) 2 THEN
-        INSERT INTO openregister_webhooks.change_2 VALUES (pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_xact_id(), 0,
-            TG_TABLE_NAME, operation, false, CASE WHEN operation OPERATOR(pg_catalog.<>) 'N'::pg_catalog."char" THEN before END, after, NULL,
-            pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp());
+    IF openregister_webhooks.outbox_limit() OPERATOR(pg_catalog.=) 0 AND openregister_webhooks.slot() OPERATOR(pg_catalog.=) 0 THEN
+        {path 0}
+    ELSIF openregister_webhooks.outbox_limit() OPERATOR(pg_catalog.=) 0 AND openregister_webhooks.slot() OPERATOR(pg_catalog.=) 1 THEN
+        {path 1}
+    ELSIF openregister_webhooks.outbox_limit() OPERATOR(pg_catalog.=) 0 THEN
+        {path 2}
     ELSE
-        PERFORM openregister_webhooks.store(TG_TABLE_NAME::pg_catalog.text, coalesce(operation, TG_OP::pg_catalog."char"), before, after, fault);
+        BEGIN
+            {images}
+        EXCEPTION WHEN OTHERS THEN
+            trouble := SQLERRM;
+        END;
+        PERFORM openregister_webhooks.store_unusual(TG_TABLE_NAME::pg_catalog.text, TG_OP, before, after, trouble);
     END IF;
     RETURN NULL;
 END $$
 $template$;
-    -- Of an object even an UPDATE that changes nothing is needed ('N'): 0.2.13 locks by one.
-    object text := $own$operation := CASE WHEN before IS NULL THEN 'I' WHEN after IS NULL THEN 'D'
-                          WHEN before OPERATOR(pg_catalog.=) after THEN 'N' ELSE 'U' END::pg_catalog."char";$own$;
-    -- Reading an object is no event. The text is searched, since json that holds \u0000 cannot be taken apart.
-    audit text := $own$IF pg_catalog."position"(pg_catalog.split_part(after, '"changed":', 1), '"action":"read"') OPERATOR(pg_catalog.>) 0 THEN
+    path text := $template$BEGIN
+            {images}
+            IF {too_large}
+               OR NOT pg_catalog.pg_try_advisory_xact_lock_shared(5715726729067189317) THEN
+                IF {too_large} THEN
+                    RAISE SQLSTATE 'ORW00';
+                ELSIF pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.<) 0.5::pg_catalog.float8
+                      AND pg_catalog.pg_notify('openregister_webhooks', '') IS NULL THEN
+                    NULL;   -- the condition rings; PERFORM would run a query
+                END IF;
+            END IF;
+            LOCK TABLE ONLY openregister_webhooks.{change table} IN ROW EXCLUSIVE MODE NOWAIT;
+        EXCEPTION WHEN OTHERS THEN
+            PERFORM openregister_webhooks.store_unusual(TG_TABLE_NAME::pg_catalog.text, TG_OP, before, after, SQLERRM);
             RETURN NULL;
-        END IF;
-        operation := 'I'::pg_catalog."char";$own$;
+        END;
+        INSERT INTO openregister_webhooks.{change table} VALUES (pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_xact_id(), 0, TG_TABLE_NAME,
+            {operation}, false, {old}, after, NULL, pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp());$template$;
+    -- Of an object even an UPDATE that changes nothing is needed ('N'): 0.2.13 locks by one.
+    object text[] := ARRAY['capture_object',
+        $own$before := pg_catalog.row_to_json(OLD)::pg_catalog.text;   -- NULL where there is none
+            after := pg_catalog.row_to_json(NEW)::pg_catalog.text;$own$,
+        $own$pg_catalog.octet_length(before) OPERATOR(pg_catalog.>) 16777216 OR pg_catalog.octet_length(after) OPERATOR(pg_catalog.>) 16777216$own$,
+        $own$CASE WHEN before IS NULL THEN 'I' WHEN after IS NULL THEN 'D'
+                 WHEN before OPERATOR(pg_catalog.=) after THEN 'N' ELSE 'U' END::pg_catalog."char"$own$,
+        $own$CASE WHEN before OPERATOR(pg_catalog.=) after THEN NULL ELSE before END$own$];
+    -- Reading an object is no event. The text is searched, since json that holds \u0000 cannot be taken apart.
+    audit text[] := ARRAY['capture_audit',
+        $own$after := pg_catalog.row_to_json(NEW)::pg_catalog.text;
+            IF pg_catalog."position"(pg_catalog.split_part(after, '"changed":', 1), '"action":"read"') OPERATOR(pg_catalog.>) 0 THEN
+                RETURN NULL;
+            END IF;$own$,
+        $own$pg_catalog.octet_length(after) OPERATOR(pg_catalog.>) 16777216$own$,
+        $own$'I'::pg_catalog."char"$own$,
+        'NULL'];
+    parts text[];
+    code  text;
 BEGIN
-    EXECUTE replace(replace(short_way, '{name}', 'capture_object'), '{operation}', object);
-    EXECUTE replace(replace(short_way, '{name}', 'capture_audit'), '{operation}', audit);
+    FOREACH parts SLICE 1 IN ARRAY ARRAY[object, audit] LOOP
+        code := short_way;
+        FOR n IN 0..2 LOOP
+            code := replace(code, '{path ' || n || '}', replace(path, '{change table}', 'change_' || n));
+        END LOOP;
+        code := replace(replace(code, '{name}', parts[1]), '{images}', parts[2]);
+        EXECUTE replace(replace(replace(code, '{too_large}', parts[3]), '{operation}', parts[4]), '{old}', parts[5]);
+    END LOOP;
 END $do$;
 
 -- The trigger of the other kinds, and of tables whose trigger an earlier version made. Arguments: the bit of the kind; 'object', 'audit'
@@ -1042,7 +1062,7 @@ BEGIN
     END LOOP;
     EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA openregister_webhooks TO %I', runtime);
     EXECUTE format('REVOKE EXECUTE ON FUNCTION openregister_webhooks.capture(), openregister_webhooks.capture_object(), openregister_webhooks.capture_audit(), '
-        'openregister_webhooks.store(text, "char", text, text, text), openregister_webhooks.appconfig_hook(), openregister_webhooks.check_sealed(), '
+        'openregister_webhooks.store(text, "char", text, text, text), openregister_webhooks.store_unusual(text, text, text, text, text), openregister_webhooks.appconfig_hook(), openregister_webhooks.check_sealed(), '
         'openregister_webhooks.grant_runtime(), openregister_webhooks.detach(text), openregister_webhooks.grant_lookup(text), openregister_webhooks.revoke_lookup(text), '
         'openregister_webhooks.lookups(), openregister_webhooks.outdated_lookups(), openregister_webhooks.set_capture_all(boolean) FROM %I', runtime);
 END $$;

@@ -3,6 +3,8 @@
 //! Each of the compared has a database of its own on one server, so that they can take turns quickly. Sidecars run all the time; while
 //! nothing is written to their database they do next to nothing.
 
+mod large;
+
 use std::time::Duration;
 
 use crate::Scope;
@@ -118,6 +120,7 @@ pub(super) async fn run(scope: Scope) -> Report {
     let mut tables = vec![cost_table(&cost), first_table(&first)];
     if !scope.ratios_only {
         tables.push(rates(scope, &server, &mut variants).await);
+        tables.push(large::table(scope, &server, &mut variants).await);
     }
     Report {
         tables,

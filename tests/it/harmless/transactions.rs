@@ -119,11 +119,24 @@ async fn a_repeatable_read_writer_outlives_the_rotation() {
 /// `kinds()` and `slot()` are folded into cached plans: a change of them must reach every session, however warm.
 #[tokio::test]
 async fn cached_plans_follow_a_change_of_kinds_and_of_the_table_in_use() {
+    plans_follow(
+        "oc_openregister_sources",
+        "INSERT INTO oc_openregister_sources (uuid, title, database_url, type) VALUES ('u', $1, 'd', 'x')",
+        "title",
+    )
+    .await;
+    plans_follow(
+        OBJECTS,
+        "INSERT INTO oc_openregister_table_1_1 (_uuid, _register, _schema, name) VALUES (gen_random_uuid()::text, '1', '1', $1)",
+        "name",
+    )
+    .await;
+}
+
+/// `insert` writes the title `$1` into a column of the table.
+async fn plans_follow(table: &str, insert: &str, column: &str) {
     let scene = Scene::new(Generation::V0_2_13).await;
-    let table = "oc_openregister_sources";
     let writer = scene.db.client().await;
-    let insert =
-        "INSERT INTO oc_openregister_sources (uuid, title, database_url, type) VALUES ('u', $1, 'd', 'x')";
     let statement = writer.prepare(insert).await.unwrap();
     let warm = async |client: &Client, title: &str| {
         for _ in 0..12 {
@@ -132,7 +145,7 @@ async fn cached_plans_follow_a_change_of_kinds_and_of_the_table_in_use() {
     };
     let titles = async |title: &str| {
         let changes = scene.capture.all().await;
-        let quoted = format!("\"title\":\"{title}\"");
+        let quoted = format!("\"{column}\":\"{title}\"");
         let of_table = of(&changes, table);
         of_table
             .iter()
@@ -224,6 +237,41 @@ async fn registrations_at_the_same_time_switch_on_both_kinds() {
     for table in ["oc_openregister_agents", "oc_openregister_sources"] {
         rows::insert(&scene.client, table).await;
         assert_eq!(ops(&scene.capture.all().await, table), [Op::Insert], "{table}");
+    }
+    scene.capture.stop().await;
+}
+
+/// More than 64 subtransactions with an id would make every snapshot of the server slower. The trigger's block gets none: neither in the
+/// usual way, nor where a change table is locked or the outbox has a limit.
+#[tokio::test]
+async fn what_is_captured_is_no_part_of_a_subtransaction() {
+    let scene = Scene::new(Generation::V0_2_13).await;
+    let (client, other) = (&scene.client, scene.db.client().await);
+    let rows = "SELECT count(*), count(*) FILTER (WHERE xmin::text = (xid::text::numeric % 4294967296)::text) FROM (
+        SELECT xmin, xid FROM openregister_webhooks.change_0 UNION ALL SELECT xmin, xid FROM openregister_webhooks.change_1
+        UNION ALL SELECT xmin, xid FROM openregister_webhooks.change_2) c WHERE xid = pg_current_xact_id()";
+    let slot = "SELECT openregister_webhooks.slot()";
+    let in_use: i32 = client.query_one(slot, &[]).await.unwrap().get(0);
+    let lock = format!("BEGIN; LOCK TABLE openregister_webhooks.change_{in_use} IN ACCESS EXCLUSIVE MODE");
+    let limit = |bytes: i64| format!("SELECT openregister_webhooks.set_outbox_limit({bytes})");
+    for (before, after) in [
+        (String::new(), String::new()),
+        (lock, "COMMIT".to_owned()),
+        (limit(1 << 40), limit(0)),
+    ] {
+        run(&other, &before).await;
+        run(client, "BEGIN").await;
+        let id = rows::insert(client, OBJECTS).await;
+        rows::update(client, OBJECTS, id).await;
+        run(client, "UPDATE oc_openregister_table_1_1 SET age = age").await;
+        rows::delete(client, OBJECTS, id).await;
+        // The look needs a lock on each table.
+        run(&other, &after).await;
+        let row = client.query_one(rows, &[]).await.unwrap();
+        run(client, "COMMIT").await;
+        let (captured, at_the_top): (i64, i64) = (row.get(0), row.get(1));
+        assert!(captured >= 4, "{captured} after {before:?}");
+        assert_eq!(at_the_top, captured, "after {before:?}");
     }
     scene.capture.stop().await;
 }
