@@ -14,7 +14,7 @@ use super::transaction::BatchTransaction;
 use crate::database::Session;
 
 /// Bytes of row images in one batch; a change that is larger is a batch of its own.
-pub(super) const BATCH_BYTES: i64 = 16 * 1024 * 1024;
+pub(super) const BATCH_BYTES: i64 = 4 * 1024 * 1024;
 
 /// Settings of the statements of a read, for a session of our own.
 ///
