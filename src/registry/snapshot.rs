@@ -1,6 +1,6 @@
 //! All registrations as of one revision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use super::handshake::Handshake;
@@ -109,10 +109,10 @@ impl Snapshot {
         Some(Self::new(read))
     }
 
-    /// The webhooks whose rows need not be read again as long as they have these versions, by id.
-    pub(super) fn versions(&self) -> impl Iterator<Item = (WebhookId, i64)> {
-        let version = |webhook: &Arc<Webhook>| Some((webhook.id, *self.read.versions.get(&webhook.id)?));
-        self.read.all.iter().filter_map(version)
+    /// The ids of the webhooks whose rows need not be read again as long as they have these versions.
+    pub(super) fn versions(&self) -> BTreeMap<i64, i64> {
+        let versions = self.read.versions.iter();
+        versions.map(|(id, version)| (id.0, *version)).collect()
     }
 
     /// Grows with every change of any registration, as long as the database is not restored.

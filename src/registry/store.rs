@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{GenericClient, Transaction};
+use tokio_postgres::{GenericClient, Row, Transaction};
 
 use super::defaults::Defaults;
 use super::error::{Refused, RegistryError};
-use super::reading::{Readings, STAMP, Stamp};
+use super::reading::{Reading, Readings, STAMP, Stamp};
 use super::record::Record;
 use super::row::{self, COLUMNS};
 use super::sealing::{self, Form};
@@ -16,19 +16,26 @@ use super::snapshot::{Loaded, Snapshot};
 use super::vault::Vault;
 use super::webhook::{Ordering, WebhookId};
 
-/// What tells one version of a row from every other, in a number: the transaction that wrote it, and its place.
-const VERSION: &str = "hashtextextended(concat(w.xmin, w.ctid), 0)";
+/// What tells one version of a row from every other of the same history, in a number: the transaction that wrote it, its place, and (should a
+/// crash of a server that does not wait for its disk give another transaction the same number) what every change of a registration sets.
+const VERSION: &str =
+    "hashtextextended(concat_ws(' ', w.xmin, w.ctid, w.revision, extract(epoch FROM w.updated_at)), 0)";
 
-/// Every registration, in one statement: as of one moment. Of `before`, which must be of the same history, the webhooks are taken over
-/// whose rows have not been written since, so that a change of one of many costs little more than to find which it is.
-pub(super) async fn load<C: GenericClient>(
+/// The rows of a read of all registrations.
+struct Read {
+    /// Those that were written since, and whatever is not known.
+    rows: Vec<Row>,
+    reading: Reading,
+    /// The ids and versions of those that are known and still there, as they were.
+    kept: BTreeMap<i64, i64>,
+}
+
+/// Reads every registration in one statement, as of one moment, except the rows that are known and have the same version.
+async fn read<C: GenericClient>(
     client: &C,
-    vault: &Vault,
-    defaults: &Defaults,
-    now: i64,
-    before: Option<&Snapshot>,
+    known: Option<&Snapshot>,
     readings: &Readings,
-) -> Result<Snapshot, RegistryError> {
+) -> Result<Read, RegistryError> {
     // `$1`: ids, ascending, and `$2`: their versions. No join, which could be planned as a comparison of each with each.
     let sql = format!(
         "SELECT {COLUMNS}, {STAMP}, s.sealed_to_origin, {VERSION} AS version, \
@@ -38,27 +45,53 @@ pub(super) async fn load<C: GenericClient>(
            ON (($1::bigint[])[width_bucket(w.id, $1::bigint[])] = w.id \
                AND ($2::bigint[])[width_bucket(w.id, $1::bigint[])] = {VERSION}) IS NOT TRUE"
     );
-    let (mut ids, mut versions) = (Vec::new(), Vec::new());
-    for (id, version) in before.into_iter().flat_map(Snapshot::versions) {
-        ids.push(id.0);
-        versions.push(version);
-    }
+    let mut kept: BTreeMap<i64, i64> = known.map(Snapshot::versions).unwrap_or_default();
+    let (ids, versions): (Vec<i64>, Vec<i64>) = kept.iter().unzip();
     let statement = client.prepare(&sql).await?;
     let began = readings.begin();
     let rows = client.query(&statement, &[&ids, &versions]).await?;
     let reading = readings.end(began);
-    let mut loaded = Loaded::at(rows.first().map(Stamp::of).unwrap_or_default(), reading);
-    // `registry` and `settings` have one row each, so there is a row, whether or not a registration has changed.
-    let gone: Option<Vec<i64>> = rows.first().and_then(|row| row.get("gone"));
-    let mut kept: BTreeMap<i64, i64> = ids.into_iter().zip(versions).collect();
+    let gone = rows
+        .first()
+        .and_then(|row| row.get::<_, Option<Vec<i64>>>("gone"));
     for id in gone.into_iter().flatten() {
         kept.remove(&id);
     }
-    for row in rows {
+    for row in &rows {
+        if let Some(id) = row.get::<_, Option<i64>>("id") {
+            kept.remove(&id);
+        }
+    }
+    Ok(Read { rows, reading, kept })
+}
+
+/// Every registration, as of one moment. Of `before`, which must be of the same history, those are taken over whose rows have not been
+/// written since, so that a change of one of many costs little more than to find which it is.
+pub(super) async fn load<C: GenericClient>(
+    client: &C,
+    vault: &Vault,
+    defaults: &Defaults,
+    now: i64,
+    mut before: Option<&Snapshot>,
+    readings: &Readings,
+) -> Result<Snapshot, RegistryError> {
+    let mut found = read(client, before, readings).await?;
+    if let (Some(known), Some(first)) = (before, found.rows.first())
+        && !known.stamp().is_akin(&Stamp::of(first))
+    {
+        // Restored right now: versions of another history say nothing.
+        before = None;
+        found = read(client, None, readings).await?;
+    }
+    // `registry` and `settings` have one row each, so there is a row, whether or not a registration has changed.
+    let Some(stamp) = found.rows.first().map(Stamp::of) else {
+        return Ok(Snapshot::new(Loaded::at(Stamp::default(), found.reading)));
+    };
+    let mut loaded = Loaded::at(stamp, found.reading);
+    for row in found.rows {
         let Some(id) = row.get::<_, Option<i64>>("id").map(WebhookId) else {
             continue;
         };
-        kept.remove(&id.0);
         let form = Form::read(row.get("sealed_to_origin"));
         let record = row::read(&row, id, vault, form);
         let ends = record.as_ref().ok().and_then(|record| record.next_expiry(now));
@@ -77,7 +110,7 @@ pub(super) async fn load<C: GenericClient>(
             }
         }
     }
-    for (id, version) in kept {
+    for (id, version) in found.kept {
         if let Some(known) = before.and_then(|before| before.get(WebhookId(id))) {
             loaded.add(Arc::clone(known), Some(version));
         }
