@@ -17,7 +17,7 @@ use crate::lifecycle::users::KnownUsers;
 use orw_model::{Entity, EntityKind, ObjectRow, Row, TableName, object_entity, time};
 
 /// What is remembered of recent changes, in bytes.
-const MEMORY: usize = 4 << 20;
+const MEMORY: usize = 2 << 20;
 
 /// The classifier.
 #[derive(Debug)]
@@ -44,9 +44,9 @@ impl Classifier {
             references: References::default(),
             users: KnownUsers::default(),
             recent: BoundedMap::new(MEMORY),
-            moved: BoundedMap::new(MEMORY / 4),
+            moved: BoundedMap::new(MEMORY / 2),
             insertions: Insertions::default(),
-            last_object: BoundedMap::new(MEMORY / 16),
+            last_object: BoundedMap::new(MEMORY / 2),
             utc: HashMap::new(),
         }
     }

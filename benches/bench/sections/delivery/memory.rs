@@ -64,6 +64,8 @@ const LOADS: [(&str, Load); 8] = [
 /// MiB, milliseconds, deliveries a second.
 struct Measured {
     resident: f64,
+    /// Of it what is not pages of files, which the system shares and can take back.
+    own: f64,
     most: f64,
     ready: f64,
     rate: Option<f64>,
@@ -84,6 +86,7 @@ pub(crate) async fn run(scope: Scope) -> Report {
         columns: [
             "load",
             "3 s after it",
+            "of it without pages of files (code)",
             "at most",
             "ms from the start of the process until it is ready",
             "deliveries a second",
@@ -107,6 +110,7 @@ fn row(rounds: &[Measured]) -> Vec<Figure> {
         .map(|_| Figure::new(of(|one| one.rate.unwrap_or_default()), 0));
     vec![
         Figure::new(of(|one| one.resident), 1),
+        Figure::new(of(|one| one.own), 1),
         Figure::new(of(|one| one.most), 1),
         Figure::new(of(|one| one.ready), 0),
         rate.unwrap_or(Figure::NONE),
@@ -157,6 +161,7 @@ async fn measure(scene: &Scene, load: Load) -> Measured {
     tokio::time::sleep(REST).await;
     let measured = Measured {
         resident: mebibytes(sidecar.pid(), "VmRSS"),
+        own: mebibytes(sidecar.pid(), "RssAnon"),
         most: most.max(mebibytes(sidecar.pid(), "VmHWM")),
         ready: ready.as_secs_f64() * 1000.0,
         rate: (deliveries > 0).then(|| f64::from(u32::try_from(deliveries).unwrap()) / elapsed.as_secs_f64()),
