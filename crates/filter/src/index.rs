@@ -13,6 +13,9 @@ use crate::document::Document;
 use crate::filter::Filter;
 use crate::value::Value;
 
+/// How many comparisons of each filter are considered: this bounds the work for a document, which no budget does.
+const CONSIDERED: usize = 8;
+
 /// An index of filters, which it calls by their places in the given order.
 #[derive(Debug, Default)]
 pub struct FilterIndex {
@@ -133,7 +136,7 @@ impl Field {
     }
 }
 
-/// The comparisons with one text or number with which a filter begins: each must hold, and they are evaluated in this order, before
+/// The first comparisons with one text or number with which a filter begins: each must hold, and they are evaluated in this order, before
 /// anything else.
 fn comparisons(root: &Clause) -> Vec<Comparison<'_>> {
     let mut found = Vec::new();
@@ -141,9 +144,10 @@ fn comparisons(root: &Clause) -> Vec<Comparison<'_>> {
     found
 }
 
-/// Adds those of `clause`; whether it consists of nothing else.
+/// Adds those of `clause`; whether it consists of nothing else, and more may be added.
 fn begin<'f>(clause: &'f Clause, found: &mut Vec<Comparison<'f>>) -> bool {
     match clause {
+        _ if found.len() >= CONSIDERED => false,
         Clause::All(clauses) => clauses.iter().all(|clause| begin(clause, found)),
         Clause::Field { path, tests } => {
             let [Test::Is(Op::Equal(equality))] = tests.as_ref() else {

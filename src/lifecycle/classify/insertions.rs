@@ -17,8 +17,8 @@ use orw_model::ObjectRow;
 const NEAR: TimeDelta = TimeDelta::seconds(10);
 /// For so long an insertion is remembered.
 const KEPT: TimeDelta = TimeDelta::seconds(30);
-/// How many are remembered, in about 2 MiB.
-const MOST: usize = 50_000;
+/// How many are remembered, in about 1.5 MiB: enough for 1,500 a second. If there are more, those of the last seconds are searched for.
+const MOST: usize = 30_000;
 
 /// The insertions of the last seconds. Uuids are remembered by their hashes: one that is equal by chance costs a search.
 #[derive(Debug, Default)]
