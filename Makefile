@@ -39,8 +39,8 @@ bless: ## Write the generated pages of docs/ anew from the program: events, sche
 bench: ## Run the benchmarks of docs/BENCHMARKS.md (BENCH=name runs one)
 	@scripts/bench.sh
 
-bench-figures: ## Measure what docs/BENCHMARKS.md says of writers, reader and delivery, and write it there (12 minutes, on a machine that is not busy)
-	@BENCH="writer reader delivery" BENCH_ARGS=--write ORW_TEST_BENCH_ROUNDS=3 ORW_TEST_BENCH_SECONDS=3 scripts/bench.sh
+bench-figures: ## Measure what docs/BENCHMARKS.md says of writers, reader, delivery, growth and memory, and write it there (20 minutes, on a machine that is not busy)
+	@BENCH="writer reader delivery growth memory" BENCH_ARGS=--write ORW_TEST_BENCH_ROUNDS=3 ORW_TEST_BENCH_SECONDS=3 scripts/bench.sh
 
 bench-check: ## Fail if capture takes more CPU or log, beside its references, than benches/baseline.json allows
 	@BENCH_ARGS=--check scripts/bench.sh

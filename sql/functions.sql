@@ -372,7 +372,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     FROM openregister_webhooks.host_table h
     LEFT JOIN pg_trigger t ON t.tgrelid = h.relid AND t.tgname = 'openregister_webhooks_capture' AND NOT t.tgisinternal
     LEFT JOIN openregister_webhooks.captured_table k ON k.tbl = h.tbl AND k.relid = h.relid
-    WHERE openregister_webhooks.trigger_arguments(h.tbl) IS NOT NULL
+    -- What is captured is not asked about again: with thousands of tables that is most of the work of each discovery.
+    WHERE (t.oid IS NOT NULL AND k.tbl IS NOT NULL) OR openregister_webhooks.trigger_arguments(h.tbl) IS NOT NULL
     ORDER BY h.relid
 $$;
 
@@ -410,7 +411,7 @@ BEGIN
         RETURN true;
     END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', host);
-    IF to_regclass(host) IS DISTINCT FROM id OR NOT EXISTS (SELECT FROM openregister_webhooks.capturable() c WHERE c.relid = id) THEN
+    IF to_regclass(host) IS DISTINCT FROM id OR NOT EXISTS (SELECT FROM openregister_webhooks.host_table h WHERE h.relid = id) THEN
         RETURN false;   -- replaced meanwhile: the next discovery; or none of Nextcloud's own
     END IF;
     is_known := EXISTS (SELECT FROM openregister_webhooks.captured_table k WHERE k.tbl = wanted AND k.relid = id);

@@ -1,10 +1,12 @@
 //! The program itself, as a process.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use orw_testkit::port::HeldPort;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::server::Database;
 
@@ -46,19 +48,36 @@ impl Environment {
         command
     }
 
+    /// Starts the program; returns when it is ready, and how long that took.
+    pub(crate) async fn run_until_ready(&self) -> (Sidecar, Duration) {
+        let (port, health) = (HeldPort::take().unwrap(), HeldPort::take().unwrap());
+        let began = Instant::now();
+        let sidecar = self.spawn(&[
+            ("ORW_LISTEN", port.address().to_string()),
+            ("ORW_METRICS_LISTEN", health.address().to_string()),
+        ]);
+        while !is_ready(health.address()).await {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "the sidecar is not ready"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        (sidecar, began.elapsed())
+    }
+
+    fn spawn(&self, settings: &[(&str, String)]) -> Sidecar {
+        let mut command = self.command();
+        command.arg("run").stdout(Stdio::null()).stderr(Stdio::null());
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
+        Sidecar(command.spawn().unwrap())
+    }
+
     /// Starts the program; returns when it listens.
     pub(crate) async fn run(&self) -> Sidecar {
         let port = HeldPort::take().unwrap();
         let address = port.address();
-        let child = self
-            .command()
-            .arg("run")
-            .env("ORW_LISTEN", address.to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let sidecar = Sidecar(child);
+        let sidecar = self.spawn(&[("ORW_LISTEN", address.to_string())]);
         let deadline = Instant::now() + Duration::from_secs(60);
         while tokio::net::TcpStream::connect(address).await.is_err() {
             assert!(Instant::now() < deadline, "the sidecar does not answer");
@@ -91,6 +110,19 @@ impl Environment {
         command.args(["webhook", verb, webhook]).stdout(Stdio::null());
         assert!(command.status().unwrap().success());
     }
+}
+
+/// Whether `/readyz` at this address answers 200.
+async fn is_ready(health: SocketAddr) -> bool {
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(health).await?;
+        let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    ask.await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
 impl Sidecar {

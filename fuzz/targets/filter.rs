@@ -4,7 +4,7 @@
 //! Input that begins with `{` or `[` is a filter and, after the first line end, a document, both as text. All other input
 //! drives a generator, which gets deeper into evaluation.
 
-use orw_filter::{Document, EvalError, Filter};
+use orw_filter::{Document, EvalError, Filter, FilterIndex};
 use orw_model::json::parse;
 use serde_json::{Map, Number, Value, json};
 
@@ -57,6 +57,13 @@ fn laws(
         assert!(strict.is_err());
         return;
     };
+    if let Ok(lenient) = Filter::parse_leniently(filter)
+        && FilterIndex::new([Some(&lenient)])
+            .candidates(&document)
+            .is_some_and(|found| found.is_empty())
+    {
+        assert_eq!(plain, Ok(false), "an index leaves it out");
+    }
     if let Ok(strict) = &strict {
         let _ = (strict.warnings(), strict.needs());
         same(&plain, &strict.matches(&document), false);

@@ -16,6 +16,9 @@ pub trait Consumer: Send {
     /// Why the changes cannot be taken now; the batch is then rolled back and tried again.
     type Error: std::error::Error + Send + Sync + 'static;
 
+    /// Another process may have read since the last call: what is remembered of earlier changes no longer tells what came before.
+    fn interrupted(&mut self) {}
+
     /// Takes a batch, in order. If it panics or fails because of the data ([`Self::fault`]), it gets smaller batches until the change
     /// is found that it cannot take; that change goes to the quarantine table. What it leaves for the end counts as its work, too.
     fn consume(

@@ -117,6 +117,7 @@ impl Term<'_> {
             self.settings.table_prefix.clone(),
             !direct,
         );
+        consumer.interrupted();
         tracing::info!(position = reader.position().n, "leading: reading the outbox");
         self.set(CaptureStatus::Leading);
         let end = self.shutdown.child_token();

@@ -178,7 +178,9 @@ impl Reader {
         // before the transaction begins, and if there are none, there is no transaction.
         let mut leading = None;
         if self.per_transaction {
-            self.reload(session.client()).await?;
+            if self.reload(session.client()).await? {
+                processor.consumer.interrupted();
+            }
             leading = Some(self.begin(session).await?);
         }
         let unfetchable = fetching.unfetchable.as_deref();
@@ -292,13 +294,17 @@ impl Reader {
         }
     }
 
-    /// Loads the position: behind a pooler another process may have read since.
-    async fn reload<E: std::error::Error + 'static>(&mut self, client: &Client) -> Result<(), ReadError<E>> {
+    /// Loads the position: behind a pooler another process may have read since. Whether one has.
+    async fn reload<E: std::error::Error + 'static>(
+        &mut self,
+        client: &Client,
+    ) -> Result<bool, ReadError<E>> {
         if let Some((stored, _)) = position::load(client).await?
             && stored.n > self.position.n
         {
             self.position = stored;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 }

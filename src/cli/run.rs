@@ -25,7 +25,6 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     telemetry::init_log(&settings.log, settings.log_format)?;
     telemetry::log_panics();
-    use_small_pages();
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(orw_model::json::STACK)
@@ -55,14 +54,6 @@ pub(crate) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 fn ended(failure: &Failure) -> ExitCode {
     output::print_failure(failure);
     failure.code()
-}
-
-/// Has memory given out in pages of 4 KiB from here on. The allocator asks for pages of 2 MiB where it can; most of each stayed unused and
-/// counted as ours all the same, about half of what the process had.
-fn use_small_pages() {
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "memory may be given out in large pages");
-    }
 }
 
 /// Raises the limit of open files to the maximum: a proxied connection takes two, and most systems allow 1,024 unless a process asks

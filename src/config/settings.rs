@@ -80,7 +80,7 @@ pub struct Settings {
     pub bind_address: Option<IpAddr>,
     /// `ORW_MAX_IN_FLIGHT` (default 512): requests in flight over all webhooks.
     pub max_in_flight: u32,
-    /// `ORW_MAX_BYTES_IN_FLIGHT` (default 64 MiB): the sum of the bodies in flight.
+    /// `ORW_MAX_BYTES_IN_FLIGHT` (default 16 MiB): the sum of the bodies in flight.
     pub max_bytes_in_flight: u64,
     /// `ORW_CONNECT_TIMEOUT_SECONDS` (default 5).
     pub connect_timeout: Duration,
@@ -143,7 +143,7 @@ impl Settings {
             proxies: Proxies::default(),
             bind_address: None,
             max_in_flight: 512,
-            max_bytes_in_flight: 64 * 1024 * 1024,
+            max_bytes_in_flight: 16 * 1024 * 1024,
             connect_timeout: Duration::from_secs(5),
             default_limits: Limits::default(),
             default_retry: RetryPolicy::default(),

@@ -22,7 +22,7 @@ pub struct Needs {
     pub local_times: BTreeSet<String>,
     /// Uuids of rows inserted into magic tables: which of them are in the blob table?
     pub in_blob: BTreeSet<String>,
-    /// The same uuids, each with its table (without prefix): which of them are in another magic table, too?
+    /// Those of the same uuids that may not be new, each with its table (without prefix): which of them are in another magic table, too?
     pub homes: BTreeMap<String, String>,
     /// Tables (without prefix) and uuids: which of these rows exist?
     pub rows_exist: BTreeSet<(String, String)>,

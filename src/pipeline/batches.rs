@@ -196,6 +196,10 @@ impl Pipeline {
 impl Consumer for Pipeline {
     type Error = PipelineError;
 
+    fn interrupted(&mut self) {
+        self.lifecycle.forget();
+    }
+
     async fn consume(
         &mut self,
         tx: &BatchTransaction<'_>,

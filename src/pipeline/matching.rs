@@ -35,8 +35,12 @@ pub fn matches<'r>(
     let document = Document::of_event(&states.subject(event), needs);
     let awaited = matches!(event.actor, ActorState::Awaited { .. });
     let mut budget = Budget::default();
-    webhooks
-        .iter()
+    let candidates = match &document {
+        Ok(document) => registrations.candidates(event.class, document),
+        Err(_) => webhooks.iter().collect(),
+    };
+    candidates
+        .into_iter()
         .filter_map(|webhook| {
             Some((
                 webhook,

@@ -68,6 +68,12 @@ impl Record {
         }
     }
 
+    /// When the first of its signing secrets ends that does, after `now` (seconds since 1970).
+    pub(super) fn next_expiry(&self, now: i64) -> Option<i64> {
+        let ends = self.secrets.iter().filter_map(|secret| secret.until);
+        ends.filter(|until| *until > now).min()
+    }
+
     /// Whether its format can render what it is registered for.
     pub(super) fn check(&self, defaults: &Defaults) -> Result<(), InvalidField> {
         let shape = (self.format, self.data_mode);

@@ -1,26 +1,50 @@
 //! All registrations as of one revision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use super::handshake::Handshake;
 use super::reading::{Reading, Stamp};
 use super::webhook::{Webhook, WebhookId};
-use orw_filter::Needs;
+use orw_filter::{Document, FilterIndex, Needs};
 use orw_model::EventClass;
 
 /// All registrations as of one revision; immutable.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    stamp: Stamp,
-    reading: Reading,
-    all: Vec<Arc<Webhook>>,
+    read: Loaded,
     by_id: HashMap<WebhookId, Arc<Webhook>>,
     by_class: Vec<Listeners>,
     /// By class: whether a registration names it, enabled or not.
     named: Vec<bool>,
-    unreadable: Vec<(WebhookId, String)>,
-    next_expiry: Option<i64>,
+}
+
+/// What a read of all registrations gave.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Loaded {
+    stamp: Stamp,
+    reading: Reading,
+    all: Vec<Arc<Webhook>>,
+    /// The versions of the rows that say the same as long as nobody writes them: of all but those with a secret that ends.
+    versions: HashMap<WebhookId, i64>,
+    pub(super) unreadable: Vec<(WebhookId, String)>,
+    pub(super) next_expiry: Option<i64>,
+}
+
+impl Loaded {
+    /// Nothing yet, of a read that gave this stamp.
+    pub(super) fn at(stamp: Stamp, reading: Reading) -> Self {
+        Self {
+            stamp,
+            reading,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add(&mut self, webhook: Arc<Webhook>, version: Option<i64>) {
+        self.versions.extend(version.map(|version| (webhook.id, version)));
+        self.all.push(webhook);
+    }
 }
 
 /// The webhooks that listen to one class.
@@ -29,22 +53,25 @@ struct Listeners {
     webhooks: Vec<Arc<Webhook>>,
     /// What their filters look into; made with the first event.
     needs: OnceLock<Needs>,
+    /// Which of them an event can match, if there are many; made with the first event.
+    index: OnceLock<FilterIndex>,
 }
+
+/// With fewer webhooks each filter is evaluated.
+const MANY: usize = 16;
 
 impl Snapshot {
     /// These webhooks, in the order of their ids.
     #[must_use]
     pub fn of(webhooks: Vec<Arc<Webhook>>) -> Self {
-        Self::new((Stamp::default(), Reading::default()), webhooks, Vec::new(), None)
+        let mut loaded = Loaded::default();
+        webhooks.into_iter().for_each(|webhook| loaded.add(webhook, None));
+        Self::new(loaded)
     }
 
-    pub(super) fn new(
-        (stamp, reading): (Stamp, Reading),
-        mut all: Vec<Arc<Webhook>>,
-        unreadable: Vec<(WebhookId, String)>,
-        next_expiry: Option<i64>,
-    ) -> Self {
-        all.sort_by_key(|webhook| webhook.id);
+    pub(super) fn new(mut read: Loaded) -> Self {
+        read.all.sort_by_key(|webhook| webhook.id);
+        let (all, unreadable) = (&read.all, &read.unreadable);
         let by_id = all
             .iter()
             .map(|webhook| (webhook.id, Arc::clone(webhook)))
@@ -60,14 +87,10 @@ impl Snapshot {
             }
         }
         Self {
-            stamp,
-            reading,
-            all,
+            read,
             by_id,
             by_class,
             named,
-            unreadable,
-            next_expiry,
         }
     }
 
@@ -77,29 +100,34 @@ impl Snapshot {
         let mut newer = Webhook::clone(webhook);
         newer.handshake = Some(made.clone());
         let newer = Arc::new(newer);
-        let all = self.all.iter();
-        let all = all.map(|webhook| Arc::clone(if webhook.id == id { &newer } else { webhook }));
-        Some(Self::new(
-            (self.stamp.clone(), self.reading),
-            all.collect(),
-            self.unreadable.clone(),
-            self.next_expiry,
-        ))
+        let mut read = self.read.clone();
+        // What is stored of it is written without a change of the revision.
+        read.versions.remove(&id);
+        for webhook in read.all.iter_mut().filter(|webhook| webhook.id == id) {
+            *webhook = Arc::clone(&newer);
+        }
+        Some(Self::new(read))
+    }
+
+    /// The ids of the webhooks whose rows need not be read again as long as they have these versions.
+    pub(super) fn versions(&self) -> BTreeMap<i64, i64> {
+        let versions = self.read.versions.iter();
+        versions.map(|(id, version)| (id.0, *version)).collect()
     }
 
     /// Grows with every change of any registration, as long as the database is not restored.
     #[must_use]
     pub const fn revision(&self) -> i64 {
-        self.stamp.revision
+        self.read.stamp.revision
     }
 
     pub(super) const fn stamp(&self) -> &Stamp {
-        &self.stamp
+        &self.read.stamp
     }
 
     /// What was read, and when.
     pub(super) const fn read_at(&self) -> (&Stamp, Reading) {
-        (&self.stamp, self.reading)
+        (&self.read.stamp, self.read.reading)
     }
 
     /// The webhooks that events of this class are collected for (enabled and paused ones), by id.
@@ -131,6 +159,30 @@ impl Snapshot {
         })
     }
 
+    /// Those of [`Self::for_class`] that may want the event of this document; those left out have filters that it does not match.
+    #[must_use]
+    pub fn candidates(&self, class: EventClass, document: &Document<'_>) -> Vec<&Arc<Webhook>> {
+        let Some(listeners) = self.by_class.get(class.index()) else {
+            return Vec::new();
+        };
+        let webhooks = &listeners.webhooks;
+        let found = (webhooks.len() >= MANY).then(|| {
+            let index = listeners.index.get_or_init(|| {
+                // Whether the user is known is asked before such a filter is evaluated.
+                let filter = |webhook: &Arc<Webhook>| !webhook.filter.needs().user();
+                FilterIndex::new(webhooks.iter().map(|w| filter(w).then_some(&*w.filter)))
+            });
+            index.candidates(document)
+        });
+        match found.flatten() {
+            Some(found) => found
+                .into_iter()
+                .filter_map(|at| webhooks.get(at as usize))
+                .collect(),
+            None => webhooks.iter().collect(),
+        }
+    }
+
     #[must_use]
     pub fn get(&self, id: WebhookId) -> Option<&Arc<Webhook>> {
         self.by_id.get(&id)
@@ -139,18 +191,18 @@ impl Snapshot {
     /// Every webhook, by id.
     #[must_use]
     pub fn all(&self) -> &[Arc<Webhook>] {
-        &self.all
+        &self.read.all
     }
 
     /// Registrations that are stored but cannot be read, with the reason: changed by hand, or by a newer version. They
     /// collect nothing.
     #[must_use]
     pub fn unreadable(&self) -> &[(WebhookId, String)] {
-        &self.unreadable
+        &self.read.unreadable
     }
 
     /// When the first replaced signing secret ends (seconds since 1970): then the snapshot is to be made anew.
     pub(crate) const fn next_expiry(&self) -> Option<i64> {
-        self.next_expiry
+        self.read.next_expiry
     }
 }

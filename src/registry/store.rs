@@ -1,65 +1,121 @@
 //! The table `webhook`: all registrations at once, one under its lock, a row for a new one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{GenericClient, Transaction};
+use tokio_postgres::{GenericClient, Row, Transaction};
 
 use super::defaults::Defaults;
 use super::error::{Refused, RegistryError};
-use super::reading::{Readings, STAMP, Stamp};
+use super::reading::{Reading, Readings, STAMP, Stamp};
 use super::record::Record;
 use super::row::{self, COLUMNS};
 use super::sealing::{self, Form};
-use super::snapshot::Snapshot;
+use super::snapshot::{Loaded, Snapshot};
 use super::vault::Vault;
 use super::webhook::{Ordering, WebhookId};
 
-/// Every registration, in one statement: as of one moment.
+/// What tells one version of a row from every other of the same history, in a number: the transaction that wrote it, its place, and (should a
+/// crash of a server that does not wait for its disk give another transaction the same number) what every change of a registration sets.
+const VERSION: &str =
+    "hashtextextended(concat_ws(' ', w.xmin, w.ctid, w.revision, extract(epoch FROM w.updated_at)), 0)";
+
+/// The rows of a read of all registrations.
+struct Read {
+    /// Those that were written since, and whatever is not known.
+    rows: Vec<Row>,
+    reading: Reading,
+    /// The ids and versions of those that are known and still there, as they were.
+    kept: BTreeMap<i64, i64>,
+}
+
+/// Reads every registration in one statement, as of one moment, except the rows that are known and have the same version.
+async fn read<C: GenericClient>(
+    client: &C,
+    known: Option<&Snapshot>,
+    readings: &Readings,
+) -> Result<Read, RegistryError> {
+    // `$1`: ids, ascending, and `$2`: their versions. No join, which could be planned as a comparison of each with each.
+    let sql = format!(
+        "SELECT {COLUMNS}, {STAMP}, s.sealed_to_origin, {VERSION} AS version, \
+             CASE WHEN row_number() OVER () = 1 THEN ARRAY(SELECT k.id FROM unnest($1::bigint[]) AS k (id) \
+                 WHERE NOT EXISTS (SELECT FROM openregister_webhooks.webhook g WHERE g.id = k.id)) END AS gone \
+         FROM openregister_webhooks.settings s, openregister_webhooks.registry r LEFT JOIN openregister_webhooks.webhook w \
+           ON (($1::bigint[])[width_bucket(w.id, $1::bigint[])] = w.id \
+               AND ($2::bigint[])[width_bucket(w.id, $1::bigint[])] = {VERSION}) IS NOT TRUE"
+    );
+    let mut kept: BTreeMap<i64, i64> = known.map(Snapshot::versions).unwrap_or_default();
+    let (ids, versions): (Vec<i64>, Vec<i64>) = kept.iter().unzip();
+    let statement = client.prepare(&sql).await?;
+    let began = readings.begin();
+    let rows = client.query(&statement, &[&ids, &versions]).await?;
+    let reading = readings.end(began);
+    let gone = rows
+        .first()
+        .and_then(|row| row.get::<_, Option<Vec<i64>>>("gone"));
+    for id in gone.into_iter().flatten() {
+        kept.remove(&id);
+    }
+    for row in &rows {
+        if let Some(id) = row.get::<_, Option<i64>>("id") {
+            kept.remove(&id);
+        }
+    }
+    Ok(Read { rows, reading, kept })
+}
+
+/// Every registration, as of one moment. Of `before`, which must be of the same history, those are taken over whose rows have not been
+/// written since, so that a change of one of many costs little more than to find which it is.
 pub(super) async fn load<C: GenericClient>(
     client: &C,
     vault: &Vault,
     defaults: &Defaults,
     now: i64,
-    before: Option<&Snapshot>,
+    mut before: Option<&Snapshot>,
     readings: &Readings,
 ) -> Result<Snapshot, RegistryError> {
-    let sql = format!(
-        "SELECT {COLUMNS}, {STAMP}, s.sealed_to_origin \
-         FROM openregister_webhooks.settings s, openregister_webhooks.registry r LEFT JOIN openregister_webhooks.webhook w ON true"
-    );
-    let mut stamp = Stamp::default();
-    let (mut all, mut unreadable, mut next_expiry) = (Vec::new(), Vec::new(), None::<i64>);
-    let statement = client.prepare(&sql).await?;
-    let began = readings.begin();
-    let rows = client.query(&statement, &[]).await?;
-    let reading = readings.end(began);
-    if let Some(row) = rows.first() {
-        stamp = Stamp::of(row);
+    let mut found = read(client, before, readings).await?;
+    if let (Some(known), Some(first)) = (before, found.rows.first())
+        && !known.stamp().is_akin(&Stamp::of(first))
+    {
+        // Restored right now: versions of another history say nothing.
+        before = None;
+        found = read(client, None, readings).await?;
     }
-    for row in rows {
+    // `registry` and `settings` have one row each, so there is a row, whether or not a registration has changed.
+    let Some(stamp) = found.rows.first().map(Stamp::of) else {
+        return Ok(Snapshot::new(Loaded::at(Stamp::default(), found.reading)));
+    };
+    let mut loaded = Loaded::at(stamp, found.reading);
+    for row in found.rows {
         let Some(id) = row.get::<_, Option<i64>>("id").map(WebhookId) else {
             continue;
         };
         let form = Form::read(row.get("sealed_to_origin"));
-        match row::read(&row, id, vault, form).and_then(|record| {
-            let ends = record
-                .secrets
-                .iter()
-                .filter_map(|s| s.until)
-                .filter(|until| *until > now);
-            next_expiry = ends.chain(next_expiry).min();
-            record.into_webhook(defaults, now)
-        }) {
-            Ok(webhook) => all.push(Arc::new(webhook)),
+        let record = row::read(&row, id, vault, form);
+        let ends = record.as_ref().ok().and_then(|record| record.next_expiry(now));
+        match record.and_then(|record| record.into_webhook(defaults, now)) {
+            Ok(webhook) => {
+                let version = ends.is_none().then(|| row.get("version"));
+                loaded.next_expiry = ends.into_iter().chain(loaded.next_expiry).min();
+                loaded.add(Arc::new(webhook), version);
+            }
             Err(reason) => {
-                unreadable.push((id, reason));
+                loaded.unreadable.push((id, reason));
                 // Written with a key that this process does not have yet, perhaps: what was known goes on.
-                all.extend(before.and_then(|before| before.get(id)).cloned());
+                if let Some(known) = before.and_then(|before| before.get(id)) {
+                    loaded.add(Arc::clone(known), None);
+                }
             }
         }
     }
-    Ok(Snapshot::new((stamp, reading), all, unreadable, next_expiry))
+    for (id, version) in found.kept {
+        if let Some(known) = before.and_then(|before| before.get(WebhookId(id))) {
+            loaded.add(Arc::clone(known), Some(version));
+        }
+    }
+    Ok(Snapshot::new(loaded))
 }
 
 /// One registration, its row locked.

@@ -2,6 +2,7 @@
 
 pub(crate) mod delivery;
 pub(crate) mod filter;
+mod growth;
 mod latency;
 mod proxy;
 mod reader;
@@ -48,6 +49,18 @@ pub(crate) const SECTIONS: &[Section] = &[
         about: "from the commit to the receipt: time, CPU of each process, throughput",
         gated: true,
         run: |scope| Box::pin(delivery::run(scope)),
+    },
+    Section {
+        name: "growth",
+        about: "what 10,000 registrations and 2,000 captured tables change",
+        gated: false,
+        run: |scope| Box::pin(growth::run(scope)),
+    },
+    Section {
+        name: "memory",
+        about: "resident size idle, under load and with a backlog; the time to start with it",
+        gated: false,
+        run: |scope| Box::pin(delivery::memory::run(scope)),
     },
     Section {
         name: "filter",

@@ -27,7 +27,7 @@ pub(crate) enum Clause {
 /// A dotted path.
 pub(crate) type Path = Box<[Segment]>;
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Segment {
     pub(crate) key: Box<str>,
     /// The key as the index of a list, if it can be one.

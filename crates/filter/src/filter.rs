@@ -95,6 +95,10 @@ impl Filter {
         &self.needs
     }
 
+    pub(crate) const fn root(&self) -> &Clause {
+        &self.root
+    }
+
     /// Whether the document matches the filter.
     ///
     /// # Errors

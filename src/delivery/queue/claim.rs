@@ -92,9 +92,10 @@ const MOST: u32 = 1024;
 /// The columns of an event `e`, for [`crate::lifecycle::store::read`]: those of the first leases `l` in the order of `id`, up to so many
 /// bytes.
 pub(super) fn event_columns(bytes: &str) -> String {
+    let within = format!("sum(e.size) OVER (ORDER BY l.id) <= {bytes}");
     format!(
-        ", CASE WHEN sum(e.size) OVER (ORDER BY l.id) <= {bytes} THEN e.new END AS new, e.id, e.class, e.lane, e.at, e.pid,
-            e.old, e.actor, e.awaiting"
+        ", CASE WHEN {within} THEN e.new END AS new, e.id, e.class, e.lane, e.at, e.pid,
+            CASE WHEN {within} THEN e.old END AS old, e.actor, e.awaiting"
     )
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::decode::Decoded;
+use super::insertions::Insertions;
 use super::recent::{Recent, SAME_REQUEST, Told};
 use crate::capture::Change;
 use crate::lifecycle::bounded_map::BoundedMap;
@@ -16,7 +17,7 @@ use crate::lifecycle::users::KnownUsers;
 use orw_model::{Entity, EntityKind, ObjectRow, Row, TableName, object_entity, time};
 
 /// What is remembered of recent changes, in bytes.
-const MEMORY: usize = 16 << 20;
+const MEMORY: usize = 2 << 20;
 
 /// The classifier.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Classifier {
     pub(super) recent: BoundedMap<(i32, String), Recent>,
     /// Objects whose row was copied into another table: the copy's table. A DELETE elsewhere is then no event.
     pub(super) moved: BoundedMap<String, TableName>,
+    /// Which objects got a row in the last seconds.
+    pub(super) insertions: Insertions,
     /// The last object of a backend, by numeric id: the first generation's audit rows name no uuid.
     pub(super) last_object: BoundedMap<i32, (i64, String)>,
     /// The batch's times that are not in UTC, in UTC.
@@ -41,8 +44,9 @@ impl Classifier {
             references: References::default(),
             users: KnownUsers::default(),
             recent: BoundedMap::new(MEMORY),
-            moved: BoundedMap::new(MEMORY / 4),
-            last_object: BoundedMap::new(MEMORY / 16),
+            moved: BoundedMap::new(MEMORY / 2),
+            insertions: Insertions::default(),
+            last_object: BoundedMap::new(MEMORY / 2),
             utc: HashMap::new(),
         }
     }
@@ -53,6 +57,7 @@ impl Classifier {
         self.users.clear();
         self.recent.clear();
         self.moved.clear();
+        self.insertions.clear();
         self.last_object.clear();
     }
 

@@ -2,7 +2,7 @@
 //! of earlier changes.
 //!
 //! Where a rule stands: [`update`] says what an UPDATE means (a change, a soft delete, a restore, a lock, a revert); `objects` says
-//! what an INSERT and a DELETE of an object's row mean, and tells a migration from a creation; `other_kinds` does the same for the
+//! what an INSERT and a DELETE of an object's row mean, and tells a migration from a creation, with the help of `insertions`; `other_kinds` does the same for the
 //! nine other kinds; `audits` handles audit rows (who did it, and the locks that no column shows); `needs` says what must be looked
 //! up first.
 
@@ -10,6 +10,7 @@ mod audits;
 mod batch;
 mod classifier;
 mod decode;
+mod insertions;
 mod needs;
 mod objects;
 mod other_kinds;

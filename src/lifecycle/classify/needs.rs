@@ -23,6 +23,7 @@ impl Classifier {
         let mut touched = HashSet::new();
         for decoded in changes {
             let change = &decoded.change;
+            self.insertions.pass(change.at);
             match &decoded.kind {
                 DecodedKind::Object { old, new } => {
                     self.needs_of_object(&mut needs, change, old.as_ref(), new.as_ref());
@@ -46,7 +47,7 @@ impl Classifier {
         needs
     }
 
-    fn needs_of_object(&self, needs: &mut Needs, change: &Change, old: Option<&Row>, new: Option<&Row>) {
+    fn needs_of_object(&mut self, needs: &mut Needs, change: &Change, old: Option<&Row>, new: Option<&Row>) {
         let (Some(row), Some(uuid)) = (
             new.or(old).map(|row| ObjectRow::new(&change.table, row)),
             new.or(old)
@@ -74,9 +75,11 @@ impl Classifier {
         match (change.op, change.table.store()) {
             (Op::Insert, Store::Magic { .. }) => {
                 needs.in_blob.insert(uuid.to_owned());
-                needs
-                    .homes
-                    .insert(uuid.to_owned(), change.table.name().to_owned());
+                if !self.insertions.is_first(row, uuid, change.at) {
+                    needs
+                        .homes
+                        .insert(uuid.to_owned(), change.table.name().to_owned());
+                }
             }
             (Op::Delete, Store::Blob) => {
                 if let (Some(register), Some(schema)) = row.ids(&change.table) {

@@ -161,7 +161,7 @@ pub(super) async fn look_up(
     {
         return Ok((facts, None));
     }
-    let tables = object_tables(host, prefix).await?;
+    let tables = object_tables(host, prefix, needs).await?;
     stores(host, prefix, needs, &tables, last, &mut facts).await?;
     let failure = homes(host, prefix, needs, &tables, &mut facts).await;
     if !facts.homes.is_empty() {

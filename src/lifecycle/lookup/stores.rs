@@ -8,7 +8,7 @@ use tokio_postgres::types::{PgLsn, Type};
 use super::statements::{LookupError, image, query_host, query_own, tables_of};
 use crate::capture::{ChangeKey, Lsn, Xid, queries};
 use crate::lifecycle::facts::{Facts, Needs};
-use crate::lifecycle::host_connection::{HostConnection, HostError};
+use crate::lifecycle::host_connection::{HostConnection, HostError, Parameter};
 use orw_model::{ObjectRow, Store, TableName};
 
 /// The table of the first generation's objects.
@@ -17,21 +17,41 @@ const BLOB: &str = "openregister_objects";
 /// table, and a failure at one of them fails the whole statement.
 const TABLES_PER_QUERY: usize = 20;
 
-/// Nextcloud's own tables of OpenRegister that this role may read, except the audit trail; without prefix, the oldest first.
+const ALL_TABLES: &str = "SELECT tbl FROM openregister_webhooks.host_table \
+     WHERE starts_with(tbl, $1) AND has_table_privilege(relid, 'SELECT') ORDER BY relid";
+/// `relname` is compared, and not the view's text of it, so that the index of names serves.
+const WANTED_TABLES: &str = "SELECT tbl FROM openregister_webhooks.host_table h \
+     WHERE relid = ANY (ARRAY(SELECT c.oid FROM pg_class c, openregister_webhooks.settings s, pg_namespace n \
+         WHERE c.relname = ANY ($1::name[]) AND c.relnamespace = n.oid AND n.nspname = s.host_schema)) \
+       AND has_table_privilege(relid, 'SELECT') ORDER BY relid";
+
+/// Nextcloud's own tables of OpenRegister that this role may read, without prefix, the oldest first: all but the audit trail if all magic
+/// tables are to be searched, else those that are asked for.
 pub(super) async fn object_tables(
     host: &mut HostConnection,
     prefix: &str,
+    needs: &Needs,
 ) -> Result<Vec<String>, LookupError> {
     let first = format!("{prefix}openregister_");
+    let named = needs
+        .rows_exist
+        .iter()
+        .chain(&needs.rows)
+        .map(|(table, _)| table.as_str());
+    let blob = Some(BLOB).filter(|_| !needs.in_blob.is_empty());
+    let wanted: Option<Vec<String>> = needs.homes.is_empty().then(|| {
+        named
+            .chain(blob)
+            .map(|table| format!("{prefix}{table}"))
+            .collect()
+    });
+    let (sql, parameter): (_, Parameter<'_>) = match &wanted {
+        // By name, so that it costs the same however many tables there are.
+        Some(wanted) => (WANTED_TABLES, (wanted, Type::TEXT_ARRAY)),
+        None => (ALL_TABLES, (&first, Type::TEXT)),
+    };
     let nothing = tables_of(host).await?;
-    let rows = query_host(
-        host,
-        "tables",
-        &nothing,
-        &["SELECT tbl FROM openregister_webhooks.host_table WHERE starts_with(tbl, $1) AND has_table_privilege(relid, 'SELECT') ORDER BY relid"],
-        &[(&first, Type::TEXT)],
-    )
-    .await?;
+    let rows = query_host(host, "tables", &nothing, &[sql], &[parameter]).await?;
     Ok(rows
         .iter()
         .filter_map(|row| TableName::parse(row.get(0), prefix))

@@ -11,3 +11,4 @@ mod poison;
 mod restore;
 mod strangers;
 mod stress;
+mod terms;

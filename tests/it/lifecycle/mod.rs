@@ -8,6 +8,7 @@ mod locks;
 mod locks_remembered;
 mod lookups;
 mod model;
+mod moves;
 mod oracle;
 mod recording;
 mod renaming;

@@ -45,6 +45,33 @@ async fn a_transaction_sees_every_registration_that_was_committed_before_its_rea
     tx.commit().await.unwrap();
 }
 
+/// However many registrations there are, a change of one costs little more than that one.
+#[tokio::test]
+async fn what_was_not_changed_is_not_read_again() {
+    let db = installed().await;
+    let (here, there) = (open(&db).await, open(&db).await);
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(create(&here, json!({})).await.webhook.id);
+    }
+    let before = there.refresh().await.unwrap();
+    let admin = by("admin");
+    here.set_status(&admin, ids[1], Status::Paused).await.unwrap();
+    here.delete(&admin, ids[2]).await.unwrap();
+    let added = create(&here, json!({})).await.webhook.id;
+    let after = there.refresh().await.unwrap();
+    let seen: Vec<WebhookId> = after.all().iter().map(|webhook| webhook.id).collect();
+    assert_eq!(seen, [ids[0], ids[1], ids[3], added]);
+    assert_eq!(after.get(ids[1]).unwrap().status, Status::Paused);
+    let is_same = |id| Arc::ptr_eq(before.get(id).unwrap(), after.get(id).unwrap());
+    assert_eq!([ids[0], ids[1], ids[3]].map(is_same), [true, false, true]);
+    // Nor is anything taken over that is no longer there.
+    for id in [ids[0], ids[1], ids[3], added] {
+        here.delete(&admin, id).await.unwrap();
+    }
+    assert_eq!(there.refresh().await.unwrap().all().len(), 0);
+}
+
 #[tokio::test]
 async fn classes_are_indexed_and_disabled_webhooks_collect_nothing() {
     let db = installed().await;

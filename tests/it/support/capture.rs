@@ -98,10 +98,15 @@ pub(crate) fn database(db: &Db, role: &str) -> Database {
 struct Recorder {
     pending: Vec<Change>,
     seen: watch::Sender<Vec<Change>>,
+    terms: Arc<AtomicU32>,
 }
 
 impl Consumer for Recorder {
     type Error = Infallible;
+
+    fn interrupted(&mut self) {
+        self.terms.fetch_add(1, Ordering::Relaxed);
+    }
 
     async fn consume(&mut self, _: &BatchTransaction<'_>, changes: Vec<Change>) -> Result<(), Infallible> {
         self.pending = changes;
@@ -117,6 +122,8 @@ impl Consumer for Recorder {
 /// The reader at work, as the owner of Nextcloud's tables.
 pub(crate) struct Capture {
     seen: watch::Receiver<Vec<Change>>,
+    /// How often the consumer was told that another process may have read.
+    pub(crate) terms: Arc<AtomicU32>,
     status: watch::Receiver<CaptureStatus>,
     /// Losses that the reader has heard of and not stored.
     pub(crate) notices: capture::LossNotices,
@@ -135,9 +142,11 @@ impl Capture {
         let (sender, seen) = watch::channel(Vec::new());
         let (status_sender, status) = watch::channel(CaptureStatus::Away(String::new()));
         let shutdown = CancellationToken::new();
+        let terms = Arc::<AtomicU32>::default();
         let recorder = Recorder {
             pending: Vec::new(),
             seen: sender,
+            terms: Arc::clone(&terms),
         };
         let notices = capture::LossNotices::default();
         let run = capture::run(
@@ -150,6 +159,7 @@ impl Capture {
         );
         let this = Self {
             seen,
+            terms,
             status,
             notices,
             shutdown,

@@ -2,6 +2,7 @@
 //!
 //! Everything runs on this machine: the writers' sessions, PostgreSQL, the program, and the receiver, which is a process of its own.
 
+pub(crate) mod memory;
 pub(crate) mod receiver;
 mod scene;
 mod steady;

@@ -15,9 +15,9 @@ use orw_testkit::receiver::{Answer, Options, Receiver};
 /// The argument with which the benchmark is the receiver.
 pub(crate) const ARGUMENT: &str = "--receive";
 /// Before the number by which a write is known again, in the name of its object.
-pub(super) const MARK: &str = "mark #";
+pub(in crate::sections) const MARK: &str = "mark #";
 /// How many digits that number has.
-pub(super) const DIGITS: usize = 8;
+pub(in crate::sections) const DIGITS: usize = 8;
 /// Most requests that are remembered one by one.
 const MOST: usize = 300_000;
 /// The receiver keeps every request until it is told to forget them.
@@ -90,22 +90,22 @@ fn answer(seen: &Mutex<Seen>) {
 }
 
 /// What arrived.
-pub(super) struct Arrived {
-    pub(super) connections: usize,
+pub(in crate::sections) struct Arrived {
+    pub(in crate::sections) connections: usize,
     /// The number of each write, and when its request had arrived, in microseconds of the wall clock.
-    pub(super) at: Vec<(u32, i64)>,
+    pub(in crate::sections) at: Vec<(u32, i64)>,
 }
 
 /// The process; it ends with this value.
-pub(super) struct Process {
+pub(in crate::sections) struct Process {
     child: Child,
     talk: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    pub(super) url: String,
+    pub(in crate::sections) url: String,
 }
 
 impl Process {
     /// Starts it, and writes the certificate of its authority to `ca`.
-    pub(super) fn start(ca: &Path) -> Self {
+    pub(in crate::sections) fn start(ca: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg(ARGUMENT)
             .stdin(Stdio::piped())
@@ -123,7 +123,7 @@ impl Process {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(in crate::sections) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -135,12 +135,12 @@ impl Process {
     }
 
     /// Forgets what arrived so far.
-    pub(super) fn reset(&self) {
+    pub(in crate::sections) fn reset(&self) {
         self.ask("reset");
     }
 
     /// Waits until so many requests have arrived; it fails if none comes for a minute.
-    pub(super) async fn until(&self, count: u64) {
+    pub(in crate::sections) async fn until(&self, count: u64) {
         let (mut last, mut quiet) = (0, Duration::ZERO);
         loop {
             let now: u64 = self.ask("count").parse().unwrap();
@@ -157,7 +157,7 @@ impl Process {
         }
     }
 
-    pub(super) fn arrived(&self) -> Arrived {
+    pub(in crate::sections) fn arrived(&self) -> Arrived {
         let answer = self.ask("arrived");
         let (connections, at) = answer.split_once(' ').unwrap();
         Arrived {

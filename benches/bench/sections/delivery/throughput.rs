@@ -125,6 +125,17 @@ async fn write(writers: &[Client], changes: i64) {
 /// From the start of the program to the last receipt.
 async fn waiting(scene: &Scene, webhooks: usize, count: u32) -> Measured {
     let webhooks = scene.webhooks(webhooks);
+    let deliveries = wait(scene, &webhooks, count).await;
+    scene.receiver.reset();
+    let sidecar = scene.environment.run().await;
+    let measured = throughout(scene, &sidecar, deliveries, async {}).await;
+    drop(sidecar);
+    scene.remove(&webhooks);
+    measured
+}
+
+/// Makes so many deliveries wait, as many for each webhook, while the program does not run; how many these are.
+pub(super) async fn wait(scene: &Scene, webhooks: &[String], count: u32) -> u64 {
     let sidecar = scene.environment.run().await;
     let each = u64::try_from(webhooks.len()).unwrap();
     scene.receiver.reset();
@@ -142,12 +153,14 @@ async fn waiting(scene: &Scene, webhooks: usize, count: u32) -> Measured {
     let client = scene.database.connect().await;
     client.execute(WAITING, &[&ids, &events]).await.unwrap();
     scene.server.dba.batch_execute("CHECKPOINT").await.unwrap();
-    scene.receiver.reset();
-    let sidecar = scene.environment.run().await;
-    let measured = throughout(scene, &sidecar, u64::try_from(events).unwrap() * each, async {}).await;
-    drop(sidecar);
-    scene.remove(&webhooks);
-    measured
+    u64::try_from(events).unwrap() * each
+}
+
+/// Empties the queue, while the program does not run.
+pub(super) async fn forget(scene: &Scene) {
+    let client = scene.database.connect().await;
+    let empty = "TRUNCATE openregister_webhooks.delivery, openregister_webhooks.event";
+    client.batch_execute(empty).await.unwrap();
 }
 
 async fn throughout(

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::eval;
-use crate::{Document, Filter};
+use crate::{Document, Filter, FilterIndex};
 
 /// JSON of every type, with many values that PHP treats in a special way.
 fn any_json() -> impl Strategy<Value = Json> {
@@ -90,6 +90,39 @@ fn any_filter() -> impl Strategy<Value = Json> {
     })
 }
 
+/// A few values, so that a filter and a document often have the same one.
+fn few_values() -> impl Strategy<Value = Json> {
+    let values = [
+        json!("x"),
+        json!("1"),
+        json!(1),
+        json!(null),
+        json!(true),
+        json!(["x"]),
+    ];
+    prop::sample::select(values.to_vec())
+}
+
+/// Filters that begin with comparisons, and others.
+fn compared() -> impl Strategy<Value = Json> {
+    let keys = || prop::sample::select(vec!["a", "b", "a.b", "0"]);
+    let condition = (keys(), few_values(), any::<bool>()).prop_map(|(key, value, plain)| {
+        let operand = if plain { value } else { json!({"$e": value}) };
+        json!({key: operand})
+    });
+    let parts = prop::collection::vec(condition, 1..4).prop_map(Json::Array);
+    prop_oneof![4 => parts, 1 => any_filter()]
+}
+
+fn small_document() -> impl Strategy<Value = Json> {
+    let inner = prop_oneof![
+        3 => few_values(),
+        1 => few_values().prop_map(|value| json!({"b": value})),
+        1 => few_values().prop_map(|value| json!({"0": value, "b": value})),
+    ];
+    (inner.clone(), inner).prop_map(|(a, b)| json!({"a": a, "b": b}))
+}
+
 /// A result as the laws compare it: all errors are equal.
 fn outcome(filter: &Json, document: &Json) -> Option<bool> {
     eval(filter, document).ok()
@@ -142,6 +175,24 @@ proptest! {
         if let (Ok(strict), Ok(document)) = (Filter::parse(&filter), Document::from_json(&document)) {
             let lenient = Filter::parse_leniently(&filter).unwrap();
             prop_assert_eq!(strict.matches(&document), lenient.matches(&document));
+        }
+    }
+
+    #[test]
+    fn what_an_index_leaves_out_is_false(
+        filters in prop::collection::vec(compared(), 1..8), document in small_document(),
+    ) {
+        let filters: Vec<Filter> = filters.iter().filter_map(|json| Filter::parse_leniently(json).ok()).collect();
+        let document = Document::from_json(&document).unwrap();
+        let index = FilterIndex::new(filters.iter().map(Some));
+        let Some(candidates) = index.candidates(&document) else {
+            return Ok(());
+        };
+        prop_assert!(candidates.is_sorted());
+        for (place, filter) in filters.iter().enumerate() {
+            if !candidates.contains(&u32::try_from(place).unwrap()) {
+                prop_assert_eq!(filter.matches(&document), Ok(false));
+            }
         }
     }
 
