@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use super::columns::{Column, Row};
 use super::json;
-use super::object_fields::{JSON, OPTIONAL_TIMES, TEXTS, emptied, is_metadata};
+use super::object_fields::{JSON, OPTIONAL_TIMES, TEXTS, emptied};
 use super::row::{decode_text, is_set};
-use super::schema::Schema;
+use super::schema::{Reference, Schema};
 use super::time;
 
 /// The text of the entity of a row of a magic table.
-pub(crate) fn magic_text(row: &Row, register: &Value, schema: (&Value, &Schema)) -> Option<String> {
+pub(crate) fn magic_text(row: &Row, register: &Named<'_>, schema: &Schema) -> Option<String> {
     let mut text = Text(String::with_capacity(row.text().len() + 256));
     let meta = |name: &str| row.column_underscored(name);
     text.plain("{\"id\":", meta("id"));
     text.plain(",\"uuid\":", meta("uuid"));
-    text.value(",\"register\":", register);
-    text.value(",\"schema\":", schema.0);
-    text.properties(row, schema.1)?;
+    text.reference(",\"register\":", register);
+    text.reference(",\"schema\":", &Named::of(&schema.reference));
+    text.properties(row, schema)?;
     text.set_text(",\"organisation\":", meta("organisation"));
     text.time(",\"created\":", meta("created"));
     text.time(",\"updated\":", meta("updated"));
@@ -53,6 +53,23 @@ pub(crate) fn magic_text(row: &Row, register: &Value, schema: (&Value, &Schema))
     }
     text.0.push('}');
     Some(text.0)
+}
+
+/// The names of a register or a schema.
+pub(crate) struct Named<'r> {
+    pub(crate) id: i64,
+    pub(crate) uuid: Option<&'r str>,
+    pub(crate) slug: Option<&'r str>,
+}
+
+impl<'r> Named<'r> {
+    pub(crate) fn of(reference: &'r Reference) -> Self {
+        Self {
+            id: reference.id,
+            uuid: reference.uuid.as_deref(),
+            slug: reference.slug.as_deref(),
+        }
+    }
 }
 
 /// Whether a column holds a text that is not empty.
@@ -88,6 +105,18 @@ impl Text {
     fn value(&mut self, before: &str, value: &Value) {
         self.0.push_str(before);
         json::write(&mut self.0, value);
+    }
+
+    /// What [`Reference::to_value`] makes.
+    fn reference(&mut self, before: &str, named: &Named<'_>) {
+        self.0.push_str(before);
+        self.0.push_str("{\"id\":");
+        json::write(&mut self.0, &named.id);
+        self.0.push_str(",\"uuid\":");
+        json::write(&mut self.0, &named.uuid);
+        self.0.push_str(",\"slug\":");
+        json::write(&mut self.0, &named.slug);
+        self.0.push('}');
     }
 
     /// The value as it is; null if there is no such column.
@@ -145,7 +174,7 @@ impl Text {
         self.0.push_str(",\"data\":");
         let mut before = '{';
         for column in row.columns() {
-            if column.name.strip_prefix('_').is_some_and(is_metadata) {
+            if column.is_metadata() {
                 continue;
             }
             let Some(property) = schema.column(column.name) else {
@@ -173,13 +202,19 @@ fn is_whole_second(text: &str) -> bool {
     let pattern = b"\"dddd-dd-ddTdd:dd:dd\"";
     let bytes = text.as_bytes();
     let number = |at: usize| (bytes[at] - b'0') * 10 + (bytes[at + 1] - b'0');
+    // Which years are leap years is left to those who can count them.
+    let days = || match number(6) {
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
     bytes.len() == pattern.len()
         && bytes.iter().zip(pattern).all(|(byte, wanted)| match wanted {
             b'd' => byte.is_ascii_digit(),
             exact => byte == exact,
         })
         && (1..=12).contains(&number(6))
-        && (1..=28).contains(&number(9))
+        && (1..=days()).contains(&number(9))
         && number(12) < 24
         && number(15) < 60
         && number(18) < 60
@@ -227,6 +262,9 @@ mod tests {
             "{\"user\": \"admin\", \"n\": 1.0}",
             "\"2026-11-23T23:59:15\"",
             "\"2026-02-30T23:59:15\"",
+            "\"2028-02-29T23:59:15\"",
+            "\"2026-11-31T23:59:15\"",
+            "\"2026-12-31T23:59:59\"",
             "\"2026-12-29T24:00:00\"",
             "\"2026-11-23T23:59:15.123456\"",
             "\"2026-01-01T10:00:00+02:00\"",

@@ -17,48 +17,6 @@ pub fn is_set(value: Option<&Value>) -> bool {
     }
 }
 
-/// The metadata of an object, by the names of the blob table's columns. A magic table's columns have a `_` before these names.
-pub(crate) const METADATA: [&str; 38] = [
-    "id",
-    "uuid",
-    "slug",
-    "uri",
-    "version",
-    "register",
-    "schema",
-    "owner",
-    "organisation",
-    "application",
-    "folder",
-    "name",
-    "description",
-    "summary",
-    "image",
-    "size",
-    "schema_version",
-    "created",
-    "updated",
-    "expires",
-    "published",
-    "depublished",
-    "files",
-    "relations",
-    "locked",
-    "authorization",
-    "validation",
-    "deleted",
-    "geo",
-    "retention",
-    "groups",
-    "tmlo",
-    "mail",
-    "contacts",
-    "notes",
-    "todos",
-    "calendar",
-    "talk",
-];
-
 /// The row of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct ObjectRow<'a> {
