@@ -85,7 +85,10 @@ mod tests {
         }
         assert_eq!(at(1500.0), LONGEST);
         let interval = at(4000.0);
-        assert!(interval > Duration::from_millis(7) && interval < Duration::from_millis(9), "{interval:?}");
+        assert!(
+            interval > Duration::from_millis(7) && interval < Duration::from_millis(9),
+            "{interval:?}"
+        );
         assert_eq!(at(100_000.0), SHORTEST);
     }
 
@@ -99,7 +102,10 @@ mod tests {
         }
         // A rush, silence, and the first change after it.
         for read in 0..100 {
-            pace.read(4, begin + Duration::from_secs(60) + Duration::from_millis(2 * read));
+            pace.read(
+                4,
+                begin + Duration::from_secs(60) + Duration::from_millis(2 * read),
+            );
         }
         assert!(pace.interval() > SHORTEST);
         pace.read(1, begin + Duration::from_secs(70));

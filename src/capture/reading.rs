@@ -114,7 +114,9 @@ impl Term<'_> {
                 (_, Progress::More(_) | Progress::Halved) => continue,
                 (DoorbellMode::Poll, Progress::Empty) => idle.next().min(self.settings.poll_interval),
                 (DoorbellMode::Poll, Progress::Complete(_)) => continue,
-                (DoorbellMode::Notify, Progress::Complete(_)) => pace.interval().saturating_sub(began.elapsed()),
+                (DoorbellMode::Notify, Progress::Complete(_)) => {
+                    pace.interval().saturating_sub(began.elapsed())
+                }
                 (DoorbellMode::Notify, Progress::Empty) if !bell.ready().await => {
                     idle.next().min(IDLE_WITHOUT_BELL)
                 }

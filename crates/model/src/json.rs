@@ -8,12 +8,15 @@
 //! 512. (PostgreSQL itself reads some 10,000 levels of `json` and `jsonb` with its default `max_stack_depth`.) Dropping,
 //! comparing, copying and writing a `Value` takes stack for each level, so the threads that do it have [`STACK`] bytes.
 
+mod compact;
 mod deep;
 
 use std::{fmt, io};
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Map, Number, Value};
+
+pub(crate) use compact::compact;
 
 /// The key under which `serde_json` passes a number to a visitor of any value.
 const NUMBER: &str = "$serde_json::private::Number";

@@ -89,8 +89,12 @@ pub(crate) fn object_fields(source: Source<'_>, picked: Picked<'_>) -> Map<Strin
         Some(Value::Object(properties(row, schema, picked.properties)))
     });
     put("organisation", &|| text("organisation"));
-    put("created", &|| row.meta("created").map(time::stamp).or(Some(Value::Null)));
-    put("updated", &|| row.meta("updated").map(time::stamp).or(Some(Value::Null)));
+    put("created", &|| {
+        row.meta("created").map(time::stamp).or(Some(Value::Null))
+    });
+    put("updated", &|| {
+        row.meta("updated").map(time::stamp).or(Some(Value::Null))
+    });
     for name in TEXTS {
         put(name, &|| text(name));
     }

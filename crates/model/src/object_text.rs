@@ -107,6 +107,18 @@ impl Text {
         json::write(&mut self.0, value);
     }
 
+    /// An object or a list that is not empty: no type and no field makes anything else of it. `false`: it is none, or must be read to be
+    /// written.
+    fn nested(&mut self, text: &str) -> bool {
+        let begin = self.0.len();
+        let written = text.starts_with(['{', '[']) && json::compact(&mut self.0, text);
+        let empty = self.0.len() < begin + 3;
+        if written && empty {
+            self.0.truncate(begin);
+        }
+        written && !empty
+    }
+
     /// What [`Reference::to_value`] makes.
     fn reference(&mut self, before: &str, named: &Named<'_>) {
         self.0.push_str(before);
@@ -151,6 +163,12 @@ impl Text {
 
     fn json_or_null(&mut self, column: Option<Column<'_>>) {
         let column = column.filter(|column| !matches!(column.text(), Some("null" | "[]" | "{}")));
+        if column
+            .and_then(Column::text)
+            .is_some_and(|text| self.nested(text))
+        {
+            return;
+        }
         let value = column.map_or(Value::Null, |column| decode_text(column.value()));
         self.value(
             "",
@@ -165,6 +183,7 @@ impl Text {
     fn json(&mut self, column: Column<'_>, list: bool) {
         match column.text() {
             Some("null" | "[]" | "{}") => self.0.push_str(if list { "[]" } else { "{}" }),
+            Some(text) if self.nested(text) => {}
             _ => self.value("", &emptied(decode_text(column.value()), list)),
         }
     }
@@ -189,6 +208,7 @@ impl Text {
             self.0.push(':');
             match column.text() {
                 Some(text) if is_canonical(text) && property.keeps(text) => self.0.push_str(text),
+                Some(text) if self.nested(text) => {}
                 _ => self.value("", &property.typed(column.value())),
             }
         }
@@ -259,6 +279,9 @@ mod tests {
             "{}",
             "[ ]",
             "[1, {\"a\" : null}]",
+            "[\"a\", \"b\"]",
+            "{\"a\": 1, \"a\": 2}",
+            "{\"a\": [ ], \"b\" : {}}",
             "{\"user\": \"admin\", \"n\": 1.0}",
             "\"2026-11-23T23:59:15\"",
             "\"2026-02-30T23:59:15\"",

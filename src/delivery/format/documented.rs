@@ -139,7 +139,9 @@ pub fn part_of_document(
 
 /// The field of an object's entity that a field of the document is made of.
 fn made_of(name: &str) -> &str {
-    let identity = IDENTITIES.iter().find(|(_, uuid, id)| [*uuid, *id].contains(&name));
+    let identity = IDENTITIES
+        .iter()
+        .find(|(_, uuid, id)| [*uuid, *id].contains(&name));
     match (identity, name) {
         (Some((reference, ..)), _) => reference,
         (None, "lock") => "locked",
@@ -249,10 +251,11 @@ mod tests {
         let Value::Object(whole) = document(EntityKind::Object, &entity) else {
             unreachable!()
         };
-        let parts = whole
-            .keys()
-            .map(|name| vec![name.as_str()])
-            .chain([vec![], vec!["nothing"], vec!["lock", "schemaUuid", "id"]]);
+        let parts = whole.keys().map(|name| vec![name.as_str()]).chain([
+            vec![],
+            vec!["nothing"],
+            vec!["lock", "schemaUuid", "id"],
+        ]);
         for names in parts {
             let part = part_of_document(
                 EntityKind::Object,
@@ -261,8 +264,9 @@ mod tests {
                 &Names::All,
             );
             let wanted = whole.iter().filter(|(name, _)| names.contains(&name.as_str()));
-            let wanted: Map<String, Value> =
-                wanted.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let wanted: Map<String, Value> = wanted
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
             assert_eq!(part, wanted, "{names:?}");
         }
         let all = part_of_document(EntityKind::Object, &entity, &Names::All, &Names::All);

@@ -41,7 +41,11 @@ const BY_HASH: [u8; 128] = {
 /// Of a text that is not empty.
 const fn hash(name: &[u8]) -> usize {
     let length = name.len();
-    let (first, last, middle) = (name[0] as usize, name[length - 1] as usize, name[length / 2] as usize);
+    let (first, last, middle) = (
+        name[0] as usize,
+        name[length - 1] as usize,
+        name[length / 2] as usize,
+    );
     (length + first * 2 + last * 14 + middle * 15) % 128
 }
 
