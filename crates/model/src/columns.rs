@@ -149,6 +149,13 @@ impl Row {
             .map(|place| self.value(place))
     }
 
+    /// The column of this name.
+    pub(crate) fn column(&self, name: &str) -> Option<Column<'_>> {
+        let (row, place) = (self, self.0.layout.place(name)?);
+        let name = &self.0.layout.names[place];
+        Some(Column { name, row, place })
+    }
+
     /// The column whose name is `name` behind an underscore.
     pub(crate) fn column_underscored(&self, name: &str) -> Option<Column<'_>> {
         let (row, place) = (self, self.0.layout.place_underscored(name)?);
@@ -199,8 +206,14 @@ impl Row {
 
     fn value(&self, place: usize) -> &Value {
         let cell = &self.0.cells[place];
+        let text = cell.text(self).unwrap_or("null");
+        if text == "null" && cell.value.get().is_none() {
+            return &NULL;
+        }
         cell.value.get_or_init(|| {
-            let text = cell.text(self).unwrap_or("null");
+            if let Some(plain) = plain(text) {
+                return Box::new(plain.into());
+            }
             // It was checked when the row was read.
             Box::new(json::parse_deep(text, json::DEEPEST).unwrap_or_else(|_| text.into()))
         })
@@ -230,6 +243,14 @@ impl Cell {
     }
 }
 
+static NULL: Value = Value::Null;
+
+/// What a text of JSON says that is a string without escapes.
+fn plain(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('"')?.strip_suffix('"')?;
+    (!inside.contains('\\')).then_some(inside)
+}
+
 /// A column of a row.
 #[derive(Clone, Copy)]
 pub(crate) struct Column<'r> {
@@ -241,6 +262,15 @@ pub(crate) struct Column<'r> {
 impl<'r> Column<'r> {
     pub(crate) fn value(self) -> &'r Value {
         self.row.value(self.place)
+    }
+
+    /// Its value, if that is a string.
+    pub(crate) fn as_str(self) -> Option<&'r str> {
+        let cell = &self.row.0.cells[self.place];
+        match cell.text(self.row).and_then(plain) {
+            Some(plain) if cell.value.get().is_none() => Some(plain),
+            _ => self.value().as_str(),
+        }
     }
 
     /// Whether it is metadata, if the row is one of a magic table.
@@ -295,7 +325,6 @@ impl std::ops::Index<&str> for Row {
     type Output = Value;
 
     fn index(&self, name: &str) -> &Value {
-        static NULL: Value = Value::Null;
         self.get(name).unwrap_or(&NULL)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::columns::Row;
+use super::columns::{Column, Row};
 use super::{Store, TableName};
 use crate::json;
 
@@ -43,7 +43,12 @@ impl<'a> ObjectRow<'a> {
 
     /// A metadata column that holds text; `None` if it is empty.
     pub fn text(self, name: &str) -> Option<&'a str> {
-        self.meta(name).and_then(Value::as_str).filter(|s| !s.is_empty())
+        let column = if self.magic {
+            self.row.column_underscored(name)
+        } else {
+            self.row.column(name)
+        };
+        column.and_then(Column::as_str).filter(|text| !text.is_empty())
     }
 
     /// The object's uuid.
