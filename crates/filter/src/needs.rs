@@ -8,6 +8,9 @@ use orw_model::Names;
 /// The largest number of paths that are kept. With more, only the top-level part of the document that each begins with is kept.
 const MAX_PATHS: usize = 256;
 
+/// A path that leads through a map with a value under this name leads through all of its values: PHP has one type for lists and maps.
+pub const LIST_KEY: &str = "0";
+
 /// The parts of the document that one or several filters read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -87,7 +90,7 @@ impl Needs {
         self.has_around(path) || self.first_inside(path).is_some()
     }
 
-    /// The names right below `path` that [`Self::wants`] wants.
+    /// The names right below `path` that [`Self::wants`] wants. If there is a value under the name [`LIST_KEY`], too, filters look at all of them.
     #[must_use]
     pub fn below(&self, path: &str) -> Names<'_> {
         if self.has_around(path) {

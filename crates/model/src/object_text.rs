@@ -248,7 +248,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Entity, Reference, TableName, object_entity, parse_row};
+    use crate::{Entity, Names, Reference, TableName, object_entity, parse_row};
 
     fn value() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec![
@@ -337,7 +337,8 @@ mod tests {
         /// What is written from the row is what is written from the fields.
         #[test]
         fn the_text_is_that_of_the_fields(
-            columns in prop::collection::btree_map(prop::sample::select(COLUMNS.to_vec()), value(), 0..30), known: bool
+            columns in prop::collection::btree_map(prop::sample::select(COLUMNS.to_vec()), value(), 0..30), known: bool,
+            picked in prop::sample::subsequence(vec!["data", "register", "locked", "files", "created", "name", "id", "nothing"], 0..6)
         ) {
             let each: Vec<String> = columns.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
             let row = parse_row(&format!("{{{}}}", each.join(","))).unwrap();
@@ -351,7 +352,24 @@ mod tests {
             let entity = object_entity(&table, &row, register.as_ref(), schema.as_ref());
             let text = entity.to_text();
             prop_assert_eq!(&text, &json::to_text(entity.fields()));
-            prop_assert_eq!(Entity::from_text(&text).unwrap(), entity);
+            prop_assert_eq!(&Entity::from_text(&text).unwrap(), &entity);
+
+            // And what is picked is what the fields have.
+            let fields = Names::These(picked.clone());
+            let properties = Names::These(vec!["list", "E \"mail\"", "gone", "nothing"]);
+            prop_assert!(entity.pick(&fields, &properties).keys().all(|name| fields.has(name)));
+            let data = entity.fields()["data"].as_object().unwrap();
+            let lazily = object_entity(&table, &row, register.as_ref(), schema.as_ref()).pick(&fields, &properties);
+            for (name, value) in entity.fields() {
+                let expected = fields.has(name).then_some(value);
+                match lazily.get(name) {
+                    Some(Value::Object(some)) if name == "data" => {
+                        let all: Vec<_> = data.iter().filter(|(name, _)| properties.has(name)).collect();
+                        prop_assert_eq!(some.iter().collect::<Vec<_>>(), all);
+                    }
+                    other => prop_assert_eq!(other, expected, "{}", name),
+                }
+            }
         }
     }
 }
