@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 use super::row::text_columns;
 use super::transaction::BatchTransaction;
 
-/// The first rows, with the columns of `unread::fetch` and `place`: at most `count`, and no more than `bytes` of row images allow,
+/// The first rows, with the columns of `unread::fetch` in their places, and `place`: at most `count`, and no more than `bytes` of row images allow,
 /// but at least one.
 pub(super) async fn fetch(
     tx: &BatchTransaction<'_>,

@@ -23,6 +23,7 @@ mod loss_notices;
 mod losses;
 pub(crate) mod metrics;
 pub mod outbox;
+mod pace;
 pub(crate) mod position;
 pub(crate) mod quarantine;
 pub(crate) mod queries;

@@ -13,6 +13,7 @@ use super::bisection::BatchBisection;
 use super::consumer::{Consumer, ReadError};
 use super::doorbell::{Doorbell, Gate};
 use super::leader::{SAFETY_POLL, STUCK, Stop, Term};
+use super::pace::Pace;
 use super::reader::{Progress, Reader};
 use super::settings::DoorbellMode;
 use super::status::CaptureStatus;
@@ -29,8 +30,6 @@ const NOTICES: Duration = Duration::from_secs(10);
 /// The waits between two tries of a batch that cannot be worked on now: the first and the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
-/// While changes come faster than they are read one by one: the time from the beginning of a read to the next one.
-const PACE: Duration = Duration::from_millis(2);
 /// The first wait of an idle reader that cannot sleep until it is woken, and the longest waits: without the doorbell's connection,
 /// and while a writer keeps the gate open.
 const FIRST_IDLE: Duration = Duration::from_millis(1);
@@ -53,7 +52,7 @@ impl Term<'_> {
     ///
     /// While the gate is closed, every writer rings when it commits. So after a batch that left nothing, the reader sleeps at once: what
     /// its snapshot did not show was not committed when the gate closed, so its ring comes or has come. A ring makes commits wait for
-    /// one another. So the gate is opened if a writer is quicker than a batch; then the reader reads at intervals of [`PACE`], and closes
+    /// one another. So the gate is opened if a writer is quicker than a batch; then the reader reads at intervals ([`Pace`]), and closes
     /// the gate before a read, as soon as one has found nothing.
     pub(super) async fn read<C: Consumer>(
         &self,
@@ -70,6 +69,7 @@ impl Term<'_> {
         };
         let mut idle = Backoff::doubling(FIRST_IDLE, self.settings.poll_interval.max(IDLE_WITHOUT_BELL));
         let gate = Gate::new(session).await?;
+        let mut pace = Pace::new(Instant::now());
         let (mut closed, mut closing, mut tried) = (false, false, false);
         while !self.shutdown.is_cancelled() {
             let began = Instant::now();
@@ -85,6 +85,9 @@ impl Term<'_> {
             closing = false;
             self.keep_house(session, reader, consumer, &mut housekeeping)
                 .await?;
+            if let Progress::Complete(changes) | Progress::More(changes) = progress {
+                pace.read(changes, began);
+            }
             let found = progress != Progress::Empty;
             let all = matches!(progress, Progress::Empty | Progress::Complete(_));
             if found {
@@ -111,7 +114,9 @@ impl Term<'_> {
                 (_, Progress::More(_) | Progress::Halved) => continue,
                 (DoorbellMode::Poll, Progress::Empty) => idle.next().min(self.settings.poll_interval),
                 (DoorbellMode::Poll, Progress::Complete(_)) => continue,
-                (DoorbellMode::Notify, Progress::Complete(_)) => PACE.saturating_sub(began.elapsed()),
+                (DoorbellMode::Notify, Progress::Complete(_)) => {
+                    pace.interval().saturating_sub(began.elapsed())
+                }
                 (DoorbellMode::Notify, Progress::Empty) if !bell.ready().await => {
                     idle.next().min(IDLE_WITHOUT_BELL)
                 }

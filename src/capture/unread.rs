@@ -9,7 +9,7 @@ use super::change::{ChangeKey, Lsn};
 use super::consumer::ReadError;
 use super::locks;
 use super::position::{EarlierFloor, NoSnapshot, Snapshot};
-use super::row::{key_of, text_columns};
+use super::row::{SNAPSHOT, WITHIN, key_of, text_columns};
 use super::transaction::BatchTransaction;
 use crate::database::Session;
 
@@ -120,14 +120,16 @@ pub(super) async fn fetch<E: std::error::Error + 'static>(
     };
     let place = rows
         .iter()
-        .position(|row| row.get::<_, Option<&str>>("snapshot").is_some());
+        .position(|row| row.get::<_, Option<&str>>(SNAPSHOT).is_some());
     let head = rows.remove(place.ok_or_else(NoSnapshot::empty)?);
     let all = rows.len();
     // Beyond the limits there are only keys.
-    rows.retain(|row| row.get("within"));
+    rows.retain(|row| row.get(WITHIN));
     let complete = rows.len() == all;
     // PostgreSQL keeps the order of a subquery; nothing relies on it.
-    if !rows.is_sorted_by_key(key_of) {
+    let mut last = None;
+    let sorted = rows.iter().map(key_of).all(|key| last.replace(key) <= Some(key));
+    if !sorted {
         rows.sort_by_key(key_of);
     }
     Ok(Found {
@@ -162,7 +164,7 @@ fn window(columns: &str) -> String {
 }
 
 /// `floor`: SQL for the LSN at which to begin. `wanted`: SQL for which changes `c` are wanted, beside those that `$1` does not show. The
-/// first row has the snapshot, and no change.
+/// first row has the snapshot, and no change. The columns have the places that `row` names.
 fn statement(floor: &str, wanted: &str, columns: &str) -> String {
     format!(
         "WITH now AS MATERIALIZED (SELECT pg_current_snapshot() AS snapshot, pg_current_wal_insert_lsn() AS lsn) \

@@ -3,7 +3,6 @@
 //! Guarantees: a statement is parsed and planned once in a session; statements that are sent without waiting arrive in the order in
 //! which they were sent. Behind a transaction pooler the next statement may go to another session, so nothing is prepared there.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio_postgres::types::{ToSql, Type};
@@ -16,8 +15,8 @@ pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 #[derive(Debug)]
 pub struct Session {
     client: Client,
-    /// By their text; `None` behind a transaction pooler.
-    statements: Option<Mutex<HashMap<String, Statement>>>,
+    /// With their texts; `None` behind a transaction pooler. There are so few that comparing texts takes less time than hashing one.
+    statements: Option<Mutex<Vec<(String, Statement)>>>,
 }
 
 impl Session {
@@ -62,8 +61,9 @@ impl Session {
         let known = statements
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(sql)
-            .cloned();
+            .iter()
+            .find(|(text, _)| text == sql)
+            .map(|(_, statement)| statement.clone());
         if known.is_some() {
             return Ok(known);
         }
@@ -72,7 +72,7 @@ impl Session {
         statements
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(sql.to_owned(), statement.clone());
+            .push((sql.to_owned(), statement.clone()));
         Ok(Some(statement))
     }
 

@@ -38,6 +38,6 @@ pub use document::{Document, State, Subject, User};
 pub use error::{EvalError, ParseError};
 pub use filter::{Filter, MAX_BYTES};
 pub use index::FilterIndex;
-pub use needs::Needs;
+pub use needs::{LIST_KEY, Needs};
 pub use regex::regex_runaways;
 pub use value::{Alias, MAX_DEPTH, Map, TooDeep, Value};

@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use orw_model::Names;
+
 /// The largest number of paths that are kept. With more, only the top-level part of the document that each begins with is kept.
 const MAX_PATHS: usize = 256;
+
+/// A path that leads through a map with a value under this name leads through all of its values: PHP has one type for lists and maps.
+pub const LIST_KEY: &str = "0";
 
 /// The parts of the document that one or several filters read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +90,23 @@ impl Needs {
         self.has_around(path) || self.first_inside(path).is_some()
     }
 
+    /// The names right below `path` that [`Self::wants`] wants. If there is a value under the name [`LIST_KEY`], too, filters look at all of them.
+    #[must_use]
+    pub fn below(&self, path: &str) -> Names<'_> {
+        if self.has_around(path) {
+            return Names::All;
+        }
+        let start = format!("{path}.");
+        let inside = self
+            .paths
+            .range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded));
+        let mut names = Names::NONE;
+        for rest in inside.map_while(|inside| inside.strip_prefix(start.as_str())) {
+            names.add(part(rest));
+        }
+        names
+    }
+
     /// Whether the user who made the change must be known.
     #[must_use]
     pub fn user(&self) -> bool {
@@ -161,6 +183,10 @@ mod tests {
             assert!(!needs.wants(path), "{path}");
         }
         assert!(needs.user() && !needs.groups() && !needs.display_name());
+        assert_eq!(needs.below("event.object"), Names::These(vec!["data"]));
+        assert_eq!(needs.below("event.object.data"), Names::These(vec!["title"]));
+        assert_eq!(needs.below("event.object.data.title"), Names::All);
+        assert_eq!(needs.below("event.objec"), Names::NONE);
         let mut all = Needs::default();
         all.add("user");
         all.merge(&needs);

@@ -3,6 +3,8 @@
 //! Guarantees: an image that [`Row::read`] accepts has only columns that can be read, and they have the values that reading the whole
 //! text at once would give. The names of a table's columns are kept once for all of its rows ([`Layout`]), and no name is hashed.
 
+mod beside;
+mod known;
 mod layout;
 mod surrogates;
 
@@ -31,6 +33,14 @@ pub struct RowError(#[from] serde_json::Error);
 /// If it is not a JSON object, or is nested deeper than [`json::DEEPEST`] levels.
 pub fn parse_row(text: &str) -> Result<Row, RowError> {
     Row::read(text)
+}
+
+/// Reads a row image that is probably much like `other`, such as that of the same row before a change. The result is that of [`parse_row`].
+///
+/// # Errors
+/// As [`parse_row`].
+pub fn parse_row_beside(text: &str, other: &Row) -> Result<Row, RowError> {
+    beside::read(text, other).map_or_else(|| Row::read(text), Ok)
 }
 
 /// A row as `row_to_json` wrote it. Clones share it.
@@ -128,38 +138,34 @@ impl Row {
     /// A column's value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0
-            .layout
-            .place(name.as_bytes())
-            .map(|place| self.value(place))
+        self.0.layout.place(name).map(|place| self.value(place))
     }
 
     /// The value of the column whose name is `name` behind an underscore.
     pub(crate) fn get_underscored(&self, name: &str) -> Option<&Value> {
-        self.place_underscored(name).map(|place| self.value(place))
+        self.0
+            .layout
+            .place_underscored(name)
+            .map(|place| self.value(place))
     }
 
-    /// The column whose name is `name` behind an underscore.
-    pub(crate) fn column_underscored(&self, name: &str) -> Option<Column<'_>> {
-        let (row, place) = (self, self.place_underscored(name)?);
+    /// The column of this name.
+    pub(crate) fn column(&self, name: &str) -> Option<Column<'_>> {
+        let (row, place) = (self, self.0.layout.place(name)?);
         let name = &self.0.layout.names[place];
         Some(Column { name, row, place })
     }
 
-    fn place_underscored(&self, name: &str) -> Option<usize> {
-        let mut buffer = [b'_'; 64];
-        match buffer.get_mut(1..=name.len()) {
-            Some(rest) => {
-                rest.copy_from_slice(name.as_bytes());
-                self.0.layout.place(&buffer[..=name.len()])
-            }
-            None => self.0.layout.place(format!("_{name}").as_bytes()),
-        }
+    /// The column whose name is `name` behind an underscore.
+    pub(crate) fn column_underscored(&self, name: &str) -> Option<Column<'_>> {
+        let (row, place) = (self, self.0.layout.place_underscored(name)?);
+        let name = &self.0.layout.names[place];
+        Some(Column { name, row, place })
     }
 
     #[must_use]
     pub fn contains_key(&self, name: &str) -> bool {
-        self.0.layout.place(name.as_bytes()).is_some()
+        self.0.layout.place(name).is_some()
     }
 
     /// The columns, in the order of the table.
@@ -185,7 +191,7 @@ impl Row {
             let place = if alike {
                 Some(new.place)
             } else {
-                old.0.layout.place(new.name.as_bytes())
+                old.0.layout.place(new.name)
             };
             match place {
                 Some(place) => !self.0.cells[new.place].is_same(self, &old.0.cells[place], old),
@@ -200,8 +206,14 @@ impl Row {
 
     fn value(&self, place: usize) -> &Value {
         let cell = &self.0.cells[place];
+        let text = cell.text(self).unwrap_or("null");
+        if text == "null" && cell.value.get().is_none() {
+            return &NULL;
+        }
         cell.value.get_or_init(|| {
-            let text = cell.text(self).unwrap_or("null");
+            if let Some(plain) = plain(text) {
+                return Box::new(plain.into());
+            }
             // It was checked when the row was read.
             Box::new(json::parse_deep(text, json::DEEPEST).unwrap_or_else(|_| text.into()))
         })
@@ -231,6 +243,14 @@ impl Cell {
     }
 }
 
+static NULL: Value = Value::Null;
+
+/// What a text of JSON says that is a string without escapes.
+fn plain(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('"')?.strip_suffix('"')?;
+    (!inside.contains('\\')).then_some(inside)
+}
+
 /// A column of a row.
 #[derive(Clone, Copy)]
 pub(crate) struct Column<'r> {
@@ -242,6 +262,20 @@ pub(crate) struct Column<'r> {
 impl<'r> Column<'r> {
     pub(crate) fn value(self) -> &'r Value {
         self.row.value(self.place)
+    }
+
+    /// Its value, if that is a string.
+    pub(crate) fn as_str(self) -> Option<&'r str> {
+        let cell = &self.row.0.cells[self.place];
+        match cell.text(self.row).and_then(plain) {
+            Some(plain) if cell.value.get().is_none() => Some(plain),
+            _ => self.value().as_str(),
+        }
+    }
+
+    /// Whether it is metadata, if the row is one of a magic table.
+    pub(crate) fn is_metadata(self) -> bool {
+        self.row.0.layout.metadata[self.place]
     }
 
     /// Its text in the image.
@@ -291,7 +325,6 @@ impl std::ops::Index<&str> for Row {
     type Output = Value;
 
     fn index(&self, name: &str) -> &Value {
-        static NULL: Value = Value::Null;
         self.get(name).unwrap_or(&NULL)
     }
 }

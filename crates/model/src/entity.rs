@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 use crate::json;
+use crate::names::Names;
+use crate::object_fields::Picked;
 use crate::object_state::ObjectState;
 
 /// The canonical JSON of one state of one entity. Every payload format is rendered from it. It is stored with the event, so its
@@ -40,7 +42,27 @@ impl Entity {
     }
 
     fn make(&self) -> Map<String, Value> {
-        self.object.as_ref().map(ObjectState::fields).unwrap_or_default()
+        let all = Picked {
+            fields: &Names::All,
+            properties: &Names::All,
+        };
+        let object = self.object.as_ref();
+        object.map(|object| object.fields(all)).unwrap_or_default()
+    }
+
+    /// The fields with these names, and of the field `data` of an object those with the names of `properties`. No more than that is made,
+    /// unless it is made already.
+    #[must_use]
+    pub fn pick(&self, fields: &Names<'_>, properties: &Names<'_>) -> Map<String, Value> {
+        match (self.fields.get(), &self.object) {
+            (None, Some(object)) => object.fields(Picked { fields, properties }),
+            _ => {
+                let picked = self.fields().iter().filter(|(name, _)| fields.has(name));
+                picked
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect()
+            }
+        }
     }
 
     /// Sets the field `name` to `value`.

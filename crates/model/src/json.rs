@@ -8,12 +8,15 @@
 //! 512. (PostgreSQL itself reads some 10,000 levels of `json` and `jsonb` with its default `max_stack_depth`.) Dropping,
 //! comparing, copying and writing a `Value` takes stack for each level, so the threads that do it have [`STACK`] bytes.
 
+mod compact;
 mod deep;
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Map, Number, Value};
+
+pub(crate) use compact::compact;
 
 /// The key under which `serde_json` passes a number to a visitor of any value.
 const NUMBER: &str = "$serde_json::private::Number";
@@ -83,7 +86,23 @@ pub fn parse_object(text: &str) -> Result<Map<String, Value>, Error> {
 
 /// Writes a value behind a text.
 pub(crate) fn write<T: serde::Serialize>(text: &mut String, value: &T) {
-    text.push_str(&to_text(value));
+    // Values of JSON can always be written: all their keys are texts.
+    let _ = serde_json::to_writer(Behind(text), value);
+}
+
+/// Writes behind a text.
+struct Behind<'t>(&'t mut String);
+
+impl io::Write for Behind<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let more = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        self.0.push_str(more);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The text of a value.

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::row::{METADATA, ObjectRow, decode_text, is_set};
+use super::row::{ObjectRow, decode_text, is_set};
 use super::schema::{Reference, Schema, camel_case};
-use super::{TableName, time};
+use super::{Names, TableName, time};
 
 /// The metadata that is JSON, and whether its empty value is a list. The blob table stores some of it in text columns.
 pub(crate) const JSON: [(&str, bool); 15] = [
@@ -42,49 +42,82 @@ pub(crate) const TEXTS: [&str; 10] = [
 /// The metadata that is a time, and that only some generations have.
 pub(crate) const OPTIONAL_TIMES: [&str; 3] = ["expires", "published", "depublished"];
 
-/// The fields, in the order in which they are stored.
-pub(crate) fn object_fields(
-    table: &TableName,
-    row: ObjectRow<'_>,
-    register: Option<&Reference>,
-    schema: Option<&Schema>,
-) -> Map<String, Value> {
-    let (register_id, schema_id) = row.ids(table);
-    let meta = |name: &str| row.meta(name).cloned().unwrap_or(Value::Null);
-    let text = |name: &str| row.text(name).map_or(Value::Null, Value::from);
+/// What an object's entity is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'s> {
+    pub(crate) table: &'s TableName,
+    pub(crate) row: ObjectRow<'s>,
+    pub(crate) register: Option<&'s Reference>,
+    pub(crate) schema: Option<&'s Schema>,
+}
 
+/// Which of the fields are made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Picked<'p> {
+    pub(crate) fields: &'p Names<'p>,
+    /// Of the properties, which are below `data`.
+    pub(crate) properties: &'p Names<'p>,
+}
+
+/// The fields, in the order in which they are stored.
+pub(crate) fn object_fields(source: Source<'_>, picked: Picked<'_>) -> Map<String, Value> {
+    let Source {
+        table,
+        row,
+        register,
+        schema,
+    } = source;
     let mut fields = Map::new();
-    fields.insert("id".into(), meta("id"));
-    fields.insert("uuid".into(), meta("uuid"));
-    fields.insert("register".into(), Reference::value_of(register, register_id));
-    let reference = schema.map(|schema| &schema.reference);
-    fields.insert("schema".into(), Reference::value_of(reference, schema_id));
-    fields.insert("data".into(), Value::Object(properties(row, schema)));
-    fields.insert("organisation".into(), text("organisation"));
-    fields.insert("created".into(), time::stamp(&meta("created")));
-    fields.insert("updated".into(), time::stamp(&meta("updated")));
-    for name in TEXTS {
-        fields.insert(name.into(), text(name));
-    }
-    fields.insert("size".into(), meta("size"));
-    // The first generation calls the column schemaVersion, which PostgreSQL folds to lower case.
-    let version = ["schema_version", "schemaversion", "schemaVersion"];
-    let version = version.into_iter().find_map(|name| row.text(name));
-    fields.insert("schemaVersion".into(), version.map_or(Value::Null, Value::from));
-    for name in OPTIONAL_TIMES {
-        if let Some(value) = row.meta(name) {
-            fields.insert(name.into(), time::stamp(value));
+    let mut put = |name: &str, value: &dyn Fn() -> Option<Value>| {
+        if picked.fields.has(name)
+            && let Some(value) = value()
+        {
+            fields.insert(name.to_owned(), value);
         }
+    };
+    let meta = |name: &str| Some(row.meta(name).cloned().unwrap_or(Value::Null));
+    let text = |name: &str| Some(row.text(name).map_or(Value::Null, Value::from));
+    let (register_id, schema_id) = row.ids(table);
+    put("id", &|| meta("id"));
+    put("uuid", &|| meta("uuid"));
+    put("register", &|| Some(Reference::value_of(register, register_id)));
+    put("schema", &|| {
+        let reference = schema.map(|schema| &schema.reference);
+        Some(Reference::value_of(reference, schema_id))
+    });
+    put("data", &|| {
+        Some(Value::Object(properties(row, schema, picked.properties)))
+    });
+    put("organisation", &|| text("organisation"));
+    put("created", &|| {
+        row.meta("created").map(time::stamp).or(Some(Value::Null))
+    });
+    put("updated", &|| {
+        row.meta("updated").map(time::stamp).or(Some(Value::Null))
+    });
+    for name in TEXTS {
+        put(name, &|| text(name));
+    }
+    put("size", &|| meta("size"));
+    put("schemaVersion", &|| {
+        // The first generation calls the column schemaVersion, which PostgreSQL folds to lower case.
+        let version = ["schema_version", "schemaversion", "schemaVersion"];
+        let version = version.into_iter().find_map(|name| row.text(name));
+        Some(version.map_or(Value::Null, Value::from))
+    });
+    for name in OPTIONAL_TIMES {
+        put(name, &|| row.meta(name).map(time::stamp));
     }
     for name in ["locked", "deleted"] {
-        let value = row.meta(name).map_or(Value::Null, decode_text);
-        let value = if is_set(Some(&value)) { value } else { Value::Null };
-        fields.insert(name.into(), value);
+        put(name, &|| {
+            let value = row.meta(name).map_or(Value::Null, decode_text);
+            Some(if is_set(Some(&value)) { value } else { Value::Null })
+        });
     }
     for (name, list) in JSON {
-        if let Some(value) = row.meta(name) {
-            fields.insert(name.into(), emptied(decode_text(value), list));
-        }
+        put(name, &|| {
+            row.meta(name).map(|value| emptied(decode_text(value), list))
+        });
     }
     fields
 }
@@ -101,35 +134,43 @@ pub(crate) fn emptied(value: Value, list: bool) -> Value {
 }
 
 /// The object's properties, under their names in the schema.
-fn properties(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> {
+fn properties(row: ObjectRow<'_>, schema: Option<&Schema>, picked: &Names<'_>) -> Map<String, Value> {
     if row.is_magic() {
-        from_columns(row, schema)
+        from_columns(row, schema, picked)
     } else {
-        from_json(row, schema)
+        from_json(row, schema, picked)
     }
 }
 
-fn from_columns(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> {
+fn from_columns(row: ObjectRow<'_>, schema: Option<&Schema>, picked: &Names<'_>) -> Map<String, Value> {
     let mut data = Map::new();
-    for (column, value) in row.columns().iter() {
-        if column.strip_prefix('_').is_some_and(is_metadata) {
+    for column in row.columns().columns() {
+        if column.is_metadata() {
             continue;
         }
-        if let Some((name, value)) = schema.and_then(|s| s.property(column, value)) {
-            data.insert(name.to_owned(), value);
-        } else if !column.starts_with('_') && !value.is_null() {
+        if let Some(property) = schema.and_then(|schema| schema.column(column.name)) {
+            if picked.has(property.name()) {
+                data.insert(property.name().to_owned(), property.typed(column.value()));
+            }
+        } else if !column.name.starts_with('_') && !column.value().is_null() {
             // The schema no longer has this property, or is itself deleted.
-            data.entry(camel_case(column)).or_insert_with(|| value.clone());
+            let name = camel_case(column.name);
+            if picked.has(&name) {
+                data.entry(name).or_insert_with(|| column.value().clone());
+            }
         }
     }
     data
 }
 
-fn from_json(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> {
+fn from_json(row: ObjectRow<'_>, schema: Option<&Schema>, picked: &Names<'_>) -> Map<String, Value> {
     let mut data = match row.meta("object").map(decode_text) {
         Some(Value::Object(map)) => map,
         _ => Map::new(),
     };
+    if *picked != Names::All {
+        data.retain(|name, _| picked.has(name));
+    }
     // 0.2.9 stores the uuid among the properties, too.
     if data.get("id").is_some_and(|id| id.as_str() == row.uuid()) {
         data.shift_remove("id");
@@ -142,8 +183,4 @@ fn from_json(row: ObjectRow<'_>, schema: Option<&Schema>) -> Map<String, Value> 
         }
     }
     data
-}
-
-pub(crate) fn is_metadata(name: &str) -> bool {
-    METADATA.contains(&name) || name == "deck"
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::columns::Row;
-use super::object_fields::object_fields;
-use super::object_text::magic_text;
+use super::object_fields::{Picked, Source, object_fields};
+use super::object_text::{Named, magic_text};
 use super::row::ObjectRow;
 use super::schema::{Reference, Schema};
 use super::{Store, TableName};
@@ -21,19 +21,30 @@ pub(crate) struct ObjectState {
 }
 
 impl ObjectState {
-    pub(crate) fn fields(&self) -> Map<String, Value> {
-        let row = ObjectRow::new(&self.table, &self.row);
-        object_fields(&self.table, row, self.register.as_deref(), self.schema.as_deref())
+    /// The fields that are picked.
+    pub(crate) fn fields(&self, picked: Picked<'_>) -> Map<String, Value> {
+        let source = Source {
+            table: &self.table,
+            row: ObjectRow::new(&self.table, &self.row),
+            register: self.register.as_deref(),
+            schema: self.schema.as_deref(),
+        };
+        object_fields(source, picked)
     }
 
-    /// The text of [`Self::fields`], if it can be written without them.
+    /// The text of all of [`Self::fields`], if it can be written without them.
     pub(crate) fn to_text(&self) -> Option<String> {
-        let Store::Magic { register, schema } = self.table.store() else {
+        let Store::Magic { register, .. } = self.table.store() else {
             return None;
         };
-        let register = Reference::value_of(self.register.as_deref(), Some(*register));
-        let known = self.schema.as_deref()?;
-        let reference = Reference::value_of(Some(&known.reference), Some(*schema));
-        magic_text(&self.row, &register, (&reference, known))
+        let register = match self.register.as_deref() {
+            Some(known) => Named::of(known),
+            None => Named {
+                id: *register,
+                uuid: None,
+                slug: None,
+            },
+        };
+        magic_text(&self.row, &register, self.schema.as_deref()?)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::columns::Row;
+use super::columns::{Column, Row};
 use super::{Store, TableName};
 use crate::json;
 
@@ -16,48 +16,6 @@ pub fn is_set(value: Option<&Value>) -> bool {
         Some(Value::Bool(_) | Value::Number(_)) => true,
     }
 }
-
-/// The metadata of an object, by the names of the blob table's columns. A magic table's columns have a `_` before these names.
-pub(crate) const METADATA: [&str; 38] = [
-    "id",
-    "uuid",
-    "slug",
-    "uri",
-    "version",
-    "register",
-    "schema",
-    "owner",
-    "organisation",
-    "application",
-    "folder",
-    "name",
-    "description",
-    "summary",
-    "image",
-    "size",
-    "schema_version",
-    "created",
-    "updated",
-    "expires",
-    "published",
-    "depublished",
-    "files",
-    "relations",
-    "locked",
-    "authorization",
-    "validation",
-    "deleted",
-    "geo",
-    "retention",
-    "groups",
-    "tmlo",
-    "mail",
-    "contacts",
-    "notes",
-    "todos",
-    "calendar",
-    "talk",
-];
 
 /// The row of an object.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +43,12 @@ impl<'a> ObjectRow<'a> {
 
     /// A metadata column that holds text; `None` if it is empty.
     pub fn text(self, name: &str) -> Option<&'a str> {
-        self.meta(name).and_then(Value::as_str).filter(|s| !s.is_empty())
+        let column = if self.magic {
+            self.row.column_underscored(name)
+        } else {
+            self.row.column(name)
+        };
+        column.and_then(Column::as_str).filter(|text| !text.is_empty())
     }
 
     /// The object's uuid.

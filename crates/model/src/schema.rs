@@ -86,6 +86,11 @@ pub(crate) struct Property {
 }
 
 impl Property {
+    /// Its name in the schema.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The value of its column, converted to its type. See [`PropertyType::typed`].
     pub(crate) fn typed(&self, value: &Value) -> Value {
         self.kind.typed(value)
@@ -180,12 +185,6 @@ impl Schema {
     #[must_use]
     pub fn transition(&self, old: &Map<String, Value>, new: &Map<String, Value>) -> Option<Transition> {
         self.lifecycle.as_ref()?.between(old, new)
-    }
-
-    /// The property that is stored in `column`, and `value` with the type that the schema demands.
-    pub(crate) fn property(&self, column: &str, value: &Value) -> Option<(&str, Value)> {
-        let property = self.columns.get(column)?;
-        Some((&property.name, property.kind.typed(value)))
     }
 
     /// The property that is stored in `column`.
@@ -329,7 +328,7 @@ mod tests {
         assert_eq!(schema.reference.slug, None);
         let typed = |column: &str, value: &str| {
             let value: Value = serde_json::from_str(value).unwrap();
-            schema.property(column, &value).unwrap().1.to_string()
+            schema.column(column).unwrap().typed(&value).to_string()
         };
         assert_eq!(typed("s", "12"), r#""12""#);
         assert_eq!(typed("s", r#""[1]""#), r#""[1]""#);

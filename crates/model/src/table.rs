@@ -1,5 +1,7 @@
 //! Which table holds which kind of entity.
 
+use std::sync::Arc;
+
 use super::EntityKind;
 
 /// What a captured table holds.
@@ -29,7 +31,7 @@ impl Store {
 /// A table of OpenRegister that is captured: its name without Nextcloud's table prefix, and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TableName {
-    name: String,
+    name: Arc<str>,
     store: Store,
 }
 
@@ -74,13 +76,13 @@ impl TableName {
                 schema: number(schema)?,
             };
             return Some(Self {
-                name: name.to_owned(),
+                name: name.into(),
                 store,
             });
         }
         let (_, store) = FIXED.iter().find(|(fixed, _)| *fixed == name)?;
         Some(Self {
-            name: name.to_owned(),
+            name: name.into(),
             store: store.clone(),
         })
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::parts::map;
 use crate::lifecycle::Event;
-use orw_model::{Entity, EntityKind, time};
+use orw_model::{Entity, EntityKind, Names, time};
 
 /// The body. It is written as it is read: most deliveries have this format, and most of an entity is sent as it is stored.
 pub(super) fn bytes(event: &Event) -> Vec<u8> {
@@ -112,37 +112,68 @@ pub(super) fn transition(event: &Event) -> Option<(String, Value)> {
 /// An entity as the manual shows it.
 #[must_use]
 pub fn document(kind: EntityKind, entity: &Entity) -> Value {
-    match kind {
-        EntityKind::Object => object(entity),
-        _ => Value::Object(entity.fields().clone()),
+    Value::Object(match kind {
+        EntityKind::Object => object(entity.fields(), &Names::All),
+        _ => entity.fields().clone(),
+    })
+}
+
+/// The fields of [`document`] that have these names, and of an object's properties those of the names in `properties`. Only what
+/// they need of the entity is made.
+#[must_use]
+pub fn part_of_document(
+    kind: EntityKind,
+    entity: &Entity,
+    wanted: &Names<'_>,
+    properties: &Names<'_>,
+) -> Map<String, Value> {
+    if kind != EntityKind::Object {
+        return entity.pick(wanted, properties);
+    }
+    let needed = match wanted {
+        Names::All => Names::All,
+        Names::These(names) => Names::These(names.iter().map(|name| made_of(name)).collect()),
+    };
+    object(&entity.pick(&needed, properties), wanted)
+}
+
+/// The field of an object's entity that a field of the document is made of.
+fn made_of(name: &str) -> &str {
+    let identity = IDENTITIES
+        .iter()
+        .find(|(_, uuid, id)| [*uuid, *id].contains(&name));
+    match (identity, name) {
+        (Some((reference, ..)), _) => reference,
+        (None, "lock") => "locked",
+        (None, name) => name,
     }
 }
 
-fn object(entity: &Entity) -> Value {
+/// The fields of the document that are wanted.
+fn object(entity: &Map<String, Value>, wanted: &Names<'_>) -> Map<String, Value> {
     let mut fields = Map::new();
-    for (name, value) in entity.fields() {
+    let mut put = |name: &str, value: &dyn Fn() -> Value| {
+        if wanted.has(name) {
+            fields.insert(name.to_owned(), value());
+        }
+    };
+    for (name, value) in entity {
         match name.as_str() {
-            "register" | "schema" => {
-                fields.insert(name.clone(), called(value));
-            }
+            "register" | "schema" => put(name, &|| called(value)),
             "locked" => {
-                fields.insert("locked".into(), (!value.is_null()).into());
-                fields.insert("lock".into(), lock(value));
+                put("locked", &|| (!value.is_null()).into());
+                put("lock", &|| lock(value));
             }
-            "deleted" => {
-                fields.insert("deleted".into(), deletion(value));
-            }
-            _ => {
-                fields.insert(name.clone(), value.clone());
-            }
+            "deleted" => put("deleted", &|| deletion(value)),
+            _ => put(name, &|| value.clone()),
         }
     }
     for (name, uuid, id) in IDENTITIES {
-        let part = |part| entity.fields().get(name).and_then(|r| r.get(part)).cloned();
-        fields.insert(id.into(), part("id").unwrap_or(Value::Null));
-        fields.insert(uuid.into(), part("uuid").unwrap_or(Value::Null));
+        let part = |part| entity.get(name).and_then(|r| r.get(part)).cloned();
+        put(id, &|| part("id").unwrap_or(Value::Null));
+        put(uuid, &|| part("uuid").unwrap_or(Value::Null));
     }
-    Value::Object(fields)
+    fields
 }
 
 /// How a register or schema is called: its slug, else its uuid, else its numeric id as text.
@@ -210,6 +241,36 @@ mod tests {
             "data": {"name": "\u{1}\"é", "deep": [[], {}, {"a": null}], "number": 1.50}, "locked": locked, "deleted": deleted, "owner": null
         });
         Entity::new(fields.as_object().cloned().unwrap_or_default())
+    }
+
+    /// A part of the document is that of the whole.
+    #[test]
+    fn a_part_is_that_of_the_whole() {
+        let locked = json!({"user": "ada", "lockedAt": "2024-01-15T10:30:00+00:00"});
+        let entity = entity(&locked, &Value::Null);
+        let Value::Object(whole) = document(EntityKind::Object, &entity) else {
+            unreachable!()
+        };
+        let parts = whole.keys().map(|name| vec![name.as_str()]).chain([
+            vec![],
+            vec!["nothing"],
+            vec!["lock", "schemaUuid", "id"],
+        ]);
+        for names in parts {
+            let part = part_of_document(
+                EntityKind::Object,
+                &entity,
+                &Names::These(names.clone()),
+                &Names::All,
+            );
+            let wanted = whole.iter().filter(|(name, _)| names.contains(&name.as_str()));
+            let wanted: Map<String, Value> = wanted
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            assert_eq!(part, wanted, "{names:?}");
+        }
+        let all = part_of_document(EntityKind::Object, &entity, &Names::All, &Names::All);
+        assert_eq!(all, whole);
     }
 
     /// What is written is what the filters and the other formats see.

@@ -19,7 +19,7 @@ mod rendered;
 mod template;
 mod zgw;
 
-pub use documented::{data, document};
+pub use documented::{data, document, part_of_document};
 pub use rendered::{RenderError, Rendered};
 pub use template::variables;
 

@@ -20,7 +20,11 @@ impl Classifier {
         self.references.make_room();
         self.users.make_room();
         let mut needs = Needs::default();
+        // Which rows a backend has touched before: asked for audit rows alone.
         let mut touched = HashSet::new();
+        let audits = changes
+            .iter()
+            .any(|decoded| matches!(decoded.kind, DecodedKind::Audit(_)));
         for decoded in changes {
             let change = &decoded.change;
             self.insertions.pass(change.at);
@@ -29,6 +33,7 @@ impl Classifier {
                     self.needs_of_object(&mut needs, change, old.as_ref(), new.as_ref());
                     if let Some(uuid) = new
                         .as_ref()
+                        .filter(|_| audits)
                         .and_then(|row| ObjectRow::new(&change.table, row).uuid())
                     {
                         touched.insert((change.pid, uuid.to_owned()));

@@ -74,7 +74,7 @@ impl Lifecycle {
         let mut decoded = Vec::with_capacity(changes.len());
         let mut undecodable = Vec::new();
         for change in changes {
-            match Decoded::read(change) {
+            match Decoded::read_after(change, decoded.last()) {
                 Ok(change) => decoded.push(change),
                 Err(reason) => undecodable.push(*reason),
             }

@@ -52,6 +52,39 @@ proptest! {
         }
     }
 
+    /// An image that is read beside another is as one that is read alone.
+    #[test]
+    fn beside_another_an_image_is_the_same(
+        columns in prop::collection::vec((prop::sample::select(vec!["a", "_a", "b", "ü", "c\\n"]), json(), json()), 0..6),
+        changed: u8, cut in prop::option::of(0..80_usize), space: bool
+    ) {
+        let image = |new: bool| {
+            let each = columns.iter().enumerate();
+            let each: Vec<String> = each
+                .map(|(n, (name, old, other))| {
+                    let value = if new && changed & (1 << n) != 0 { other } else { old };
+                    format!("\"{name}\":{value}")
+                })
+                .collect();
+            format!("{{{}}}", each.join(if space { ", " } else { "," }))
+        };
+        let (one, mut two) = (image(false), image(true));
+        if let Some(cut) = cut.filter(|cut| two.is_char_boundary(*cut) && *cut < two.len()) {
+            two.truncate(cut);
+        }
+        let other = Row::read(&one).unwrap();
+        match (parse_row_beside(&two, &other), Row::read(&two)) {
+            (Ok(row), Ok(alone)) => {
+                prop_assert_eq!(&row, &alone);
+                let names = |row: &Row| row.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+                prop_assert_eq!(names(&row), names(&alone));
+                prop_assert_eq!(row.changed(&other).collect::<Vec<_>>(), alone.changed(&other).collect::<Vec<_>>());
+                prop_assert_eq!(row.text(), alone.text());
+            }
+            (row, alone) => prop_assert_eq!(row.is_err(), alone.is_err()),
+        }
+    }
+
     /// Which columns differ, compared as values.
     #[test]
     fn columns_differ_if_their_values_do(
