@@ -402,3 +402,33 @@ impl EventClass {
         pieces.map(|(at, piece)| (at % 2 == 1, piece)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(kind: &str, state: &str, (seen, enqueued, expected): (i64, i64, Option<i64>)) -> Job {
+        let job = serde_json::json!({"id": 1, "kind": kind, "state": state, "expected": expected, "seen": seen,
+            "enqueued": enqueued, "who": "ann", "created_at": "2026-01-01T00:00:00Z", "createdAt": "2026-01-01T00:00:00Z"});
+        serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn progress_is_of_what_is_expected_and_a_wrong_estimate_is_not_shown() {
+        let retry = job("retry", "running", (865, 43, Some(215)));
+        assert_eq!((retry.to_look_at(), retry.to_put_back()), (None, Some(215)));
+        assert_eq!(retry.percent(), Some(20));
+        let backfill = job("backfill", "running", (500, 400, Some(2_000)));
+        assert_eq!(
+            (backfill.to_look_at(), backfill.to_put_back()),
+            (Some(2_000), None)
+        );
+        assert_eq!(backfill.percent(), Some(25));
+        for unknown in [None, Some(0), Some(400)] {
+            let backfill = job("backfill", "running", (500, 400, unknown));
+            assert_eq!((backfill.to_look_at(), backfill.percent()), (None, None));
+        }
+        let done = job("retry", "done", (865, 215, Some(215)));
+        assert_eq!((done.to_put_back(), done.percent()), (None, Some(100)));
+    }
+}

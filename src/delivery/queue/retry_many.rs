@@ -31,7 +31,8 @@ const COUNTED_AT_ONCE: i64 = 2_500;
 /// Rows of the log that a look reads.
 const LOOKED_AT: i64 = 5_000;
 /// For statements that look up each row by an index, whatever the statistics say.
-const LOOK_UPS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+const LOOK_UPS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
+    SET LOCAL max_parallel_workers_per_gather = 0";
 
 /// The condition for a row `l` of the log whose state is one of [`RETRIED`]: its webhook still exists, and it can be put back.
 static IS_RETRYABLE: LazyLock<String> = LazyLock::new(|| {

@@ -117,6 +117,22 @@ async function keys() {
   await page.context().close();
 }
 
+/// A view that cannot be renewed keeps what it shows, says so, and goes on.
+async function stale() {
+  const page = await open();
+  await login(page);
+  await page.goto(`${base}/`);
+  const note = page.locator("[data-stale]");
+  const shown = await page.locator("#now .tile").count();
+  page.expectStatus(503);
+  await page.route("**/*renew=1*", (route) => route.fulfill({ status: 503, contentType: "text/html", body: "<p>away</p>" }));
+  await note.waitFor({ state: "visible" });
+  expect((await page.locator("#now .tile").count()) === shown && shown > 0, "a view that cannot be renewed is lost");
+  await page.unroute("**/*renew=1*");
+  await note.waitFor({ state: "hidden" });
+  await page.context().close();
+}
+
 const said = async (page, text) => expect((await page.textContent("main")).includes(text), `"${text}" is not said at ${page.url()}`);
 const press = async (page, name, inside = "main") => {
   await page.locator(inside).getByRole("button", { name, exact: true }).first().click();
@@ -381,6 +397,7 @@ try {
   await act(true);
   await act(false);
   await keys();
+  await stale();
   await look();
 } catch (error) {
   fault(`${error.stack}`);
