@@ -74,7 +74,7 @@ pub async fn count_retryable(client: &mut Client, filter: &DeliveryFilter) -> Re
     };
     let mut search = Search::begin(&tx, filter, Table::Log, (Shape::Keys, &IS_RETRYABLE), None)
         .await?
-        .from_day(day);
+        .since_day(day);
     let mut webhooks: BTreeMap<i64, i64> = BTreeMap::new();
     let mut count = 0;
     while search.stopped().is_some() && count <= COUNTED && Instant::now() < deadline {

@@ -100,7 +100,7 @@ impl<'f> Search<'f> {
     }
 
     /// Leaves out the days of the log before this one: their partitions are not read.
-    pub(super) const fn from_day(mut self, day: NaiveDate) -> Self {
+    pub(super) const fn since_day(mut self, day: NaiveDate) -> Self {
         self.from_day = Some(day);
         self
     }

@@ -275,6 +275,7 @@ async function act(javaScriptEnabled) {
   await said(page, "such events would have matched");
   await said(page, "The body in each format");
   await said(page, "Requests may go to 127.0.0.1:");
+  if (javaScriptEnabled) await page.screenshot({ path: `${pictures}/checked.png` });
   await press(page, "Register");
   await said(page, "whsec_");
   await page.getByRole("link", { name: "To the webhook" }).click();

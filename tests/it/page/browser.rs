@@ -102,11 +102,13 @@ async fn busy(scene: Scene) -> (Scene, Value) {
     for webhook in [webhooks.good, webhooks.given_up] {
         scene.until(&format!("{log} webhook = {webhook}"), objects).await;
     }
-    scene
-        .until(&format!("SELECT least(({queue} state = 'retrying'), 1)"), 1)
-        .await;
-    // What waits for the paused webhook is cancelled with its object.
-    for number in 1..=3 {
+    for state in ["retrying", "leased"] {
+        scene
+            .until(&format!("SELECT least(({queue} state = '{state}'), 1)"), 1)
+            .await;
+    }
+    // What waits for the paused webhook is cancelled with its object. The first is on its way to the slow receiver.
+    for number in 2..=4 {
         scene.json(&["erase", &uuid(number), "--json"]).await;
     }
     // Nobody waits for a user for longer than half a second: some of what the paused webhook has is put into that state.
