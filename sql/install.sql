@@ -53,7 +53,8 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 23) AS m23,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 24) AS m24,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 25) AS m25,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 26) AS m26 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 26) AS m26,
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 29) AS m29 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -157,6 +158,10 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (25, 'handsha
 \if :m26
 \ir migrations/0026_search.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (26, 'search');
+\endif
+\if :m29
+\ir migrations/0029_put_back.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (29, 'put_back');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

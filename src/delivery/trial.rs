@@ -1,4 +1,5 @@
-//! A test of one webhook: sends an event now, outside the queue, and returns what the receiver answered.
+//! A test of one webhook: sends an event now, outside the queue, and returns what the receiver answered. And, before there is a webhook, where
+//! its requests would go.
 //!
 //! Guarantees: the request is the one that a delivery would make (address guard, headers, signature, timeouts), with
 //! `ORW-Reason: test`; it works whatever the webhook's status, changes nothing of its health, and is not retried.
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{NaiveDate, Utc};
-use orw_egress::Client;
+use hyper::Uri;
+use orw_egress::{Client, Destination};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -40,6 +42,14 @@ pub struct Trial {
     /// The beginning of the answer's body.
     pub response: Option<String>,
     pub duration_ms: u64,
+}
+
+/// Where a request to this target would go now. Its name is looked up and judged as for a delivery; nothing is connected to.
+///
+/// # Errors
+/// Why none would be sent.
+pub async fn destination(client: &Client, target: &Uri) -> Result<Destination, Failure> {
+    client.destination(target).await.map_err(Failure::from)
 }
 
 /// Sends `event` to the webhook.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Uri};
+use orw_egress::Destination;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
@@ -22,6 +23,7 @@ use super::reply::Reply;
 use super::routes::Found;
 use super::service::Service;
 use super::session::{Denied, Session};
+use crate::delivery::{Failure, trial};
 use crate::proxy::{Arrival, Body, FORWARDED_HOST, FORWARDED_PROTO};
 use crate::registry::view::Keys;
 use crate::registry::{Fields, Registration, Webhook, WebhookId};
@@ -195,6 +197,16 @@ impl Inside {
     pub(crate) fn check_registration(&self, fields: Map<String, Value>) -> Result<Registration, String> {
         Registration::parse(&Fields::json(fields), &*self.0.context.targets)
             .map_err(|refused| refused.to_string())
+    }
+
+    /// Where requests to a target would go now: its name is looked up and judged, and nothing is connected to. `None` if this process sends
+    /// none.
+    pub(crate) fn destination(
+        &self,
+        target: Uri,
+    ) -> Option<impl Future<Output = Result<Destination, Failure>> + Send + 'static> {
+        let client = self.0.context.deliveries.get()?.client.clone();
+        Some(async move { trial::destination(&client, &target).await })
     }
 
     /// A webhook as deliveries are made with it; `None` if there is none with this id.

@@ -68,6 +68,8 @@ pub(crate) struct Chart {
     bars: Vec<Bar>,
     curves: Vec<Curve>,
     steps: Vec<Step>,
+    /// What stands in it if there is nothing to draw; then it has no scale.
+    nothing: Option<&'static str>,
 }
 
 impl Chart {
@@ -117,6 +119,12 @@ pub(crate) fn traffic(points: &[Point], p: &Chrome) -> Chart {
             bad + point.outcomes.failed_attempts,
         )
     });
+    let nothing = (arrived + failed == 0).then(|| {
+        p.t(
+            "Nothing was delivered in the last 24 hours",
+            "De laatste 24 uur is er niets bezorgd",
+        )
+    });
     let label = format!(
         "{}: {} {}, {} {}",
         p.t("The last 24 hours", "De laatste 24 uur"),
@@ -136,12 +144,13 @@ pub(crate) fn traffic(points: &[Point], p: &Chrome) -> Chart {
         )
     };
     Chart {
-        label,
-        lines: scale(most, |value| short(value, p.language)),
+        label: nothing.map_or(label, str::to_owned),
+        lines: scale(most, nothing, |value| short(value, p.language)),
         hours: hours(points, slot),
         bars,
         curves: Vec::new(),
         steps: steps(points, slot, text),
+        nothing,
     }
 }
 
@@ -180,7 +189,14 @@ pub(crate) fn latency(points: &[Point], p: &Chrome) -> Chart {
     let worst = points
         .iter()
         .filter_map(|point| point.latency_ms)
-        .map(|times| times.p99);
+        .map(|times| times.p99)
+        .reduce(f64::max);
+    let nothing = worst.is_none().then(|| {
+        p.t(
+            "No live delivery arrived in the last 24 hours",
+            "De laatste 24 uur kwam er geen directe levering aan",
+        )
+    });
     let label = format!(
         "{}: {} {}",
         p.t(
@@ -191,7 +207,7 @@ pub(crate) fn latency(points: &[Point], p: &Chrome) -> Chart {
             "the slowest quarter of an hour had a 99th percentile of",
             "het traagste kwartier had een 99e percentiel van"
         ),
-        time(worst.fold(0.0, f64::max), p.language),
+        time(worst.unwrap_or_default(), p.language),
     );
     let text = |point: &Point| match &point.latency_ms {
         Some(times) => format!(
@@ -203,12 +219,13 @@ pub(crate) fn latency(points: &[Point], p: &Chrome) -> Chart {
         None => period(point.at),
     };
     Chart {
-        label,
-        lines: scale(most, |value| time(value, p.language)),
+        label: nothing.map_or(label, str::to_owned),
+        lines: scale(most, nothing, |value| time(value, p.language)),
         hours: hours(points, slot),
         bars: Vec::new(),
         curves,
         steps: steps(points, slot, text),
+        nothing,
     }
 }
 
@@ -252,12 +269,13 @@ fn nice(most: f64) -> f64 {
     most
 }
 
-fn scale(most: f64, text: impl Fn(f64) -> String) -> Vec<Line> {
+/// The lines of the scale; without numbers if there is nothing to compare with them.
+fn scale(most: f64, nothing: Option<&str>, text: impl Fn(f64) -> String) -> Vec<Line> {
     [0.0, 0.5, 1.0]
         .into_iter()
         .map(|part| Line {
             y: units(TOP + room() * (1.0 - part)),
-            text: text(most * part),
+            text: nothing.map_or_else(|| text(most * part), |_| String::new()),
         })
         .collect()
 }

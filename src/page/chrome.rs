@@ -101,6 +101,18 @@ impl Chrome {
                 "It is in the queue again and will be sent in a moment.",
                 "De levering staat weer in de wachtrij en wordt zo verstuurd.",
             ),
+            "retried-all" => (
+                "What was given up is in the queue again and will be sent in a moment.",
+                "Wat was opgegeven staat weer in de wachtrij en wordt zo verstuurd.",
+            ),
+            "retried-some" => (
+                "A part of what was given up is in the queue again. Press again for the rest.",
+                "Een deel van wat was opgegeven staat weer in de wachtrij. Druk nog eens voor de rest.",
+            ),
+            "retried-none" => (
+                "There was nothing to retry: what was given up is in the queue again already, or its events are no longer kept.",
+                "Er was niets om opnieuw te proberen: wat was opgegeven staat al weer in de wachtrij, of de gebeurtenissen zijn niet meer bewaard.",
+            ),
             "started" => ("The job has started.", "De taak is gestart."),
             "cancel" => ("The job is being cancelled.", "De taak wordt afgebroken."),
             _ => return None,

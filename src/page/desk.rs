@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 use super::examiner::Examiner;
+use super::look_ups::LookUps;
 use super::visit::Visit;
 use crate::capture::{CaptureStatus, OutboxLimits};
 use crate::delivery::Feed;
@@ -27,6 +28,8 @@ pub(crate) struct Desk {
     pub(crate) feed: Feed,
     /// The places of those who watch them.
     pub(crate) watching: Arc<Shares>,
+    /// Where addresses lead.
+    pub(crate) look_ups: LookUps,
     /// What capture does in this process.
     pub(crate) status: watch::Receiver<CaptureStatus>,
     pub(crate) limits: OutboxLimits,

@@ -17,6 +17,7 @@ pub(crate) mod escape;
 mod examiner;
 mod form;
 mod language;
+mod look_ups;
 mod records;
 mod routes;
 mod service;

@@ -171,11 +171,6 @@ impl Delivery {
     pub(crate) fn short_class(&self) -> &str {
         short_class(self.class.as_deref().unwrap_or("—"))
     }
-
-    /// Whether it may be put back into the queue by hand.
-    pub(crate) fn can_be_retried(&self) -> bool {
-        matches!(self.state.as_str(), "given_up" | "cancelled")
-    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -188,6 +183,8 @@ pub(crate) struct Deliveries {
 pub(crate) struct OneDelivery {
     pub(crate) delivery: Delivery,
     pub(crate) attempts: Vec<Attempt>,
+    /// Whether it may be put back into the queue by hand.
+    pub(crate) retryable: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -269,8 +266,38 @@ impl Job {
         if self.state == "done" {
             return Some(100);
         }
-        let expected = self.expected.filter(|expected| *expected > 0)?;
-        Some((self.seen * 100 / expected).clamp(0, 99))
+        let (done, expected) = self.progress()?;
+        Some((done * 100 / expected).clamp(0, 99))
+    }
+
+    /// What is done, and what there is to do as far as that was known at the start: deliveries that are put back of a retry, rows that are
+    /// looked at of a backfill (an estimate). `None` if it is not known, was too low, or the job is over.
+    fn progress(&self) -> Option<(i64, i64)> {
+        let done = if self.puts_back() {
+            self.enqueued
+        } else {
+            self.seen
+        };
+        let expected = self
+            .expected
+            .filter(|expected| *expected > 0 && *expected >= done)?;
+        (!self.is_over()).then_some((done, expected))
+    }
+
+    fn puts_back(&self) -> bool {
+        self.kind == "retry"
+    }
+
+    /// How many rows there are to be looked at.
+    pub(crate) fn to_look_at(&self) -> Option<i64> {
+        let (_, expected) = self.progress().filter(|_| !self.puts_back())?;
+        Some(expected)
+    }
+
+    /// How many deliveries there are to be put back.
+    pub(crate) fn to_put_back(&self) -> Option<i64> {
+        let (_, expected) = self.progress().filter(|_| self.puts_back())?;
+        Some(expected)
     }
 }
 
@@ -287,6 +314,14 @@ pub(crate) struct RetryCount {
 pub(crate) struct RetryStarted {
     pub(crate) jobs: Vec<Job>,
     pub(crate) skipped: Vec<Skipped>,
+}
+
+/// What was put back of a webhook at once.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Retried {
+    pub(crate) retried: i64,
+    /// There is more: the time was up.
+    pub(crate) more: bool,
 }
 
 /// A webhook that gets no job now.
@@ -359,5 +394,41 @@ pub(crate) struct EventClass {
 impl EventClass {
     pub(crate) fn short(&self) -> &str {
         short_class(&self.class)
+    }
+
+    /// When it is sent, in pieces: text, and names (`true`), which the manual writes between backticks.
+    pub(crate) fn when_pieces(&self) -> Vec<(bool, &str)> {
+        let pieces = self.when.split('`').enumerate();
+        pieces.map(|(at, piece)| (at % 2 == 1, piece)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(kind: &str, state: &str, (seen, enqueued, expected): (i64, i64, Option<i64>)) -> Job {
+        let job = serde_json::json!({"id": 1, "kind": kind, "state": state, "expected": expected, "seen": seen,
+            "enqueued": enqueued, "who": "ann", "created_at": "2026-01-01T00:00:00Z", "createdAt": "2026-01-01T00:00:00Z"});
+        serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn progress_is_of_what_is_expected_and_a_wrong_estimate_is_not_shown() {
+        let retry = job("retry", "running", (865, 43, Some(215)));
+        assert_eq!((retry.to_look_at(), retry.to_put_back()), (None, Some(215)));
+        assert_eq!(retry.percent(), Some(20));
+        let backfill = job("backfill", "running", (500, 400, Some(2_000)));
+        assert_eq!(
+            (backfill.to_look_at(), backfill.to_put_back()),
+            (Some(2_000), None)
+        );
+        assert_eq!(backfill.percent(), Some(25));
+        for unknown in [None, Some(0), Some(400)] {
+            let backfill = job("backfill", "running", (500, 400, unknown));
+            assert_eq!((backfill.to_look_at(), backfill.percent()), (None, None));
+        }
+        let done = job("retry", "done", (865, 215, Some(215)));
+        assert_eq!((done.to_put_back(), done.percent()), (None, Some(100)));
     }
 }

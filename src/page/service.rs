@@ -23,6 +23,7 @@ use super::door::{Door, Entry, Pass, Purpose};
 use super::examiner::Examiner;
 use super::form::Form;
 use super::language::Language;
+use super::look_ups::LookUps;
 use super::routes;
 use super::tokens::{Tokens, is_id, new_id};
 use super::views::{failure, live, login};
@@ -89,6 +90,7 @@ impl Page {
             pool: sources.pool,
             feed: sources.feed,
             watching: Shares::new(live::MOST),
+            look_ups: LookUps::default(),
             status: sources.status,
             stop: sources.stop,
         };

@@ -16,7 +16,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::certificate::ClientCertificate;
-use crate::connect::{ConnectError, Connector};
+use crate::connect::{ConnectError, Connector, Destination};
 use crate::guard::Guard;
 use crate::pool::{CheckedOut, NoResponse, Pool};
 use crate::proxy::Proxies;
@@ -215,6 +215,16 @@ impl Client {
             body,
             incomplete,
         })
+    }
+
+    /// Where a request to this URL would be sent now: its name is looked up and judged as for a request, and nothing is connected to. At
+    /// most the connect timeout. What is connected to later is judged again.
+    ///
+    /// # Errors
+    /// [`SendError`] if the guard refuses it, or its name leads nowhere.
+    pub async fn destination(&self, uri: &hyper::Uri) -> Result<Destination, SendError> {
+        let target = self.guard().target(uri)?;
+        Ok(self.0.connector().destination(&target).await?)
     }
 
     async fn exchange(

@@ -88,6 +88,15 @@ pub(crate) struct Connector {
     pub(crate) identities: Mutex<HashMap<Fingerprint, Arc<ClientConfig>>>,
 }
 
+/// Where a request would be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The addresses (or, for a proxy that looks names up itself, the name), each with its port, in the order in which they are tried.
+    pub to: Vec<String>,
+    /// A proxy is asked for them.
+    pub proxied: bool,
+}
+
 /// One way to reach a target.
 enum Route {
     Direct(SocketAddr),
@@ -143,6 +152,27 @@ impl Connector {
             io: Box::new(RecordsTlsFault::new(tls, meter.clone(), words)),
             h2,
             meter,
+        })
+    }
+
+    /// Where a connection to `target` would lead; nothing is connected to.
+    pub(crate) async fn destination(&self, target: &Target) -> Result<Destination, ConnectError> {
+        let proxied = self.proxies.of(target.tls, &target.host, target.port).is_some();
+        let routes = timeout_at(Instant::now() + self.timeout, self.routes(target, proxied))
+            .await
+            .map_err(|_| ConnectError::Timeout {
+                host: target.host.clone(),
+                after: self.timeout,
+                step: "looking up its name",
+            })??;
+        let proxied = routes.iter().any(|route| matches!(route, Route::Tunnel(_)));
+        let to = routes.into_iter().map(|route| match route {
+            Route::Direct(address) => address.to_string(),
+            Route::Tunnel(to) => to,
+        });
+        Ok(Destination {
+            to: to.collect(),
+            proxied,
         })
     }
 

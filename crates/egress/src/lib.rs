@@ -23,7 +23,7 @@ mod trust;
 
 pub use certificate::{ClientCertificate, Fingerprint, certificate_end};
 pub use client::{Answer, Cause, Client, Incomplete, Outgoing, SendError};
-pub use connect::ConnectError;
+pub use connect::{ConnectError, Destination};
 pub use guard::{AllowedTarget, Guard};
 pub use proxy::{ConnectBy, NoProxy, Proxies, ProxyFault, ProxyUrl};
 pub use refused::Refused;

@@ -139,4 +139,9 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "search",
         sql: include_str!("../../../sql/migrations/0026_search.sql"),
     },
+    Migration {
+        version: 29,
+        name: "put_back",
+        sql: include_str!("../../../sql/migrations/0029_put_back.sql"),
+    },
 ];

@@ -30,12 +30,12 @@ pub(super) fn unknown(id: i64) -> Failure {
 pub(super) async fn follow(client: &Client, mut job: Job, json: bool) -> Result<ExitCode, Failure> {
     let mut shown = String::new();
     let mut unchanged = 0;
-    let (began, seen) = (Instant::now(), job.seen);
+    let (began, counted) = (Instant::now(), job.counted());
     while !job.state.is_over() {
         let text = format!(
             "{}{}",
             progress(&job),
-            pace(&job, job.seen - seen, began.elapsed())
+            pace(&job, job.counted() - counted, began.elapsed())
         );
         if text == shown {
             unchanged += 1;
@@ -172,15 +172,21 @@ fn progress(job: &Job) -> String {
         JobKind::Retry => "deliveries",
     };
     let of = match job.expected {
-        Some(expected) if expected > 0 && !job.state.is_over() => format!(" of about {expected}"),
+        Some(expected) if expected >= job.counted().max(1) && !job.state.is_over() => {
+            format!(" of about {expected}")
+        }
         _ => String::new(),
+    };
+    let (of_read, of_enqueued) = match job.kind {
+        JobKind::Retry => ("", of.as_str()),
+        JobKind::Replay | JobKind::Backfill => (of.as_str(), ""),
     };
     let waiting = job
         .waiting
         .as_ref()
         .map_or_else(String::new, |reason| format!(", waits: {reason}"));
     format!(
-        "{}{of} {what} read, {} put into the queue{waiting}",
+        "{}{of_read} {what} read, {}{of_enqueued} put into the queue{waiting}",
         job.seen, job.enqueued
     )
 }
@@ -194,7 +200,7 @@ fn pace(job: &Job, done: i64, time: Duration) -> String {
     let rate = done as f64 / time.as_secs_f64();
     let left = job
         .expected
-        .map(|expected| expected - job.seen)
+        .map(|expected| expected - job.counted())
         .filter(|left| *left > 0);
     #[expect(
         clippy::cast_precision_loss,

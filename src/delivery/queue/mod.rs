@@ -40,7 +40,7 @@ pub use due::{notify_peers, resolve_user};
 pub use enqueue::{enqueue, enqueue_locked, lock};
 pub use filter::{DeliveryFilter, Field};
 pub use retry::{Retried, RetrySelection, count_given_up, retry, retry_given_up};
-pub use retry_many::{RETRIED, RetryCount, count_retryable};
+pub use retry_many::{RETRIED, RetryCount, count_retryable, is_retryable};
 pub(crate) use retry_many::{RetryBounds, bounds, look, put_back, webhooks_of_failures};
 
 pub(crate) use cancel::{blank_log, cancel_object, clean_some};

@@ -1,5 +1,6 @@
 //! Putting finished deliveries back into the queue, by hand.
 
+use chrono::NaiveDate;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 use tokio_postgres::{Client, Error, GenericClient, Row};
@@ -32,12 +33,26 @@ pub enum RetrySelection {
 }
 
 /// The condition for a row `l` of the log: its event is kept, and it was not put back already. What was put back has a later row, in the
-/// queue or in the log.
-pub(super) const CAN_BE_PUT_BACK: &str = "EXISTS (SELECT FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq) \
-    AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery_log o WHERE o.lane = l.lane AND o.id > l.id \
-        AND o.webhook = l.webhook AND o.event_seq = l.event_seq) \
+/// queue or in the log, whose reason is not `live`: an event is enqueued for a webhook as `live` once. (The index of such rows holds few. It
+/// finishes on the day of the event or later; one day more at each end allows for clocks.) `OFFSET 0` keeps PostgreSQL from joining, so that
+/// each row is looked up by an index, whatever the statistics say about tables that were empty a moment ago.
+pub(super) const CAN_BE_PUT_BACK: &str = "EXISTS (SELECT FROM openregister_webhooks.event e WHERE e.day = l.event_day AND e.seq = l.event_seq OFFSET 0) \
+    AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery_log o WHERE o.webhook = l.webhook AND o.event_seq = l.event_seq \
+        AND o.reason <> 'live' AND o.lane = l.lane AND o.id > l.id \
+        AND o.day >= l.event_day - 1 AND o.day <= (now() AT TIME ZONE 'UTC')::date + 1 OFFSET 0) \
     AND NOT EXISTS (SELECT FROM openregister_webhooks.delivery d WHERE d.webhook = l.webhook AND d.lane = l.lane \
-        AND d.event_seq = l.event_seq AND d.id > l.id)";
+        AND d.event_seq = l.event_seq AND d.id > l.id OFFSET 0)";
+
+/// The first day of the log that may hold something to put back: a delivery does not finish before its event, of which the oldest day is
+/// asked for (one day less allows for a clock that was set back). `None` if no event is kept.
+///
+/// # Errors
+/// If the query fails.
+pub(super) async fn first_day<C: GenericClient + Sync>(client: &C) -> Result<Option<NaiveDate>, Error> {
+    let sql = "SELECT e.day - 1 FROM openregister_webhooks.event e ORDER BY e.day LIMIT 1";
+    let rows = client.query_typed(sql, &[]).await?;
+    rows.first().map(|row| row.try_get(0)).transpose()
+}
 
 /// How many deliveries of a webhook were given up and can be put back; it counts to `most` and no further.
 ///

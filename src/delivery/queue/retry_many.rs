@@ -1,9 +1,11 @@
 //! Putting back everything that a filter shows: counting it, and the statements of a step of such a job.
 //!
-//! Guarantees: what is put back was given up or cancelled, has its event, and was not put back already; the same is counted. A count takes
-//! [`COUNT_TIME`] and about one statement more at most. A look reads [`LOOKED_AT`] rows at most.
+//! Guarantees: what is put back was given up or cancelled, has its event, and was not put back already; the same is counted. Whatever is
+//! counted was looked up; a count that is not the whole says so. A count takes [`COUNT_TIME`] and about one statement more at most. A look
+//! reads [`LOOKED_AT`] rows at most. Both read only days of the log whose events may still be kept.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +16,7 @@ use tokio_postgres::{Client, Error, GenericClient, Row};
 
 use super::conditions::{Parameters, Table, all, condition};
 use super::filter::{DeliveryFilter, Field};
-use super::retry::{CAN_BE_PUT_BACK, enqueue_again};
+use super::retry::{CAN_BE_PUT_BACK, enqueue_again, first_day};
 use super::search::{Search, Shape, newest};
 use crate::registry::WebhookId;
 
@@ -22,14 +24,22 @@ use crate::registry::WebhookId;
 pub const RETRIED: [&str; 2] = ["given_up", "cancelled"];
 /// So many are counted exactly.
 const COUNTED: i64 = 10_000;
-/// How long is counted, if there are not so many.
-const COUNT_TIME: Duration = Duration::from_secs(2);
-/// Deliveries that are counted in one statement: each is looked up in three tables.
-const COUNTED_AT_ONCE: i64 = 2_000;
+/// How long is counted, if there are not so many: somebody waits for the answer, and a job counts the rest as it works.
+const COUNT_TIME: Duration = Duration::from_millis(100);
+/// Deliveries that are looked at in one statement: each is looked up in three tables.
+const COUNTED_AT_ONCE: i64 = 2_500;
 /// Rows of the log that a look reads.
 const LOOKED_AT: i64 = 5_000;
 /// For statements that look up each row by an index, whatever the statistics say.
-const LOOK_UPS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+const LOOK_UPS: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; \
+    SET LOCAL max_parallel_workers_per_gather = 0";
+
+/// The condition for a row `l` of the log whose state is one of [`RETRIED`]: its webhook still exists, and it can be put back.
+static IS_RETRYABLE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "EXISTS (SELECT FROM openregister_webhooks.webhook w WHERE w.id = l.webhook) AND {CAN_BE_PUT_BACK}"
+    )
+});
 
 /// How many deliveries of a filter can be put back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -55,11 +65,16 @@ pub struct WebhookCount {
 pub async fn count_retryable(client: &mut Client, filter: &DeliveryFilter) -> Result<RetryCount, Error> {
     let tx = client.transaction().await?;
     tx.batch_execute(LOOK_UPS).await?;
-    let and = format!(
-        "EXISTS (SELECT FROM openregister_webhooks.webhook w WHERE w.id = l.webhook) AND {CAN_BE_PUT_BACK}"
-    );
     let deadline = Instant::now() + COUNT_TIME;
-    let mut search = Search::begin(&tx, filter, Table::Log, (Shape::Keys, &and), None).await?;
+    let Some(day) = first_day(&tx).await? else {
+        return Ok(RetryCount {
+            exact: true,
+            ..RetryCount::default()
+        });
+    };
+    let mut search = Search::begin(&tx, filter, Table::Log, (Shape::Keys, &IS_RETRYABLE), None)
+        .await?
+        .since_day(day);
     let mut webhooks: BTreeMap<i64, i64> = BTreeMap::new();
     let mut count = 0;
     while search.stopped().is_some() && count <= COUNTED && Instant::now() < deadline {
@@ -79,6 +94,19 @@ pub async fn count_retryable(client: &mut Client, filter: &DeliveryFilter) -> Re
             .map(|(webhook, count)| WebhookCount { webhook, count })
             .collect(),
     })
+}
+
+/// Whether this delivery can be put back.
+///
+/// # Errors
+/// If the query fails.
+pub async fn is_retryable<C: GenericClient + Sync>(client: &C, id: i64) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM openregister_webhooks.delivery_log l WHERE l.id = $1 AND l.state <> 'succeeded' AND {})",
+        *IS_RETRYABLE
+    );
+    let rows = client.query_typed(&sql, &[(&id, Type::INT8)]).await?;
+    rows.first().map_or(Ok(false), |row| row.try_get(0))
 }
 
 /// The webhooks that have deliveries in these states in the log; also some that have none, if cancelled ones are asked for.
@@ -150,7 +178,15 @@ pub(crate) async fn look<C: GenericClient + Sync>(
     after: i64,
     most: i64,
 ) -> Result<RetryLook, Error> {
+    let Some(day) = first_day(tx).await? else {
+        return Ok(RetryLook {
+            last: after,
+            complete: true,
+            ..RetryLook::default()
+        });
+    };
     let mut parameters = Parameters::default();
+    let day = parameters.add(day, Type::DATE);
     let after_sql = parameters.add(after, Type::INT8);
     let newest = parameters.add(bounds.newest, Type::INT8);
     let at = parameters.add(bounds.at, Type::TIMESTAMPTZ);
@@ -174,7 +210,7 @@ pub(crate) async fn look<C: GenericClient + Sync>(
         }
     }
     first.push(format!(
-        "l.state <> 'succeeded' AND l.id > {after_sql} AND l.id <= {newest}"
+        "l.state <> 'succeeded' AND l.id > {after_sql} AND l.id <= {newest} AND l.day >= {day}"
     ));
     rest.push(format!("l.finished_at <= {at}"));
     let (columns, name) = (Table::Log.columns(), Table::Log.name());

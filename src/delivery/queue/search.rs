@@ -7,7 +7,7 @@
 //! several ways are open, each is tried for some rows, and the one that gets on fastest is taken. So it does not matter what PostgreSQL's
 //! statistics say about partitions that it has not looked at yet. Times become ids: ids ascend with the time of `created_at`.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, GenericClient, Row};
@@ -42,8 +42,10 @@ pub(super) struct Search<'f> {
     filter: &'f DeliveryFilter,
     table: Table,
     shape: Shape,
-    /// A further condition for a row `l`.
+    /// A further condition for a row `l`, which is looked up for no more rows than are asked for.
     and: &'f str,
+    /// Only days of the log from this one on.
+    from_day: Option<NaiveDate>,
     /// Ids from here on …
     low: i64,
     /// … to below this one are still to be looked at.
@@ -70,6 +72,7 @@ impl<'f> Search<'f> {
             table,
             shape,
             and,
+            from_day: None,
             low: 0,
             before: before.unwrap_or(i64::MAX),
             ways: Way::of(filter, table)
@@ -96,12 +99,19 @@ impl<'f> Search<'f> {
         Ok(search)
     }
 
+    /// Leaves out the days of the log before this one: their partitions are not read.
+    pub(super) const fn since_day(mut self, day: NaiveDate) -> Self {
+        self.from_day = Some(day);
+        self
+    }
+
     /// The rows that were not looked at are older than this; `None` if there are none.
     pub(super) fn stopped(&self) -> Option<i64> {
         (!self.ended).then_some(self.before)
     }
 
-    /// Up to `limit` rows, newest first; at least one statement is run, and none is begun after `deadline`.
+    /// Up to `limit` rows, newest first; at least one statement is run, and none is begun after `deadline`. If there is a further condition,
+    /// `limit` rows of the filter are looked at, and those that meet it are given.
     ///
     /// # Errors
     /// If a query fails.
@@ -112,12 +122,14 @@ impl<'f> Search<'f> {
         deadline: Instant,
     ) -> Result<Vec<Row>, Error> {
         let mut found = Vec::new();
+        let mut missing = limit;
         loop {
-            let missing = limit - i64::try_from(found.len()).unwrap_or(limit);
             if self.ended || missing <= 0 {
                 return Ok(found);
             }
-            found.extend(self.step(client, missing).await?);
+            let (rows, matched) = self.step(client, missing).await?;
+            found.extend(rows);
+            missing -= matched;
             if Instant::now() >= deadline {
                 return Ok(found);
             }
@@ -136,18 +148,22 @@ impl<'f> Search<'f> {
         best
     }
 
-    /// Runs one statement, for up to `limit` rows.
-    async fn step<C: GenericClient + Sync>(&mut self, client: &C, limit: i64) -> Result<Vec<Row>, Error> {
+    /// Runs one statement, for up to `limit` rows of the filter. Those of them that meet the further condition, and how many they were.
+    async fn step<C: GenericClient + Sync>(
+        &mut self,
+        client: &C,
+        limit: i64,
+    ) -> Result<(Vec<Row>, i64), Error> {
         let place = self.way();
         let Some((way, pace)) = self.ways.get(place).copied() else {
             self.ended = true;
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         };
         let rest: Vec<Field> = Field::ALL
             .into_iter()
             .filter(|field| self.filter.names(*field) && !way.fields().contains(field))
             .collect();
-        let exact = rest.is_empty() && self.and.is_empty();
+        let exact = rest.is_empty();
         let with_events = self.table == Table::Queue && rest.contains(&Field::Class);
         let most = match way {
             Way::QueueOfWebhook => FEW,
@@ -159,31 +175,28 @@ impl<'f> Search<'f> {
         };
         let (sql, parameters) = self.sql(way, &rest, most, limit);
         let rows = client.query_typed(&sql, &parameters.list()).await?;
-        let (scanned, reached) = match rows.first() {
-            Some(row) => (
-                row.try_get::<_, i64>("scanned")?,
-                row.try_get::<_, Option<i64>>("reached")?,
-            ),
-            None => (0, None),
+        let Some(first) = rows.first() else {
+            self.ended = true;
+            return Ok((Vec::new(), 0));
         };
+        let scanned: i64 = first.try_get("scanned")?;
+        let matched: i64 = first.try_get("matched")?;
+        let is_full = matched >= limit;
+        let reached: Option<i64> = first.try_get(if is_full { "last" } else { "reached" })?;
         if scanned == most && way.is_unordered() {
             // Not all of them: this way says nothing about what is newest.
             self.ways.remove(place);
             if self.ways.is_empty() {
                 self.ways.push((Way::whole(self.table), None));
             }
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         }
         let mut found = Vec::with_capacity(rows.len());
-        let mut last = None;
         for row in rows {
-            if let Some(id) = row.try_get::<_, Option<i64>>("id")? {
-                last = Some(id);
+            if row.try_get::<_, Option<i64>>("id")?.is_some() {
                 found.push(row);
             }
         }
-        let is_full = i64::try_from(found.len()).is_ok_and(|count| count >= limit);
-        let reached = if is_full { last } else { reached };
         match reached {
             Some(reached) if is_full || scanned == most => {
                 #[expect(clippy::cast_precision_loss, reason = "a comparison of paces")]
@@ -193,7 +206,7 @@ impl<'f> Search<'f> {
             }
             _ => self.ended = true,
         }
-        Ok(found)
+        Ok((found, matched))
     }
 
     fn sql(&self, way: Way, rest: &[Field], most: i64, limit: i64) -> (String, Parameters) {
@@ -202,17 +215,19 @@ impl<'f> Search<'f> {
         let before = parameters.add(self.before, Type::INT8);
         let most = parameters.add(most, Type::INT8);
         let limit = parameters.add(limit, Type::INT8);
-        let rows = way.rows(self.filter, self.table, (&low, &before, &most), &mut parameters);
+        let mut range = format!("l.id >= {low} AND l.id < {before}");
+        if let (Some(day), Table::Log) = (self.from_day, self.table) {
+            range = format!("{range} AND l.day >= {}", parameters.add(day, Type::DATE));
+        }
+        let rows = way.rows(self.filter, self.table, (&range, &most), &mut parameters);
         let mut conditions: Vec<String> = rest
             .iter()
             .filter_map(|field| condition(self.filter, *field, self.table, &mut parameters))
             .collect();
         if way == Way::QueueOfWebhook {
-            conditions.push(format!("l.id >= {low} AND l.id < {before}"));
+            conditions.push(range);
         }
-        if !self.and.is_empty() {
-            conditions.push(self.and.to_owned());
-        }
+        let and = if self.and.is_empty() { "true" } else { self.and };
         let shown = match self.shape {
             Shape::Keys => "SELECT f.id, f.webhook FROM f",
             Shape::Entries => {
@@ -224,8 +239,10 @@ impl<'f> Search<'f> {
         let conditions = all(&conditions);
         let sql = format!(
             "WITH RECURSIVE {WEBHOOKS}, s AS MATERIALIZED ({rows}), \
-             f AS MATERIALIZED (SELECT * FROM s AS l WHERE {conditions} ORDER BY l.id DESC LIMIT {limit}) \
-             SELECT (SELECT count(*) FROM s) AS scanned, (SELECT min(s.id) FROM s) AS reached, x.* \
+             m AS MATERIALIZED (SELECT * FROM s AS l WHERE {conditions} ORDER BY l.id DESC LIMIT {limit}), \
+             f AS (SELECT * FROM m AS l WHERE {and}) \
+             SELECT (SELECT count(*) FROM s) AS scanned, (SELECT min(s.id) FROM s) AS reached, \
+                 (SELECT count(*) FROM m) AS matched, (SELECT min(m.id) FROM m) AS last, x.* \
              FROM (SELECT) one LEFT JOIN ({shown}) x ON true ORDER BY x.id DESC"
         );
         (sql, parameters)

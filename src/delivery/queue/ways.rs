@@ -96,16 +96,15 @@ impl Way {
         )
     }
 
-    /// SQL for the next rows `l` with ids from `low` to below `before`, at most `most`.
+    /// SQL for the next rows `l` in the range of ids, at most `most`.
     pub(super) fn rows(
         self,
         filter: &DeliveryFilter,
         table: Table,
-        (low, before, most): (&str, &str, &str),
+        (range, most): (&str, &str),
         parameters: &mut Parameters,
     ) -> String {
         let (name, columns) = (table.name(), table.columns());
-        let range = format!("l.id >= {low} AND l.id < {before}");
         match self {
             Self::Log([Field::EventId], _) => {
                 let id = condition(filter, Field::EventId, table, parameters).unwrap_or_default();
@@ -118,7 +117,7 @@ impl Way {
                     .filter_map(|field| condition(filter, *field, table, parameters))
                     .collect();
                 conditions.extend(and.map(str::to_owned));
-                conditions.push(range);
+                conditions.push(range.to_owned());
                 format!(
                     "SELECT {columns} FROM {name} l WHERE {} ORDER BY l.id DESC LIMIT {most}",
                     all(&conditions)
@@ -138,7 +137,7 @@ impl Way {
             Self::QueueOfObject => {
                 let lane = parameters.add(filter.lane(), Type::TEXT);
                 let lanes = format!("(SELECT {lane} AS lane) o");
-                in_lanes(filter, &lanes, "true", (&range, most), parameters)
+                in_lanes(filter, &lanes, "true", (range, most), parameters)
             }
             Self::QueueOfEvent => {
                 let id = parameters.add(filter.event_id.clone(), Type::TEXT);
@@ -146,7 +145,7 @@ impl Way {
                     "(SELECT DISTINCT e.day, e.seq, e.lane FROM openregister_webhooks.event e WHERE e.id = {id}) o"
                 );
                 let of_event = "l.event_day = o.day AND l.event_seq = o.seq";
-                in_lanes(filter, &lanes, of_event, (&range, most), parameters)
+                in_lanes(filter, &lanes, of_event, (range, most), parameters)
             }
         }
     }

@@ -35,7 +35,13 @@ pub(crate) async fn list(deliveries: &DeliveryContext, query: listing::Query) ->
 pub(crate) async fn show(deliveries: &DeliveryContext, id: PathId<'_>) -> Answer {
     let client = deliveries.pool.get().await?;
     match listing::show(&**client, id.number).await? {
-        Some((entry, attempts)) => Ok(Reply::data(json!({"delivery": entry, "attempts": attempts}))),
+        Some((entry, attempts)) => {
+            let failed = queue::RETRIED.contains(&entry.state.as_str());
+            let retryable = failed && queue::is_retryable(&**client, id.number).await?;
+            Ok(Reply::data(
+                json!({"delivery": entry, "attempts": attempts, "retryable": retryable}),
+            ))
+        }
         None => Err(id.missing("Delivery")),
     }
 }

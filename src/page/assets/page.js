@@ -10,13 +10,19 @@
     });
   }
 
-  // A view that renews itself does not take the focus away: htmx gives it back to what has an id, and anything else is left in place.
+  const renews = ({ verb, path }) => verb === "get" && path.includes("renew=1");
+  const stale = (is) => { for (const note of document.querySelectorAll("[data-stale]")) note.hidden = !is; };
+  // A view that renews itself does not take the focus away: htmx gives it back to what has an id, and anything else is left in place. If it
+  // cannot be renewed, what was shown stays, a sentence says so, and the next try comes.
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const { target, requestConfig } = event.detail;
+    const { target, requestConfig, xhr } = event.detail;
+    if (!renews(requestConfig)) return;
     const focused = document.activeElement;
-    const renews = requestConfig.verb === "get" && requestConfig.path.includes("renew=1");
-    if (renews && target.contains(focused) && !focused.id) event.detail.shouldSwap = false;
+    const refused = xhr.status !== 200;
+    stale(refused);
+    if (refused || (target.contains(focused) && !focused.id)) event.detail.shouldSwap = false;
   });
+  document.addEventListener("htmx:sendError", (event) => { if (renews(event.detail.requestConfig)) stale(true); });
   // Of a part that changed, a screen reader is told its short sentences only.
   document.addEventListener("htmx:afterSwap", (event) => {
     const told = document.getElementById(event.detail.target.dataset.told);

@@ -23,6 +23,7 @@ struct View<'a> {
     /// The address of its webhook, if that is still there.
     uri: Option<&'a str>,
     request: Option<&'a Request>,
+    retryable: bool,
     problem: Option<&'a str>,
 }
 
@@ -57,6 +58,7 @@ async fn view(
         attempts: &found.attempts,
         uri: webhook.as_ref().map(|webhook| webhook.uri.as_str()),
         request: request.as_ref(),
+        retryable: found.retryable,
         problem: problem.as_ref().map(|problem| problem.message.as_str()),
     };
     Ok(answer::html(status, &visit.chrome, &view))

@@ -16,11 +16,12 @@ use crate::page::body::shown;
 use crate::page::chrome::Chrome;
 use crate::page::desk::{Desk, away};
 use crate::page::form::number;
+use crate::page::look_ups::Leads;
 use crate::page::records::{Webhook, read};
 use crate::page::visit::Visit;
 use crate::pipeline::preview::{self, Body, Tried};
 use crate::proxy::Body as Answer;
-use crate::registry::{DataMode, Format, HttpMethod, Ordering};
+use crate::registry::{DataMode, Format, HttpMethod, Ordering, Registration};
 use orw_filter::Filter;
 use orw_model::EventClass;
 
@@ -39,6 +40,7 @@ struct View<'a> {
     modes: &'a [&'a str],
     orderings: &'a [&'a str],
     operators: &'a [&'a str],
+    more: &'a [&'a str],
     classes: Vec<String>,
     checked: Option<&'a Checked>,
     problem: Option<&'a str>,
@@ -56,6 +58,8 @@ pub(crate) struct Checked {
     /// Why it would be refused.
     problem: Option<String>,
     warnings: Vec<String>,
+    /// Where its requests would go; `None` if that was not asked.
+    leads: Option<Leads>,
     /// How the filter did on the last events.
     tried: Option<Tried>,
     /// The body in every format; empty if nothing is known that could be sent.
@@ -71,6 +75,7 @@ impl Checked {
         Self {
             problem: Some(problem),
             warnings: Vec::new(),
+            leads: None,
             tried: None,
             bodies: Vec::new(),
             unaddressed: false,
@@ -118,6 +123,7 @@ fn form(
         modes: DataMode::NAMES,
         orderings: Ordering::NAMES,
         operators: &registration::OPERATORS,
+        more: &registration::MORE,
         classes: EventClass::all().map(|class| class.to_string()).collect(),
         checked,
         problem: problem.map(|problem| problem.message.as_str()),
@@ -173,8 +179,33 @@ async fn checked(desk: &Desk, draft: &Draft, fields: Map<String, Value>) -> Resu
         Ok(filter) => Arc::new(filter),
         Err(problem) => return Ok(Checked::refused(format!("eventFilter: {problem}"))),
     };
+    let leads = async {
+        if draft.uri == ANYWHERE {
+            return None;
+        }
+        desk.look_ups
+            .of(&desk.door.inside, registration.target.clone())
+            .await
+    };
+    let (leads, tried) = tokio::join!(leads, tried(desk, draft, &registration, filter));
+    let tried = tried?;
+    Ok(Checked {
+        warnings: registration.warnings,
+        leads,
+        ..tried
+    })
+}
+
+/// What its filter would have matched, and what would be sent.
+async fn tried(
+    desk: &Desk,
+    draft: &Draft,
+    registration: &Registration,
+    filter: Arc<Filter>,
+) -> Result<Checked, Refusal> {
+    let classes = registration.event.classes();
     let client = desk.database().await?;
-    let user = Some(registration.user_id_filter).filter(|user| !user.is_empty());
+    let user = Some(registration.user_id_filter.clone()).filter(|user| !user.is_empty());
     let tried = preview::filter(&**client, filter, user, classes)
         .await
         .map_err(|error| away(&error))?;
@@ -189,7 +220,15 @@ async fn checked(desk: &Desk, draft: &Draft, fields: Map<String, Value>) -> Resu
     });
     let mode = DataMode::parse(&draft.mode).unwrap_or_default();
     let mut bodies = match event {
-        Some(event) => preview::bodies(event, mode, registration.extras.options, desk.source.clone()).await,
+        Some(event) => {
+            preview::bodies(
+                event,
+                mode,
+                registration.extras.options.clone(),
+                desk.source.clone(),
+            )
+            .await
+        }
         None => Vec::new(),
     };
     for body in &mut bodies {
@@ -203,7 +242,8 @@ async fn checked(desk: &Desk, draft: &Draft, fields: Map<String, Value>) -> Resu
     bodies.sort_by_key(|body| body.format != draft.format);
     Ok(Checked {
         problem: None,
-        warnings: registration.warnings,
+        warnings: Vec::new(),
+        leads: None,
         tried: Some(tried),
         bodies,
         unaddressed: false,

@@ -9,6 +9,15 @@ use crate::registry::MASK;
 /// The operators of the small builder; the text can have every operator of the dialect.
 pub(crate) const OPERATORS: [&str; 8] = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$exists"];
 
+/// Fields of the API that the form has no place for.
+pub(crate) const MORE: [&str; 5] = [
+    "authMethod",
+    "authData",
+    "clientCertificate",
+    "handshake",
+    "retry",
+];
+
 /// What all events of OpenRegister are called with.
 const NAMESPACE: &str = r"OCA\OpenRegister\Event\";
 
@@ -42,6 +51,8 @@ pub(crate) struct Draft {
     pub(crate) zgw: String,
     /// As JSON.
     pub(crate) nlgov: String,
+    /// Fields of the API that have no place of their own, as JSON. They may hold secrets, so no answer repeats them.
+    pub(crate) more: String,
     /// How it authenticates now, as the API names it.
     pub(crate) auth_method: &'static str,
     /// The names of the headers with credentials that it has; an update that names no other keeps them.
@@ -119,6 +130,7 @@ impl Draft {
             template: text("template"),
             zgw: text("zgw"),
             nlgov: text("nlgov"),
+            more: text("more"),
             auth_method: "none",
             kept_credentials: Vec::new(),
         }
@@ -189,6 +201,25 @@ impl Draft {
         }
         if let Some(number) = whole("maxAttempts", &self.attempts)? {
             set("retry", json!({ "maxAttempts": number }));
+        }
+        fields.extend(self.more()?);
+        Ok(fields)
+    }
+
+    /// The fields without a place of their own.
+    fn more(&self) -> Result<Map<String, Value>, String> {
+        if self.more.is_empty() {
+            return Ok(Map::new());
+        }
+        // What stands there is not repeated: it may be a secret.
+        let Ok(Value::Object(fields)) = orw_model::json::parse(&self.more) else {
+            return Err("further fields: must be a JSON object, such as {\"handshake\": {\"origin\": \"example.org\"}}".to_owned());
+        };
+        if let Some(name) = fields.keys().find(|name| !MORE.contains(&name.as_str())) {
+            return Err(format!(
+                "further fields: {name:?} is none of {}; what the form has a place for is written there",
+                MORE.join(", ")
+            ));
         }
         Ok(fields)
     }
@@ -297,7 +328,18 @@ mod tests {
             (&json!({"burst": 7}), &json!(true))
         );
         assert!(!fields.contains_key("timeoutSeconds"));
-        for wrong in ["filter=%7B", "headers=nonsense", "burst=x"] {
+        let more = Form::of_query(Some(
+            "more=%7B%22handshake%22%3A%7B%22origin%22%3A%22a.example%22%7D%7D",
+        ));
+        let fields = Draft::sent(&more).fields().unwrap();
+        assert_eq!(fields["handshake"], json!({"origin": "a.example"}));
+        for wrong in [
+            "filter=%7B",
+            "headers=nonsense",
+            "burst=x",
+            "more=%5B%5D",
+            "more=%7B%22uri%22%3A%22x%22%7D",
+        ] {
             assert!(
                 Draft::sent(&Form::of_query(Some(wrong))).fields().is_err(),
                 "{wrong}"

@@ -13,7 +13,9 @@ use crate::page::chart::{self, Chart};
 use crate::page::chrome::Chrome;
 use crate::page::desk::{Desk, away};
 use crate::page::form::{Form, number};
-use crate::page::records::{Deliveries, Delivery, Job, Jobs, Statistics, Trial, Webhook, header_lines, read};
+use crate::page::records::{
+    Deliveries, Delivery, Job, Jobs, Retried, Statistics, Trial, Webhook, header_lines, read,
+};
 use crate::page::visit::Visit;
 use crate::proxy::Body;
 use crate::registry::WebhookId;
@@ -197,7 +199,15 @@ pub(crate) async fn retry(desk: &Desk, visit: &Visit, id: &str) -> Result<Respon
         .post(visit, &format!("/webhooks/{id}/retry"), Map::new())
         .await
     {
-        Ok(_) => Ok(back(visit, id, "retried")),
+        Ok((data, _)) => {
+            let retried: Retried = read(data)?;
+            let done = match (retried.retried, retried.more) {
+                (0, _) => "retried-none",
+                (_, true) => "retried-some",
+                (_, false) => "retried-all",
+            };
+            Ok(back(visit, id, done))
+        }
         Err(problem) => refused(desk, visit, id, problem).await,
     }
 }

@@ -32,13 +32,13 @@ pub(super) struct Table {
     pub(super) full: String,
     pub(super) name: TableName,
     pub(super) readable: bool,
-    /// PostgreSQL's estimate of its rows.
-    pub(super) rows: i64,
+    /// PostgreSQL's estimate of its rows; `None` if it has made none yet.
+    pub(super) rows: Option<i64>,
 }
 
 /// The tables that entities may be read from, by name.
 pub(super) async fn tables<C: GenericClient + Sync>(tx: &C, prefix: &str) -> Result<Vec<Table>, Error> {
-    let sql = "SELECT c.tbl, has_table_privilege(c.relid, 'SELECT'), greatest(p.reltuples, 0)::int8 FROM openregister_webhooks.capturable() c \
+    let sql = "SELECT c.tbl, has_table_privilege(c.relid, 'SELECT'), nullif(p.reltuples, -1)::int8 FROM openregister_webhooks.capturable() c \
         JOIN pg_catalog.pg_class p ON p.oid = c.relid ORDER BY c.tbl COLLATE \"C\"";
     let rows = tx.query_typed(sql, &[]).await?;
     rows.iter()

@@ -137,6 +137,17 @@ pub struct Job {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
+impl Job {
+    /// How much of `expected` is done: of a retry, what was put back; of others, what was looked at.
+    #[must_use]
+    pub const fn counted(&self) -> i64 {
+        match self.kind {
+            JobKind::Retry => self.enqueued,
+            JobKind::Replay | JobKind::Backfill => self.seen,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -169,14 +169,19 @@ pub async fn start_backfill(
         stored.schemas = Some(ids_of(&tx, "schema", &table, name).await?);
     }
     let tables = readable_tables(&tx, table_prefix, &stored).await?;
-    let expected = tables.iter().map(|table| table.rows).sum();
+    // Of a table that PostgreSQL has not looked at yet, nothing is known.
+    let expected = tables
+        .iter()
+        .map(|table| table.rows)
+        .sum::<Option<i64>>()
+        .filter(|rows| *rows > 0);
     let place = RowPlace::default();
     let job = store::insert(
         &tx,
         JobKind::Backfill,
         webhook.id,
         (&to_json(&stored), &to_json(&place)),
-        Some(expected),
+        expected,
         None,
         by,
     )

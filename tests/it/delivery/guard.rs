@@ -64,6 +64,9 @@ async fn hostile_targets_are_refused_directly_and_through_a_proxy() {
         if url.parse::<hyper::Uri>().is_ok() {
             for client in &clients {
                 let Some(request) = request(url) else { continue };
+                // Whoever only asks where a request would go is told the same.
+                let asked = client.destination(request.uri()).await.unwrap_err();
+                assert_eq!(asked.cause(), Cause::Guard, "{url}: {asked}");
                 let failed = client.send(request, None, PATIENCE).await.unwrap_err();
                 assert_eq!(failed.cause(), Cause::Guard, "{url}: {failed}");
             }
@@ -109,6 +112,32 @@ async fn public_targets_go_through_by_the_vetted_address_and_nothing_else() {
     let client = strict(&receiver.ca_pem(), &names, by_name);
     assert_eq!(cause(post(&client, &url).await), Cause::Guard);
     assert_eq!(proxy.targets().len(), 4);
+}
+
+/// Nothing is connected to: these are addresses of others, and no proxy is there.
+#[tokio::test]
+async fn where_a_request_would_go_is_told_without_a_connection() {
+    let receiver = https().await;
+    let names = Names::default()
+        .with("localhost", &["127.0.0.1", "1.1.1.1", "93.184.216.34"])
+        .with("nowhere.example", &[]);
+    let to = async |proxies: Proxies, url: &str| {
+        let client = strict(&receiver.ca_pem(), &names, proxies);
+        client.destination(&url.parse().unwrap()).await
+    };
+    let direct = to(Proxies::default(), "https://localhost/hook").await.unwrap();
+    assert_eq!(direct.to, ["1.1.1.1:443", "93.184.216.34:443"]);
+    assert!(!direct.proxied);
+    let proxied = to(proxies("http://127.0.0.1:1"), "https://localhost:8443/")
+        .await
+        .unwrap();
+    assert_eq!(proxied.to, ["1.1.1.1:8443", "93.184.216.34:8443"]);
+    assert!(proxied.proxied);
+    let nowhere = to(Proxies::default(), "https://nowhere.example/")
+        .await
+        .unwrap_err();
+    assert_eq!(nowhere.cause(), Cause::Dns, "{nowhere}");
+    assert_eq!(receiver.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,6 @@
 //! A sidecar whose delivery log holds some days of many deliveries.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Instant;
 
 use orw_testkit::Generation;
 use serde_json::json;
@@ -86,8 +85,8 @@ impl Scene {
         self.written = to;
     }
 
-    /// From the commit to the receipt, one at a time: median, 99th percentile and maximum in ms.
-    pub(super) async fn latency(&mut self, singles: usize) -> [f64; 3] {
+    /// From the commit to the receipt, one object at a time, in ms.
+    pub(super) async fn times(&mut self, singles: usize) -> Vec<f64> {
         let mut took = Vec::with_capacity(singles);
         for _ in 0..singles {
             self.write(1).await;
@@ -97,24 +96,7 @@ impl Scene {
             let late = received[self.written - 1].at - committed;
             took.push(late.as_seconds_f64() * 1000.0);
         }
-        took.sort_by(f64::total_cmp);
-        let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)];
-        [at(50), at(99), at(100)]
-    }
-
-    /// Deliveries a second of many at once: the median of five rounds.
-    pub(super) async fn rate(&mut self, burst: usize) -> f64 {
-        let mut rates = Vec::new();
-        for _ in 0..5 {
-            let began = Instant::now();
-            self.write(burst).await;
-            self.receiver.wait_for(self.written, PATIENCE).await.unwrap();
-            #[expect(clippy::cast_precision_loss, reason = "thousands")]
-            rates.push(burst as f64 / began.elapsed().as_secs_f64());
-        }
-        println!("deliveries a second, each round: {rates:.0?}");
-        rates.sort_by(f64::total_cmp);
-        rates[2]
+        took
     }
 
     pub(super) async fn figure(&self, sql: &str) -> i64 {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use openregister_webhooks::delivery::partitions::{Retention, maintain};
 
+use super::beside::{Beside, Pair, spread};
 use super::large_log::{DAYS, Scene, Size, fill};
 use crate::support::wait::PATIENCE;
 
@@ -39,57 +40,58 @@ const GENERATED_DAYS: &str = "SELECT count(DISTINCT day) FROM openregister_webho
 const NUMBERS: &str = "SELECT setval(pg_get_serial_sequence('openregister_webhooks.delivery', 'id'), $1)";
 
 async fn run(size: Size) {
-    let mut scene = Scene::new().await;
-    // What the log will hold has older ids than what is delivered here.
     let deliveries = size.deliveries();
-    scene.client.execute(NUMBERS, &[&(deliveries + 1)]).await.unwrap();
-    scene.latency(5).await;
-    let empty_views = scene.views(0).await;
-    let empty_latency = scene.latency(size.singles).await;
-    println!("empty log, latency: {empty_latency:.2?}");
-    let empty_rate = scene.rate(size.burst).await;
+    let mut pair = Pair::new(deliveries).await;
+    // What the log will hold has older ids than what is delivered here.
+    let full = &pair.full;
+    full.client.execute(NUMBERS, &[&(deliveries + 1)]).await.unwrap();
+    for scene in [&mut pair.empty, &mut pair.full] {
+        scene.times(5).await;
+    }
+    let empty_views = pair.empty.views(0).await;
     let began = Instant::now();
-    fill(&scene.client, &size, scene.webhook).await;
+    fill(&pair.full.client, &size, pair.full.webhook).await;
     println!(
         "{} attempts of {deliveries} deliveries in {} days made in {:.1} s",
         size.attempts,
         DAYS + 1,
         began.elapsed().as_secs_f64()
     );
-    let attempts = scene
+    let attempts = pair
+        .full
         .figure("SELECT count(*) FROM openregister_webhooks.attempt")
         .await;
     assert!(attempts >= size.attempts, "{attempts}");
-    let bytes = scene.figure(BYTES).await;
-    let full_views = scene.views(deliveries).await;
-    let full_latency = scene.latency(size.singles).await;
-    println!("full log, latency: {full_latency:.2?}");
-    let looked_at = scene.latency_while_looked_at(size.singles, deliveries).await;
-    println!("full log, latency while somebody looks: {looked_at:.2?}");
-    let full_rate = scene.rate(size.burst).await;
-
+    let bytes = pair.full.figure(BYTES).await;
+    let began = Instant::now();
+    pair.settle().await;
+    println!("at rest after {:.1} s", began.elapsed().as_secs_f64());
+    let full_views = pair.full.views(deliveries).await;
     println!("{:<48} {:>12} {:>12}", "median ms", "empty log", "full log");
     for ((name, empty), (_, full)) in empty_views.iter().zip(&full_views) {
         println!("{name:<48} {empty:>12.2} {full:>12.2}");
     }
-    for (n, name) in ["latency: median", "latency: p99", "latency: max"]
-        .iter()
-        .enumerate()
-    {
-        println!(
-            "{name:<48} {:>12.2} {:>12.2}, while somebody looks: {:.2}",
-            empty_latency[n], full_latency[n], looked_at[n]
-        );
+    for beside in [Beside::Nothing, Beside::Lists, Beside::Live] {
+        let [empty, full] = pair.latency(size.singles, beside).await;
+        for (n, name) in ["median", "99 %", "max"].iter().enumerate() {
+            let name = format!("latency, beside {beside:?}: {name}");
+            println!("{name:<48} {:>12.2} {:>12.2}", empty[n], full[n]);
+        }
+        let [empty, full] = pair.rate(size.burst, beside).await;
+        let name = format!("deliveries a second, beside {beside:?}");
+        println!("{name:<48} {empty:>12.0} {full:>12.0}");
     }
-    println!(
-        "{:<48} {empty_rate:>12.0} {full_rate:>12.0}",
-        "deliveries a second"
-    );
+    let Pair { mut empty, full, .. } = pair;
+    empty.sidecar.terminate().await;
+    shorten(full, &size, bytes).await;
+}
 
+/// What retention does to a large log, and live delivery meanwhile. The log has so many bytes.
+async fn shorten(mut scene: Scene, size: &Size, bytes: i64) {
     // By age: the oldest day goes, while deliveries go on.
     let dropping = drop_while_delivering(
         &mut scene,
-        &size,
+        size,
         Retention {
             log: u32::try_from(DAYS).unwrap() - 1,
             ..Retention::default()
@@ -106,7 +108,7 @@ async fn run(size: Size) {
     let log_bytes = u64::try_from(scene.figure(BYTES).await).unwrap() / 2;
     let dropping = drop_while_delivering(
         &mut scene,
-        &size,
+        size,
         Retention {
             log: 365,
             log_bytes,
@@ -162,7 +164,7 @@ async fn drop_while_delivering(scene: &mut Scene, size: &Size, retention: Retent
         maintain(&mut client, retention).await.unwrap();
         began.elapsed().as_secs_f64() * 1000.0
     });
-    let latency = scene.latency((size.singles / 5).max(5)).await;
+    let latency = spread(scene.times((size.singles / 5).max(5)).await);
     (dropping.await.unwrap(), latency)
 }
 

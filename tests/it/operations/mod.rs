@@ -1,6 +1,7 @@
 //! What administrators do with webhooks and their deliveries while the program runs, and what they see of them.
 
 mod answers;
+mod beside;
 pub(crate) mod delivered;
 mod deliveries;
 mod delivery_commands;

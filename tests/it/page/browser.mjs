@@ -117,6 +117,22 @@ async function keys() {
   await page.context().close();
 }
 
+/// A view that cannot be renewed keeps what it shows, says so, and goes on.
+async function stale() {
+  const page = await open();
+  await login(page);
+  await page.goto(`${base}/`);
+  const note = page.locator("[data-stale]");
+  const shown = await page.locator("#now .tile").count();
+  page.expectStatus(503);
+  await page.route("**/*renew=1*", (route) => route.fulfill({ status: 503, contentType: "text/html", body: "<p>away</p>" }));
+  await note.waitFor({ state: "visible" });
+  expect((await page.locator("#now .tile").count()) === shown && shown > 0, "a view that cannot be renewed is lost");
+  await page.unroute("**/*renew=1*");
+  await note.waitFor({ state: "hidden" });
+  await page.context().close();
+}
+
 const said = async (page, text) => expect((await page.textContent("main")).includes(text), `"${text}" is not said at ${page.url()}`);
 const press = async (page, name, inside = "main") => {
   await page.locator(inside).getByRole("button", { name, exact: true }).first().click();
@@ -137,7 +153,7 @@ async function ended(page, javaScriptEnabled) {
 
 /// The search: every state has deliveries, and every condition finds what it names.
 async function find(page) {
-  const states = { succeeded: "succeeded", given_up: "given up", cancelled: "cancelled", pending: "waiting", retrying: "to be retried" };
+  const states = { succeeded: "succeeded", given_up: "given up", cancelled: "cancelled", pending: "waiting", retrying: "to be retried", leased: "being sent", awaiting_user: "waiting for the user" };
   for (const [state, name] of Object.entries(states)) {
     await page.goto(`${base}/deliveries`);
     await page.selectOption("#state", state);
@@ -145,15 +161,85 @@ async function find(page) {
     const badges = await page.locator("main tbody .badge").allTextContents();
     expect(badges.length > 0 && badges.every((one) => one === name), `${state}: ${badges.slice(0, 3)}`);
   }
-  const conditions = { object: facts.object, webhook: `${facts.givenUp}`, status: "400", cause: "status", since: "12h" };
+  const now = new Date().toISOString();
+  const conditions = { object: facts.object, webhook: `${facts.givenUp}`, status: "400", cause: "status", since: "12h", until: now, webhookId: facts.event };
   for (const [name, value] of Object.entries(conditions)) {
     await page.goto(`${base}/deliveries`);
-    if (["status", "cause"].includes(name)) await unfold(page, "More conditions");
+    if (["status", "cause", "until", "webhookId"].includes(name)) await unfold(page, "More conditions");
     await page.fill(`#${name}`, value);
     await press(page, "Search");
     expect((await page.locator("main tbody tr").count()) > 0, `nothing is found by ${name}`);
     expect((await page.inputValue(`#${name}`)) === value, `${name} is not kept`);
   }
+  // The event went to one delivery of each webhook at least, and to no other object.
+  const objects = await page.locator("main tbody tr").evaluateAll((rows) => new Set(rows.map((row) => row.textContent.match(/[0-9a-f-]{36}/)?.[0])).size);
+  expect(objects === 1, `a webhook-id leads to ${objects} objects`);
+  await page.goto(`${base}/deliveries`);
+  await unfold(page, "More conditions");
+  await page.fill("#until", "2020-01-01");
+  await press(page, "Search");
+  await said(page, "Nothing was found here.");
+}
+
+/// The list of webhooks: what it shows and in which order.
+async function list(page, javaScriptEnabled) {
+  const choose = async (name, value) => {
+    await page.goto(`${base}/webhooks`);
+    if (!javaScriptEnabled) {
+      await page.selectOption(`#${name}`, value);
+      return press(page, "Show");
+    }
+    const renewed = page.waitForResponse((answer) => answer.url().includes(`${name}=${value}`));
+    await page.selectOption(`#${name}`, value);
+    await renewed;
+    await page.waitForFunction(() => !document.querySelector(".htmx-request, .htmx-swapping, .htmx-settling"));
+  };
+  const rows = page.locator("#rows tbody tr");
+  for (const state of ["enabled", "paused", "disabled"]) {
+    await choose("state", state);
+    const badges = await rows.locator("td:nth-of-type(1) .badge:first-child").allTextContents();
+    expect(badges.length > 0 && badges.every((one) => one === state), `${state} webhooks: ${badges}`);
+  }
+  await choose("state", "failing");
+  expect((await page.textContent("#rows")).includes(`${facts.down}`), "a webhook that fails does not need attention");
+  const sorted = async (name, read, down = false) => {
+    await choose("sort", name);
+    const values = await rows.evaluateAll(read);
+    const right = values.every((value, at) => at === 0 || (down ? values[at - 1] >= value : values[at - 1] <= value));
+    expect(values.length > 5 && right, `by ${name}: ${values}`);
+  };
+  const number = (rows) => rows.map((row) => Number(row.querySelector(".under").textContent.split(" ")[0]));
+  await sorted("id", number);
+  await sorted("uri", (rows) => rows.map((row) => row.querySelector("th a").textContent));
+  await sorted("waiting", (rows) => rows.map((row) => Number(row.querySelectorAll("td.n")[1].firstChild.textContent.replace(/[^0-9]/g, ""))), true);
+  await sorted("rate", (rows) => rows.map((row) => parseFloat(row.querySelector("td.n").textContent) || 1000));
+  await choose("sort", "success");
+  expect((await rows.count()) > 5, "no webhook is shown by its last success");
+}
+
+/// A wrong password is told, and the right one opens the page afterwards.
+async function mistype(javaScriptEnabled) {
+  const page = await open({ javaScriptEnabled });
+  page.expectStatus(401);
+  await page.goto(`${base}/webhooks`);
+  await page.fill("#user", env.ORW_PAGE_USER);
+  await page.fill("#password", "not-the-password");
+  await press(page, "Log in");
+  await said(page, "wrong");
+  expect((await page.locator("nav.side").count()) === 0, "a wrong password shows the page");
+  await page.context().close();
+}
+
+/// A job that waits, because its webhook is paused and much waits for it already: it is cancelled.
+async function cancel(page) {
+  await page.goto(`${base}/webhooks/${facts.paused}`);
+  await unfold(page, "Backfill what there is");
+  await press(page, "Start the backfill");
+  await said(page, "The job has started");
+  await press(page, "Cancel");
+  await said(page, "The job is being cancelled");
+  expect((await page.textContent("#progress .badge")).trim() === "cancelled", "the job is not cancelled");
+  expect((await page.locator("#cancel").count()) === 0, "what is over can be cancelled");
 }
 
 /// What strangers write is text, in the body that was sent, in the answer, and in a reason.
@@ -188,6 +274,8 @@ async function act(javaScriptEnabled) {
   else await press(page, "Check");
   await said(page, "such events would have matched");
   await said(page, "The body in each format");
+  await said(page, "Requests may go to 127.0.0.1:");
+  if (javaScriptEnabled) await page.screenshot({ path: `${pictures}/checked.png` });
   await press(page, "Register");
   await said(page, "whsec_");
   await page.getByRole("link", { name: "To the webhook" }).click();
@@ -218,15 +306,23 @@ async function act(javaScriptEnabled) {
   await page.goto(`${base}/deliveries?webhook=${facts.givenUp}&state=given_up`);
   // What was put back stays in the log: without JavaScript the next one is taken.
   await page.locator("tbody tr").nth(javaScriptEnabled ? 0 : 1).locator("th a").first().click();
+  const delivery = page.url().split("?")[0];
   await press(page, "Retry");
   await said(page, "It is in the queue again");
+  await page.goto(delivery);
+  expect((await page.locator("main").getByRole("button", { name: "Retry", exact: true }).count()) === 0, "what was put back can be put back again");
   await page.goto(`${base}/deliveries?webhook=${facts.givenUp}&state=given_up`);
   await press(page, "Count what can be sent again …");
   await said(page, "can be sent again");
   await press(page, "Start");
   await said(page, "The job has started");
   await ended(page, javaScriptEnabled);
+  await page.goto(`${base}/webhooks/${facts.givenUp}`);
+  await press(page, "Retry what was given up");
+  await said(page, "What was given up is in the queue again");
+  await cancel(page);
   await find(page);
+  await list(page, javaScriptEnabled);
   await page.goto(`${base}/webhooks`);
   await page.fill("#q", "n8n");
   if (javaScriptEnabled) await page.waitForFunction(() => document.querySelectorAll("#rows tbody tr").length === 1);
@@ -239,7 +335,7 @@ async function act(javaScriptEnabled) {
   await press(page, "Delete for good");
   await said(page, "The webhook is deleted");
   await page.goto(`${base}/audit`);
-  for (const action of ["create", "update", "pause", "disable", "enable", "rotate-secret", "delete"]) await said(page, action);
+  for (const action of ["create", "update", "pause", "disable", "enable", "rotate-secret", "cancel-backfill", "delete"]) await said(page, action);
   if (alone) {
     await page.locator("header").getByRole("button", { name: "Log out" }).click();
     await page.waitForSelector("#password");
@@ -296,10 +392,13 @@ try {
     await page.screenshot({ path: `${pictures}/login.png` });
     await page.context().close();
     await read();
+    await mistype(true);
+    await mistype(false);
   }
   await act(true);
   await act(false);
   await keys();
+  await stale();
   await look();
 } catch (error) {
   fault(`${error.stack}`);

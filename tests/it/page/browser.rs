@@ -38,6 +38,7 @@ fn decide(scene: &Scene) {
             "/flaky" if unlucky() => answer(503),
             "/down" => answer(503),
             "/gone" => answer(410),
+            "/slow" => Answer::Hang,
             _ => Answer::Status(200),
         }
     });
@@ -69,6 +70,9 @@ async fn register(scene: &Scene) -> Webhooks {
         paused: scene.register(created, json!({"uri": uri("/audit")})).await,
         off: scene.register(created, json!({"uri": uri("/old")})).await,
     };
+    // One is on its way for as long as the test takes.
+    let slow = json!({"uri": uri("/slow"), "timeoutSeconds": 300, "maxInFlight": 1});
+    scene.register(created, slow).await;
     for path in ["/flaky", "/gone"] {
         scene.register(created, json!({"uri": uri(path)})).await;
     }
@@ -98,13 +102,19 @@ async fn busy(scene: Scene) -> (Scene, Value) {
     for webhook in [webhooks.good, webhooks.given_up] {
         scene.until(&format!("{log} webhook = {webhook}"), objects).await;
     }
-    scene
-        .until(&format!("SELECT least(({queue} state = 'retrying'), 1)"), 1)
-        .await;
-    // What waits for the paused webhook is cancelled with its object.
-    for number in 1..=3 {
+    for state in ["retrying", "leased"] {
+        scene
+            .until(&format!("SELECT least(({queue} state = '{state}'), 1)"), 1)
+            .await;
+    }
+    // What waits for the paused webhook is cancelled with its object. The first is on its way to the slow receiver.
+    for number in 2..=4 {
         scene.json(&["erase", &uuid(number), "--json"]).await;
     }
+    // Nobody waits for a user for longer than half a second: some of what the paused webhook has is put into that state.
+    let awaiting = "UPDATE openregister_webhooks.delivery SET state = 'awaiting_user', awaiting = true, due_at = now() + interval '1 hour' \
+        WHERE id IN (SELECT id FROM openregister_webhooks.delivery WHERE webhook = $1 ORDER BY id DESC LIMIT 3)";
+    scene.client.execute(awaiting, &[&webhooks.paused]).await.unwrap();
     let mut total = 0;
     for (table, state) in [
         (log, "succeeded"),
@@ -112,6 +122,8 @@ async fn busy(scene: Scene) -> (Scene, Value) {
         (log, "cancelled"),
         (queue, "pending"),
         (queue, "retrying"),
+        (queue, "leased"),
+        (queue, "awaiting_user"),
     ] {
         let count = scene.count(&format!("{table} state = '{state}'")).await;
         println!("{state}: {count} deliveries");
@@ -124,7 +136,16 @@ async fn busy(scene: Scene) -> (Scene, Value) {
     let hostile = scene
         .count(&last("lane LIKE '%11111111-1111-4111-8111-111111111111'"))
         .await;
-    let facts = json!({"good": webhooks.good, "givenUp": webhooks.given_up, "down": webhooks.down, "off": webhooks.off,
+    let event: String = scene
+        .client
+        .query_one(
+            "SELECT event_id FROM openregister_webhooks.delivery_log WHERE id = $1",
+            &[&given_up],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    let facts = json!({"paused": webhooks.paused, "event": event, "good": webhooks.good, "givenUp": webhooks.given_up, "down": webhooks.down, "off": webhooks.off,
         "delivery": given_up, "hostile": hostile, "object": uuid(7), "receiver": scene.receiver.url("/new")});
     (scene, facts)
 }

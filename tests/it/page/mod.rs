@@ -4,5 +4,6 @@ mod access;
 mod actions;
 mod attacks;
 mod browser;
+mod check;
 mod strangers;
 pub(crate) mod visitor;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::{HeaderMap, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -27,6 +28,21 @@ pub(crate) struct Shown {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+}
+
+/// A stream of events.
+pub(crate) struct Watched(Incoming);
+
+impl Watched {
+    /// What came next; `None` if the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        loop {
+            let frame = self.0.frame().await?.ok()?;
+            if let Ok(bytes) = frame.into_data() {
+                return Some(String::from_utf8_lossy(&bytes).into_owned());
+            }
+        }
+    }
 }
 
 impl Shown {
@@ -120,6 +136,20 @@ impl Visitor {
             headers: parts.headers,
             text,
         }
+    }
+
+    /// A stream of events, as it comes.
+    pub(crate) async fn watch(&self, path: &str) -> Watched {
+        let uri = format!("http://{}{PAGE}{path}", self.address);
+        let cookies: Vec<String> = self.cookies.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        let request = Request::builder()
+            .uri(uri)
+            .header("cookie", cookies.join("; "))
+            .body(Full::new(Bytes::new()))
+            .unwrap();
+        let response = self.client.request(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        Watched(response.into_body())
     }
 
     /// Follows redirects, as browsers do.
