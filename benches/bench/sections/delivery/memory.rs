@@ -130,13 +130,7 @@ async fn measure(scene: &Scene, load: Load) -> Measured {
     if let Load::Waiting(count) = load {
         throughput::wait(scene, &webhooks, count).await;
     }
-    scene
-        .database
-        .connect()
-        .await
-        .batch_execute("CHECKPOINT")
-        .await
-        .unwrap();
+    scene.server.dba.batch_execute("CHECKPOINT").await.unwrap();
     scene.receiver.reset();
     let (sidecar, ready) = scene.environment.run_until_ready().await;
     let began = std::time::Instant::now();
