@@ -1,8 +1,8 @@
 //! How soon the reader reads again while changes come faster than it can read them one by one.
 //!
-//! A batch costs as much as some thirty of its changes do. So when many changes come, the reader lets some of them gather. Guarantees: up
-//! to [`MANY`] changes a second, and whatever came before at the first changes of a rush, it reads every [`SHORTEST`]; it never waits
-//! longer than [`LONGEST`].
+//! A batch costs as much as ten to thirty of its changes do. So when many changes come, the reader lets some of them gather. Guarantees:
+//! below [`MANY`] changes a second, and for the first changes after a silence, the interval is [`SHORTEST`]; it is never longer than
+//! [`LONGEST`].
 
 use std::time::Duration;
 
