@@ -275,7 +275,8 @@ impl<'r> Column<'r> {
 
     /// Whether it is metadata, if the row is one of a magic table.
     pub(crate) fn is_metadata(self) -> bool {
-        self.row.0.layout.metadata[self.place]
+        let metadata = self.row.0.layout.metadata.get(self.place);
+        metadata.is_some_and(|is| *is)
     }
 
     /// Its text in the image.
