@@ -2,6 +2,7 @@
 //! back unchanged. Each input is taken as bytes, and as text if it is UTF-8.
 
 use orw_model::json::{DEEPEST, STACK, parse, parse_bytes, parse_deep, parse_deep_object};
+use orw_model::{parse_row, parse_row_beside};
 use serde_json::Value;
 
 /// Values of [`DEEPEST`] levels take as much stack as the program's own threads have.
@@ -40,6 +41,19 @@ fn laws(bytes: &[u8]) {
     }
     like_serde_json(text, read.as_ref().ok());
     deep(text);
+    rows(text);
+}
+
+/// A row that is read beside another one, which is in the first line, is as one that is read alone.
+fn rows(text: &str) {
+    let (one, two) = text.split_once('\n').unwrap_or((text, text));
+    let Ok(one) = parse_row(one) else {
+        return;
+    };
+    match (parse_row_beside(two, &one), parse_row(two)) {
+        (Ok(beside), Ok(alone)) => assert_eq!(beside, alone),
+        (beside, alone) => assert_eq!(beside.is_ok(), alone.is_ok()),
+    }
 }
 
 /// `serde_json` takes objects with keys of its own for something else; everything else it reads as we do.

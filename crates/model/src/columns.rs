@@ -40,7 +40,7 @@ pub fn parse_row(text: &str) -> Result<Row, RowError> {
 /// # Errors
 /// As [`parse_row`].
 pub fn parse_row_beside(text: &str, other: &Row) -> Result<Row, RowError> {
-    beside::read(text, other).map_or_else(|| Row::read(text), Ok)
+    Row::read_beside(text, other).map_or_else(|| Row::read(text), Ok)
 }
 
 /// A row as `row_to_json` wrote it. Clones share it.
@@ -128,6 +128,23 @@ impl Row {
             }
         }
         Ok(Self(Arc::new(row)))
+    }
+
+    /// Reads an image that has the columns of another row.
+    fn read_beside(text: &str, other: &Self) -> Option<Self> {
+        let cells = &other.0.cells;
+        let values = cells.iter().map(|cell| (cell.at, cell.length));
+        let places = beside::places(text, &other.0.text, values)?;
+        let cell = |(at, length)| Cell {
+            at,
+            length,
+            value: OnceLock::new(),
+        };
+        Some(Self(Arc::new(Image {
+            text: text.into(),
+            layout: Arc::clone(&other.0.layout),
+            cells: places.into_iter().map(cell).collect(),
+        })))
     }
 
     /// The whole image; empty if the row was not read from one.
@@ -275,7 +292,8 @@ impl<'r> Column<'r> {
 
     /// Whether it is metadata, if the row is one of a magic table.
     pub(crate) fn is_metadata(self) -> bool {
-        self.row.0.layout.metadata[self.place]
+        let metadata = self.row.0.layout.metadata.get(self.place);
+        metadata.is_some_and(|is| *is)
     }
 
     /// Its text in the image.

@@ -1,53 +1,37 @@
 //! Reads the two images of an update: the second beside the first, of which it usually is a copy but for a few columns.
 
-use std::sync::{Arc, OnceLock};
-
 use serde::Deserialize as _;
 use serde_json::value::RawValue;
 
-use super::layout::Layout;
-use super::{Cell, Image, Row};
 use crate::json;
 
-/// Reads an image as [`Row::read`] does, if it has the columns of `other`, in the same order, without spaces between them, as PostgreSQL
-/// writes rows. What both have in common was checked when `other` was read. `None`: read it as one that stands alone.
-pub(super) fn read(text: &str, other: &Row) -> Option<Row> {
-    let Image {
-        text: known,
-        layout,
-        cells,
-    } = &*other.0;
+/// Where the values of the columns are in an image, which has the columns of a `known` one whose values are at these places: begin and
+/// length. `None` if it has others, or another order, or spaces between them where the known one has none: then it must be read alone. What both have in common was
+/// checked when the known one was read.
+pub(super) fn places(
+    text: &str,
+    known: &str,
+    values: impl ExactSizeIterator<Item = (usize, usize)>,
+) -> Option<Vec<(usize, usize)>> {
     if known.is_empty() || text.contains("\\u") {
         return None;
     }
-    let mut own = Vec::with_capacity(cells.len());
+    let mut own = Vec::with_capacity(values.len());
     // Where the texts of the column begin: the comma (or brace), name, colon and value.
     let (mut at, mut known_at) = (0, 0);
-    for cell in cells {
-        let (name, known_end) = (&known[known_at..cell.at], cell.at + cell.length);
+    for (value_at, length) in values {
+        let (name, known_end) = (&known[known_at..value_at], value_at + length);
         let rest = text.get(at..)?.strip_prefix(name)?;
-        let value = &known[cell.at..known_end];
+        let value = &known[value_at..known_end];
         let length = match rest.strip_prefix(value) {
             Some(after) if after.starts_with([',', '}']) => value.len(),
             _ => value_length(rest)?,
         };
-        own.push(Cell {
-            at: at + name.len(),
-            length,
-            value: OnceLock::new(),
-        });
+        own.push((at + name.len(), length));
         at += name.len() + length;
         known_at = known_end;
     }
-    (text.get(at..)? == "}").then(|| image(text, layout, own))
-}
-
-fn image(text: &str, layout: &Arc<Layout>, cells: Vec<Cell>) -> Row {
-    Row(Arc::new(Image {
-        text: text.into(),
-        layout: Arc::clone(layout),
-        cells,
-    }))
+    (text.get(at..)? == "}").then_some(own)
 }
 
 /// The length of the value that a text begins with. `None` if there is none, or it may be nested too deep.
