@@ -22,7 +22,7 @@ const MISSING_ON_TABLES: &str = "\
     SELECT 'EXECUTE', 'FUNCTION ', p.oid::regprocedure::text \
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname = 'openregister_webhooks' AND p.prorettype <> 'trigger'::regtype \
-      AND p.proname NOT IN ('store', 'grant_runtime', 'detach', 'grant_lookup', 'revoke_lookup', 'lookups', 'outdated_lookups', 'set_capture_all') \
+      AND p.proname NOT IN ('store', 'store_unusual', 'grant_runtime', 'detach', 'grant_lookup', 'revoke_lookup', 'lookups', 'outdated_lookups', 'set_capture_all') \
       AND NOT has_function_privilege(p.oid, 'EXECUTE') \
     ORDER BY 1, 2, 3";
 

@@ -1,11 +1,10 @@
 //! The same for rows of about 2.5 kB: PostgreSQL compresses what takes more than 2 kB of a table, which the change tables put off.
 
-use super::{COST_ROUNDS, Kind, Sample, UPDATES, Variant};
+use super::{Kind, Sample, Variant, costs};
 use crate::Scope;
 use crate::report::{Figure, Table};
 use crate::rounds;
 use crate::server::Server;
-use crate::writers::Writers;
 
 /// What is compared: what nobody reads.
 const KINDS: [Kind; 4] = [Kind::Plain, Kind::Minimal, Kind::Textbook, Kind::Unread];
@@ -24,15 +23,8 @@ pub(super) async fn table(scope: Scope, server: &Server, variants: &mut Vec<Vari
         let client = variant.database.connect().await;
         client.batch_execute(ENLARGE).await.unwrap();
         variant.empty().await;
-        variant.writers = Writers::connect(&variant.database, 1, false).await;
-        variant.writers.write(UPDATES).await;
     }
-    let samples = rounds::in_turn(scope.rounds * COST_ROUNDS, variants, async |variant| {
-        variant
-            .measure(server, async |writers| writers.write(UPDATES).await)
-            .await
-    })
-    .await;
+    let samples = costs(scope, server, variants).await;
     let extra = |place: usize| -> f64 {
         let pairs = samples[place].iter().zip(&samples[0]);
         rounds::median(pairs.map(|(one, plain): (&Sample, &Sample)| one.micros() - plain.micros()))
