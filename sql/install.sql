@@ -54,7 +54,7 @@ SELECT NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 1
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 24) AS m24,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 25) AS m25,
        NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 26) AS m26,
-       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 29) AS m29 \gset
+       NOT EXISTS (SELECT FROM openregister_webhooks.migration WHERE version = 27) AS m27 \gset
 \if :m1
 \ir migrations/0001_capture.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (1, 'capture');
@@ -159,9 +159,9 @@ INSERT INTO openregister_webhooks.migration (version, name) VALUES (25, 'handsha
 \ir migrations/0026_search.sql
 INSERT INTO openregister_webhooks.migration (version, name) VALUES (26, 'search');
 \endif
-\if :m29
-\ir migrations/0029_put_back.sql
-INSERT INTO openregister_webhooks.migration (version, name) VALUES (29, 'put_back');
+\if :m27
+\ir migrations/0027_put_back.sql
+INSERT INTO openregister_webhooks.migration (version, name) VALUES (27, 'put_back');
 \endif
 \ir functions.sql
 UPDATE openregister_webhooks.settings SET detaching = false, table_prefix = :'prefix', runtime_role = nullif(:'runtime_role', ''),

@@ -140,8 +140,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../../sql/migrations/0026_search.sql"),
     },
     Migration {
-        version: 29,
+        version: 27,
         name: "put_back",
-        sql: include_str!("../../../sql/migrations/0029_put_back.sql"),
+        sql: include_str!("../../../sql/migrations/0027_put_back.sql"),
     },
 ];

@@ -58,7 +58,7 @@ fn run(cases: u32, steps: usize) {
             include_str!("../../../../sql/migrations/0012_attempt_headers.sql"),
             include_str!("../../../../sql/migrations/0017_claims.sql"),
             include_str!("../../../../sql/migrations/0026_search.sql"),
-            include_str!("../../../../sql/migrations/0029_put_back.sql"),
+            include_str!("../../../../sql/migrations/0027_put_back.sql"),
         ] {
             client.batch_execute(schema).await.expect("the schema");
         }
