@@ -160,7 +160,9 @@ impl Pipeline {
         let activities = std::mem::take(&mut processed.activities);
         self.batch.activities = activity_requests(activities, &stored, &deliveries);
         let ordered = deliveries.into_iter().filter(|delivery| delivery.ordered);
-        self.batch.lanes = ordered.map(|delivery| (delivery.webhook, delivery.lane)).collect();
+        self.batch.lanes = ordered
+            .map(|delivery| (delivery.webhook, delivery.lane))
+            .collect();
         Ok(())
     }
 

@@ -16,9 +16,7 @@ use super::super::slot::Slot;
 use super::super::wake::Wake;
 use super::lanes::Lanes;
 use crate::database::DatabaseError;
-use crate::delivery::queue::{
-    Claim, ClaimRequest, Claimed, EventsToo, LeaseKey, Reconciled, StoredHealth,
-};
+use crate::delivery::queue::{Claim, ClaimRequest, Claimed, EventsToo, LeaseKey, Reconciled, StoredHealth};
 use crate::delivery::webhooks::Webhooks;
 use crate::registry::WebhookId;
 use crate::supervise::{Part, Reported};
