@@ -212,7 +212,7 @@ async function list(page, javaScriptEnabled) {
   await sorted("id", number);
   await sorted("uri", (rows) => rows.map((row) => row.querySelector("th a").textContent));
   await sorted("waiting", (rows) => rows.map((row) => Number(row.querySelectorAll("td.n")[1].firstChild.textContent.replace(/[^0-9]/g, ""))), true);
-  await sorted("rate", (rows) => rows.map((row) => parseFloat(row.querySelector("td.n").textContent) || 1000));
+  await sorted("rate", (rows) => rows.map((row) => parseFloat(row.querySelector("td.n").textContent.replace("–", "1000"))));
   await choose("sort", "success");
   expect((await rows.count()) > 5, "no webhook is shown by its last success");
 }

@@ -67,7 +67,13 @@ async fn register(scene: &Scene) -> Webhooks {
             .register(created, json!({"uri": uri("/crm"), "retry": {"maxAttempts": 1}}))
             .await,
         down: scene.register(created, json!({"uri": uri("/down")})).await,
-        paused: scene.register(created, json!({"uri": uri("/audit")})).await,
+        // With a rate of one in a second, its jobs wait from 100 deliveries on.
+        paused: scene
+            .register(
+                created,
+                json!({"uri": uri("/audit"), "rateLimit": {"perSecond": 1}}),
+            )
+            .await,
         off: scene.register(created, json!({"uri": uri("/old")})).await,
     };
     // One is on its way for as long as the test takes.

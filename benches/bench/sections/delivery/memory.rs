@@ -73,7 +73,7 @@ struct Measured {
 
 pub(crate) async fn run(scope: Scope) -> Report {
     let scene = Scene::new("memory").await;
-    let figures = in_turn(scope.rounds.min(3), &mut LOADS.clone(), async |(_, load)| {
+    let figures = in_turn(scope.rounds.min(3), &mut { LOADS }, async |(_, load)| {
         measure(&scene, *load).await
     })
     .await;
