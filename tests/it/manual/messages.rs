@@ -133,7 +133,10 @@ fn sources(folder: &Path, all: &mut BTreeSet<String>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, all);
-        } else if path.extension().is_some_and(|kind| kind == "rs" || kind == "html") {
+        } else if path
+            .extension()
+            .is_some_and(|kind| kind == "rs" || kind == "html")
+        {
             all.extend(literals(&std::fs::read_to_string(&path).unwrap()));
         }
     }
