@@ -185,7 +185,7 @@ END $$;
 --    makes a function with the owner's rights safe in a session of somebody else; here it is that every function, operator, type and table
 --    is named with its schema, and that nothing is used which finds one by itself (IN, LIKE, BETWEEN, NULLIF, IS DISTINCT FROM). A test reads it.
 --  * Few statements, and few functions and operators in them: a session of PHP makes few changes, and its first one plans each of them. Later
---    ones make each ready to run again in every transaction, which includes the question whether the caller may call it. What kinds(), slot()
+--    changes initialise each expression again in every transaction, and PostgreSQL then checks the right to call each function. What kinds(), slot()
 --    and outbox_limit() decide is folded into a constant, so the function has one path for each change table instead of a variable.
 --  * ONLY: without it, LOCK TABLE looks for tables that inherit.
 --  * The lock is taken again with each row, which is cheaper than to remember it in a setting. A transaction may so use two change

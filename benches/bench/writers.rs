@@ -76,15 +76,16 @@ impl Session {
     }
 }
 
+/// The process that serves a session.
+pub(crate) async fn backend(client: &Client) -> u32 {
+    let row = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap();
+    u32::try_from(row.get::<_, i32>(0)).unwrap()
+}
+
 /// The CPU time of the first change of a new session. PHP has one for each request, and it plans and compiles everything anew.
 pub(crate) async fn first_change(database: &Database) -> Cpu {
     let client = database.connect().await;
-    let backend: i32 = client
-        .query_one("SELECT pg_backend_pid()", &[])
-        .await
-        .unwrap()
-        .get(0);
-    let backend = [u32::try_from(backend).unwrap()];
+    let backend = [backend(&client).await];
     let before = Used::by(backend);
     let name = "Person 1".to_owned();
     client
@@ -123,15 +124,11 @@ impl Writers {
                 .batch_execute(&format!("SET synchronous_commit = {flush}"))
                 .await
                 .unwrap();
-            let backend: i32 = client
-                .query_one("SELECT pg_backend_pid()", &[])
-                .await
-                .unwrap()
-                .get(0);
+            let backend = backend(&client).await;
             connected.push(Session {
                 update: client.prepare(UPDATE).await.unwrap(),
                 client,
-                backend: u32::try_from(backend).unwrap(),
+                backend,
                 number,
                 written: 0,
             });

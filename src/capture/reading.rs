@@ -47,6 +47,16 @@ struct Housekeeping {
     stored_notices: Option<Instant>,
 }
 
+impl Housekeeping {
+    fn new() -> Self {
+        Self {
+            checked: Instant::now(),
+            emptied: Instant::now(),
+            stored_notices: None,
+        }
+    }
+}
+
 impl Term<'_> {
     /// The reading loop.
     ///
@@ -62,11 +72,7 @@ impl Term<'_> {
         bisection: &mut BatchBisection,
         bell: &mut Doorbell,
     ) -> Result<(), Stop<C::Error>> {
-        let mut housekeeping = Housekeeping {
-            checked: Instant::now(),
-            emptied: Instant::now(),
-            stored_notices: None,
-        };
+        let mut housekeeping = Housekeeping::new();
         let mut idle = Backoff::doubling(FIRST_IDLE, self.settings.poll_interval.max(IDLE_WITHOUT_BELL));
         let gate = Gate::new(session).await?;
         let mut pace = Pace::new(Instant::now());

@@ -28,12 +28,10 @@ impl Answer {
         self.0.get().map_or(&[], Vec::as_slice)
     }
 
-    /// The same, without copying them; to be called by the last holder.
+    /// The same, without copying them; `None` before the transaction is committed, and if somebody else holds the answer, too.
     #[must_use]
-    pub fn into_rows(self) -> Vec<Row> {
-        Arc::into_inner(self.0)
-            .and_then(OnceLock::into_inner)
-            .unwrap_or_default()
+    pub fn into_rows(self) -> Option<Vec<Row>> {
+        Arc::into_inner(self.0).and_then(OnceLock::into_inner)
     }
 }
 

@@ -20,6 +20,11 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether the address guard refused the target.
+    pub(crate) const fn is_guard(self) -> bool {
+        matches!(self, Self::NoAnswer(orw_egress::Cause::Guard))
+    }
+
     /// Every name.
     pub(crate) const NAMES: [&str; 11] = [
         "dns", "connect", "tls", "timeout", "guard", "proxy", "protocol", "request", "status", "event",

@@ -122,7 +122,7 @@ pub(crate) fn traffic(points: &[Point], p: &Chrome) -> Chart {
     let nothing = (arrived + failed == 0).then(|| {
         p.t(
             "Nothing was delivered in the last 24 hours",
-            "De laatste 24 uur is er niets bezorgd",
+            "De laatste 24 uur is er niets geleverd",
         )
     });
     let label = format!(
@@ -194,7 +194,7 @@ pub(crate) fn latency(points: &[Point], p: &Chrome) -> Chart {
     let nothing = worst.is_none().then(|| {
         p.t(
             "No live delivery arrived in the last 24 hours",
-            "De laatste 24 uur kwam er geen directe levering aan",
+            "De laatste 24 uur kwam er geen levering van een nieuwe wijziging aan",
         )
     });
     let label = format!(

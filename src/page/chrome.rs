@@ -110,7 +110,7 @@ impl Chrome {
                 "Een deel van wat was opgegeven staat weer in de wachtrij. Druk nog eens voor de rest.",
             ),
             "retried-none" => (
-                "There was nothing to retry: what was given up is in the queue again already, or its events are no longer kept.",
+                "There was nothing to retry: what was given up is already in the queue again, or its events are no longer kept.",
                 "Er was niets om opnieuw te proberen: wat was opgegeven staat al weer in de wachtrij, of de gebeurtenissen zijn niet meer bewaard.",
             ),
             "started" => ("The job has started.", "De taak is gestart."),

@@ -1,4 +1,4 @@
-//! Where an address leads that somebody writes into a form.
+//! Looks up where the address leads that somebody writes into a form.
 //!
 //! Guarantees: the name is looked up and judged as for a delivery, and nothing is connected to. At most [`AT_ONCE`] look-ups of the page are
 //! under way in this process, so that deliveries have the resolver to themselves; and nobody waits longer than [`PATIENCE`].
@@ -31,7 +31,7 @@ pub(crate) enum Leads {
 }
 
 /// The look-ups of the page.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct LookUps(Arc<Semaphore>);
 
 impl Default for LookUps {
@@ -66,9 +66,9 @@ impl LookUps {
 }
 
 fn not_found(failure: Failure) -> Leads {
-    match failure.cause.name() {
-        "guard" => Leads::Refused(failure.error),
-        "timeout" => Leads::Unknown,
-        _ => Leads::Nowhere(failure.error),
+    if failure.cause.is_guard() {
+        Leads::Refused(failure.error)
+    } else {
+        Leads::Nowhere(failure.error)
     }
 }

@@ -16,6 +16,7 @@ mod door;
 pub(crate) mod escape;
 mod examiner;
 mod form;
+mod job_records;
 mod language;
 mod look_ups;
 mod records;

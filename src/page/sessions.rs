@@ -117,15 +117,19 @@ fn hash(id: &str) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_login_ends_when_it_is_idle_and_in_the_end() {
-        let begun = Instant::now();
-        let passed = Arc::new(Mutex::new(Duration::ZERO));
+    /// No login yet, and the time that passes for them.
+    fn clocked() -> (Sessions, Arc<Mutex<Duration>>) {
+        let (begun, passed) = (Instant::now(), Arc::<Mutex<Duration>>::default());
         let clock: Clock = {
             let passed = Arc::clone(&passed);
             Arc::new(move || begun + *passed.lock().unwrap())
         };
-        let sessions = Sessions::with_clock(clock);
+        (Sessions::with_clock(clock), passed)
+    }
+
+    #[test]
+    fn a_login_ends_when_it_is_idle_and_in_the_end() {
+        let (sessions, passed) = clocked();
         let ann = Session {
             user: "ann".to_owned(),
             admin: true,
@@ -156,13 +160,7 @@ mod tests {
 
     #[test]
     fn a_user_ends_their_own_logins_and_not_those_of_others() {
-        let begun = Instant::now();
-        let passed = Arc::new(Mutex::new(Duration::ZERO));
-        let clock: Clock = {
-            let passed = Arc::clone(&passed);
-            Arc::new(move || begun + *passed.lock().unwrap())
-        };
-        let sessions = Sessions::with_clock(clock);
+        let (sessions, passed) = clocked();
         let of = |user: &str| Session {
             user: user.to_owned(),
             admin: false,

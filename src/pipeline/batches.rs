@@ -199,6 +199,8 @@ impl Consumer for Pipeline {
     type Error = PipelineError;
 
     fn interrupted(&mut self) {
+        // It may hold a grant, and nobody knows whether its leases were committed.
+        self.batch = Batch::default();
         self.lifecycle.forget();
     }
 
@@ -256,13 +258,16 @@ impl Consumer for Pipeline {
         let mut batch = std::mem::take(&mut self.batch);
         // At once, so that what is leased is sent while the rest of this is done.
         let mut webhooks = std::mem::take(&mut batch.webhooks);
-        self.wake.put_behind(std::mem::take(&mut batch.lanes));
         if let Some((grant, leased)) = batch.leased.take() {
-            for webhook in grant.hand_over(leased.into_rows()) {
-                webhooks.entry(webhook).and_modify(|left| *left -= 1);
+            let leased = grant.hand_over(leased.into_rows());
+            for (webhook, _) in &leased {
+                webhooks.entry(*webhook).and_modify(|left| *left -= 1);
             }
             webhooks.retain(|_, left| *left > 0);
+            let leased: HashSet<_> = leased.into_iter().collect();
+            batch.lanes.retain(|lane| !leased.contains(lane));
         }
+        self.wake.put_behind(std::mem::take(&mut batch.lanes));
         if let Some(woken) = &batch.woken {
             let woken = woken.rows().iter().map(|row| (WebhookId(row.get(0)), 1));
             webhooks.extend(woken);

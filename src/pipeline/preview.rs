@@ -187,8 +187,8 @@ pub async fn bodies(
         .unwrap_or_default()
 }
 
-/// What a webhook gets of an event, as its settings are now, made outside of the threads that serve others. `None` if that took longer
-/// than `RENDERING_TIME`.
+/// What a webhook gets of an event, as its settings are now. A template is filled in outside of the threads that serve others; `None` if that took
+/// longer than `RENDERING_TIME`.
 ///
 /// # Errors
 /// If the event cannot be written in the webhook's format.

@@ -1,4 +1,4 @@
-//! Growth: what 10,000 registrations and 2,000 captured tables change for one that gets its events.
+//! Growth: what 10,000 registrations and 2,000 captured tables cost a registration that gets events.
 //!
 //! The same load, 100 changes a second of one table, each for one webhook, goes to databases that differ in what else there is. Each has a
 //! program of its own; all of these run for the whole time, and the loads take turns.
@@ -16,7 +16,7 @@ use crate::report::{Figure, Report, Table};
 use crate::rounds;
 use crate::server::{Database, Server};
 use crate::sidecar::{Environment, Sidecar};
-use crate::writers::{self, age, second};
+use crate::writers::{self, age, backend, second};
 
 /// Changes a second.
 const RATE: u32 = 100;
@@ -189,16 +189,12 @@ impl Variant {
         kind.beside_registrations(&client).await;
         let sidecar = environment.run().await;
         let writer = database.connect().await;
-        let backend: i32 = writer
-            .query_one("SELECT pg_backend_pid()", &[])
-            .await
-            .unwrap()
-            .get(0);
+        let backend = backend(&writer).await;
         Self {
             database,
             sidecar,
             writer,
-            backend: u32::try_from(backend).unwrap(),
+            backend,
             next: 0,
             load: Load::Updates,
         }
@@ -289,13 +285,13 @@ fn table(load: Load, samples: &[Vec<Sample>]) -> Table {
         columns: [
             "",
             "median ms",
-            "of",
+            "of the first row's",
             "99 %",
-            "of",
+            "of the first row's",
             "program and its sessions",
-            "of",
+            "of the first row's",
             "writer's session",
-            "of",
+            "of the first row's",
             "program",
             "its sessions",
         ]

@@ -123,7 +123,8 @@ pub(super) async fn run(scope: Scope) -> Report {
     }
 }
 
-/// The cost of a change, by variant and round. Sessions are begun anew now and then: one may be lucky with its memory for as long as it lives.
+/// The cost of a change, by variant and round. Sessions are begun anew now and then: where a
+/// session's memory happens to lie changes its cost for as long as it lives.
 async fn costs(scope: Scope, server: &Server, variants: &mut [Variant]) -> Vec<Vec<Sample>> {
     let mut costs: Vec<Vec<Sample>> = variants.iter().map(|_| Vec::new()).collect();
     for _ in 0..scope.rounds {

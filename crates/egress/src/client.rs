@@ -217,8 +217,8 @@ impl Client {
         })
     }
 
-    /// Where a request to this URL would be sent now: its name is looked up and judged as for a request, and nothing is connected to. At
-    /// most the connect timeout. What is connected to later is judged again.
+    /// Where a request to this URL would be sent now: its name is looked up and judged as for a request, and nothing is connected to. It
+    /// takes as long as the resolver does, so the caller sets a limit. What is connected to later is judged again.
     ///
     /// # Errors
     /// [`SendError`] if the guard refuses it, or its name leads nowhere.

@@ -93,7 +93,7 @@ pub(crate) struct Connector {
 pub struct Destination {
     /// The addresses (or, for a proxy that looks names up itself, the name), each with its port, in the order in which they are tried.
     pub to: Vec<String>,
-    /// A proxy is asked for them.
+    /// The proxy is asked to connect to each of them. False also if `NO_PROXY` names only some.
     pub proxied: bool,
 }
 
@@ -155,17 +155,11 @@ impl Connector {
         })
     }
 
-    /// Where a connection to `target` would lead; nothing is connected to.
+    /// Where a connection to `target` would lead; nothing is connected to. It takes as long as the resolver does.
     pub(crate) async fn destination(&self, target: &Target) -> Result<Destination, ConnectError> {
         let proxied = self.proxies.of(target.tls, &target.host, target.port).is_some();
-        let routes = timeout_at(Instant::now() + self.timeout, self.routes(target, proxied))
-            .await
-            .map_err(|_| ConnectError::Timeout {
-                host: target.host.clone(),
-                after: self.timeout,
-                step: "looking up its name",
-            })??;
-        let proxied = routes.iter().any(|route| matches!(route, Route::Tunnel(_)));
+        let routes = self.routes(target, proxied).await?;
+        let proxied = routes.iter().all(|route| matches!(route, Route::Tunnel(_)));
         let to = routes.into_iter().map(|route| match route {
             Route::Direct(address) => address.to_string(),
             Route::Tunnel(to) => to,

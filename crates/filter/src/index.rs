@@ -1,7 +1,7 @@
 //! An index of many filters: which of them a document may match.
 //!
 //! Guarantees: every filter that matches the document, or whose evaluation fails on it, is among those that [`FilterIndex::candidates`]
-//! names. What is left out would be false at a comparison with one value, with nothing before it that could fail.
+//! names. A filter is left out only if one of its first comparisons is false and nothing before that comparison can fail.
 //!
 //! Many filters begin with comparisons of a field with one value (`{"event.object.organisation": "…", …}`). Each such filter is filed under
 //! one of these: the one that it shares with the fewest filters. A document then needs one look-up for each field, however many filters there are.

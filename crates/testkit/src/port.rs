@@ -1,6 +1,6 @@
 //! Ports for servers that tests start, kill and start again.
 //!
-//! Guarantees: while a [`HeldPort`] lives, the system gives its port to nobody who asks for any port, neither for a listener
+//! Guarantees: while a [`HeldPort`] lives, the system gives this port of this address to nobody who asks for any port, neither for a listener
 //! nor for the own end of a connection; a server that names the port can listen on it, as often as it likes.
 
 use std::io;
@@ -13,7 +13,7 @@ use tokio::net::TcpSocket;
 ///
 /// A port that was merely free a moment ago can be taken by any connection of any process before the server listens, or
 /// between its end and its next start. This one is bound by a socket that never listens. Linux lets another socket listen
-/// on it because both set `SO_REUSEADDR` (socket(7)), which servers do.
+/// on it because both set `SO_REUSEADDR` (socket(7)). A server that does not set it cannot listen on this port.
 #[derive(Debug, Clone)]
 pub struct HeldPort {
     address: SocketAddr,
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_gives_it_to_nobody_else() {
+    fn nobody_else_gets_it_and_one_server_listens_at_a_time() {
         let held = HeldPort::take().unwrap();
         let others: Vec<_> = (0..300).map(|_| HeldPort::take().unwrap()).collect();
         assert!(others.iter().all(|other| other.address() != held.address()));

@@ -28,10 +28,12 @@ pub(super) struct Grants {
     worker: Option<WorkerId>,
     /// How many deliveries may still be leased, by webhook.
     room: HashMap<WebhookId, u32>,
+    /// How many more leases the scheduler can hold, over all webhooks.
+    free: u32,
     /// The number of the next claim or grant.
     next: i64,
-    /// Grants that have not ended, and since when they are open.
-    open: BTreeMap<i64, Instant>,
+    /// Grants that have not ended: since when they are open, and how many leases they are for.
+    open: BTreeMap<i64, (Instant, u32)>,
     /// Grants that have ended, and their leases; none if it is not known whether there are any.
     ended: Vec<(i64, Option<Vec<Taken>>)>,
 }
@@ -42,6 +44,7 @@ impl Default for Grants {
             ending: false,
             worker: None,
             room: HashMap::new(),
+            free: 0,
             next: 1,
             open: BTreeMap::new(),
             ended: Vec::new(),
@@ -69,12 +72,13 @@ impl Grants {
         self.next
     }
 
-    /// So many deliveries of this webhook would be sent at once by `worker`.
-    pub(super) fn offer(&mut self, worker: WorkerId, webhook: WebhookId, room: u32) {
+    /// So many deliveries of this webhook would be sent at once by `worker`, which can hold `free` more leases of all webhooks.
+    pub(super) fn offer(&mut self, worker: WorkerId, webhook: WebhookId, room: u32, free: u32) {
         if self.worker != Some(worker) {
             self.withdraw();
             self.worker = Some(worker);
         }
+        self.free = free;
         if room == 0 || self.ending {
             self.room.remove(&webhook);
         } else {
@@ -95,16 +99,24 @@ impl Grants {
         now: Instant,
     ) -> Option<(WorkerId, i64, Vec<bool>)> {
         let worker = self.worker?;
+        let under_way: u32 = self.open.values().map(|(_, leases)| leases).sum();
+        let free = self.free.saturating_sub(under_way);
+        let mut leases = 0;
         let mut take = |webhook| {
             let room = self.room.get_mut(&webhook).filter(|room| **room > 0);
-            room.map(|room| *room -= 1).is_some()
+            let Some(room) = room.filter(|_| leases < free) else {
+                return false;
+            };
+            *room -= 1;
+            leases += 1;
+            true
         };
         let granted: Vec<bool> = webhooks.map(&mut take).collect();
-        if !granted.contains(&true) {
+        if leases == 0 {
             return None;
         }
         let number = self.number();
-        self.open.insert(number, now);
+        self.open.insert(number, (now, leases));
         Some((worker, number, granted))
     }
 
@@ -123,7 +135,7 @@ impl Grants {
             }
         }
         let before = self.open.len();
-        self.open.retain(|_, since| *since + LONGEST > now);
+        self.open.retain(|_, (since, _)| *since + LONGEST > now);
         ended.lost |= self.open.len() < before;
         ended
     }
@@ -165,7 +177,7 @@ mod tests {
     fn no_more_is_granted_than_was_offered_and_a_grant_is_open_until_it_is_closed() {
         let (mut grants, worker) = (Grants::default(), WorkerId::new());
         assert_eq!(granted(&mut grants, 1), None, "nothing was offered");
-        grants.offer(worker, WEBHOOK, 2);
+        grants.offer(worker, WEBHOOK, 2, 10);
         assert_eq!(granted(&mut grants, 3), Some((1, vec![true, true, false])));
         assert_eq!(granted(&mut grants, 1), None, "the room is used up");
         assert_eq!((grants.number(), grants.below()), (2, 1));
@@ -178,7 +190,7 @@ mod tests {
     #[test]
     fn a_grant_that_nobody_ends_is_closed_and_what_comes_later_is_not_taken() {
         let (mut grants, worker) = (Grants::default(), WorkerId::new());
-        grants.offer(worker, WEBHOOK, 1);
+        grants.offer(worker, WEBHOOK, 1, 10);
         assert_eq!(granted(&mut grants, 1), Some((1, vec![true])));
         assert!(!grants.close(Instant::now()).lost);
         assert_eq!(grants.below(), 1);
@@ -193,10 +205,22 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_granted_over_all_than_the_scheduler_can_hold() {
+        let (mut grants, worker) = (Grants::default(), WorkerId::new());
+        grants.offer(worker, WEBHOOK, 16, 3);
+        assert_eq!(granted(&mut grants, 2), Some((1, vec![true, true])));
+        assert_eq!(granted(&mut grants, 2), Some((2, vec![true, false])));
+        assert_eq!(granted(&mut grants, 1), None, "three are under way");
+        grants.end(1, Some(Vec::new()));
+        grants.close(Instant::now());
+        assert_eq!(granted(&mut grants, 3), Some((3, vec![true, true, false])));
+    }
+
+    #[test]
     fn what_one_worker_offered_is_not_granted_for_the_next() {
         let mut grants = Grants::default();
-        grants.offer(WorkerId::new(), WEBHOOK, 1);
-        grants.offer(WorkerId::new(), WebhookId(2), 1);
+        grants.offer(WorkerId::new(), WEBHOOK, 1, 10);
+        grants.offer(WorkerId::new(), WebhookId(2), 1, 10);
         assert_eq!(granted(&mut grants, 1), None);
     }
 }

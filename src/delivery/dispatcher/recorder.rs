@@ -3,7 +3,7 @@
 //! Guarantees: while one batch is written the next one gathers; an outcome is kept until the database has it; how many
 //! wait is bounded by the scheduler, which stops sending. An outcome that others wait for (the next of its lane, or whoever looks at a
 //! delivery that was not sent) is written at once, also if the next of its lane comes later ([`Outcomes::hurry`]). Others wait for
-//! company, [`COMPANY`] at most. Beside them it writes what it counted, once a second.
+//! further outcomes, [`COMPANY`] at most. The recorder also writes what it counted, once a second.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const LOCKED: Duration = Duration::from_millis(2);
 /// From the begin of one write to the next, unless somebody waits for it: a write costs the same for one outcome as for ten. After a
 /// SIGKILL what was delivered in this time is delivered again.
 const COMPANY: Duration = Duration::from_millis(100);
-/// So many outcomes need no more company. Claims pass over the rows of those that are not written.
+/// So many outcomes are written without waiting for more: claims have to pass over the rows of outcomes that are not written.
 const ENOUGH: usize = 64;
 
 /// Where outcomes are handed over to be written; the recorder ends when this is dropped.

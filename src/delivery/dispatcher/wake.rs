@@ -27,12 +27,12 @@ struct Woken {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) webhooks: BTreeSet<WebhookId>,
-    /// Lanes that got a delivery, [`MOST_LANES`] at most: of the others nobody in a hurry is known of.
+    /// Lanes that got a delivery, [`MOST_LANES`] at most. Outcomes in lanes beyond that may wait for the next write.
     pub(super) lanes: Vec<(WebhookId, Lane)>,
 }
 
 /// Most lanes that are remembered until the scheduler takes them.
-const MOST_LANES: usize = 4096;
+pub(super) const MOST_LANES: usize = 4096;
 
 impl Wake {
     /// Says that there are new deliveries for these webhooks, or that a webhook was changed, enabled or resumed. Call it after the
@@ -42,7 +42,7 @@ impl Wake {
         self.0.notify.notify_one();
     }
 
-    /// Says that these lanes got a delivery; to be called before what was leased of them is handed over, and before [`Self::wake`].
+    /// Says that these lanes got a delivery that was not leased; to be called before [`Self::wake`].
     pub(crate) fn put_behind(&self, lanes: Vec<(WebhookId, Lane)>) {
         let mut work = self.work();
         let room = MOST_LANES.saturating_sub(work.lanes.len());
@@ -102,18 +102,19 @@ impl Grant {
         &self.lease
     }
 
-    /// Hands over the answer of the statement that leased, after the commit. Returns the webhook of each lease.
-    pub(crate) fn hand_over(mut self, rows: Vec<Row>) -> Vec<WebhookId> {
+    /// Hands over the answer of the statement that leased, after the commit. Returns webhook and lane of each lease. `None`: nobody knows
+    /// what was leased, and the dispatcher looks.
+    pub(crate) fn hand_over(mut self, rows: Option<Vec<Row>>) -> Vec<(WebhookId, Lane)> {
         self.ended = true;
-        let claim = Claim::read(rows, self.lease.worker);
-        let taken = claim.map(|claim| claim.claimed).inspect_err(|error| {
+        let claim = rows.map(|rows| Claim::read(rows, self.lease.worker)).transpose();
+        let taken = claim.map(|claim| claim.map(|claim| claim.claimed)).inspect_err(|error| {
             tracing::error!(error = %crate::error_text::chain(error), "what was leased cannot be read; the leases are given back");
         });
-        let taken = taken.ok();
+        let taken = taken.ok().flatten();
         let leased = taken
             .iter()
             .flatten()
-            .map(|taken| taken.delivery.webhook)
+            .map(|taken| (taken.delivery.webhook, taken.delivery.lane.clone()))
             .collect();
         self.wake.grants().end(self.lease.number, taken);
         self.wake.0.notify.notify_one();

@@ -78,7 +78,8 @@ ORDER BY n.place"
 
 /// The same; what is granted (`$9`) is leased to worker `$10` at once, if it is a head, waits for no user, and that worker is the
 /// webhook's owner. The leases are noted under the number `$11`, as those of a claim; the answer is that of a claim, too, with events of
-/// up to `$12` bytes.
+/// up to `$12` bytes. A head that is leased here is the first of its lane, so it is followed if the lane gets more than one delivery: that is
+/// asked for all together, since a comparison for each would cost the square of their number.
 static INSERT_LEASED: LazyLock<String> = LazyLock::new(|| {
     format!(
         "{placed}, leased AS MATERIALIZED (
@@ -104,8 +105,9 @@ static INSERT_LEASED: LazyLock<String> = LazyLock::new(|| {
     SELECT $10, $11, array_agg(l.id), array_agg(l.fence) FROM put l WHERE l.lease_owner IS NOT NULL HAVING count(*) > 0
 )
 SELECT l.webhook, true AS own, NULL::float8 AS wait, l.id AS delivery, l.event_day, l.event_seq, l.lane AS queued_lane, l.attempt,
-    l.fence, l.reason, false AS awaited, true AS due, false AS overdue, coalesce(e.size, 0) AS size, EXISTS (
-        SELECT FROM leased f WHERE f.webhook = l.webhook AND f.lane = l.lane AND f.event_seq > l.event_seq
+    l.fence, l.reason, false AS awaited, true AS due, false AS overdue, coalesce(e.size, 0) AS size,
+    (l.webhook, l.lane) IN (
+        SELECT n.webhook, n.lane FROM placed n WHERE n.ordered GROUP BY n.webhook, n.lane HAVING count(*) > 1
     ) AS followed,
     0::float8 AS waited{event}
 FROM put l

@@ -18,6 +18,9 @@ use orw_model::{Entity, EntityKind, ObjectRow, Row, TableName, object_entity, ti
 
 /// What is remembered of recent changes, in bytes.
 const MEMORY: usize = 2 << 20;
+/// What is remembered of moved objects, in bytes. No look-up replaces it: the DELETE of a forgotten one is told as an event. It takes memory
+/// only while objects are moved.
+const MOVED: usize = 4 << 20;
 
 /// The classifier.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Classifier {
             references: References::default(),
             users: KnownUsers::default(),
             recent: BoundedMap::new(MEMORY),
-            moved: BoundedMap::new(MEMORY / 2),
+            moved: BoundedMap::new(MOVED),
             insertions: Insertions::default(),
             last_object: BoundedMap::new(MEMORY / 2),
             utc: HashMap::new(),

@@ -36,22 +36,22 @@ impl Decoded {
     /// # Errors
     /// If an image is missing, cannot be parsed, or does not identify its row. The change must be quarantined.
     pub fn read(change: Change) -> Result<Self, Box<Undecodable>> {
-        Self::read_after(change, None)
+        Self::read_beside(change, None)
     }
 
-    /// The same, quicker if the change before is one of the same table.
+    /// The same, quicker if `like` is a row of the same table.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_after(change: Change, before: Option<&Self>) -> Result<Self, Box<Undecodable>> {
-        match Self::read_kind(&change, before.and_then(Self::row)) {
+    pub(crate) fn read_beside(change: Change, like: Option<&Row>) -> Result<Self, Box<Undecodable>> {
+        match Self::read_kind(&change, like) {
             Ok(kind) => Ok(Self { change, kind }),
             Err(reason) => Err(Box::new(Undecodable { change, reason })),
         }
     }
 
     /// One of its rows.
-    const fn row(&self) -> Option<&Row> {
+    pub(crate) const fn row(&self) -> Option<&Row> {
         match &self.kind {
             DecodedKind::Object { old, new } | DecodedKind::Plain { old, new, .. } => match new {
                 Some(new) => Some(new),

@@ -37,9 +37,10 @@ impl Insertions {
         self.known.clear();
     }
 
-    /// The next change was made at this time.
-    pub(super) fn pass(&mut self, at: DateTime<Utc>) {
-        self.since.get_or_insert(at);
+    /// The next change was made at this time. The memory begins with the first one, and not before `now`: what another process read before is
+    /// not in it, also if it was made after this change, whose transaction may have taken long.
+    pub(super) fn pass(&mut self, at: DateTime<Utc>, now: impl FnOnce() -> DateTime<Utc>) {
+        self.since.get_or_insert_with(|| at.max(now()));
     }
 
     /// Remembers that a row of the object was inserted; whether it is certainly its first row.
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn an_object_that_says_that_it_is_new_is_new_once() {
         let mut insertions = Insertions::default();
-        insertions.pass(at(0));
+        insertions.pass(at(0), || at(0));
         assert!(first(&mut insertions, "a", Some(60), 61));
         assert!(!first(&mut insertions, "a", Some(60), 62), "moved within seconds");
         for (created, now) in [(None, 63), (Some(40), 64), (Some(90), 65)] {
@@ -118,7 +119,7 @@ mod tests {
     #[test]
     fn what_was_inserted_before_the_memory_began_may_be_anywhere() {
         let mut insertions = Insertions::default();
-        insertions.pass(at(0));
+        insertions.pass(at(0), || at(0));
         assert!(!first(&mut insertions, "a", Some(19), 19));
         assert!(first(&mut insertions, "b", Some(20), 20));
         insertions.clear();
@@ -127,9 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn an_old_change_that_is_read_first_does_not_make_the_memory_reach_back() {
+        let mut insertions = Insertions::default();
+        insertions.pass(at(0), || at(60));
+        assert!(!first(&mut insertions, "moved", Some(50), 55));
+        assert!(first(&mut insertions, "new", Some(90), 90));
+    }
+
+    #[test]
     fn what_does_not_fit_is_as_if_the_memory_had_begun_later() {
         let mut insertions = Insertions::default();
-        insertions.pass(at(0));
+        insertions.pass(at(0), || at(0));
         for n in 0..MOST {
             assert!(first(&mut insertions, &format!("object {n}"), Some(40), 40));
         }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use chrono::Utc;
+
 use super::audits::{audit_tables, lock_need};
 use super::classifier::Classifier;
 use super::decode::{Decoded, DecodedKind};
@@ -27,7 +29,7 @@ impl Classifier {
             .any(|decoded| matches!(decoded.kind, DecodedKind::Audit(_)));
         for decoded in changes {
             let change = &decoded.change;
-            self.insertions.pass(change.at);
+            self.insertions.pass(change.at, Utc::now);
             match &decoded.kind {
                 DecodedKind::Object { old, new } => {
                     self.needs_of_object(&mut needs, change, old.as_ref(), new.as_ref());

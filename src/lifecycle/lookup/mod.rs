@@ -74,7 +74,9 @@ impl Lifecycle {
         let mut decoded = Vec::with_capacity(changes.len());
         let mut undecodable = Vec::new();
         for change in changes {
-            match Decoded::read_after(change, decoded.last()) {
+            // Between two changes of one table there is often a row of the audit.
+            let like = decoded.iter().rev().take(2).find_map(Decoded::row);
+            match Decoded::read_beside(change, like) {
                 Ok(change) => decoded.push(change),
                 Err(reason) => undecodable.push(*reason),
             }

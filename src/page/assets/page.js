@@ -13,14 +13,14 @@
   const renews = ({ verb, path }) => verb === "get" && path.includes("renew=1");
   const stale = (is) => { for (const note of document.querySelectorAll("[data-stale]")) note.hidden = !is; };
   // A view that renews itself does not take the focus away: htmx gives it back to what has an id, and anything else is left in place. If it
-  // cannot be renewed, what was shown stays, a sentence says so, and the next try comes.
+  // is not renewed for this reason, or because the server cannot do it now, what was shown stays, a sentence says so, and the next try comes.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, requestConfig, xhr } = event.detail;
     if (!renews(requestConfig)) return;
     const focused = document.activeElement;
-    const refused = xhr.status !== 200;
-    stale(refused);
-    if (refused || (target.contains(focused) && !focused.id)) event.detail.shouldSwap = false;
+    const kept = xhr.status >= 500 || xhr.status === 429 || (target.contains(focused) && !focused.id);
+    stale(kept);
+    if (kept) event.detail.shouldSwap = false;
   });
   document.addEventListener("htmx:sendError", (event) => { if (renews(event.detail.requestConfig)) stale(true); });
   // Of a part that changed, a screen reader is told its short sentences only.

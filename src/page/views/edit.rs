@@ -180,7 +180,7 @@ async fn checked(desk: &Desk, draft: &Draft, fields: Map<String, Value>) -> Resu
         Err(problem) => return Ok(Checked::refused(format!("eventFilter: {problem}"))),
     };
     let leads = async {
-        if draft.uri == ANYWHERE {
+        if draft.uri.is_empty() {
             return None;
         }
         desk.look_ups

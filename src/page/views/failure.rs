@@ -6,6 +6,7 @@ use hyper::{Response, StatusCode};
 use crate::ocs::Refusal;
 use crate::page::answer;
 use crate::page::chrome::Chrome;
+use crate::page::language::Language;
 use crate::proxy::Body;
 
 #[derive(Template)]
@@ -24,9 +25,14 @@ struct Alert<'a> {
     message: &'a str,
 }
 
-/// Says why not, in the language of the page, as a part of a page.
-pub(crate) fn alert(chrome: &Chrome, status: StatusCode, message: &str) -> Response<Body> {
-    let language = chrome.language.code();
+/// Says why not, in this language, as a part of a page.
+pub(crate) fn alert(
+    chrome: &Chrome,
+    status: StatusCode,
+    language: Language,
+    message: &str,
+) -> Response<Body> {
+    let language = language.code();
     answer::html(status, chrome, &Alert { language, message })
 }
 

@@ -9,7 +9,8 @@ use crate::page::answer;
 use crate::page::chrome::Chrome;
 use crate::page::desk::Desk;
 use crate::page::form::number;
-use crate::page::records::{Job, Jobs, read};
+use crate::page::job_records::{Job, Jobs};
+use crate::page::records::read;
 use crate::page::visit::Visit;
 use crate::proxy::Body;
 

@@ -53,7 +53,7 @@ pub(crate) fn nobody(chrome: &Chrome, part: bool, is_change: bool) -> Response<B
             "You are not logged in any more. Log in in another tab, or copy what you wrote before you load this page again.",
             "U bent niet meer ingelogd. Log in op een ander tabblad, of kopieer wat u schreef voordat u deze pagina opnieuw laadt.",
         );
-        return failure::alert(chrome, StatusCode::UNAUTHORIZED, why);
+        return failure::alert(chrome, StatusCode::UNAUTHORIZED, chrome.language, why);
     }
     if part {
         // The view that renews itself is loaded as a whole, and that leads to the login.
@@ -101,7 +101,7 @@ pub(crate) fn not_allowed(chrome: &Chrome, user: &str, part: bool) -> Response<B
         }
     };
     if part {
-        return failure::alert(chrome, StatusCode::FORBIDDEN, &why);
+        return failure::alert(chrome, StatusCode::FORBIDDEN, chrome.language, &why);
     }
     let template = Outside {
         p: chrome,
@@ -114,6 +114,7 @@ pub(crate) fn not_allowed(chrome: &Chrome, user: &str, part: bool) -> Response<B
 
 /// The caller cannot be let in now.
 pub(crate) fn denied(chrome: &Chrome, denied: &Denied, part: bool) -> Response<Body> {
+    let mut language = chrome.language;
     let (status, why): (_, Cow<'_, str>) = match denied {
         Denied::Wrong => (
             StatusCode::UNAUTHORIZED,
@@ -143,10 +144,13 @@ pub(crate) fn denied(chrome: &Chrome, denied: &Denied, part: bool) -> Response<B
                 )
                 .into(),
         ),
-        Denied::Away(why) | Denied::Busy(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}.").into()),
+        Denied::Away(why) | Denied::Busy(why) => {
+            language = Language::English;
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{why}.").into())
+        }
     };
     let mut response = if part {
-        failure::alert(chrome, status, &why)
+        failure::alert(chrome, status, language, &why)
     } else if chrome.standalone {
         let why = Some(why);
         answer::html(status, chrome, &Login { p: chrome, why })
@@ -176,7 +180,7 @@ fn from_elsewhere(chrome: &Chrome, part: bool) -> Response<Body> {
         "U komt van een andere site, dus uw browser heeft uw sessie in Nextcloud nog niet getoond.",
     );
     if part {
-        return failure::alert(chrome, StatusCode::FORBIDDEN, why);
+        return failure::alert(chrome, StatusCode::FORBIDDEN, chrome.language, why);
     }
     let template = Outside {
         p: chrome,

@@ -199,10 +199,14 @@ impl Draft {
         if let Some(number) = whole("timeoutSeconds", &self.timeout)? {
             set("timeoutSeconds", json!(number));
         }
+        let mut more = self.more()?;
         if let Some(number) = whole("maxAttempts", &self.attempts)? {
-            set("retry", json!({ "maxAttempts": number }));
+            let retry = more.entry("retry").or_insert_with(|| json!({}));
+            if let Value::Object(retry) = retry {
+                retry.entry("maxAttempts").or_insert(json!(number));
+            }
         }
-        fields.extend(self.more()?);
+        fields.extend(more);
         Ok(fields)
     }
 
@@ -217,7 +221,7 @@ impl Draft {
         };
         if let Some(name) = fields.keys().find(|name| !MORE.contains(&name.as_str())) {
             return Err(format!(
-                "further fields: {name:?} is none of {}; what the form has a place for is written there",
+                "further fields: {name:?} is none of {}; everything else has a field of its own in the form",
                 MORE.join(", ")
             ));
         }

@@ -10,7 +10,8 @@ use crate::page::answer;
 use crate::page::chrome::Chrome;
 use crate::page::desk::Desk;
 use crate::page::form::Form;
-use crate::page::records::{RetryCount, RetryStarted, read};
+use crate::page::job_records::{RetryCount, RetryStarted};
+use crate::page::records::read;
 use crate::page::visit::Visit;
 use crate::proxy::Body;
 

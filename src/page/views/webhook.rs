@@ -13,9 +13,8 @@ use crate::page::chart::{self, Chart};
 use crate::page::chrome::Chrome;
 use crate::page::desk::{Desk, away};
 use crate::page::form::{Form, number};
-use crate::page::records::{
-    Deliveries, Delivery, Job, Jobs, Retried, Statistics, Trial, Webhook, header_lines, read,
-};
+use crate::page::job_records::{Job, Jobs, Retried};
+use crate::page::records::{Deliveries, Delivery, Statistics, Trial, Webhook, header_lines, read};
 use crate::page::visit::Visit;
 use crate::proxy::Body;
 use crate::registry::WebhookId;

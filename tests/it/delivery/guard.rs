@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::hostile::{cause, post};
 use super::hostile_targets::{DISGUISES, LITERALS, NAMES, PUBLIC, SCHEMES};
-use super::net::{ConnectProxy, Names, Then, outgoing, proxies, strict};
+use super::net::{ConnectProxy, Names, Then, lenient, outgoing, proxies, strict};
 use crate::support::receiver::{Answer, https};
 use crate::support::wait::PATIENCE;
 
@@ -138,6 +138,19 @@ async fn where_a_request_would_go_is_told_without_a_connection() {
         .unwrap_err();
     assert_eq!(nowhere.cause(), Cause::Dns, "{nowhere}");
     assert_eq!(receiver.count(), 0);
+    // A connection would wait for its turn in this queue.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let at = listener.local_addr().unwrap();
+    let client = Client::new(outgoing(&receiver.ca_pem(), lenient(), &names));
+    let own = client
+        .destination(&format!("https://{at}/").parse().unwrap())
+        .await;
+    assert_eq!(own.unwrap().to, [at.to_string()]);
+    assert_eq!(
+        listener.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::rig::{Reading, Rig, install};
+use super::rig::{Reading, Rig, install, lanes};
 use crate::support::postgres::Db;
 use crate::support::wait::PATIENCE;
 
@@ -60,13 +60,6 @@ async fn create_object(client: &Client, table: &str, uuid: &str) {
         "INSERT INTO {table} (_uuid, _register, _schema, _owner, _name) VALUES ('{uuid}', '{register}', '{schema}', 'admin', 'A')"
     );
     client.batch_execute(&sql).await.unwrap();
-}
-
-fn lanes(events: &[Event]) -> Vec<String> {
-    events
-        .iter()
-        .map(|event| format!("{} {}", event.class, event.lane.as_str()))
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -219,3 +219,11 @@ impl Consumer for Collector {
         });
     }
 }
+
+/// Class and lane of each event.
+pub(super) fn lanes(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| format!("{} {}", event.class, event.lane.as_str()))
+        .collect()
+}

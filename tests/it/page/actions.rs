@@ -3,7 +3,7 @@
 use orw_testkit::Generation;
 use serde_json::json;
 
-use super::visitor::Visitor;
+use super::visitor::{Visitor, at_the_form};
 use crate::support::postgres::Db;
 use crate::support::receiver::Answer;
 use crate::support::scene::{Scene, uuid};
@@ -30,12 +30,7 @@ fn secret_in(text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_lives_its_whole_life_on_the_page() {
-    let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
-        .fast()
-        .running()
-        .await;
-    let mut visitor = Visitor::logged_in(scene.sidecar.listen, ADMIN.0, ADMIN.1).await;
-    visitor.get("/webhooks/new").await;
+    let (scene, mut visitor) = at_the_form().await;
     let uri = scene.receiver.url("/hook");
     let new = [
         ("method", "POST"),

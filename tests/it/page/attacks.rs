@@ -214,29 +214,21 @@ async fn every_answer_says_what_a_browser_may_do_with_it() {
         .with("ORW_TRUSTED_PROXIES", "127.0.0.0/8")
         .running()
         .await;
-    let mut visitor = Visitor::new(behind.sidecar.listen);
-    visitor.headers = vec![
-        ("x-forwarded-proto", "https".to_owned()),
-        ("x-forwarded-for", "192.0.2.9".to_owned()),
-    ];
-    visitor.get("/login").await;
-    assert!(
-        visitor.cookies.contains_key("__Secure-orw_page"),
-        "{:?}",
-        visitor.cookies
-    );
-    // Two proxies that add to a list, the client's first.
-    let mut visitor = Visitor::new(behind.sidecar.listen);
-    visitor.headers = vec![
-        ("x-forwarded-proto", "https, https".to_owned()),
-        ("x-forwarded-for", "192.0.2.9".to_owned()),
-    ];
-    visitor.get("/login").await;
-    assert!(
-        visitor.cookies.contains_key("__Secure-orw_page"),
-        "{:?}",
-        visitor.cookies
-    );
+    // Proxies that add to a list write the client's scheme first.
+    for (scheme, secure) in [("https", true), ("https, https", true), ("http, https", false)] {
+        let mut visitor = Visitor::new(behind.sidecar.listen);
+        visitor.headers = vec![
+            ("x-forwarded-proto", scheme.to_owned()),
+            ("x-forwarded-for", "192.0.2.9".to_owned()),
+        ];
+        visitor.get("/login").await;
+        assert_eq!(
+            visitor.cookies.contains_key("__Secure-orw_page"),
+            secure,
+            "{scheme}: {:?}",
+            visitor.cookies
+        );
+    }
     let style = admin
         .get("/")
         .await

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::support::nextcloud::Nextcloud;
 use crate::support::postgres::Db;
 use crate::support::receiver::Answer;
-use crate::support::scene::{PATIENCE, Scene, uuid};
+use crate::support::scene::{PATIENCE, READER, Scene, uuid};
 use crate::support::sidecar::ADMIN;
 
 /// Objects that are written: each gives six deliveries.
@@ -188,7 +188,7 @@ async fn drive(mode: &str, scene: &Scene, facts: &Value) {
 async fn a_browser_does_every_action_of_a_sidecar_alone() {
     let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
         .fast()
-        .with("ORW_READERS", "rita:rita-password")
+        .with("ORW_READERS", &format!("{}:{}", READER.0, READER.1))
         .running()
         .await;
     let (scene, facts) = busy(scene).await;

@@ -10,8 +10,24 @@ use hyper::{HeaderMap, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use orw_testkit::Generation;
+
+use crate::support::postgres::Db;
+use crate::support::scene::Scene;
+use crate::support::sidecar::ADMIN;
 
 pub(crate) const PAGE: &str = "/apps/openregister_webhooks";
+
+/// A running sidecar that delivers fast, and an operator who has opened the form of a new webhook.
+pub(crate) async fn at_the_form() -> (Scene, Visitor) {
+    let scene = Scene::on(Db::openregister(Generation::V0_2_13).await)
+        .fast()
+        .running()
+        .await;
+    let mut visitor = Visitor::logged_in(scene.sidecar.listen, ADMIN.0, ADMIN.1).await;
+    visitor.get("/webhooks/new").await;
+    (scene, visitor)
+}
 
 pub(crate) struct Visitor {
     address: SocketAddr,

@@ -27,7 +27,7 @@ pub(crate) struct Sidecar {
     pub(crate) metrics: SocketAddr,
     child: Option<Child>,
     log: Option<std::path::PathBuf>,
-    /// Theirs also while it does not run.
+    /// Keeps both ports while the program does not run.
     ports: [HeldPort; 2],
 }
 

@@ -1,4 +1,5 @@
-//! The same for rows of about 2.5 kB: PostgreSQL compresses what takes more than 2 kB of a table, which the change tables put off.
+//! What a change costs of rows of about 2.5 kB. PostgreSQL compresses rows of more than 2 kB when it writes them; the change tables do so for
+//! larger rows only.
 
 use super::{Kind, Sample, Variant, costs};
 use crate::Scope;

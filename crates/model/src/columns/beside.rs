@@ -1,4 +1,4 @@
-//! Reads the two images of an update: the second beside the first, of which it usually is a copy but for a few columns.
+//! Reads an image with the help of another of the same table that was read before: usually most columns are the same.
 
 use serde::Deserialize as _;
 use serde_json::value::RawValue;
@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use crate::json;
 
 /// Where the values of the columns are in an image, which has the columns of a `known` one whose values are at these places: begin and
-/// length. `None` if it has others, or another order, or spaces between them where the known one has none: then it must be read alone. What both have in common was
-/// checked when the known one was read.
+/// length. `None` if it has others, or another order, or spaces between them where the known one has none: then it must be read
+/// alone. What both have in common was checked when the known one was read.
 pub(super) fn places(
     text: &str,
     known: &str,

@@ -156,6 +156,9 @@ impl Scheduler {
             *got.entry(taken.delivery.webhook).or_default() += 1;
             self.take(taken, now);
         }
+        // What was put in behind these while the query was under way, which may not have seen it.
+        let lanes = std::mem::take(&mut self.put_meanwhile);
+        self.put_behind(lanes);
         for id in &claim.foreign {
             let wait = if claim.suspect.contains(id) {
                 RECHECK_SUSPECT
@@ -198,7 +201,11 @@ impl Scheduler {
         self.lanes.insert(&ready.delivery);
         let current = self.session.current();
         match self.slots.get_mut(&id) {
-            Some(slot) if Some(ready.delivery.worker) == current => {
+            // While the breaker is open, only a probe is sent, whatever was leased before it opened.
+            Some(slot)
+                if Some(ready.delivery.worker) == current
+                    && slot.breaker.probe_at().is_none_or(|at| at <= now) =>
+            {
                 slot.ready.push_back(ready);
                 self.take_turns(id);
             }
@@ -230,7 +237,10 @@ impl Scheduler {
         let full = self.held >= MAX_HELD || self.unrecorded.len() >= MAX_UNRECORDED;
         let slot = self.slots.get(&id).filter(|_| !asks && !full);
         let room = slot.map_or(0, |slot| slot.room(Instant::now()).min(AT_ONCE));
-        self.wake.grants().offer(worker, id, room);
+        let free = MAX_HELD.saturating_sub(self.held);
+        self.wake
+            .grants()
+            .offer(worker, id, room, u32::try_from(free).unwrap_or(u32::MAX));
     }
 
     fn claim_failed(&mut self, wants: &[ClaimRequest], wait: Duration) {

@@ -48,7 +48,12 @@ impl Scheduler {
                 }
             }
             let ids: Vec<WebhookId> = self.turns.drain(..).collect();
-            ids.into_iter().for_each(|id| self.release_ready(id));
+            for id in ids {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.in_turn = false;
+                }
+                self.release_ready(id);
+            }
         }
         let deadline = Instant::now() + RECORD_AT_END;
         while !self.unrecorded.is_empty() {

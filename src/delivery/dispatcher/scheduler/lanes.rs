@@ -1,4 +1,4 @@
-//! Which deliveries in hand have become followed: something was put in behind them in their lane since they were leased.
+//! Which deliveries in hand have got a successor: something was put into their lane since they were leased.
 
 use std::collections::HashMap;
 

@@ -52,7 +52,7 @@ impl Scheduler {
             slot.breaker.hurry(now);
             slot.hold_until = None;
         }
-        // What is there already comes first.
+        // Nothing is offered until the queue was asked for what waits already.
         self.offer(id);
         if fresh {
             self.all_due(id);
@@ -82,6 +82,7 @@ impl Scheduler {
             if self.slots.get(&id).is_some_and(|s| s.in_flight == 0) {
                 self.slots.remove(&id);
                 self.dirty.remove(&id);
+                self.offer(id);
             }
         }
         self.look_again = true;

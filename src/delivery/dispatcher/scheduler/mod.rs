@@ -63,8 +63,9 @@ impl Scheduler {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 woken = wake.woken() => {
-                    self.put_behind(&woken.lanes);
+                    // First, so that a lease knows of what was put in behind it right afterwards.
                     self.take_leased();
+                    self.put_behind(woken.lanes);
                     woken.webhooks.into_iter().for_each(|id| self.woken(id));
                 }
                 () = peer_notified(&session, next_look) => {

@@ -10,6 +10,7 @@ use super::super::attempt::{self, Attempted, Verdict, untried};
 use super::super::health;
 use super::super::recorder::Written;
 use super::super::slot::Ready;
+use super::super::wake::MOST_LANES;
 use super::state::Scheduler;
 use crate::delivery::queue::{self, Outcome, OutcomeRecord};
 use crate::delivery::timed_query::timed_query;
@@ -153,10 +154,15 @@ impl Scheduler {
     }
 
     /// Something was put into these lanes: what is in hand of them is waited for.
-    pub(super) fn put_behind(&mut self, lanes: &[(WebhookId, Lane)]) {
+    pub(super) fn put_behind(&mut self, mut lanes: Vec<(WebhookId, Lane)>) {
         let mut waited_for = false;
-        for lane in lanes {
+        for lane in &lanes {
             waited_for |= self.lanes.put_behind(lane);
+        }
+        if self.claiming.is_some() {
+            let room = MOST_LANES.saturating_sub(self.put_meanwhile.len());
+            lanes.truncate(room);
+            self.put_meanwhile.append(&mut lanes);
         }
         if waited_for {
             self.outcomes.hurry();

@@ -18,6 +18,7 @@ use super::lanes::Lanes;
 use crate::database::DatabaseError;
 use crate::delivery::queue::{Claim, ClaimRequest, Claimed, EventsToo, LeaseKey, Reconciled, StoredHealth};
 use crate::delivery::webhooks::Webhooks;
+use crate::lifecycle::Lane;
 use crate::registry::WebhookId;
 use crate::supervise::{Part, Reported};
 
@@ -89,6 +90,8 @@ pub(in crate::delivery::dispatcher) struct Scheduler {
     pub(super) unrecorded: HashSet<LeaseKey>,
     /// The lanes of what is in hand or unrecorded.
     pub(super) lanes: Lanes,
+    /// Lanes that got a delivery while a query for what is due is under way, `MOST_LANES` at most.
+    pub(super) put_meanwhile: Vec<(WebhookId, Lane)>,
     pub(super) reconciling: Option<Reconciling>,
     /// When to look for leases that nobody knows of.
     pub(super) reconcile_at: Instant,
@@ -145,6 +148,7 @@ impl Scheduler {
             asked_last: WebhookId(i64::MIN),
             unrecorded: HashSet::new(),
             lanes: Lanes::default(),
+            put_meanwhile: Vec::new(),
             reconciling: None,
             reconcile_at: Instant::now(),
             reconciled_below,

@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::api::{caller, ocs};
 use super::pages::{Body, cut, download, drip, echo, hops, plain, trailers, upload, websocket};
 use super::state::{self, Mood, Seen, State};
-use crate::support::sidecar::free_port;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use orw_testkit::port::HeldPort;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,6 +23,8 @@ use tokio_rustls::TlsAcceptor;
 /// `admin` is an administrator, `bob` may log in; tokens and sessions are in [`Nextcloud::BEARER`] and [`Nextcloud::SESSION`].
 pub(crate) struct Nextcloud {
     pub(crate) address: SocketAddr,
+    /// Keeps the address while nothing listens.
+    _port: HeldPort,
     state: Arc<Mutex<State>>,
     tls: Option<TlsAcceptor>,
     running: Option<(watch::Sender<()>, tokio::task::JoinHandle<()>)>,
@@ -42,9 +44,11 @@ impl Nextcloud {
     }
 
     pub(crate) async fn start_with(tls: Option<TlsAcceptor>) -> Self {
+        let port = HeldPort::take().unwrap();
         let account = |user: &str| (user.to_owned(), format!("{user}-password"));
         let mut nextcloud = Self {
-            address: free_port(),
+            address: port.address(),
+            _port: port,
             state: Arc::new(Mutex::new(State {
                 passwords: HashMap::from([account("admin"), account("bob")]),
                 mood: Mood {
