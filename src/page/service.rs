@@ -241,7 +241,7 @@ impl Page {
                 head.cookies.extend(cookies);
                 entry
             }
-            Err(denied) => return login::denied(&head.chrome, &denied, head.part),
+            Err(denied) => return login::denied(&head.chrome, &denied, head.part, ""),
         };
         let session = match entry {
             Entry::Known(session) => session,
@@ -312,18 +312,19 @@ impl Page {
             Ok(form) => Form::new(form),
             Err(refusal) => return failure::show(&head.chrome, head.part, &refusal),
         };
+        let user = form.text("user");
         if !door.tokens.fits(form.text("token"), &head.pass.browser, "") {
-            return login::again(&head.chrome);
+            return login::again(&head.chrome, user);
         }
         // A password may begin or end with a blank.
         let password = form.all("password").next().unwrap_or_default().to_owned().into();
-        match door.log_in(&head.pass, form.text("user"), &password).await {
+        match door.log_in(&head.pass, user, &password).await {
             Ok(id) => {
                 head.cookies.clear();
                 head.cookies.extend(self.jar(head).name_browser(&id));
                 answer::see_other(&format!("{}/", self.base))
             }
-            Err(denied) => login::denied(&head.chrome, &denied, head.part),
+            Err(denied) => login::denied(&head.chrome, &denied, head.part, user),
         }
     }
 

@@ -18,6 +18,8 @@ use crate::proxy::Body;
 struct Login<'a> {
     p: &'a Chrome,
     why: Option<Cow<'a, str>>,
+    /// The user who was named before.
+    user: &'a str,
 }
 
 #[derive(Template)]
@@ -32,17 +34,20 @@ struct Outside<'a> {
 
 /// The login of a sidecar that stands alone.
 pub(crate) fn show(chrome: &Chrome) -> Response<Body> {
-    answer::html(StatusCode::OK, chrome, &Login { p: chrome, why: None })
+    form(StatusCode::OK, chrome, None, "")
 }
 
 /// The same after a form that was not made for this browser.
-pub(crate) fn again(chrome: &Chrome) -> Response<Body> {
+pub(crate) fn again(chrome: &Chrome, user: &str) -> Response<Body> {
     let why = chrome.t(
         "This form is too old. Please log in again.",
         "Dit formulier is te oud. Log opnieuw in.",
     );
-    let why = Some(why.into());
-    answer::html(StatusCode::FORBIDDEN, chrome, &Login { p: chrome, why })
+    form(StatusCode::FORBIDDEN, chrome, Some(why.into()), user)
+}
+
+fn form(status: StatusCode, p: &Chrome, why: Option<Cow<'_, str>>, user: &str) -> Response<Body> {
+    answer::html(status, p, &Login { p, why, user })
 }
 
 /// Nobody is logged in.
@@ -112,8 +117,8 @@ pub(crate) fn not_allowed(chrome: &Chrome, user: &str, part: bool) -> Response<B
     answer::html(StatusCode::FORBIDDEN, chrome, &template)
 }
 
-/// The caller cannot be let in now.
-pub(crate) fn denied(chrome: &Chrome, denied: &Denied, part: bool) -> Response<Body> {
+/// The caller, who may have named this user in the form, cannot be let in now.
+pub(crate) fn denied(chrome: &Chrome, denied: &Denied, part: bool, user: &str) -> Response<Body> {
     let mut language = chrome.language;
     let (status, why): (_, Cow<'_, str>) = match denied {
         Denied::Wrong => (
@@ -152,8 +157,7 @@ pub(crate) fn denied(chrome: &Chrome, denied: &Denied, part: bool) -> Response<B
     let mut response = if part {
         failure::alert(chrome, status, language, &why)
     } else if chrome.standalone {
-        let why = Some(why);
-        answer::html(status, chrome, &Login { p: chrome, why })
+        form(status, chrome, Some(why), user)
     } else {
         let template = Outside {
             p: chrome,

@@ -1,6 +1,8 @@
 //! Objects that move between magic tables, told from new ones: all tables are searched only for those that may have moved.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::sync::LazyLock;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use openregister_webhooks::capture::{Change, ChangeKey, Lsn, Op, Origin, Xid};
 use openregister_webhooks::lifecycle::{Classifier, Decoded, LifecycleSettings};
 use orw_model::TableName;
@@ -9,9 +11,11 @@ use serde_json::json;
 use super::rig::lanes;
 use super::world::World;
 
+/// What is remembered of insertions begins with the first change, unless that was made in the past: so all of these come later.
 fn time(seconds: i64) -> DateTime<Utc> {
-    let start: DateTime<Utc> = "2026-11-24T00:00:00Z".parse().unwrap();
-    start + TimeDelta::seconds(seconds)
+    static START: LazyLock<DateTime<Utc>> =
+        LazyLock::new(|| Utc::now().trunc_subsecs(0) + TimeDelta::hours(1));
+    *START + TimeDelta::seconds(seconds)
 }
 
 /// An INSERT of an object's row into a table, at this second, with the time of creation that the row has.
