@@ -10,6 +10,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
+use super::ahead::Ahead;
 use crate::delivery::breaker::Breaker;
 use crate::delivery::queue::{Claimed, Taken};
 use crate::registry::{Limits, Status, Webhook};
@@ -54,6 +55,7 @@ pub(super) struct Slot {
     /// Leased and not sent.
     pub(super) ready: VecDeque<Ready>,
     pub(super) in_flight: u32,
+    pub(super) ahead: Ahead,
     pub(super) bytes: u64,
     /// This worker was its owner at the last query.
     pub(super) owned: bool,
@@ -110,6 +112,7 @@ impl Slot {
             webhook,
             ready: VecDeque::new(),
             in_flight: 0,
+            ahead: Ahead::new(limits.max_in_flight),
             bytes: 0,
             owned: false,
             in_turn: false,
@@ -138,6 +141,7 @@ impl Slot {
         if webhook.limits != self.limits {
             self.limits = webhook.limits;
             self.limiter = limiter(self.limits, &self.clock);
+            self.ahead = Ahead::new(self.limits.max_in_flight);
         }
         self.webhook = webhook;
     }
@@ -167,7 +171,7 @@ impl Slot {
         let room = self
             .limits
             .max_in_flight
-            .saturating_mul(2)
+            .saturating_add(self.ahead.get())
             .min(self.horizon())
             .clamp(1, 1024);
         let free = room.saturating_sub(self.in_flight + held);
@@ -176,6 +180,11 @@ impl Slot {
             return Wanted::Nothing;
         }
         Wanted::Due(free)
+    }
+
+    /// Nothing is ready, and another request may be in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.in_flight < self.limits.max_in_flight
     }
 
     /// How many requests the rate allows in [`HORIZON_SECONDS`], or at once.

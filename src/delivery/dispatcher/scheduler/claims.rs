@@ -1,12 +1,12 @@
 //! Takes leases on what is due, one query at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::super::slot::{Ready, Wanted};
+use super::super::slot::{Ready, Slot, Wanted};
 use super::state::{Claiming, MAX_HELD, MAX_UNRECORDED, Scheduler, Timer};
 use crate::database::DatabaseError;
 use crate::delivery::queue::{self, Claim, ClaimRequest, EventsToo, Taken};
@@ -151,6 +151,8 @@ impl Scheduler {
             }
         };
         let now = Instant::now();
+        let idle = |want: &&ClaimRequest| self.slots.get(&want.webhook).is_some_and(Slot::is_idle);
+        let idle: HashSet<WebhookId> = wants.iter().filter(idle).map(|want| want.webhook).collect();
         let mut got: HashMap<WebhookId, u32> = HashMap::new();
         for taken in claim.claimed {
             *got.entry(taken.delivery.webhook).or_default() += 1;
@@ -183,6 +185,13 @@ impl Scheduler {
                 slot.owned = true;
             }
             if got.get(&want.webhook).copied().unwrap_or_default() >= want.most {
+                if let Some(slot) = self
+                    .slots
+                    .get_mut(&want.webhook)
+                    .filter(|_| idle.contains(&want.webhook))
+                {
+                    slot.ahead.ran_dry();
+                }
                 self.look(want.webhook);
             } else if let Some(wait) = claim.next_due.get(&want.webhook) {
                 // A millisecond later, so that it is due for certain.

@@ -110,6 +110,9 @@ impl Scheduler {
         self.held -= 1;
         self.held_bytes -= ready.bytes();
         let (delivery, event) = ready.take(now);
+        if event.is_none() {
+            slot.ahead.came_too_early();
+        }
         let webhook = Arc::clone(&slot.webhook);
         let task = self.tasks.spawn(attempt(
             Arc::clone(&self.context),
