@@ -53,6 +53,8 @@ pub(super) async fn measure(scene: &Scene, scope: Scope) -> Table {
         ("written, ten webhooks", Load::Written(10, 2_000 * seconds)),
         ("waiting, one webhook", Load::Waiting(1, 20_000 * seconds)),
         ("waiting, ten webhooks", Load::Waiting(10, 20_000 * seconds)),
+        // One webhook may be allowed 10,000 requests a second at most.
+        ("500,000 waiting, two webhooks", Load::Waiting(2, 500_000)),
     ];
     let figures = in_turn(scope.rounds, &mut { loads }, async |(_, load)| match *load {
         Load::Written(webhooks, changes) => written(scene, webhooks, changes).await,
