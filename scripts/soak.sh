@@ -4,4 +4,4 @@
 need_cargo
 need_postgres
 # shellcheck disable=SC2086  # several arguments are meant
-run_some cargo test --locked --workspace --release --lib --test it "${SOAK_ARGS:-soak_}" -- --ignored --nocapture --test-threads=1
+run_some cargo test --locked --workspace --profile soak --lib --test it "${SOAK_ARGS:-soak_}" -- --ignored --nocapture --test-threads=1
