@@ -65,10 +65,20 @@ pub(crate) fn render(
         super::traced::name_trace(&mut rendered, &ids.delivery_parent());
     }
     Ok(Payload {
-        body: Bytes::from(rendered.body),
+        body: trimmed(rendered.body),
         content_type: rendered.content_type,
         headers: rendered.headers,
     })
+}
+
+/// The body without the room that it was written into. A body stays in memory until the receiver has answered, so what it does not use
+/// would be kept for every request in flight; the allocator takes back no part of a block that is half used.
+fn trimmed(body: Vec<u8>) -> Bytes {
+    if body.capacity() - body.len() > body.len() / 8 {
+        Bytes::copy_from_slice(&body)
+    } else {
+        Bytes::from(body)
+    }
 }
 
 /// How many templates are rendered at once; each takes one core for up to a second or two.
