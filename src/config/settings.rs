@@ -80,7 +80,7 @@ pub struct Settings {
     pub bind_address: Option<IpAddr>,
     /// `ORW_MAX_IN_FLIGHT` (default 512): requests in flight over all webhooks.
     pub max_in_flight: u32,
-    /// `ORW_MAX_BYTES_IN_FLIGHT` (default 16 MiB): the sum of the bodies in flight.
+    /// `ORW_MAX_BYTES_IN_FLIGHT` (default 8 MiB): the sum of the bodies in flight.
     pub max_bytes_in_flight: u64,
     /// `ORW_CONNECT_TIMEOUT_SECONDS` (default 5).
     pub connect_timeout: Duration,

@@ -37,7 +37,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_in_flight: 512,
-            max_bytes: 16 << 20,
+            max_bytes: 8 << 20,
             read_ahead: 4 << 20,
             poll: Duration::from_secs(5),
             drain: ending::REQUESTS,
