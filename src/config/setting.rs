@@ -246,7 +246,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     open(
         "max_bytes_in_flight",
-        Some("16777216"),
+        Some("8388608"),
         "The most bytes of request bodies in flight over all webhooks",
     ),
     open(

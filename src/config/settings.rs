@@ -143,7 +143,7 @@ impl Settings {
             proxies: Proxies::default(),
             bind_address: None,
             max_in_flight: 512,
-            max_bytes_in_flight: 16 * 1024 * 1024,
+            max_bytes_in_flight: 8 * 1024 * 1024,
             connect_timeout: Duration::from_secs(5),
             default_limits: Limits::default(),
             default_retry: RetryPolicy::default(),
