@@ -2,7 +2,8 @@
 //!
 //! Guarantees: at most `most` idle ones over all receivers, each for [`IDLE`] at most, also when no request comes any more. Those that
 //! were idle for the longest time go first. A request that finds every connection in use waits for one of them, for [`PATIENCE`] at
-//! most, before another one is opened.
+//! most, before another one is opened. While the first connection to a receiver is made, which may be one that takes them all (HTTP/2), the other requests
+//! wait for it, for [`FIRST`] at most; if it fails, one of them makes the next.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
@@ -16,6 +17,8 @@ use super::connection::{Connection, Http1, Http2, IDLE, Key};
 
 /// How long a request waits for a connection that is in use or being made. A TLS handshake takes about as long, and much more CPU.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// How long requests wait for the first connection to a receiver.
+const FIRST: Duration = Duration::from_secs(1);
 /// How often idle connections are looked over.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -40,8 +43,19 @@ struct Entry {
     h2: Vec<Arc<Http2>>,
     /// Requests that use a connection, or make one.
     busy: usize,
+    first: First,
     /// Requests that wait for one of these connections, the first one first. Some may have given up.
     waiting: VecDeque<oneshot::Sender<Connection>>,
+}
+
+/// The first connection to a receiver.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum First {
+    #[default]
+    None,
+    /// One request makes it.
+    UnderWay,
+    Made,
 }
 
 impl Entry {
@@ -101,6 +115,37 @@ impl Drop for Busy {
     }
 }
 
+/// What a request uses.
+pub(super) enum Taken {
+    Kept(Connection),
+    /// A new connection, which may be the first one.
+    New(Option<MakesFirst>),
+}
+
+/// Makes the first connection to a receiver. When it is dropped, those that wait for it go on.
+pub(super) struct MakesFirst {
+    idle: Weak<Idle>,
+    key: Key,
+    made: bool,
+}
+
+impl MakesFirst {
+    /// The connection is there, and kept if others can use it.
+    pub(super) fn made(mut self) {
+        self.made = true;
+    }
+}
+
+impl Drop for MakesFirst {
+    fn drop(&mut self) {
+        let Some(idle) = self.idle.upgrade() else { return };
+        if let Some(entry) = idle.lock().by_key.get_mut(&self.key) {
+            entry.first = if self.made { First::Made } else { First::None };
+            entry.waiting.clear();
+        }
+    }
+}
+
 impl Idle {
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -123,32 +168,50 @@ impl Idle {
     }
 
     /// A connection that can take a request; waits a moment for one if others use them all.
-    pub(super) async fn take(&self, key: &Key) -> Option<Connection> {
-        let mut freed = {
-            let mut kept = self.lock();
-            if let Some(found) = kept.find(key) {
-                return Some(found);
-            }
-            let entry = kept.by_key.get_mut(key)?;
-            // Only this request itself.
-            if entry.busy <= 1 {
-                return None;
-            }
-            // The oldest give up first.
-            while entry
-                .waiting
-                .pop_front_if(|waiting| waiting.is_closed())
-                .is_some()
-            {}
-            let (free, freed) = oneshot::channel();
-            entry.waiting.push_back(free);
-            freed
-        };
-        match timeout(PATIENCE, &mut freed).await {
-            Ok(handed) => handed.ok(),
-            Err(_) => {
-                freed.close();
-                freed.try_recv().ok()
+    pub(super) async fn take(self: &Arc<Self>, key: &Key) -> Taken {
+        loop {
+            let (mut freed, patience) = {
+                let mut kept = self.lock();
+                if let Some(found) = kept.find(key) {
+                    return Taken::Kept(found);
+                }
+                let Some(entry) = kept.by_key.get_mut(key) else {
+                    return Taken::New(None);
+                };
+                let patience = match entry.first {
+                    First::None => {
+                        entry.first = First::UnderWay;
+                        return Taken::New(Some(MakesFirst {
+                            idle: Arc::downgrade(self),
+                            key: key.clone(),
+                            made: false,
+                        }));
+                    }
+                    First::UnderWay => FIRST,
+                    // Only this request itself.
+                    First::Made if entry.busy <= 1 => return Taken::New(None),
+                    First::Made => PATIENCE,
+                };
+                // The oldest give up first.
+                while entry
+                    .waiting
+                    .pop_front_if(|waiting| waiting.is_closed())
+                    .is_some()
+                {}
+                let (free, freed) = oneshot::channel();
+                entry.waiting.push_back(free);
+                (freed, patience)
+            };
+            match timeout(patience, &mut freed).await {
+                Ok(Ok(handed)) => return Taken::Kept(handed),
+                // The first connection was made, or failed.
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    freed.close();
+                    let handed = freed.try_recv().ok();
+                    let found = handed.or_else(|| self.lock().find(key));
+                    return found.map_or(Taken::New(None), Taken::Kept);
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use hyper::{Request, Response};
 pub(crate) use self::checked_out::CheckedOut;
 pub(crate) use self::connection::NoResponse;
 use self::connection::{Body, Connection, Key, open};
-use self::idle::Idle;
+use self::idle::{Idle, Taken};
 use crate::certificate::ClientCertificate;
 use crate::connect::Connector;
 use crate::target::Target;
@@ -57,14 +57,14 @@ impl Pool {
             identity: identity.map(|identity| *identity.fingerprint()),
         };
         let busy = self.idle.busy(key);
-        let kept = if fresh {
-            None
+        let taken = if fresh {
+            Taken::New(None)
         } else {
             self.idle.take(busy.key()).await
         };
-        let connection = match kept {
-            Some(connection) => connection,
-            None => {
+        let connection = match taken {
+            Taken::Kept(connection) => connection,
+            Taken::New(first) => {
                 let connected = self.connector.connect(target, identity).await;
                 let connected = connected.map_err(NoResponse::Connect)?;
                 let meter = connected.meter.clone();
@@ -73,6 +73,9 @@ impl Pool {
                     .map_err(|error| NoResponse::Failed(error, meter.fault_or_verdict(identity.is_some())))?;
                 if let Connection::Http2(one) = &connection {
                     self.idle.share(busy.key(), one);
+                }
+                if let Some(first) = first {
+                    first.made();
                 }
                 connection
             }
