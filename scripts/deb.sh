@@ -11,6 +11,8 @@ if ! [ -x "$tools/bin/cargo-deb" ]; then
     say "compiling cargo-deb, which takes some minutes"
     quietly cargo install --locked --debug --root "$tools" cargo-deb@3.8.0
 fi
+# The allocator is built for one size of pages; machines of this kind have 4, 16 or 64 KiB.
+[ "$(uname -m)" != aarch64 ] || export JEMALLOC_SYS_WITH_LG_PAGE=16
 cargo build --locked --release --package openregister-webhooks --bin openregister-webhooks
 # One page for each command, and that of the whole program.
 rm -rf target/man

@@ -1,20 +1,24 @@
 //! Names to addresses.
 //!
-//! Guarantees: a name is looked up once for all who ask while that look-up is under way, and at most `MAX_LOOKUPS` run at once: so a name
-//! server that does not answer occupies few threads, and a receiver that gets sixty connections at once does not cost sixty.
+//! Guarantees: a name is looked up once for all who ask at about the same time: so a receiver that gets sixty connections at once does not cost
+//! sixty threads. At most `MAX_LOOKUPS` run at once, and one that nobody waits for any more does not begin.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
 
 /// Look-ups under way; each blocks a thread of its own.
 const MAX_LOOKUPS: usize = 64;
+/// An older look-up is not shared: a packet of it may have been lost, which its resolver finds out after seconds.
+const SHARED: Duration = Duration::from_secs(1);
 
 /// Resolves names. Its answers are not trusted: the guard judges every address.
 pub trait Resolve: Send + Sync + 'static {
@@ -44,13 +48,12 @@ impl Resolve for SystemResolver {
         let look_up = {
             let host = host.clone();
             async move {
-                let _turn = turns.acquire_owned().await.map_err(io::Error::other)?;
                 let found = tokio::net::lookup_host((host, 0)).await?;
                 Ok(found.map(|address| address.ip()).collect())
             }
         };
         Box::pin(async move {
-            let found = under_way.join(host, look_up).await;
+            let found = under_way.join(host, turns, look_up).await;
             found.map_err(|error| io::Error::new(error.kind(), error))
         })
     }
@@ -58,10 +61,11 @@ impl Resolve for SystemResolver {
 
 type Found = Result<Vec<IpAddr>, Arc<io::Error>>;
 type LookUp = Shared<BoxFuture<'static, Found>>;
+type WeakLookUp = WeakShared<BoxFuture<'static, Found>>;
 
-/// The look-ups under way, by name.
+/// The look-ups under way, by name: since when, and where the answer comes as long as somebody waits for it.
 #[derive(Clone, Default)]
-struct UnderWay(Arc<Mutex<HashMap<String, LookUp>>>);
+struct UnderWay(Arc<Mutex<HashMap<String, (Instant, WeakLookUp)>>>);
 
 impl fmt::Debug for UnderWay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,33 +75,47 @@ impl fmt::Debug for UnderWay {
 
 impl UnderWay {
     /// Waits for the look-up of this name that is under way; if there is none, `look_up` becomes it. It runs in a task of its own: it cannot
-    /// be cancelled, and keeps its place until it ends even if nobody waits any more.
+    /// be cancelled, and keeps its turn until it ends even if nobody waits any more.
     async fn join(
         &self,
         name: String,
+        turns: Arc<Semaphore>,
         look_up: impl Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static,
     ) -> Found {
+        let now = Instant::now();
         let (joined, mine) = {
             let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(joined) = under_way.get(&name) {
-                (joined.clone(), None)
+            let joined = under_way
+                .get(&name)
+                .filter(|(since, _)| *since + SHARED > now)
+                .and_then(|(_, look_up)| look_up.upgrade());
+            if let Some(joined) = joined {
+                (joined, None)
             } else {
                 let (tell, told) = oneshot::channel();
-                let told = told.map(|found| {
-                    found.unwrap_or_else(|_| Err(Arc::new(io::Error::other("the look-up broke off"))))
-                });
-                let joined = told.boxed().shared();
-                under_way.insert(name.clone(), joined.clone());
+                let broke_off = |_| Err(Arc::new(io::Error::other("the look-up broke off")));
+                let joined: LookUp = told
+                    .map(move |found| found.unwrap_or_else(broke_off))
+                    .boxed()
+                    .shared();
+                if let Some(weak) = joined.downgrade() {
+                    under_way.insert(name.clone(), (now, weak));
+                }
                 (joined, Some(tell))
             }
         };
-        if let Some(tell) = mine {
+        if let Some(mut tell) = mine {
             let leaving = Leaving {
                 under_way: self.clone(),
                 name,
+                since: now,
             };
             // Not under the lock: a runtime that ends drops the task at once.
             tokio::spawn(async move {
+                let _turn = tokio::select! {
+                    turn = turns.acquire_owned() => turn,
+                    () = tell.closed() => return,
+                };
                 let found = look_up.await.map_err(Arc::new);
                 drop(leaving);
                 // If nobody waits any more, nobody is told.
@@ -112,12 +130,18 @@ impl UnderWay {
 struct Leaving {
     under_way: UnderWay,
     name: String,
+    since: Instant,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
         let mut under_way = self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.remove(&self.name);
+        if under_way
+            .get(&self.name)
+            .is_some_and(|(since, _)| *since == self.since)
+        {
+            under_way.remove(&self.name);
+        }
     }
 }
 
@@ -131,7 +155,11 @@ mod tests {
 
     const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    #[tokio::test]
+    fn turns() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(1))
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_asks_for_a_name_that_is_looked_up_shares_the_answer_and_who_comes_later_asks_again() {
         let (under_way, asked, answer) = (
             UnderWay::default(),
@@ -140,16 +168,15 @@ mod tests {
         );
         let ask = || {
             let (asked, answer) = (Arc::clone(&asked), Arc::clone(&answer));
-            under_way.join("one.example".to_owned(), async move {
+            under_way.join("one.example".to_owned(), turns(), async move {
                 asked.fetch_add(1, Ordering::Relaxed);
                 answer.notified().await;
                 Ok(vec![ADDRESS])
             })
         };
         let together = futures::future::join_all([ask(), ask(), ask()]);
-        let other = under_way.join("other.example".to_owned(), async {
-            Err(io::Error::other("no such name"))
-        });
+        let fails = async { Err(io::Error::other("no such name")) };
+        let other = under_way.join("other.example".to_owned(), turns(), fails);
         let (found, failed, ()) = futures::join!(together, other, async { answer.notify_one() });
         assert!(found.into_iter().all(|one| one.unwrap() == [ADDRESS]));
         assert_eq!(failed.unwrap_err().to_string(), "no such name");
@@ -157,26 +184,42 @@ mod tests {
         answer.notify_one();
         assert_eq!(ask().await.unwrap(), [ADDRESS]);
         assert_eq!(asked.load(Ordering::Relaxed), 2);
+        // One that takes long is not shared for ever.
+        let (first, second, ()) = futures::join!(
+            ask(),
+            async {
+                tokio::time::sleep(SHARED).await;
+                ask().await
+            },
+            async {
+                tokio::time::sleep(2 * SHARED).await;
+                answer.notify_one();
+                tokio::time::sleep(SHARED).await;
+                answer.notify_one();
+            }
+        );
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(asked.load(Ordering::Relaxed), 4);
         assert!(under_way.0.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn a_look_up_that_panics_or_that_nobody_waits_for_any_more_is_not_waited_for_by_the_next() {
-        let under_way = UnderWay::default();
-        let ask = |look_up| under_way.join("one.example".to_owned(), look_up);
+        let (under_way, turns) = (UnderWay::default(), turns());
+        let ask = |look_up| under_way.join("one.example".to_owned(), Arc::clone(&turns), look_up);
         let broken: BoxFuture<'static, io::Result<Vec<IpAddr>>> = Box::pin(async { panic!("broken") });
         assert!(ask(broken).await.is_err());
-        let answer = Arc::new(Notify::new());
-        let waits = Arc::clone(&answer);
-        let slow = Box::pin(async move {
-            waits.notified().await;
-            Ok(vec![ADDRESS])
-        });
-        assert!(futures::poll!(std::pin::pin!(ask(slow))).is_pending());
-        answer.notify_one();
-        // It goes on, and gives its answer to whoever asks meanwhile.
-        let second = ask(Box::pin(async { Ok(Vec::new()) })).await.unwrap();
-        assert_eq!(second, [ADDRESS]);
-        assert!(ask(Box::pin(async { Ok(Vec::new()) })).await.unwrap().is_empty());
+        // Its turn never comes, since another one has it; then nobody waits any more.
+        let turn = turns.acquire().await.unwrap();
+        let never = Box::pin(async { panic!("this look-up was given up") });
+        assert!(futures::poll!(std::pin::pin!(ask(never))).is_pending());
+        while !under_way.0.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(turn);
+        assert_eq!(
+            ask(Box::pin(async { Ok(vec![ADDRESS]) })).await.unwrap(),
+            [ADDRESS]
+        );
     }
 }

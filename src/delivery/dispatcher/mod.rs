@@ -1,7 +1,7 @@
 //! The dispatcher: takes what is due, sends it within every limit, and records what became of it.
 //!
 //! Guarantees: one task decides (`scheduler`), so no state is shared. Of one webhook it holds as many leases as requests
-//! may be in flight, and as many again ready to be sent; up to 512 are ready if the receiver is fast. A webhook
+//! may be in flight, and as many again ready to be sent, or up to 512 if the receiver is fast (`ahead`). A webhook
 //! that hangs, or that has a million rows waiting, takes only its own share from the others. At shutdown what is in flight gets
 //! [`Options::drain`] to end; then it is cut off and handed back.
 //!

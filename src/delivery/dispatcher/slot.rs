@@ -187,6 +187,14 @@ impl Slot {
         self.ready.is_empty() && self.in_flight < self.limits.max_in_flight
     }
 
+    /// The event of a delivery had to be read again: fewer are leased ahead from now on. What is leased beyond that is given back, so that it
+    /// takes no room from other webhooks.
+    pub(super) fn came_too_early(&mut self) -> VecDeque<Ready> {
+        self.ahead.came_too_early();
+        let most = usize::try_from(self.ahead.get()).unwrap_or(usize::MAX);
+        self.ready.split_off(most.min(self.ready.len()))
+    }
+
     /// How many requests the rate allows in [`HORIZON_SECONDS`], or at once.
     fn horizon(&self) -> u32 {
         let rate = self.limits.per_second.saturating_mul(HORIZON_SECONDS);

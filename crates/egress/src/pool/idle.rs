@@ -2,8 +2,10 @@
 //!
 //! Guarantees: at most `most` idle ones over all receivers, each for [`IDLE`] at most, also when no request comes any more. Those that
 //! were idle for the longest time go first. A request that finds every connection in use waits for one of them, for [`PATIENCE`] at
-//! most, before another one is opened. While the first connection to a receiver is made, which may be one that takes them all (HTTP/2), the other requests
-//! wait for it, for [`FIRST`] at most; if it fails, one of them makes the next.
+//! most, before another one is opened.
+//!
+//! The first TLS connection to a receiver may turn out to be one for all (HTTP/2). So while it is made the other requests wait, for [`FIRST`] at
+//! most. If it fails, one of them makes the next.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
@@ -11,14 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connection, Http1, Http2, IDLE, Key};
 
 /// How long a request waits for a connection that is in use or being made. A TLS handshake takes about as long, and much more CPU.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// How long requests wait for the first connection to a receiver.
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST: Duration = Duration::from_millis(500);
 /// How often idle connections are looked over.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -122,25 +124,19 @@ pub(super) enum Taken {
     New(Option<MakesFirst>),
 }
 
-/// Makes the first connection to a receiver. When it is dropped, those that wait for it go on.
+/// Makes the first connection to a receiver. If it is dropped before there is one, the next request that waits makes it.
 pub(super) struct MakesFirst {
     idle: Weak<Idle>,
     key: Key,
-    made: bool,
-}
-
-impl MakesFirst {
-    /// The connection is there, and kept if others can use it.
-    pub(super) fn made(mut self) {
-        self.made = true;
-    }
 }
 
 impl Drop for MakesFirst {
     fn drop(&mut self) {
         let Some(idle) = self.idle.upgrade() else { return };
-        if let Some(entry) = idle.lock().by_key.get_mut(&self.key) {
-            entry.first = if self.made { First::Made } else { First::None };
+        if let Some(entry) = idle.lock().by_key.get_mut(&self.key)
+            && entry.first == First::UnderWay
+        {
+            entry.first = First::None;
             entry.waiting.clear();
         }
     }
@@ -169,8 +165,9 @@ impl Idle {
 
     /// A connection that can take a request; waits a moment for one if others use them all.
     pub(super) async fn take(self: &Arc<Self>, key: &Key) -> Taken {
+        let first = Instant::now() + FIRST;
         loop {
-            let (mut freed, patience) = {
+            let (mut freed, until) = {
                 let mut kept = self.lock();
                 if let Some(found) = kept.find(key) {
                     return Taken::Kept(found);
@@ -178,19 +175,19 @@ impl Idle {
                 let Some(entry) = kept.by_key.get_mut(key) else {
                     return Taken::New(None);
                 };
-                let patience = match entry.first {
-                    First::None => {
+                let until = match entry.first {
+                    // Without TLS it is never one for all.
+                    First::None if key.tls => {
                         entry.first = First::UnderWay;
                         return Taken::New(Some(MakesFirst {
                             idle: Arc::downgrade(self),
                             key: key.clone(),
-                            made: false,
                         }));
                     }
-                    First::UnderWay => FIRST,
+                    First::UnderWay => first,
                     // Only this request itself.
-                    First::Made if entry.busy <= 1 => return Taken::New(None),
-                    First::Made => PATIENCE,
+                    First::None | First::Made if entry.busy <= 1 => return Taken::New(None),
+                    First::None | First::Made => Instant::now() + PATIENCE,
                 };
                 // The oldest give up first.
                 while entry
@@ -200,11 +197,11 @@ impl Idle {
                 {}
                 let (free, freed) = oneshot::channel();
                 entry.waiting.push_back(free);
-                (freed, patience)
+                (freed, until)
             };
-            match timeout(patience, &mut freed).await {
+            match timeout_at(until, &mut freed).await {
                 Ok(Ok(handed)) => return Taken::Kept(handed),
-                // The first connection was made, or failed.
+                // The first connection was made, or failed. After `FIRST` this does not wait for another one.
                 Ok(Err(_)) => {}
                 Err(_) => {
                     freed.close();
@@ -240,16 +237,23 @@ impl Idle {
         self.sweep_from_now_on(&mut kept);
     }
 
-    /// Keeps an HTTP/2 connection for others, too.
-    pub(super) fn share(self: &Arc<Self>, key: &Key, one: &Arc<Http2>) {
+    /// A connection is there: nobody waits for the first one any more. One for many is kept for others, too.
+    pub(super) fn opened(self: &Arc<Self>, key: &Key, one: &Connection) {
         let mut kept = self.lock();
         let entry = kept.by_key.entry(key.clone()).or_default();
-        // Several may have been opened at once: one that can take more is enough to keep.
-        if entry.h2.iter().all(|other| !other.has_room()) {
-            entry.h2.push(Arc::clone(one));
+        if let Connection::Http2(one) = one {
+            // Several may have been opened at once: one that can take more is enough to keep.
+            if entry.h2.iter().all(|other| !other.has_room()) {
+                entry.h2.push(Arc::clone(one));
+            }
+            entry.let_in(one);
         }
-        entry.let_in(one);
-        self.sweep_from_now_on(&mut kept);
+        if std::mem::replace(&mut entry.first, First::Made) != First::Made {
+            entry.waiting.clear();
+        }
+        if matches!(one, Connection::Http2(_)) {
+            self.sweep_from_now_on(&mut kept);
+        }
     }
 
     /// Starts the task that closes idle connections, unless it runs; so they are closed even if no request comes any more.
@@ -278,7 +282,11 @@ impl Kept {
     fn find(&mut self, key: &Key) -> Option<Connection> {
         let now = Instant::now();
         let entry = self.by_key.get_mut(key)?;
+        let shared = !entry.h2.is_empty();
         entry.h2.retain(|one| !one.expired(now));
+        if shared && entry.h2.is_empty() {
+            entry.first = First::None;
+        }
         if let Some(one) = entry.h2.iter().find(|one| one.enter()) {
             return Some(Connection::Http2(Arc::clone(one)));
         }
@@ -339,3 +347,6 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use hyper::{Request, Response};
 
 pub(crate) use self::checked_out::CheckedOut;
 pub(crate) use self::connection::NoResponse;
-use self::connection::{Body, Connection, Key, open};
+use self::connection::{Body, Key, open};
 use self::idle::{Idle, Taken};
 use crate::certificate::ClientCertificate;
 use crate::connect::Connector;
@@ -71,12 +71,8 @@ impl Pool {
                 let connection = open(connected)
                     .await
                     .map_err(|error| NoResponse::Failed(error, meter.fault_or_verdict(identity.is_some())))?;
-                if let Connection::Http2(one) = &connection {
-                    self.idle.share(busy.key(), one);
-                }
-                if let Some(first) = first {
-                    first.made();
-                }
+                self.idle.opened(busy.key(), &connection);
+                drop(first);
                 connection
             }
         };

@@ -151,7 +151,8 @@ impl Scheduler {
             }
         };
         let now = Instant::now();
-        let idle = |want: &&ClaimRequest| self.slots.get(&want.webhook).is_some_and(Slot::is_idle);
+        let idle =
+            |want: &&ClaimRequest| !want.early && self.slots.get(&want.webhook).is_some_and(Slot::is_idle);
         let idle: HashSet<WebhookId> = wants.iter().filter(idle).map(|want| want.webhook).collect();
         let mut got: HashMap<WebhookId, u32> = HashMap::new();
         for taken in claim.claimed {

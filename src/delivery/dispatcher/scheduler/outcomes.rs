@@ -20,6 +20,9 @@ use crate::registry::WebhookId;
 /// The longest pause that a receiver can ask for the whole webhook.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
+/// For such a pause no lease is held.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
+
 impl Scheduler {
     /// An attempt ended.
     pub(super) fn ended(&mut self, done: Result<(Id, Attempted), JoinError>) {
@@ -36,7 +39,11 @@ impl Scheduler {
             return;
         };
         let id = delivery.webhook;
-        self.bytes = self.bytes.saturating_sub(delivery.size);
+        if self.beside == Some(delivery.id) {
+            self.beside = None;
+        } else {
+            self.bytes = self.bytes.saturating_sub(delivery.size);
+        }
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.in_flight = slot.in_flight.saturating_sub(1);
             slot.bytes = slot.bytes.saturating_sub(delivery.size);
@@ -117,8 +124,12 @@ impl Scheduler {
                     let failures = slot.breaker.failures();
                     self.health.failed(id, revision, failures, why.clone());
                 }
+                // What is leased would only take room from others meanwhile.
+                let paused = pause.is_some_and(|pause| pause > LONG_PAUSE);
                 if opened {
                     tracing::warn!(webhook = %id, cause = %why, "deliveries keep failing; the receiver is probed until it is back");
+                }
+                if opened || paused {
                     self.release_ready(id);
                 }
                 self.look(id);

@@ -77,7 +77,10 @@ pub(in crate::delivery::dispatcher) struct Scheduler {
     pub(super) timers: BTreeSet<(Instant, WebhookId, Timer)>,
     pub(super) tasks: JoinSet<Attempted>,
     pub(super) running: HashMap<Id, Claimed>,
+    /// Bytes of the events in flight, but for `beside`.
     pub(super) bytes: u64,
+    /// A large delivery that is in flight although the bytes in flight leave no room for it.
+    pub(super) beside: Option<i64>,
     pub(super) held: usize,
     /// Bytes of the events among them that were read with their leases.
     pub(super) held_bytes: u64,
@@ -141,6 +144,7 @@ impl Scheduler {
             tasks: JoinSet::new(),
             running: HashMap::new(),
             bytes: 0,
+            beside: None,
             held: 0,
             held_bytes: 0,
             events_apart: None,

@@ -1,5 +1,6 @@
 //! Webhooks take turns, one request each.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -89,7 +90,9 @@ impl Scheduler {
         // One request is always allowed, whatever its size.
         let own = slot.bytes > 0 && slot.bytes + size > self.options.max_bytes / 4;
         let all = self.bytes > 0 && self.bytes + size > self.options.max_bytes;
-        if own || all {
+        // Small ones always leave too little room for a large one: so one of these may be sent beside them.
+        let beside = all && self.beside.is_none() && size > self.options.max_bytes / 4;
+        if own || (all && !beside) {
             return Turn::Waits;
         }
         match slot.gate(now) {
@@ -106,13 +109,19 @@ impl Scheduler {
         };
         slot.in_flight += 1;
         slot.bytes += size;
-        self.bytes += size;
+        if beside {
+            self.beside = Some(ready.delivery.id);
+        } else {
+            self.bytes += size;
+        }
         self.held -= 1;
         self.held_bytes -= ready.bytes();
         let (delivery, event) = ready.take(now);
-        if event.is_none() {
-            slot.ahead.came_too_early();
-        }
+        let surplus = if event.is_none() {
+            slot.came_too_early()
+        } else {
+            VecDeque::new()
+        };
         let webhook = Arc::clone(&slot.webhook);
         let task = self.tasks.spawn(attempt(
             Arc::clone(&self.context),
@@ -121,6 +130,7 @@ impl Scheduler {
             event,
         ));
         self.running.insert(task.id(), delivery);
+        surplus.into_iter().for_each(|ready| self.hand_back(ready));
         Turn::Sent
     }
 }
