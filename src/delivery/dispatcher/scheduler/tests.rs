@@ -219,3 +219,70 @@ async fn the_breaker_is_that_of_an_address() {
         "the next success is news of this registration"
     );
 }
+
+/// Leases without their events, of so many bytes each.
+fn ready(scheduler: &mut Scheduler, worker: WorkerId, sizes: impl IntoIterator<Item = u64>) {
+    let slot = scheduler.slots.get_mut(&ID).unwrap();
+    for (size, id) in sizes.into_iter().zip(1..) {
+        let delivery = Claimed {
+            size,
+            ..leased(worker, id)
+        };
+        slot.ready.push_back(Ready::new(
+            Taken {
+                delivery,
+                event: None,
+            },
+            Instant::now(),
+        ));
+        scheduler.held += 1;
+    }
+    scheduler.take_turns(ID);
+}
+
+#[tokio::test]
+async fn one_large_delivery_is_sent_beside_small_ones_that_leave_no_room() {
+    let worker = WorkerId::new();
+    let (session, _changes) = session::WorkerSession::of(worker);
+    let mut crew = Crew::default();
+    let mut scheduler = scheduler(&mut crew, session, One::new());
+    let most = scheduler.options.max_bytes;
+    scheduler.look(ID);
+    // Other webhooks' requests.
+    scheduler.bytes = most - 1;
+    ready(&mut scheduler, worker, [most / 2, 2]);
+    scheduler.send_ready();
+    let sent = |scheduler: &Scheduler| -> Vec<i64> { scheduler.running.values().map(|one| one.id).collect() };
+    assert_eq!(sent(&scheduler), [1]);
+    assert_eq!((scheduler.bytes, scheduler.beside), (most - 1, Some(1)));
+    let done = scheduler.tasks.join_next_with_id().await.unwrap();
+    scheduler.ended(done);
+    assert_eq!((scheduler.bytes, scheduler.beside), (most - 1, None));
+    // A small one waits: room for it comes soon.
+    scheduler.send_ready();
+    assert!(sent(&scheduler).is_empty());
+    scheduler.bytes = 0;
+    scheduler.send_ready();
+    assert_eq!(sent(&scheduler), [2]);
+}
+
+#[tokio::test]
+async fn leases_of_a_receiver_that_became_slow_are_given_back() {
+    let worker = WorkerId::new();
+    let (session, _changes) = session::WorkerSession::of(worker);
+    let mut crew = Crew::default();
+    let mut scheduler = scheduler(&mut crew, session, One::new());
+    scheduler.look(ID);
+    let slot = scheduler.slots.get_mut(&ID).unwrap();
+    let (in_flight, most) = (slot.webhook.limits.max_in_flight, 512);
+    (0..10).for_each(|_| slot.ahead.ran_dry());
+    assert_eq!(slot.ahead.get(), most);
+    ready(&mut scheduler, worker, vec![1; 500]);
+    scheduler.send_ready();
+    let in_flight = usize::try_from(in_flight).unwrap();
+    let left = scheduler.slots[&ID].ready.len();
+    assert_eq!(scheduler.running.len(), in_flight);
+    assert!(left <= in_flight, "{left}");
+    assert_eq!(scheduler.held, left);
+    assert_eq!(scheduler.unrecorded.len(), 500 - in_flight - left);
+}
