@@ -14,7 +14,7 @@ use super::transaction::BatchTransaction;
 use crate::database::Session;
 
 /// Bytes of row images in one batch; a change that is larger is a batch of its own. Each is in memory about ten times for a moment (as
-/// it was read, as a row, as an event, on its way to the database), so this decides how much memory the process takes at most. 1,000 changes
+/// it was read, as a row, as an event, on its way to the database), so this decides how much memory the process takes at most. 500 changes
 /// of usual size (1 kB an image) have about so many.
 pub(super) const BATCH_BYTES: i64 = 1024 * 1024;
 

@@ -182,8 +182,8 @@ impl Slot {
         Wanted::Due(free)
     }
 
-    /// Nothing is ready, and another request may be in flight.
-    pub(super) fn is_idle(&self) -> bool {
+    /// Nothing is ready, although another request could be sent.
+    pub(super) fn is_dry(&self) -> bool {
         self.ready.is_empty() && self.in_flight < self.limits.max_in_flight
     }
 

@@ -117,10 +117,10 @@ impl Drop for Busy {
     }
 }
 
-/// What a request uses.
+/// The connection for a request.
 pub(super) enum Taken {
     Kept(Connection),
-    /// A new connection, which may be the first one.
+    /// The request opens a new one; if that is the first one to its receiver, others wait for it.
     New(Option<MakesFirst>),
 }
 
@@ -201,7 +201,7 @@ impl Idle {
             };
             match timeout_at(until, &mut freed).await {
                 Ok(Ok(handed)) => return Taken::Kept(handed),
-                // The first connection was made, or failed. After `FIRST` this does not wait for another one.
+                // The first connection was made, or failed. The time limit for waiting stays the same.
                 Ok(Err(_)) => {}
                 Err(_) => {
                     freed.close();
@@ -248,7 +248,7 @@ impl Idle {
             }
             entry.let_in(one);
         }
-        if std::mem::replace(&mut entry.first, First::Made) != First::Made {
+        if std::mem::replace(&mut entry.first, First::Made) == First::UnderWay {
             entry.waiting.clear();
         }
         if matches!(one, Connection::Http2(_)) {
@@ -285,6 +285,7 @@ impl Kept {
         let shared = !entry.h2.is_empty();
         entry.h2.retain(|one| !one.expired(now));
         if shared && entry.h2.is_empty() {
+            // The next one may be one for all again.
             entry.first = First::None;
         }
         if let Some(one) = entry.h2.iter().find(|one| one.enter()) {

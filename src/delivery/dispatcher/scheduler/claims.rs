@@ -151,9 +151,9 @@ impl Scheduler {
             }
         };
         let now = Instant::now();
-        let idle =
-            |want: &&ClaimRequest| !want.early && self.slots.get(&want.webhook).is_some_and(Slot::is_idle);
-        let idle: HashSet<WebhookId> = wants.iter().filter(idle).map(|want| want.webhook).collect();
+        let is_dry = |id: &WebhookId| self.slots.get(id).is_some_and(Slot::is_dry);
+        let asked = wants.iter().filter(|want| !want.early).map(|want| want.webhook);
+        let dry: HashSet<WebhookId> = asked.filter(is_dry).collect();
         let mut got: HashMap<WebhookId, u32> = HashMap::new();
         for taken in claim.claimed {
             *got.entry(taken.delivery.webhook).or_default() += 1;
@@ -189,7 +189,7 @@ impl Scheduler {
                 if let Some(slot) = self
                     .slots
                     .get_mut(&want.webhook)
-                    .filter(|_| idle.contains(&want.webhook))
+                    .filter(|_| dry.contains(&want.webhook))
                 {
                     slot.ahead.ran_dry();
                 }

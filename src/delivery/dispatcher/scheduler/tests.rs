@@ -242,9 +242,8 @@ fn ready(scheduler: &mut Scheduler, worker: WorkerId, sizes: impl IntoIterator<I
 
 #[tokio::test]
 async fn one_large_delivery_is_sent_beside_small_ones_that_leave_no_room() {
-    let worker = WorkerId::new();
+    let (mut crew, worker) = (Crew::default(), WorkerId::new());
     let (session, _changes) = session::WorkerSession::of(worker);
-    let mut crew = Crew::default();
     let mut scheduler = scheduler(&mut crew, session, One::new());
     let most = scheduler.options.max_bytes;
     scheduler.look(ID);
@@ -268,9 +267,8 @@ async fn one_large_delivery_is_sent_beside_small_ones_that_leave_no_room() {
 
 #[tokio::test]
 async fn leases_of_a_receiver_that_became_slow_are_given_back() {
-    let worker = WorkerId::new();
+    let (mut crew, worker) = (Crew::default(), WorkerId::new());
     let (session, _changes) = session::WorkerSession::of(worker);
-    let mut crew = Crew::default();
     let mut scheduler = scheduler(&mut crew, session, One::new());
     scheduler.look(ID);
     let slot = scheduler.slots.get_mut(&ID).unwrap();
